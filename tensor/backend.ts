@@ -1,0 +1,246 @@
+/**
+ * What a device must be able to do. Everything above this file is the same for every device;
+ * everything below it knows nothing of tensors, gradients or lifetimes.
+ */
+import { type DType, DTYPE_BYTES } from "./dtype.ts";
+import type { Program } from "./expr.ts";
+import type { Shape } from "./shape.ts";
+
+/** A block of device memory. Each backend has its own kind behind it. */
+export interface DeviceBuffer {
+  /** Size asked for; the block itself may be larger. */
+  readonly bytes: number;
+}
+
+/** Elements of a buffer seen as an array. Strides count elements and are never negative. */
+export interface View {
+  readonly buffer: DeviceBuffer;
+  readonly dtype: DType;
+  readonly offset: number;
+  readonly shape: Shape;
+  readonly strides: Shape;
+}
+
+/** Functions a matrix product can apply to its result. */
+export type Activation = "none" | "relu" | "silu" | "gelu" | "geluTanh";
+
+/**
+ * Every kernel and its arguments. Shapes are as written; `contiguous` means row-major without
+ * gaps (an offset is allowed). Unless noted, inputs may have any strides, arrays are f32, outputs
+ * are contiguous and share no memory with inputs. No dimension is 0: launchers answer those.
+ */
+export interface KernelArgs {
+  /**
+   * `outs[k][i] = program.outs[k](ins[..][i], scalars)`. All views have the same shape (broadcast
+   * inputs have stride 0). Outputs may be strided windows (concat, pad) of any dtype whose compute
+   * type is the expression's, and may be the very same view as an input (in-place update).
+   */
+  elementwise: { program: Program; ins: View[]; outs: View[]; scalars: number[] };
+  /**
+   * Reduces the middle axis of [O, R, I] to [O, I]: each element is `program.outs[0]` of `ins`,
+   * then sum, max or min of f32 (max and min: NaN wins), into an f32 `out`. The order of additions
+   * depends on the shape only, and error must grow slower than plain one-by-one summation.
+   */
+  reduce: {
+    op: "sum" | "max" | "min";
+    program: Program;
+    ins: View[];
+    scalars: number[];
+    out: View;
+  };
+  /** Index (i32) of the first largest or smallest along the middle axis of [O, R, I]: [O, I]. */
+  argReduce: { op: "max" | "min"; x: View; out: View };
+  /** Running sum along the middle axis of [O, R, I]; from the end where `reverse`. */
+  cumsum: { x: View; out: View; reverse: boolean };
+  /**
+   * `out[b, c] = activation(a[b, c] . b[b, c] + bias)` with a [B, C, M, K], b [B, C, K, N],
+   * bias [N], out [B, C, M, N] (unit inner stride, other strides free). Transposes and broadcast
+   * batches are strides. `pre` takes the value before the activation (shaped like `out`,
+   * contiguous). Where `accumulate`, the product is added to `out` (no activation then).
+   * a, b, bias, out and pre may each be f32 or f16; sums are f32.
+   */
+  matmul: {
+    a: View;
+    b: View;
+    bias: View | null;
+    activation: Activation;
+    pre: View | null;
+    out: View;
+    accumulate: boolean;
+  };
+  /** Softmax, or its logarithm, of contiguous rows [R, N]. */
+  softmax: { x: View; out: View; log: boolean };
+  /** Gradient from the output `y` and its gradient `g`, contiguous rows [R, N]. */
+  softmaxGrad: { y: View; g: View; out: View; log: boolean };
+  /**
+   * Rows of x [B, T, N], contiguous, to mean 0 and variance 1 (biased, two passes), then
+   * `* weight + bias` ([N]) or `* (1 + scale) + shift` ([B, N], unit inner stride), whichever is
+   * given. `mean` and `rstd` [B, T] are kept for the gradient.
+   */
+  layerNorm: {
+    x: View;
+    weight: View | null;
+    bias: View | null;
+    scale: View | null;
+    shift: View | null;
+    eps: number;
+    out: View;
+    mean: View;
+    rstd: View;
+  };
+  /**
+   * Gradients of layerNorm: dx always; dWeight and dBias [N] where weight is given, dScale and
+   * dShift [B, N] contiguous where scale is.
+   */
+  layerNormGrad: {
+    x: View;
+    g: View;
+    weight: View | null;
+    scale: View | null;
+    mean: View;
+    rstd: View;
+    dx: View;
+    dWeight: View | null;
+    dBias: View | null;
+    dScale: View | null;
+    dShift: View | null;
+  };
+  /**
+   * x [N, C, S] contiguous, each of `groups` groups of channels of a sample to mean 0 and variance
+   * 1 (biased, two passes), times weight plus bias ([C]), through SiLU where `silu`. `mean` and
+   * `rstd` are [N, groups].
+   */
+  groupNorm: {
+    x: View;
+    weight: View;
+    bias: View;
+    groups: number;
+    eps: number;
+    silu: boolean;
+    out: View;
+    mean: View;
+    rstd: View;
+  };
+  groupNormGrad: {
+    x: View;
+    g: View;
+    weight: View;
+    bias: View;
+    groups: number;
+    silu: boolean;
+    mean: View;
+    rstd: View;
+    dx: View;
+    dWeight: View;
+    dBias: View;
+  };
+  /**
+   * Cross-correlation of x [N, Ci, H, W] with w [Co, Ci, KH, KW] plus bias [Co] into out
+   * [N, Co, OH, OW], all contiguous. out[.., oy, ox] reads x at (oy * stride + ky - padTop) /
+   * dilation (and likewise across), 0 outside the image or between its pixels. `dilation` over 1
+   * spreads the *input* (for the gradient of a strided convolution); padding may be negative.
+   */
+  conv2d: {
+    x: View;
+    w: View;
+    bias: View | null;
+    stride: number;
+    padTop: number;
+    padLeft: number;
+    dilation: number;
+    out: View;
+  };
+  /** Gradient of conv2d (dilation 1) by its weight: from x and g [N, Co, OH, OW], contiguous. */
+  conv2dGradWeight: {
+    x: View;
+    g: View;
+    stride: number;
+    padTop: number;
+    padLeft: number;
+    out: View;
+  };
+  /**
+   * softmax(q kᵀ · scale) v for q [B, H, Tq, D], k and v [B, H, Tk, D], out [B, H, Tq, D], all
+   * with unit inner stride and otherwise free strides. `lse` [B, H, Tq] contiguous takes the
+   * logarithm of each row's sum of exponentials. Scores are never stored whole.
+   */
+  attention: { q: View; k: View; v: View; scale: number; out: View; lse: View };
+  /** Gradients of attention, recomputing the scores. Same layouts; g is shaped like out. */
+  attentionGrad: {
+    q: View;
+    k: View;
+    v: View;
+    out: View;
+    lse: View;
+    g: View;
+    scale: number;
+    dq: View;
+    dk: View;
+    dv: View;
+  };
+  /** Rows `index` (i32 or u32, [L] contiguous) of table [V, D] (unit inner stride): out [L, D]. */
+  gather: { table: View; index: View; out: View };
+  /** out [V, D] = sums of the rows of g [L, D] contiguous that share an index; repeatable. */
+  scatterAdd: { g: View; index: View; out: View };
+}
+
+/** The name of a kernel. */
+export type KernelName = keyof KernelArgs;
+
+/** One implementation a kernel name; a missing one does not compile. */
+export type KernelTable = { readonly [K in KernelName]: (args: KernelArgs[K]) => void };
+
+/** What a device has allocated. */
+export interface BackendMemory {
+  /** Bytes taken from the system, free lists and pools included. */
+  reservedBytes: number;
+  /** Number of allocations made from the system since the start. */
+  allocations: number;
+}
+
+/** A device. */
+export interface Backend {
+  readonly name: "wasm" | "webgpu" | "reference";
+  /** One line for people: adapter, threads, tier. */
+  readonly description: string;
+  /** Kernels that read and write f16 themselves; others are given f32 copies. */
+  readonly halfKernels: ReadonlySet<KernelName>;
+
+  /** `bytes` of memory, contents undefined. Throws OutOfMemoryError naming `op` and the bytes. */
+  alloc(bytes: number, op: string): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array): void;
+  /** Waits for all work so far, then copies out. Rejects where that work failed. */
+  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Starts (or does) the work. `op` names the public op for errors. */
+  run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void;
+  /** Checks that every index lies in [0, limit): now where the device can, else by the next read. */
+  checkIndices(index: View, limit: number, op: string): void;
+  /** Hands pending work to the device without waiting. */
+  flush(): void;
+  /** Waits until the device is idle. */
+  sync(): Promise<void>;
+  memory(): BackendMemory;
+  dispose(): Promise<void>;
+}
+
+/** First and one-past-last byte a view touches in its buffer. */
+export function viewBytes(view: View): { start: number; end: number } {
+  const size = DTYPE_BYTES[view.dtype];
+  let last = view.offset;
+  for (let i = 0; i < view.shape.length; i++) {
+    if (view.shape[i] === 0) return { start: view.offset * size, end: view.offset * size };
+    last += (view.shape[i]! - 1) * view.strides[i]!;
+  }
+  return { start: view.offset * size, end: (last + 1) * size };
+}
+
+/** Throws where a view reaches outside its buffer: the last guard before unchecked kernels. */
+export function checkView(view: View, op: string): void {
+  const { start, end } = viewBytes(view);
+  if (start < 0 || end > view.buffer.bytes || view.strides.some((s) => s < 0)) {
+    throw new RangeError(
+      `${op}: a view of bytes [${start}, ${end}) leaves its buffer of ${view.buffer.bytes} bytes`,
+    );
+  }
+}

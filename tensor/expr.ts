@@ -1,0 +1,297 @@
+/**
+ * Elementwise kernels as data. An op writes its formula once, as an expression over its inputs;
+ * each backend turns the expression into its own code (SIMD WebAssembly, WGSL, or plain float64
+ * arithmetic in the reference). Forward, gradient, random number and optimiser kernels are all
+ * made this way, so a new elementwise op is one row and no kernel.
+ *
+ * Expressions are graphs, not trees: a node used twice is evaluated once.
+ */
+import { type DType, isFloat } from "./dtype.ts";
+
+/** What a value is while it is computed with; f16 computes as f32, u8 as u32. */
+export type Ty = "f32" | "i32" | "u32" | "bool";
+
+type UnaryOp =
+  /** any arithmetic type */
+  | "neg"
+  | "abs"
+  /** f32 */
+  | "sqrt"
+  | "floor"
+  /** nearest whole number, halves to even */
+  | "round"
+  /** 2^x */
+  | "exp2"
+  | "log2"
+  /** radians, right for any f32 argument up to 1e5 (range is reduced) */
+  | "sin"
+  | "cos"
+  | "erf"
+  /** bool */
+  | "not";
+
+type BinaryOp =
+  /** f32, i32, u32 */
+  | "add"
+  | "sub"
+  | "mul"
+  /** f32, i32, u32; a NaN operand gives NaN */
+  | "min"
+  | "max"
+  /** f32 */
+  | "div"
+  /** i32, u32; `shr` keeps the sign of an i32; the shift is a constant */
+  | "and"
+  | "or"
+  | "xor"
+  | "shl"
+  | "shr"
+  /** u32: the high 32 bits of the 64-bit product */
+  | "mulhi";
+
+type CompareOp = "lt" | "le" | "gt" | "ge" | "eq" | "ne";
+
+/** One node of an expression. */
+export type Node =
+  /** element of the `i`-th input */
+  | { readonly kind: "input"; readonly index: number; readonly ty: Ty }
+  /** the `i`-th number given at launch */
+  | { readonly kind: "scalar"; readonly index: number; readonly ty: Ty }
+  | { readonly kind: "const"; readonly value: number; readonly ty: Ty }
+  /** row-major index of the element in the output */
+  | { readonly kind: "index"; readonly ty: "u32" }
+  | { readonly kind: "unary"; readonly op: UnaryOp; readonly a: Expr; readonly ty: Ty }
+  | {
+    readonly kind: "binary";
+    readonly op: BinaryOp;
+    readonly a: Expr;
+    readonly b: Expr;
+    readonly ty: Ty;
+  }
+  | {
+    readonly kind: "compare";
+    readonly op: CompareOp;
+    readonly a: Expr;
+    readonly b: Expr;
+    readonly ty: "bool";
+  }
+  | {
+    readonly kind: "select";
+    readonly cond: Expr;
+    readonly a: Expr;
+    readonly b: Expr;
+    readonly ty: Ty;
+  }
+  /** a number of another type: f32 to integer cuts towards zero, bool is 0 or 1, not 0 is true */
+  | { readonly kind: "convert"; readonly a: Expr; readonly ty: Ty }
+  /** the same 32 bits read as another type (f32, i32, u32) */
+  | { readonly kind: "bitcast"; readonly a: Expr; readonly ty: Ty };
+
+/** An expression, or a number that takes the type of its partner. */
+export type Operand = Expr | number;
+
+/** A value computed from others. Methods build; nothing is evaluated here. */
+export class Expr {
+  constructor(readonly node: Node) {}
+
+  get ty(): Ty {
+    return this.node.ty;
+  }
+
+  #lift(x: Operand): Expr {
+    if (typeof x === "number") return constant(x, this.ty);
+    if (x.ty !== this.ty) {
+      throw new TypeError(`expression mixes ${this.ty} and ${x.ty}; convert one of them`);
+    }
+    return x;
+  }
+  #unary(op: UnaryOp): Expr {
+    return new Expr({ kind: "unary", op, a: this, ty: this.ty });
+  }
+  #binary(op: BinaryOp, b: Operand): Expr {
+    return new Expr({ kind: "binary", op, a: this, b: this.#lift(b), ty: this.ty });
+  }
+  #compare(op: CompareOp, b: Operand): Expr {
+    return new Expr({ kind: "compare", op, a: this, b: this.#lift(b), ty: "bool" });
+  }
+
+  neg(): Expr {
+    return this.#unary("neg");
+  }
+  abs(): Expr {
+    return this.#unary("abs");
+  }
+  sqrt(): Expr {
+    return this.#unary("sqrt");
+  }
+  floor(): Expr {
+    return this.#unary("floor");
+  }
+  round(): Expr {
+    return this.#unary("round");
+  }
+  exp2(): Expr {
+    return this.#unary("exp2");
+  }
+  log2(): Expr {
+    return this.#unary("log2");
+  }
+  sin(): Expr {
+    return this.#unary("sin");
+  }
+  cos(): Expr {
+    return this.#unary("cos");
+  }
+  erf(): Expr {
+    return this.#unary("erf");
+  }
+  not(): Expr {
+    return this.#unary("not");
+  }
+
+  add(b: Operand): Expr {
+    return this.#binary("add", b);
+  }
+  sub(b: Operand): Expr {
+    return this.#binary("sub", b);
+  }
+  mul(b: Operand): Expr {
+    return this.#binary("mul", b);
+  }
+  div(b: Operand): Expr {
+    return this.#binary("div", b);
+  }
+  min(b: Operand): Expr {
+    return this.#binary("min", b);
+  }
+  max(b: Operand): Expr {
+    return this.#binary("max", b);
+  }
+  and(b: Operand): Expr {
+    return this.#binary("and", b);
+  }
+  or(b: Operand): Expr {
+    return this.#binary("or", b);
+  }
+  xor(b: Operand): Expr {
+    return this.#binary("xor", b);
+  }
+  shl(bits: number): Expr {
+    return this.#binary("shl", bits);
+  }
+  shr(bits: number): Expr {
+    return this.#binary("shr", bits);
+  }
+  mulhi(b: Operand): Expr {
+    return this.#binary("mulhi", b);
+  }
+
+  lt(b: Operand): Expr {
+    return this.#compare("lt", b);
+  }
+  le(b: Operand): Expr {
+    return this.#compare("le", b);
+  }
+  gt(b: Operand): Expr {
+    return this.#compare("gt", b);
+  }
+  ge(b: Operand): Expr {
+    return this.#compare("ge", b);
+  }
+  eq(b: Operand): Expr {
+    return this.#compare("eq", b);
+  }
+  ne(b: Operand): Expr {
+    return this.#compare("ne", b);
+  }
+
+  /** `a` where this (a bool) is true, else `b`; at least one of them an expression. */
+  select(a: Operand, b: Operand): Expr {
+    const like = typeof a === "number" ? b : a;
+    if (typeof like === "number") throw new TypeError("select needs one expression of two");
+    const x = typeof a === "number" ? constant(a, like.ty) : a;
+    const y = typeof b === "number" ? constant(b, like.ty) : b;
+    if (x.ty !== y.ty) throw new TypeError(`select mixes ${x.ty} and ${y.ty}`);
+    return new Expr({ kind: "select", cond: this, a: x, b: y, ty: like.ty });
+  }
+  to(ty: Ty): Expr {
+    return ty === this.ty ? this : new Expr({ kind: "convert", a: this, ty });
+  }
+  bits(ty: "f32" | "i32" | "u32"): Expr {
+    return ty === this.ty ? this : new Expr({ kind: "bitcast", a: this, ty });
+  }
+
+  /** e^x */
+  exp(): Expr {
+    return this.mul(Math.LOG2E).exp2();
+  }
+  /** Natural logarithm. */
+  log(): Expr {
+    return this.log2().mul(Math.LN2);
+  }
+  /** 1 / (1 + e^-x), without overflow. */
+  sigmoid(): Expr {
+    return one().div(this.mul(-Math.LOG2E).exp2().add(1));
+  }
+  /** Whether the value is an infinity or NaN, by its bits: GPUs may assume there are none. */
+  isNonFinite(): Expr {
+    return this.bits("u32").and(0x7f800000).eq(0x7f800000);
+  }
+}
+
+/** The constant `value`. */
+export function constant(value: number, ty: Ty = "f32"): Expr {
+  return new Expr({ kind: "const", value, ty });
+}
+/** The constant 1 as f32. */
+export function one(): Expr {
+  return constant(1);
+}
+/** Row-major index of the element being computed, as u32. */
+export function elementIndex(): Expr {
+  return new Expr({ kind: "index", ty: "u32" });
+}
+
+/** The type a stored element computes as. */
+export function computeType(dtype: DType): Ty {
+  return isFloat(dtype) ? "f32" : dtype === "i32" ? "i32" : "u32";
+}
+
+/** What stands in one argument place of a program: an input array or a number given at launch. */
+export type Slot = { readonly kind: "input" | "scalar"; readonly ty: Ty };
+
+/** A compiled-once elementwise kernel: `outs[k]` of each element from the inputs and scalars. */
+export interface Program {
+  /** Unique for the formula and the slot types: backends cache compiled code under it. */
+  readonly key: string;
+  readonly inputs: readonly Ty[];
+  readonly scalars: readonly Ty[];
+  readonly outs: readonly Expr[];
+}
+
+const programs = new Map<string, Program>();
+
+/**
+ * The program of formula `name` for these slots, built at first use. `build` gets one expression
+ * a slot and returns one an output. `name` must name the formula uniquely, constants included.
+ */
+export function program(
+  name: string,
+  slots: readonly Slot[],
+  build: (...args: Expr[]) => Expr | Expr[],
+): Program {
+  const key = `${name}(${slots.map((s) => (s.kind === "scalar" ? "#" : "") + s.ty).join()})`;
+  let made = programs.get(key);
+  if (made) return made;
+  const inputs: Ty[] = [];
+  const scalars: Ty[] = [];
+  const args = slots.map(({ kind, ty }) => {
+    const list = kind === "input" ? inputs : scalars;
+    list.push(ty);
+    return new Expr({ kind, index: list.length - 1, ty });
+  });
+  const outs = build(...args);
+  made = { key, inputs, scalars, outs: Array.isArray(outs) ? outs : [outs] };
+  programs.set(key, made);
+  return made;
+}

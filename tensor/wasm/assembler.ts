@@ -1,0 +1,397 @@
+/**
+ * A small WebAssembly assembler: kernels are emitted as bytes when the program runs, so there is
+ * no build step and no binary in the repository. Code is written in stack order, as in the text
+ * format: `f.get(a).get(b).f32x4("add").set(c)`.
+ *
+ * The one memory is shared and 64-bit, so addresses are i64 throughout.
+ */
+
+/** Value types, by their byte in the binary format. */
+export const I32 = 0x7f, I64 = 0x7e, F32 = 0x7d, F64 = 0x7c, V128 = 0x7b;
+export type ValType = typeof I32 | typeof I64 | typeof F32 | typeof F64 | typeof V128;
+
+const EMPTY_BLOCK = 0x40;
+
+/** Unsigned LEB128. */
+export function unsigned(value: number): number[] {
+  const out: number[] = [];
+  let rest = value;
+  do {
+    const byte = rest % 128;
+    rest = Math.floor(rest / 128);
+    out.push(rest > 0 ? byte | 128 : byte);
+  } while (rest > 0);
+  return out;
+}
+
+/** Signed LEB128 of a safe integer. */
+export function signed(value: number): number[] {
+  const out: number[] = [];
+  let rest = value;
+  for (;;) {
+    const byte = ((rest % 128) + 128) % 128;
+    rest = Math.floor(rest / 128);
+    if ((rest === 0 && byte < 64) || (rest === -1 && byte >= 64)) return [...out, byte];
+    out.push(byte | 128);
+  }
+}
+
+// deno-fmt-ignore
+const I32_OPS = {
+  eqz: 0x45, eq: 0x46, ne: 0x47, lt_s: 0x48, lt_u: 0x49, gt_s: 0x4a, gt_u: 0x4b, le_s: 0x4c,
+  le_u: 0x4d, ge_s: 0x4e, ge_u: 0x4f, add: 0x6a, sub: 0x6b, mul: 0x6c, div_s: 0x6d, div_u: 0x6e,
+  rem_s: 0x6f, rem_u: 0x70, and: 0x71, or: 0x72, xor: 0x73, shl: 0x74, shr_s: 0x75, shr_u: 0x76,
+  wrap_i64: 0xa7, trunc_f64_s: 0xaa, trunc_f64_u: 0xab, reinterpret_f32: 0xbc,
+} as const;
+// deno-fmt-ignore
+const I64_OPS = {
+  eqz: 0x50, eq: 0x51, ne: 0x52, lt_s: 0x53, lt_u: 0x54, gt_s: 0x55, gt_u: 0x56, le_s: 0x57,
+  le_u: 0x58, ge_s: 0x59, ge_u: 0x5a, add: 0x7c, sub: 0x7d, mul: 0x7e, div_s: 0x7f, div_u: 0x80,
+  rem_s: 0x81, rem_u: 0x82, and: 0x83, or: 0x84, xor: 0x85, shl: 0x86, shr_s: 0x87, shr_u: 0x88,
+  extend_i32_s: 0xac, extend_i32_u: 0xad, trunc_f64_s: 0xb0, trunc_f64_u: 0xb1,
+} as const;
+// deno-fmt-ignore
+const F32_OPS = {
+  eq: 0x5b, ne: 0x5c, lt: 0x5d, gt: 0x5e, le: 0x5f, ge: 0x60, abs: 0x8b, neg: 0x8c, ceil: 0x8d,
+  floor: 0x8e, trunc: 0x8f, nearest: 0x90, sqrt: 0x91, add: 0x92, sub: 0x93, mul: 0x94, div: 0x95,
+  min: 0x96, max: 0x97, convert_i32_s: 0xb2, convert_i32_u: 0xb3, demote_f64: 0xb6,
+  reinterpret_i32: 0xbe,
+} as const;
+// deno-fmt-ignore
+const F64_OPS = {
+  add: 0xa0, sub: 0xa1, mul: 0xa2, div: 0xa3, convert_i32_s: 0xb7, convert_i64_s: 0xb9,
+  promote_f32: 0xbb,
+} as const;
+// deno-fmt-ignore
+const V128_OPS = { not: 0x4d, and: 0x4e, andnot: 0x4f, or: 0x50, xor: 0x51, bitselect: 0x52, any_true: 0x53 } as const;
+// deno-fmt-ignore
+const F32X4_OPS = {
+  splat: 0x13, eq: 0x41, ne: 0x42, lt: 0x43, gt: 0x44, le: 0x45, ge: 0x46, ceil: 0x67, floor: 0x68,
+  trunc: 0x69, nearest: 0x6a, abs: 0xe0, neg: 0xe1, sqrt: 0xe3, add: 0xe4, sub: 0xe5, mul: 0xe6,
+  div: 0xe7, min: 0xe8, max: 0xe9, pmin: 0xea, pmax: 0xeb, convert_i32x4_s: 0xfa,
+  convert_i32x4_u: 0xfb, relaxed_madd: 0x105, relaxed_nmadd: 0x106,
+} as const;
+// deno-fmt-ignore
+const I32X4_OPS = {
+  splat: 0x11, eq: 0x37, ne: 0x38, lt_s: 0x39, lt_u: 0x3a, gt_s: 0x3b, gt_u: 0x3c, le_s: 0x3d,
+  le_u: 0x3e, ge_s: 0x3f, ge_u: 0x40, abs: 0xa0, neg: 0xa1, all_true: 0xa3, bitmask: 0xa4,
+  extend_low_i16x8_s: 0xa7, extend_high_i16x8_s: 0xa8, extend_low_i16x8_u: 0xa9,
+  extend_high_i16x8_u: 0xaa, shl: 0xab, shr_s: 0xac, shr_u: 0xad, add: 0xae, sub: 0xb1, mul: 0xb5,
+  min_s: 0xb6, min_u: 0xb7, max_s: 0xb8, max_u: 0xb9, trunc_sat_f32x4_s: 0xf8,
+  trunc_sat_f32x4_u: 0xf9,
+} as const;
+// deno-fmt-ignore
+const I64X2_OPS = {
+  splat: 0x12, shl: 0xcb, shr_u: 0xcd, add: 0xce, mul: 0xd5, extmul_low_i32x4_u: 0xde,
+  extmul_high_i32x4_u: 0xdf,
+} as const;
+// deno-fmt-ignore
+const I16X8_OPS = {
+  narrow_i32x4_s: 0x85, narrow_i32x4_u: 0x86, extend_low_i8x16_u: 0x89, extend_high_i8x16_u: 0x8a,
+} as const;
+// deno-fmt-ignore
+const I8X16_OPS = { narrow_i16x8_s: 0x65, narrow_i16x8_u: 0x66, swizzle: 0x0e } as const;
+
+/** Loads and stores of 128 bits and their variants: opcode, alignment exponent. */
+// deno-fmt-ignore
+const V128_MEMORY = {
+  load: [0x00, 4], load16x4_s: [0x03, 3], load16x4_u: [0x04, 3], load8x8_u: [0x02, 3],
+  load32_splat: [0x09, 2], load64_splat: [0x0a, 3], store: [0x0b, 4], load32_zero: [0x5c, 2],
+  load64_zero: [0x5d, 3],
+} as const;
+// deno-fmt-ignore
+const V128_LANE_MEMORY = { load32_lane: [0x56, 2], store32_lane: [0x5a, 2], store64_lane: [0x5b, 3], store16_lane: [0x59, 1], load16_lane: [0x55, 1] } as const;
+/** Scalar loads and stores: opcode, alignment exponent. */
+// deno-fmt-ignore
+const SCALAR_MEMORY = {
+  "i32.load": [0x28, 2], "i64.load": [0x29, 3], "f32.load": [0x2a, 2], "f64.load": [0x2b, 3],
+  "i32.load8_u": [0x2d, 0], "i32.load16_u": [0x2f, 1], "i32.load16_s": [0x2e, 1],
+  "i32.store": [0x36, 2], "i64.store": [0x37, 3], "f32.store": [0x38, 2], "f64.store": [0x39, 3],
+  "i32.store8": [0x3a, 0], "i32.store16": [0x3b, 1],
+} as const;
+
+/** Emits code for a value: pushes exactly one value on the stack. */
+export type Push = (f: Func) => void;
+
+/** One function under construction. Parameters are locals 0, 1, ... */
+export class Func {
+  readonly #code: number[] = [];
+  readonly #locals: ValType[] = [];
+  /** Position in its module, set when the module is built or when declared with `Module.add`. */
+  index = -1;
+
+  constructor(
+    readonly name: string,
+    readonly params: readonly ValType[],
+    readonly results: readonly ValType[] = [],
+  ) {}
+
+  /** A new local variable; its index. Locals start at zero. */
+  local(type: ValType): number {
+    this.#locals.push(type);
+    return this.params.length + this.#locals.length - 1;
+  }
+  locals(type: ValType, count: number): number[] {
+    return Array.from({ length: count }, () => this.local(type));
+  }
+
+  #emit(...bytes: number[]): this {
+    for (const b of bytes) this.#code.push(b);
+    return this;
+  }
+  #simd(op: number): this {
+    return this.#emit(0xfd, ...unsigned(op));
+  }
+
+  get(local: number): this {
+    return this.#emit(0x20, ...unsigned(local));
+  }
+  set(local: number): this {
+    return this.#emit(0x21, ...unsigned(local));
+  }
+  tee(local: number): this {
+    return this.#emit(0x22, ...unsigned(local));
+  }
+  push(value: Push | number): this {
+    if (typeof value === "number") return this.get(value);
+    value(this);
+    return this;
+  }
+  drop(): this {
+    return this.#emit(0x1a);
+  }
+  /** Scalar select: a, b, condition -> a or b. */
+  select(): this {
+    return this.#emit(0x1b);
+  }
+  call(f: Func): this {
+    if (f.index < 0) throw new Error(`${f.name} is called before it is in the module`);
+    return this.#emit(0x10, ...unsigned(f.index));
+  }
+  ret(): this {
+    return this.#emit(0x0f);
+  }
+
+  i32const(value: number): this {
+    return this.#emit(0x41, ...signed(value | 0));
+  }
+  i64const(value: number): this {
+    return this.#emit(0x42, ...signed(value));
+  }
+  f32const(value: number): this {
+    return this.#emit(0x43, ...new Uint8Array(new Float32Array([value]).buffer));
+  }
+  f64const(value: number): this {
+    return this.#emit(0x44, ...new Uint8Array(new Float64Array([value]).buffer));
+  }
+  /** Four lanes of the same f32. */
+  f32x4const(value: number): this {
+    const lane = new Uint8Array(new Float32Array([value]).buffer);
+    return this.#simd(0x0c).#emit(...lane, ...lane, ...lane, ...lane);
+  }
+  /** Four lanes of the same 32-bit integer. */
+  i32x4const(value: number): this {
+    return this.i32x4lanes(value, value, value, value);
+  }
+  i32x4lanes(a: number, b: number, c: number, d: number): this {
+    const lanes = new Int32Array([a, b, c, d].map((x) => x | 0));
+    return this.#simd(0x0c).#emit(...new Uint8Array(lanes.buffer));
+  }
+
+  i32(op: keyof typeof I32_OPS): this {
+    return this.#emit(I32_OPS[op]);
+  }
+  i64(op: keyof typeof I64_OPS): this {
+    return this.#emit(I64_OPS[op]);
+  }
+  f32(op: keyof typeof F32_OPS): this {
+    return this.#emit(F32_OPS[op]);
+  }
+  f64(op: keyof typeof F64_OPS): this {
+    return this.#emit(F64_OPS[op]);
+  }
+  v128(op: keyof typeof V128_OPS): this {
+    return this.#simd(V128_OPS[op]);
+  }
+  f32x4(op: keyof typeof F32X4_OPS): this {
+    return this.#simd(F32X4_OPS[op]);
+  }
+  i32x4(op: keyof typeof I32X4_OPS): this {
+    return this.#simd(I32X4_OPS[op]);
+  }
+  i64x2(op: keyof typeof I64X2_OPS): this {
+    return this.#simd(I64X2_OPS[op]);
+  }
+  i16x8(op: keyof typeof I16X8_OPS): this {
+    return this.#simd(I16X8_OPS[op]);
+  }
+  i8x16(op: keyof typeof I8X16_OPS): this {
+    return this.#simd(I8X16_OPS[op]);
+  }
+  /** Bytes of two vectors picked by sixteen byte numbers (0-15 the first, 16-31 the second). */
+  shuffleBytes(bytes: readonly number[]): this {
+    return this.#simd(0x0d).#emit(...bytes);
+  }
+  /** 32-bit lanes of two vectors picked by four lane numbers (0-3 the first, 4-7 the second). */
+  shuffle32(lanes: readonly [number, number, number, number]): this {
+    return this.shuffleBytes(lanes.flatMap((l) => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3]));
+  }
+  f32x4extract(lane: number): this {
+    return this.#simd(0x1f).#emit(lane);
+  }
+  i32x4extract(lane: number): this {
+    return this.#simd(0x1b).#emit(lane);
+  }
+  f32x4replace(lane: number): this {
+    return this.#simd(0x20).#emit(lane);
+  }
+  i32x4replace(lane: number): this {
+    return this.#simd(0x1c).#emit(lane);
+  }
+
+  /** 128-bit load (address on the stack) or store (address, value) at a constant byte offset. */
+  vmem(op: keyof typeof V128_MEMORY, offset = 0): this {
+    const [code, align] = V128_MEMORY[op];
+    return this.#simd(code).#emit(align, ...unsigned(offset));
+  }
+  /** Load or store of one lane: address, vector on the stack. */
+  vlane(op: keyof typeof V128_LANE_MEMORY, lane: number, offset = 0): this {
+    const [code, align] = V128_LANE_MEMORY[op];
+    return this.#simd(code).#emit(align, ...unsigned(offset), lane);
+  }
+  /** Scalar load (address) or store (address, value) at a constant byte offset. */
+  mem(op: keyof typeof SCALAR_MEMORY, offset = 0): this {
+    const [code, align] = SCALAR_MEMORY[op];
+    return this.#emit(code, align, ...unsigned(offset));
+  }
+  /** i32.atomic.rmw.add: address, value -> the old value. */
+  atomicAdd(offset = 0): this {
+    return this.#emit(0xfe, 0x1e, 2, ...unsigned(offset));
+  }
+  /** memory.copy: destination, source, bytes. */
+  memoryCopy(): this {
+    return this.#emit(0xfc, 10, 0, 0);
+  }
+  /** memory.fill: destination, byte value, bytes. */
+  memoryFill(): this {
+    return this.#emit(0xfc, 11, 0);
+  }
+
+  block(body: () => void): this {
+    this.#emit(0x02, EMPTY_BLOCK);
+    body();
+    return this.#emit(0x0b);
+  }
+  loop(body: () => void): this {
+    this.#emit(0x03, EMPTY_BLOCK);
+    body();
+    return this.#emit(0x0b);
+  }
+  /** Branches to the `depth`-th enclosing block's end or loop's start. */
+  br(depth: number): this {
+    return this.#emit(0x0c, ...unsigned(depth));
+  }
+  brIf(depth: number): this {
+    return this.#emit(0x0d, ...unsigned(depth));
+  }
+  /** Consumes a condition; `result` where both branches leave a value. */
+  if(then: () => void, otherwise?: () => void, result?: ValType): this {
+    this.#emit(0x04, result ?? EMPTY_BLOCK);
+    then();
+    if (otherwise) {
+      this.#emit(0x05);
+      otherwise();
+    }
+    return this.#emit(0x0b);
+  }
+  /** Runs `body` at least once, again while `condition` leaves a non-zero i32. */
+  doWhile(body: () => void, condition: () => void): this {
+    return this.loop(() => {
+      body();
+      condition();
+      this.brIf(0);
+    });
+  }
+  /** `for (; i < end; i += step)` over an i64 local (signed). */
+  for64(i: number, end: Push | number, step: Push | number, body: () => void): this {
+    const below = () => this.get(i).push(end).i64("lt_s");
+    below();
+    return this.if(() => {
+      this.doWhile(() => {
+        body();
+        this.get(i);
+        if (typeof step === "number") this.i64const(step);
+        else this.push(step);
+        this.i64("add").set(i);
+      }, below);
+    });
+  }
+  /** `for (; i < end; i += step)` over an i32 local (signed). */
+  for32(i: number, end: Push | number, step: number, body: () => void): this {
+    const below = () => this.get(i).push(end).i32("lt_s");
+    below();
+    return this.if(() => {
+      this.doWhile(() => {
+        body();
+        this.get(i).i32const(step).i32("add").set(i);
+      }, below);
+    });
+  }
+  /** `local += bytes` for an i64 local. */
+  advance(local: number, bytes: number): this {
+    return this.get(local).i64const(bytes).i64("add").set(local);
+  }
+
+  /** The function's entry of the code section. */
+  body(): number[] {
+    const code = [
+      ...unsigned(this.#locals.length),
+      ...this.#locals.flatMap((type) => [1, type]),
+    ];
+    return [...unsigned(code.length + this.#code.length + 1), ...code].concat(this.#code, 0x0b);
+  }
+}
+
+/** Pages of 64 KiB the shared memory may grow to: 16 GiB. */
+export const MAX_PAGES = 262144;
+
+/** Functions that call each other, over one imported memory `env.memory`. */
+export class Module {
+  readonly #functions: Func[] = [];
+
+  /** Adds functions; they can be called by the ones added after them (or by themselves). */
+  add<F extends Func>(f: F): F {
+    f.index = this.#functions.length;
+    this.#functions.push(f);
+    return f;
+  }
+
+  /** The module's bytes; exports every function whose name is not empty. */
+  bytes(): Uint8Array<ArrayBuffer> {
+    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+    const list = (items: number[][]): number[] => {
+      const all = unsigned(items.length);
+      for (const item of items) for (const b of item) all.push(b);
+      return all;
+    };
+    const text = (s: string) => [...unsigned(s.length), ...new TextEncoder().encode(s)];
+    const section = (id: number, body: number[]) => {
+      out.push(id, ...unsigned(body.length));
+      for (const b of body) out.push(b);
+    };
+    const types = this.#functions.map((
+      f,
+    ) => [0x60, ...list(f.params.map((t) => [t])), ...list(f.results.map((t) => [t]))]);
+    const exported = this.#functions.filter((f) => f.name !== "");
+    section(1, list(types));
+    const shared64 = 3 | 4; // limits flags: has a maximum and is shared, 64-bit
+    section(
+      2,
+      list([[...text("env"), ...text("memory"), 2, shared64, 1, ...unsigned(MAX_PAGES)]]),
+    );
+    section(3, list(this.#functions.map((_, i) => unsigned(i))));
+    section(7, list(exported.map((f) => [...text(f.name), 0, ...unsigned(f.index)])));
+    section(10, list(this.#functions.map((f) => f.body())));
+    return new Uint8Array(out);
+  }
+}
