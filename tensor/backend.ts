@@ -2,7 +2,7 @@
  * What a device must be able to do. Everything above this file is the same for every device;
  * everything below it knows nothing of tensors, gradients or lifetimes.
  */
-import { type DType, DTYPE_BYTES } from "./dtype.ts";
+import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
 import type { Program } from "./expr.ts";
 import type { Shape } from "./shape.ts";
 
@@ -209,9 +209,13 @@ export interface Backend {
   /** `bytes` of memory, contents undefined. Throws OutOfMemoryError naming `op` and the bytes. */
   alloc(bytes: number, op: string): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
-  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array): void;
-  /** Waits for all work so far, then copies out. Rejects where that work failed. */
-  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Copies `data` (of the buffer's dtype) to elements from `offset` on, after all work so far. */
+  write(buffer: DeviceBuffer, offset: number, data: HostArray): void;
+  /**
+   * Waits for all work so far, then copies out `length` elements from `offset` on. Rejects where
+   * that work failed. The reference device gives floats as float64.
+   */
+  read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray>;
   /** Starts (or does) the work. `op` names the public op for errors. */
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void;
   /** Checks that every index lies in [0, limit): now where the device can, else by the next read. */

@@ -10,8 +10,8 @@ export interface HostArrays {
   u8: Uint8Array<ArrayBuffer>;
 }
 
-/** Any array a tensor's elements can be read into. */
-export type HostArray = HostArrays[DType];
+/** Any array a tensor's elements can be read into; float64 only from the reference device. */
+export type HostArray = HostArrays[DType] | Float64Array<ArrayBuffer>;
 
 /** Bytes of one element. */
 export const DTYPE_BYTES = { f32: 4, f16: 2, i32: 4, u32: 4, u8: 1 } as const satisfies Record<
