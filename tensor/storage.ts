@@ -1,5 +1,5 @@
 import type { Backend, DeviceBuffer } from "./backend.ts";
-import { DTYPE_BYTES, type DType } from "./dtype.ts";
+import { type DType, DTYPE_BYTES } from "./dtype.ts";
 import { UseAfterFreeError } from "./errors.ts";
 
 /** What `memory()` reports of one device. */
