@@ -92,6 +92,9 @@ const I16X8_OPS = {
 // deno-fmt-ignore
 const I8X16_OPS = { narrow_i16x8_s: 0x65, narrow_i16x8_u: 0x66, swizzle: 0x0e } as const;
 
+/** Behind V8's flag `--experimental-wasm-fp16`. */
+const F16X8_OPS = { demote_f32x4_zero: 0x149, promote_low_f32x4: 0x14b } as const;
+
 /** Loads and stores of 128 bits and their variants: opcode, alignment exponent. */
 // deno-fmt-ignore
 const V128_MEMORY = {
@@ -227,6 +230,9 @@ export class Func {
   }
   i8x16(op: keyof typeof I8X16_OPS): this {
     return this.#simd(I8X16_OPS[op]);
+  }
+  f16x8(op: keyof typeof F16X8_OPS): this {
+    return this.#simd(F16X8_OPS[op]);
   }
   /** Bytes of two vectors picked by sixteen byte numbers (0-15 the first, 16-31 the second). */
   shuffleBytes(bytes: readonly number[]): this {

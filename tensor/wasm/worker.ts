@@ -1,0 +1,84 @@
+/**
+ * One thread of the WebAssembly device: sleeps until it is called to a launch, runs its share,
+ * reports, sleeps again. Started by threads.ts; speaks with it through shared memory only, because
+ * a thread blocked in `Atomics.wait` receives no messages.
+ */
+import { parentPort } from "node:worker_threads";
+import {
+  ARGS,
+  DONE,
+  FAILED,
+  FAILURE_TEXT,
+  FAILURE_TEXT_BYTES,
+  HEAP_START,
+  LAUNCH,
+  LAUNCH_FIELDS,
+  MAILBOX_STRIDE,
+  MAILBOXES,
+  SCRATCH_BASE,
+  SPINS,
+  STAGING,
+  STOP,
+} from "./layout.ts";
+
+/** The first and only message: what to work on, and which thread this is. */
+export interface WorkerStart {
+  memory: WebAssembly.Memory;
+  thread: number;
+}
+
+type Kernel = (args: number, thread: number, threads: number, scratch: number) => void;
+
+function work({ memory, thread }: WorkerStart): void {
+  // Only low memory, which never moves or grows, is looked at from here.
+  const words = new Int32Array(memory.buffer, 0, HEAP_START / 4);
+  const scratchBase = new Float64Array(memory.buffer, SCRATCH_BASE, 1);
+  const launch = LAUNCH / 4;
+  const mailbox = (MAILBOXES + thread * MAILBOX_STRIDE) / 4;
+  const modules = new Map<number, Kernel[]>();
+
+  const kernelsOf = (module: number): Kernel[] => {
+    let kernels = modules.get(module);
+    if (!kernels) {
+      const bytes = words[launch + LAUNCH_FIELDS.moduleBytes]!;
+      const code = new Uint8Array(memory.buffer, STAGING, bytes).slice();
+      const instance = new WebAssembly.Instance(new WebAssembly.Module(code), { env: { memory } });
+      kernels = Object.values(instance.exports) as unknown as Kernel[];
+      modules.set(module, kernels);
+    }
+    return kernels;
+  };
+
+  const fail = (error: unknown): void => {
+    if (Atomics.compareExchange(words, FAILED / 4, 0, thread + 1) !== 0) return;
+    const room = new Uint8Array(FAILURE_TEXT_BYTES);
+    const { written } = new TextEncoder().encodeInto(String(error), room);
+    new Uint8Array(memory.buffer, FAILURE_TEXT + 4, written).set(room.subarray(0, written));
+    words[FAILURE_TEXT / 4] = written;
+  };
+
+  for (let seen = 0;;) {
+    for (let spins = 0; spins < SPINS && Atomics.load(words, mailbox) === seen;) spins++;
+    Atomics.wait(words, mailbox, seen);
+    if (Atomics.load(words, mailbox) === seen) continue;
+    seen++;
+    if (Atomics.load(words, STOP / 4) !== 0) return;
+
+    const threads = words[launch + LAUNCH_FIELDS.threads]!;
+    try {
+      const kernel = kernelsOf(words[launch + LAUNCH_FIELDS.module]!)[
+        words[launch + LAUNCH_FIELDS.export]!
+      ]!;
+      const stride = words[launch + LAUNCH_FIELDS.scratchStride]!;
+      kernel(ARGS, thread, threads, scratchBase[0]! + thread * stride);
+    } catch (error) {
+      fail(error);
+    }
+    if (Atomics.add(words, DONE / 4, 1) + 1 === threads - 1) Atomics.notify(words, DONE / 4);
+  }
+}
+
+parentPort!.once("message", (start: WorkerStart) => {
+  parentPort!.postMessage("ready");
+  work(start);
+});

@@ -1,0 +1,100 @@
+import { AssertionError, because, show } from "./assertion_error.ts";
+import { equal } from "./equal.ts";
+
+/** Beyond this many lines on a side the table of common lines would cost more than it tells. */
+const DIFF_LINES = 1000;
+
+/** The lines of both texts in order, marked `-` (only actual), `+` (only expected) or blank. */
+function diff(actual: string, expected: string): string {
+  const a = actual.split("\n");
+  const b = expected.split("\n");
+  if (a.length > DIFF_LINES || b.length > DIFF_LINES) {
+    const at = a.findIndex((line, i) => line !== b[i]);
+    const from = at < 0 ? a.length : at;
+    const part = (lines: string[], mark: string): string[] =>
+      lines.slice(from, from + 20).map((line) => mark + line);
+    return [`    (from line ${from + 1})`, ...part(a, "-   "), ...part(b, "+   ")].join("\n");
+  }
+  // common[i][j]: length of the longest common subsequence of a[i..] and b[j..].
+  const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      common[i]![j] = a[i] === b[j]
+        ? common[i + 1]![j + 1]! + 1
+        : Math.max(common[i + 1]![j]!, common[i]![j + 1]!);
+    }
+  }
+  const out: string[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      out.push(`    ${a[i]}`);
+      i++;
+      j++;
+    } else if (j >= b.length || (i < a.length && common[i + 1]![j]! >= common[i]![j + 1]!)) {
+      out.push(`-   ${a[i++]}`);
+    } else {
+      out.push(`+   ${b[j++]}`);
+    }
+  }
+  return out.join("\n");
+}
+
+function differ(what: string, actual: unknown, expected: unknown, msg?: string): AssertionError {
+  const lines = diff(show(actual), show(expected));
+  return new AssertionError(
+    `${what}${because(msg)}\n\n    [Diff] -Actual / +Expected\n\n${lines}\n`,
+  );
+}
+
+/** Asserts that two values have the same structure. */
+export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
+  if (!equal(actual, expected)) throw differ("Values are not equal", actual, expected, msg);
+}
+
+/** Asserts that two values differ in structure. */
+export function assertNotEquals<T>(actual: T, expected: T, msg?: string): void {
+  if (!equal(actual, expected)) return;
+  throw new AssertionError(
+    `Expected actual: ${show(actual)} not to be: ${show(expected)}${because(msg)}`,
+  );
+}
+
+/** Asserts that two values are the same one, by `Object.is`. */
+export function assertStrictEquals<T>(
+  actual: unknown,
+  expected: T,
+  msg?: string,
+): asserts actual is T {
+  if (Object.is(actual, expected)) return;
+  if (show(actual) !== show(expected)) {
+    throw differ("Values are not strictly equal", actual, expected, msg);
+  }
+  throw new AssertionError(
+    `Values have the same structure but are not reference-equal${because(msg)}\n\n${show(actual)}`,
+  );
+}
+
+/** Asserts that two values are not the same one, by `Object.is`. */
+export function assertNotStrictEquals<T>(actual: T, expected: T, msg?: string): void {
+  if (!Object.is(actual, expected)) return;
+  throw new AssertionError(
+    `Expected "actual" to not be strictly equal to: ${show(actual)}${because(msg)}`,
+  );
+}
+
+/** Asserts that each element of `expected` equals some element of `actual`. */
+export function assertArrayIncludes<T>(
+  actual: ArrayLike<T> & object,
+  expected: ArrayLike<T> & object,
+  msg?: string,
+): void {
+  const present = Array.from(actual);
+  const missing = Array.from(expected).filter((wanted) => !present.some((x) => equal(wanted, x)));
+  if (missing.length === 0) return;
+  throw new AssertionError(
+    `Expected actual: "${show(actual)}" to include: "${show(expected)}"${because(msg)}\n` +
+      `missing: ${show(missing)}`,
+  );
+}
