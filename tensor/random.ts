@@ -229,3 +229,29 @@ export function randint(
   out.storage.range = { min: 0, max: limit - 1 };
   return out;
 }
+
+/**
+ * x with each element 0 with probability `p` and the others divided by 1 - p, from the numbers a
+ * generator claimed: the same numbers give the same elements again.
+ */
+export function thin(x: Tensor, p: number, numbers: readonly number[]): Tensor {
+  const out = empty(x.device, x.dtype, x.shape, "dropout");
+  if (out.size === 0) return out;
+  const scalars = [...numbers, p, 1 / (1 - p)];
+  const slots = scalars.map((_, i) => ({ kind: "scalar", ty: i < 5 ? "u32" : "f32" } as const));
+  const made = program(
+    "dropout",
+    [{ kind: "input", ty: "f32" }, ...slots],
+    (a, k0, k1, lo, hi, stream, limit, factor) => {
+      const drawn = unit(philoxWords(k0!, k1!, lo!, hi!, stream!)[0]);
+      return drawn.lt(limit!).select(0, a!.mul(factor!));
+    },
+  );
+  x.device.backend.run("elementwise", {
+    program: made,
+    ins: [x.view("dropout")],
+    outs: [out.view("dropout")],
+    scalars,
+  }, "dropout");
+  return out;
+}

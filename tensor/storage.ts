@@ -54,6 +54,8 @@ export class Storage {
   #buffer: DeviceBuffer | null;
   /** Known for integers uploaded from the host; every view lies within. */
   range: IndexRange | null = null;
+  /** Times the elements were changed in place; a tape checks that what it saved is unchanged. */
+  version = 0;
 
   constructor(readonly device: Device, readonly dtype: DType, readonly length: number, op: string) {
     const bytes = length * DTYPE_BYTES[dtype];

@@ -19,11 +19,10 @@ export class Tensor implements Keepable {
   readonly shape: Shape;
   /** Elements to step for each dimension; 0 where one element repeats. */
   readonly strides: Shape;
-  /** First element in the storage. */
-  readonly offset: number;
   /** The scope that frees this tensor; null where nobody but its holder does. */
   scope: Scope | null = null;
   #storage: Storage | null;
+  #offset: number;
   #freedBy: string | null = null;
 
   /** Takes over one hold on `storage`. Made by ops; users call `tensor`, `zeros` and the like. */
@@ -31,7 +30,7 @@ export class Tensor implements Keepable {
     this.#storage = storage;
     this.shape = shape;
     this.strides = strides;
-    this.offset = offset;
+    this.#offset = offset;
     storage.device.ledger.tensors++;
     currentScope()?.adopt(this);
     if (isDebug()) leaks.register(this, new Error().stack ?? "", this);
@@ -41,6 +40,10 @@ export class Tensor implements Keepable {
   get storage(): Storage {
     if (!this.#storage) throw new UseAfterFreeError(this.#freedText("used"));
     return this.#storage;
+  }
+  /** First element in the storage. */
+  get offset(): number {
+    return this.#offset;
   }
   /** Element type. */
   get dtype(): DType {
@@ -75,7 +78,7 @@ export class Tensor implements Keepable {
   view(op: string): View {
     if (!this.#storage) throw new UseAfterFreeError(`${op}: ${this.#freedText("used")}`);
     const { buffer, dtype } = this.#storage;
-    const view = { buffer, dtype, offset: this.offset, shape: this.shape, strides: this.strides };
+    const view = { buffer, dtype, offset: this.#offset, shape: this.shape, strides: this.strides };
     checkView(view, op);
     return view;
   }
@@ -83,6 +86,13 @@ export class Tensor implements Keepable {
   /** Another tensor over the same storage. */
   as(shape: Shape, strides: Shape, offset: number = this.offset): Tensor {
     return new Tensor(this.storage.retain(), shape, strides, offset);
+  }
+
+  /** Moves the handle to elements elsewhere, taking over one hold (optimisers gather parameters). */
+  protected rebind(storage: Storage, offset: number): void {
+    this.storage.release();
+    this.#storage = storage;
+    this.#offset = offset;
   }
 
   /**
