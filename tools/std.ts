@@ -32,7 +32,11 @@ if (reachable) {
     await Deno.mkdir(new URL(name, links), { recursive: true });
     const config = await Deno.readTextFile(new URL(`${name}/deno.json`, standIns));
     await write(`${name}/deno.json`, config);
-    await write(`${name}/mod.ts`, `export * from "../../tools/std/${name}/mod.ts";\n`);
+    const { exports } = JSON.parse(config) as { exports: string | Record<string, string> };
+    for (const path of typeof exports === "string" ? [exports] : Object.values(exports)) {
+      const target = new URL(path, new URL(`tools/std/${name}/`, "file:///")).pathname;
+      await write(`${name}/${path}`, `export * from "../..${target}";\n`);
+    }
   }
 }
 // An import that is still waiting for JSR would keep the process alive.

@@ -1,1 +1,35 @@
-export {};
+/**
+ * Stand-in for `@std/path`, used only where JSR cannot be reached (see `tools/std.ts`): paths of the
+ * system this runs on.
+ *
+ * @module
+ */
+import * as posix from "./posix.ts";
+import * as windows from "./windows.ts";
+
+const {
+  SEPARATOR,
+  basename,
+  dirname,
+  extname,
+  fromFileUrl,
+  isAbsolute,
+  join,
+  normalize,
+  relative,
+} = Deno.build.os === "windows" ? windows : posix;
+const { resolve, toFileUrl } = Deno.build.os === "windows" ? windows : posix;
+
+export {
+  basename,
+  dirname,
+  extname,
+  fromFileUrl,
+  isAbsolute,
+  join,
+  normalize,
+  relative,
+  resolve,
+  SEPARATOR,
+  toFileUrl,
+};

@@ -1,0 +1,122 @@
+/** Files as sources and sinks: the only part of this room that needs Deno. */
+import { FormatError } from "./errors.ts";
+import type { ByteSink, RandomAccess } from "./source.ts";
+
+/**
+ * Opens a file for reading by range. Its size is taken once; a file that shrinks while it is read
+ * gives a {@linkcode FormatError}.
+ *
+ * Reads are synchronous inside: the cursor of a file belongs to everyone who reads from it, so
+ * seek and read must not be torn apart by another reader.
+ *
+ * @throws {Deno.errors.NotFound} If there is no such file.
+ */
+export async function openFile(path: string): Promise<RandomAccess> {
+  const file = await Deno.open(path, { read: true });
+  let size: number;
+  try {
+    const stat = await file.stat();
+    if (!stat.isFile) throw new FormatError(path, "byte 0", "a file", "something else");
+    size = stat.size;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  let open = true;
+  return {
+    name: path,
+    size,
+    // deno-lint-ignore require-await -- a throw must become a rejection
+    async readInto(offset, target) {
+      file.seekSync(offset, Deno.SeekMode.Start);
+      let filled = 0;
+      while (filled < target.byteLength) {
+        const count = file.readSync(target.subarray(filled));
+        if (count === null) {
+          throw new FormatError(
+            path,
+            `byte ${offset}`,
+            `${target.byteLength} more bytes`,
+            `${filled}`,
+          );
+        }
+        filled += count;
+      }
+    },
+    close() {
+      if (open) file.close();
+      open = false;
+    },
+  };
+}
+
+/**
+ * A file that appears under its name only when it is complete. Bytes go to a temporary file in the
+ * same folder; `commit()` flushes it to the disk and renames it over `path`. Whatever was at `path`
+ * before stays untouched until then, and for good if the process dies or the writer throws.
+ *
+ * @example
+ * ```ts ignore
+ * await using file = await AtomicFile.create("model.safetensors");
+ * await file.writeAt(0, bytes);
+ * await file.commit();
+ * ```
+ */
+export class AtomicFile implements ByteSink, AsyncDisposable {
+  readonly name: string;
+  readonly #temporary: string;
+  #file: Deno.FsFile | undefined;
+
+  private constructor(path: string, temporary: string, file: Deno.FsFile) {
+    this.name = path;
+    this.#temporary = temporary;
+    this.#file = file;
+  }
+
+  /** Opens the temporary file beside `path`. */
+  static async create(path: string): Promise<AtomicFile> {
+    const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+    const file = await Deno.open(temporary, { write: true, createNew: true });
+    return new AtomicFile(path, temporary, file);
+  }
+
+  // deno-lint-ignore require-await -- a throw must become a rejection
+  async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
+    const file = this.#open();
+    file.seekSync(offset, Deno.SeekMode.Start);
+    let written = 0;
+    while (written < bytes.byteLength) written += file.writeSync(bytes.subarray(written));
+  }
+
+  /** Makes the file appear under its name, whole and on the disk. */
+  async commit(): Promise<void> {
+    const file = this.#open();
+    await file.sync();
+    file.close();
+    this.#file = undefined;
+    await Deno.rename(this.#temporary, this.name);
+  }
+
+  /** Throws away what was written, unless it was committed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#file === undefined) return;
+    this.#file.close();
+    this.#file = undefined;
+    await Deno.remove(this.#temporary);
+  }
+
+  #open(): Deno.FsFile {
+    if (this.#file === undefined) throw new Error(`${this.name}: written to after commit`);
+    return this.#file;
+  }
+}
+
+/** Runs `write` on a sink that becomes the file at `path` if and only if `write` succeeds. */
+export async function writeAtomically(
+  path: string,
+  write: (sink: ByteSink) => Promise<void>,
+): Promise<void> {
+  await using file = await AtomicFile.create(path);
+  await write(file);
+  await file.commit();
+}

@@ -1,0 +1,98 @@
+/** Named tensors that are read one at a time, wherever they are. */
+import { FormatError, quote } from "./errors.ts";
+import { byteCount, type HostTensor, type TensorInfo } from "./host_tensor.ts";
+
+/**
+ * A map of tensors whose values stay where they are until they are asked for: a weight file, a
+ * file seen under other names, or a plain map. Loading a model through it holds one tensor at a
+ * time.
+ */
+export interface TensorSource {
+  /** For messages: the file the tensors come from. */
+  readonly name: string;
+  /** Names of all tensors, in the order of the file. */
+  keys(): string[];
+  has(key: string): boolean;
+  /**
+   * Element type and shape.
+   *
+   * @throws {FormatError} If there is no such tensor.
+   */
+  info(key: string): TensorInfo;
+  /**
+   * The whole tensor, in memory of its own.
+   *
+   * @throws {FormatError} If there is no such tensor, or its bytes are damaged.
+   */
+  read(key: string): Promise<HostTensor>;
+  /**
+   * Fills `target` with the tensor's bytes (row-major, little-endian) from byte `start` on, so that
+   * a tensor can go straight into memory that exists already, in pieces where it is large.
+   */
+  readInto(key: string, target: Uint8Array, start?: number): Promise<void>;
+}
+
+/** A source with an open file behind it. */
+export interface WeightFile extends TensorSource, Disposable {
+  close(): void;
+}
+
+/** Implements `read` by `readInto`. */
+export async function readWhole(source: TensorSource, key: string): Promise<HostTensor> {
+  const info = source.info(key);
+  const data = new Uint8Array(byteCount(info));
+  await source.readInto(key, data);
+  return { dtype: info.dtype, shape: [...info.shape], data };
+}
+
+/** Every tensor of `source` at once. Nothing is returned if one of them cannot be read. */
+export async function readAll(source: TensorSource): Promise<Map<string, HostTensor>> {
+  const all = new Map<string, HostTensor>();
+  for (const key of source.keys()) all.set(key, await source.read(key));
+  return all;
+}
+
+/** Tensors in memory as a source; `read` hands them out as they are, without a copy. */
+export function mapSource(
+  tensors: ReadonlyMap<string, HostTensor>,
+  name = "(memory)",
+): TensorSource {
+  const get = (key: string): HostTensor => tensors.get(key) ?? missing(name, key);
+  return {
+    name,
+    keys: () => [...tensors.keys()],
+    has: (key) => tensors.has(key),
+    info: (key) => get(key),
+    // deno-lint-ignore require-await -- a throw must become a rejection
+    read: async (key) => get(key),
+    // deno-lint-ignore require-await
+    readInto: async (key, target, start = 0) => {
+      const { data } = get(key);
+      checkWindow(name, key, data.byteLength, start, target.byteLength);
+      target.set(data.subarray(start, start + target.byteLength));
+    },
+  };
+}
+
+/** Throws the error for a tensor that is not there. */
+export function missing(name: string, key: string): never {
+  throw new FormatError(name, `tensor ${quote(key)}`, "a tensor of that name", "none");
+}
+
+/** Throws unless bytes [start, start + length) lie in a tensor of `bytes` bytes. */
+export function checkWindow(
+  name: string,
+  key: string,
+  bytes: number,
+  start: number,
+  length: number,
+): void {
+  if (start < 0 || start + length > bytes) {
+    throw new FormatError(
+      name,
+      `tensor ${quote(key)}`,
+      `a range inside its ${bytes} bytes`,
+      `bytes ${start} to ${start + length}`,
+    );
+  }
+}

@@ -1,0 +1,433 @@
+/**
+ * Records kernels into long compute passes and hands them to the GPU in batches. All that costs
+ * more than a dispatch itself (pipelines, bind groups, buffers, submits) is cached or shared, and
+ * the way through `dispatch` builds no strings.
+ */
+import type { DeviceBuffer, View } from "../backend.ts";
+import { viewBytes } from "../backend.ts";
+import { type DType, DTYPE_BYTES } from "../dtype.ts";
+import { DeviceError } from "../errors.ts";
+import {
+  type HalfMode,
+  shaderHead,
+  uniformBytes,
+  type UniformLayout,
+  type ViewBinding,
+  type ViewLayout,
+} from "./accessors.ts";
+import { BindGroups } from "./bind_groups.ts";
+import { Faults } from "./faults.ts";
+import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+
+/** One launch of a kernel. */
+export interface Dispatch {
+  /** The public op, for errors. */
+  readonly op: string;
+  /** Unique for the text `source` returns and for the names of uniforms. */
+  readonly key: string;
+  /**
+   * The kernel without its head (see accessors.ts), entry point `main`; called once a key and
+   * layout. Uniforms are read as `params.name`.
+   */
+  readonly source: () => string;
+  readonly views: readonly ViewBinding[];
+  readonly u32?: Readonly<Record<string, number>>;
+  readonly i32?: Readonly<Record<string, number>>;
+  readonly f32?: Readonly<Record<string, number>>;
+  /**
+   * Workgroups along x, y and z; or their number, folded into rows where it exceeds the limit of
+   * a dimension: the kernel then finds its own by `linear_group(workgroup_id)` and leaves where
+   * that is not below `params.grid_count`.
+   */
+  readonly workgroups: number | readonly [number, number, number];
+  /** Floating-point operations, where they are many: long batches are submitted earlier. */
+  readonly flops?: number;
+}
+
+/** Options of a runtime. */
+export interface RuntimeOptions {
+  /** Packed f16 may be asked for on any adapter; native only where shader-f16 is there. */
+  half?: HalfMode;
+  /** Bytes of freed buffers kept for reuse, or as many as were ever in use if more: 256 MiB. */
+  freeBytesCap?: number;
+}
+
+/** Counts since the start, for tests and benchmarks. */
+export interface RuntimeStats {
+  dispatches: number;
+  submits: number;
+  pipelines: number;
+  bindGroups: number;
+  buffers: number;
+}
+
+/** A compiled kernel for one layout of its views. */
+interface Pipeline {
+  readonly gpu: GPUComputePipeline;
+  readonly groups: BindGroups;
+  readonly uniformBytes: number;
+  /** Dtypes and widths of the views, and which share a binding, as digits. */
+  readonly layout: number;
+  readonly sharing: number;
+}
+
+const NO_UNIFORMS: Readonly<Record<string, number>> = {};
+const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies Record<
+  DType,
+  number
+>;
+const UNIFORM_RING_BYTES = 1 << 20;
+/** Submits cost 0.3 ms; more dispatches than this save nothing and leave the GPU idle at first. */
+const BATCH_DISPATCHES = 1024;
+/** Work after which a batch is submitted: systems kill GPU programs that run for seconds. */
+const BATCH_FLOPS = 5e10;
+/** A shader's storage bindings are few, so sharing fits a number with 4 bits a view. */
+const MAX_VIEWS = 13;
+
+export class WebGpuRuntime {
+  readonly limits: GPUSupportedLimits;
+  readonly halfMode: HalfMode;
+  readonly pool: BufferPool;
+  readonly faults: Faults;
+  /** Serial number of the batch being recorded. */
+  batch = 0;
+  #dispatches = 0;
+  #submits = 0;
+  #pipelineCount = 0;
+
+  readonly #pipelines = new Map<string, Pipeline[]>();
+  readonly #groups = new Map<string, BindGroups>();
+  readonly #layouts = new Map<string, GPUPipelineLayout>();
+
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #passPipeline: GPUComputePipeline | null = null;
+  #batchDispatches = 0;
+  #batchFlops = 0;
+
+  readonly #uniformAlign: number;
+  readonly #uniformRing: GPUBuffer;
+  readonly #staging = new ArrayBuffer(UNIFORM_RING_BYTES);
+  readonly #u32 = new Uint32Array(this.#staging);
+  readonly #i32 = new Int32Array(this.#staging);
+  readonly #f32 = new Float32Array(this.#staging);
+  /** Bytes of the ring taken by the batch. */
+  #uniformsUsed = 0;
+  readonly #dynamicOffset = new Uint32Array(1);
+
+  // Scratch of one dispatch.
+  #serial = 0;
+  readonly #blocks: Block[] = [];
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #slots: number[] = [];
+
+  constructor(readonly device: GPUDevice, options: RuntimeOptions = {}) {
+    this.limits = device.limits;
+    const native = device.features.has("shader-f16");
+    if (options.half === "native" && !native) {
+      throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
+    }
+    this.halfMode = options.half ?? (native ? "native" : "packed");
+    this.pool = new BufferPool(device, options.freeBytesCap ?? 2 ** 28);
+    this.faults = new Faults(device);
+    this.#uniformAlign = this.limits.minUniformBufferOffsetAlignment;
+    this.#uniformRing = device.createBuffer({
+      label: "uniforms",
+      size: UNIFORM_RING_BYTES,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+  }
+
+  get stats(): RuntimeStats {
+    let bindGroups = 0;
+    for (const groups of this.#groups.values()) bindGroups += groups.made;
+    return {
+      dispatches: this.#dispatches,
+      submits: this.#submits,
+      pipelines: this.#pipelineCount,
+      bindGroups,
+      buffers: this.pool.allocations,
+    };
+  }
+
+  alloc(bytes: number, op: string): GpuBuffer {
+    this.faults.checkLost(op);
+    return this.pool.alloc(bytes, op);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.pool.free(buffer);
+  }
+
+  /** Records one launch. Nothing runs before the batch is flushed. */
+  dispatch(d: Dispatch): void {
+    this.faults.checkLost(d.op);
+    this.faults.recall(d.op);
+    const slots = this.#assignSlots(d);
+    const pipeline = this.#pipeline(d);
+    if (this.#uniformsUsed + pipeline.uniformBytes > UNIFORM_RING_BYTES) this.flush();
+
+    const width = typeof d.workgroups === "number"
+      ? this.#foldedWidth(d.workgroups)
+      : d.workgroups[0];
+    const uniformsAt = this.#uniformsUsed;
+    this.#writeUniforms(d, uniformsAt >> 2, width);
+    this.#uniformsUsed = uniformsAt +
+      Math.ceil(pipeline.uniformBytes / this.#uniformAlign) * this.#uniformAlign;
+
+    const blocks = this.#blocks;
+    for (let i = 0; i < slots; i++) blocks[i]!.batch = this.batch;
+    // The ends have served: from here on the array holds sizes.
+    for (let i = 0; i < slots; i++) this.#ends[i]! -= this.#starts[i]!;
+    const group = pipeline.groups.get(slots, blocks, this.#starts, this.#ends);
+
+    const pass = this.#openPass();
+    if (this.#passPipeline !== pipeline.gpu) {
+      pass.setPipeline(pipeline.gpu);
+      this.#passPipeline = pipeline.gpu;
+    }
+    this.#dynamicOffset[0] = uniformsAt;
+    pass.setBindGroup(0, group, this.#dynamicOffset, 0, 1);
+    if (typeof d.workgroups === "number") {
+      pass.dispatchWorkgroups(width, Math.ceil(d.workgroups / width), 1);
+    } else {
+      this.#checkGrid(d.op, d.workgroups);
+      pass.dispatchWorkgroups(d.workgroups[0], d.workgroups[1], d.workgroups[2]);
+    }
+    this.#dispatches++;
+    this.#batchFlops += d.flops ?? 0;
+    if (++this.#batchDispatches >= BATCH_DISPATCHES || this.#batchFlops >= BATCH_FLOPS) {
+      this.flush();
+    }
+  }
+
+  /** Width of the most even folding of `count` workgroups into rows within the limit. */
+  #foldedWidth(count: number): number {
+    const limit = this.limits.maxComputeWorkgroupsPerDimension;
+    return count <= limit ? count : Math.ceil(count / Math.ceil(count / limit));
+  }
+
+  #checkGrid(op: string, grid: readonly [number, number, number]): void {
+    const limit = this.limits.maxComputeWorkgroupsPerDimension;
+    if (grid[0] > limit || grid[1] > limit || grid[2] > limit) {
+      throw new DeviceError(
+        `${op}: expected at most ${limit} workgroups a dimension but got ${grid.join(" x ")}`,
+      );
+    }
+  }
+
+  /**
+   * Gives each view a storage binding: its own, or a shared one where the dispatch writes the
+   * view's block (a block may not be bound twice when one binding writes). Leaves the blocks and
+   * the windows of them to bind in the scratch arrays; returns the number of bindings.
+   */
+  #assignSlots(d: Dispatch): number {
+    const serial = ++this.#serial;
+    const maxBinding = this.limits.maxStorageBufferBindingSize;
+    const { views } = d;
+    if (views.length > MAX_VIEWS) {
+      throw new DeviceError(
+        `${d.op}: expected at most ${MAX_VIEWS} views a kernel but got ${views.length}`,
+      );
+    }
+    for (let i = 0; i < views.length; i++) {
+      if (views[i]!.access !== "read") gpuBuffer(views[i]!.view.buffer).block.writtenBy = serial;
+    }
+    let count = 0;
+    for (let i = 0; i < views.length; i++) {
+      const { view } = views[i]!;
+      const { block } = gpuBuffer(view.buffer);
+      const shared = block.writtenBy === serial && block.slotOf === serial;
+      const slot = shared ? block.slot : count++;
+      if (!shared) {
+        block.slotOf = serial;
+        block.slot = slot;
+        this.#blocks[slot] = block;
+        this.#starts[slot] = 0;
+        this.#ends[slot] = block.size;
+      }
+      this.#slots[i] = slot;
+      if (block.size > maxBinding) this.#window(d.op, view, slot, !shared);
+    }
+    return count;
+  }
+
+  /** Narrows (or, for a shared binding, widens) the window of a block too large to bind whole. */
+  #window(op: string, view: View, slot: number, fresh: boolean): void {
+    const align = this.limits.minStorageBufferOffsetAlignment;
+    const bytes = viewBytes(view);
+    const start = Math.floor(bytes.start / align) * align;
+    // Accesses by four may touch the 16 bytes that the last element is part of.
+    const end = Math.ceil(bytes.end / 16) * 16;
+    this.#starts[slot] = fresh ? start : Math.min(start, this.#starts[slot]!);
+    this.#ends[slot] = fresh ? end : Math.max(end, this.#ends[slot]!);
+    const size = this.#ends[slot]! - this.#starts[slot]!;
+    if (size > this.limits.maxStorageBufferBindingSize) {
+      throw new DeviceError(
+        `${op}: expected arrays within ${this.limits.maxStorageBufferBindingSize} bytes, ` +
+          `the most this GPU binds at once, but got one that spans ${size} bytes`,
+      );
+    }
+  }
+
+  /** Writes the uniform block at word `at` of the ring, in the order of `shaderHead`. */
+  #writeUniforms(d: Dispatch, at: number, width: number): void {
+    const u32 = this.#u32;
+    u32[at++] = width;
+    u32[at++] = typeof d.workgroups === "number" ? d.workgroups : 0;
+    for (let i = 0; i < d.views.length; i++) {
+      const { view } = d.views[i]!;
+      u32[at++] = view.offset - this.#starts[this.#slots[i]!]! / DTYPE_BYTES[view.dtype];
+    }
+    for (const name in d.u32) u32[at++] = d.u32[name]!;
+    for (const name in d.i32) this.#i32[at++] = d.i32[name]!;
+    for (const name in d.f32) this.#f32[at++] = d.f32[name]!;
+  }
+
+  #pipeline(d: Dispatch): Pipeline {
+    const { views } = d;
+    let layout = 0;
+    let sharing = 0;
+    for (let i = 0; i < views.length; i++) {
+      const { view, vec4 } = views[i]!;
+      layout = layout * 10 + DTYPE_DIGIT[view.dtype] * 2 + (vec4 ? 1 : 0);
+      sharing = sharing * 16 + this.#slots[i]!;
+    }
+    const variants = this.#pipelines.get(d.key);
+    if (variants) {
+      for (const pipeline of variants) {
+        if (pipeline.layout === layout && pipeline.sharing === sharing) return pipeline;
+      }
+    }
+    const made = this.#makePipeline(d, layout, sharing);
+    if (variants) variants.push(made);
+    else this.#pipelines.set(d.key, [made]);
+    return made;
+  }
+
+  #makePipeline(d: Dispatch, layout: number, sharing: number): Pipeline {
+    const views = d.views.map(({ name, view, access, vec4 }, i): ViewLayout => ({
+      name,
+      dtype: view.dtype,
+      access,
+      vec4: vec4 ?? false,
+      slot: this.#slots[i]!,
+    }));
+    for (const view of views) checkSharing(d, view, views);
+    const uniforms: UniformLayout = {
+      u32: Object.keys(d.u32 ?? NO_UNIFORMS),
+      i32: Object.keys(d.i32 ?? NO_UNIFORMS),
+      f32: Object.keys(d.f32 ?? NO_UNIFORMS),
+    };
+    const bytes = uniformBytes(views.length, uniforms);
+    const accesses: GPUBufferBindingType[] = [];
+    for (const { slot, access } of views) {
+      if (access !== "read") accesses[slot] = "storage";
+      else accesses[slot] ??= "read-only-storage";
+    }
+    const most = this.limits.maxStorageBuffersPerShaderStage;
+    if (accesses.length > most) {
+      throw new DeviceError(
+        `${d.op}: expected at most ${most} arrays a kernel on this GPU but got ${accesses.length}`,
+      );
+    }
+    const label = `${d.op} (${d.key})`;
+    const key = `${accesses.map((a) => (a === "storage" ? "w" : "r")).join("")}${bytes}`;
+    const module = this.device.createShaderModule({
+      label,
+      code: shaderHead(views, uniforms, this.halfMode) + d.source(),
+    });
+    const groups = this.#bindGroups(key, accesses, bytes);
+    const gpu = this.device.createComputePipeline({
+      label,
+      layout: this.#layouts.get(key)!,
+      compute: { module, entryPoint: "main" },
+    });
+    this.#pipelineCount++;
+    return { gpu, groups, uniformBytes: bytes, layout, sharing };
+  }
+
+  #bindGroups(key: string, accesses: GPUBufferBindingType[], bytes: number): BindGroups {
+    const known = this.#groups.get(key);
+    if (known) return known;
+    const uniform = { type: "uniform", hasDynamicOffset: true, minBindingSize: bytes } as const;
+    const bindGroupLayout = this.device.createBindGroupLayout({
+      label: key,
+      entries: [
+        { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: uniform },
+        ...accesses.map((type, i) => ({
+          binding: i + 1,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type },
+        })),
+      ],
+    });
+    this.#layouts.set(
+      key,
+      this.device.createPipelineLayout({ label: key, bindGroupLayouts: [bindGroupLayout] }),
+    );
+    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniformRing, bytes);
+    this.#groups.set(key, groups);
+    return groups;
+  }
+
+  #openEncoder(): GPUCommandEncoder {
+    return this.#encoder ??= this.device.createCommandEncoder();
+  }
+
+  #openPass(): GPUComputePassEncoder {
+    return this.#pass ??= this.#openEncoder().beginComputePass();
+  }
+
+  /** The encoder with no pass open, to record copies between dispatches. */
+  copyEncoder(): GPUCommandEncoder {
+    this.#pass?.end();
+    this.#pass = null;
+    this.#passPipeline = null;
+    return this.#openEncoder();
+  }
+
+  /** Hands everything recorded to the GPU. */
+  flush(): void {
+    this.faults.checkLost("flush");
+    if (this.#encoder !== null) {
+      const commands = this.copyEncoder().finish();
+      const { queue } = this.device;
+      if (this.#uniformsUsed > 0) {
+        queue.writeBuffer(this.#uniformRing, 0, this.#staging, 0, this.#uniformsUsed);
+      }
+      queue.submit([commands]);
+      this.#encoder = null;
+      this.#uniformsUsed = 0;
+      this.#batchDispatches = 0;
+      this.#batchFlops = 0;
+      this.#submits++;
+      this.batch++;
+    }
+    this.pool.trim();
+  }
+
+  /** Destroys everything; later calls throw DeviceLostError. */
+  dispose(): void {
+    this.faults.lose("the device was disposed");
+    this.#encoder = null;
+    this.#pass = null;
+    for (const groups of this.#groups.values()) groups.clear();
+    this.pool.dispose();
+    this.#uniformRing.destroy();
+    this.device.destroy();
+  }
+}
+
+/** Throws where `view` cannot share its binding with the others: a mistake in a kernel. */
+function checkSharing(d: Dispatch, view: ViewLayout, views: readonly ViewLayout[]): void {
+  const sharing = views.filter((v) => v.slot === view.slot);
+  const fours = sharing.some((v) => v.vec4);
+  if (sharing.some((v) => v.dtype !== view.dtype)) {
+    throw new DeviceError(`${d.op}: ${d.key} sees one buffer it writes as two dtypes`);
+  }
+  if (fours && view.access !== "read" && !view.vec4) {
+    throw new DeviceError(`${d.op}: ${d.key} writes one buffer by fours and by ones`);
+  }
+}
