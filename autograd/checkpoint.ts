@@ -1,5 +1,5 @@
 /** Gradient checkpointing: a segment that is computed again when backward reaches it. */
-import { type Generator, onDraw, scope, type Tensor } from "../tensor/mod.ts";
+import { type Generator, onDraw, scope, Tensor } from "../tensor/mod.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
 import { backwardFrom, hold, Parameter, record, requiresGrad } from "./tape.ts";
 
@@ -34,7 +34,7 @@ export function replayDraws<T>(draws: ReadonlyMap<Generator, number>, fn: () => 
  *
  * @param fn Must depend on nothing but its inputs, parameters and generators.
  */
-export function checkpoint<R extends Tensor | Tensor[]>(
+export function checkpoint<R extends Tensor | readonly Tensor[]>(
   fn: (...inputs: Tensor[]) => R,
   ...inputs: Tensor[]
 ): R {
@@ -45,9 +45,9 @@ export function checkpoint<R extends Tensor | Tensor[]>(
   {
     using s = scope("checkpoint");
     ({ result, draws } = noteDraws(() => noGrad(() => fn(...inputs))));
-    s.keep(result as Tensor[]);
+    s.keep(result);
   }
-  const outs = Array.isArray(result) ? result : [result];
+  const outs = listOf(result);
   // a result that is one of the inputs needs a handle of its own, to be a value of its own
   const fresh = outs.map((t) => inputs.includes(t) ? t.as(t.shape, t.strides) : t);
   const flows = inputs.map((t) => requiresGrad(t));
@@ -58,10 +58,13 @@ export function checkpoint<R extends Tensor | Tensor[]>(
       return flows[i] ? new Parameter(copy) : copy;
     });
     const rerun = () => withGrad(() => autocast(precision, () => fn(...again)));
-    const outputs = replayDraws(draws, rerun);
-    const list = Array.isArray(outputs) ? outputs : [outputs];
-    const back = backwardFrom(list, grads, again);
-    return s.keep(back.filter((g) => g !== null)) && back;
+    const back = backwardFrom(listOf(replayDraws(draws, rerun)), grads, again);
+    s.keep(back.filter((g) => g !== null));
+    return back;
   });
-  return (Array.isArray(result) ? fresh : fresh[0]) as R;
+  return (result instanceof Tensor ? fresh[0] : fresh) as R;
+}
+
+function listOf(result: Tensor | readonly Tensor[]): readonly Tensor[] {
+  return result instanceof Tensor ? [result] : result;
 }

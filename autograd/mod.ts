@@ -7,6 +7,17 @@
 export * from "./checkpoint.ts";
 export * from "./gradcheck.ts";
 export * from "./modes.ts";
-export { cast, type CastRule, defineComposite, defineOp, type OpEntry, type Operands, type OpRow, ops, type Sample, type SampleInput } from "./op.ts";
+export {
+  cast,
+  type CastRule,
+  defineComposite,
+  defineOp,
+  type OpEntry,
+  type Operands,
+  type OpRow,
+  ops,
+  type Sample,
+  type SampleInput,
+} from "./op.ts";
 export * from "./ops/mod.ts";
-export { backward, type Backward, gradients, Parameter, requiresGrad } from "./tape.ts";
+export { type Backward, backward, gradients, Parameter, requiresGrad } from "./tape.ts";

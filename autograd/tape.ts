@@ -368,7 +368,9 @@ export class Parameter extends Tensor {
       return;
     }
     if (!this.#place) {
-      this.#grad = outsideScopes(() => evaluateOne("backward", IDENTITY, [g], { dtype: this.dtype }));
+      this.#grad = outsideScopes(() =>
+        evaluateOne("backward", IDENTITY, [g], { dtype: this.dtype })
+      );
       return;
     }
     this.#grad = this.#place;

@@ -1,9 +1,8 @@
 import type { Backend } from "./backend.ts";
 import { DeviceError } from "./errors.ts";
-import { createReferenceBackend } from "./reference/backend.ts";
 import { type Device, MemoryLedger, type MemoryStats } from "./storage.ts";
-import { createWasmBackend, type WasmOptions } from "./wasm/backend.ts";
-import { createWebGpuBackend, findAdapter, type WebGpuOptions } from "./webgpu/backend.ts";
+import type { WasmOptions } from "./wasm/backend.ts";
+import type { WebGpuOptions } from "./webgpu/backend.ts";
 
 /** How to choose and set up a device. */
 export interface InitOptions {
@@ -49,18 +48,26 @@ export async function init(options: InitOptions = {}): Promise<Device> {
 
 async function choose(asked: "auto" | Backend["name"]): Promise<Backend["name"]> {
   if (asked !== "auto") return asked;
+  const { findAdapter } = await import("./webgpu/backend.ts");
   const found = await findAdapter();
   return found && !found.software ? "webgpu" : "wasm";
 }
 
+/** Backends are loaded when they are first asked for: a program on one never compiles the others. */
 async function create(name: Backend["name"], options: InitOptions): Promise<Backend> {
   switch (name) {
-    case "wasm":
+    case "wasm": {
+      const { createWasmBackend } = await import("./wasm/backend.ts");
       return await createWasmBackend(options.wasm ?? {});
-    case "webgpu":
+    }
+    case "webgpu": {
+      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
       return await createWebGpuBackend(options.webgpu ?? {});
-    case "reference":
+    }
+    case "reference": {
+      const { createReferenceBackend } = await import("./reference/backend.ts");
       return createReferenceBackend();
+    }
     default:
       name satisfies never;
       throw new DeviceError(

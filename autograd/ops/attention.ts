@@ -107,8 +107,7 @@ function heads(qkv: Tensor, count: number): [Tensor, Tensor, Tensor] {
   const d = width / 3 / count;
   const [sb, st] = qkv.strides as [number, number, number];
   const shape: Shape = [b, count, t, d];
-  const view = (which: number) =>
-    qkv.as(shape, [sb, d, st, 1], qkv.offset + which * count * d);
+  const view = (which: number) => qkv.as(shape, [sb, d, st, 1], qkv.offset + which * count * d);
   return [view(0), view(1), view(2)];
 }
 

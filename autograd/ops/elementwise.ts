@@ -2,6 +2,7 @@
 import {
   DTypeError,
   evaluateOne,
+  type Expr,
   type Formula,
   isFloat,
   reduceKeep,
@@ -34,13 +35,13 @@ function gradFormula(name: string, row: ElementwiseRow, i: number): Formula {
   return {
     name: `${name}'${i}`,
     build: (g, ...saved) => {
-      const x: (typeof g)[] = [];
-      let y = g;
+      const x: Expr[] = [];
+      let y = g!;
       row.saves.forEach((what, k) => {
-        if (what === "y") y = saved[k];
-        else x[what] = saved[k];
+        if (what === "y") y = saved[k]!;
+        else x[what] = saved[k]!;
       });
-      return row.grads[i]!(g!, x as NonNullable<typeof g>[], y!);
+      return row.grads[i]!(g!, x, y);
     },
   };
 }
@@ -76,12 +77,16 @@ function checkDtypes(op: string, inputs: readonly Tensor[], conditional: boolean
   const allowed = dtype !== "u8" && (dtype === undefined || isFloat(dtype) || INTEGER_OPS.has(op));
   if (!allowed || values.some((t) => t.dtype !== dtype)) {
     throw new DTypeError(
-      `${op}: expected one dtype, ${INTEGER_OPS.has(op) ? "f32, f16, i32 or u32" : "f32 or f16"}, ` +
+      `${op}: expected one dtype, ${
+        INTEGER_OPS.has(op) ? "f32, f16, i32 or u32" : "f32 or f16"
+      }, ` +
         `but got ${values.map((t) => t.dtype).join(" and ")}; cast first`,
     );
   }
   if (condition && isFloat(condition.dtype)) {
-    throw new DTypeError(`${op}: expected a condition of u8 or integers but got ${condition.dtype}`);
+    throw new DTypeError(
+      `${op}: expected a condition of u8 or integers but got ${condition.dtype}`,
+    );
   }
 }
 

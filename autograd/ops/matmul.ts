@@ -52,7 +52,11 @@ const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
       inputs: [{ shape: [17, 33] }, { shape: [33, 29] }],
       call: ([a, b]) => matmul(a!, b!),
     },
-    { name: "1x1x1", inputs: [{ shape: [1, 1] }, { shape: [1, 1] }], call: ([a, b]) => matmul(a!, b!) },
+    {
+      name: "1x1x1",
+      inputs: [{ shape: [1, 1] }, { shape: [1, 1] }],
+      call: ([a, b]) => matmul(a!, b!),
+    },
     {
       name: "transposed operands",
       inputs: [{ shape: [3, 9, 17] }, { shape: [3, 33, 9] }],

@@ -5,7 +5,6 @@ import {
   dispatch,
   empty,
   normalizeAxis,
-
   reshaped,
   sameShape,
   type Shape,

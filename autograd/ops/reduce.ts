@@ -2,9 +2,10 @@
 import {
   argReduceKeep,
   type Axes,
-  cumulate,
-  evaluateOne,
   constant,
+  cumulate,
+  dropAxes,
+  evaluateOne,
   type Formula,
   keptShape,
   normalizeAxes,
@@ -16,7 +17,6 @@ import {
   ShapeError,
   shapeText,
   sizeOf,
-  dropAxes,
   type Tensor,
 } from "../../tensor/mod.ts";
 import { defineComposite, defineOp } from "../op.ts";
@@ -83,7 +83,10 @@ export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}):
 }
 
 /** Shares g evenly among the elements that equal the extreme, as PyTorch's amax and amin do. */
-const IS_EXTREME: Formula = { name: "isExtreme", build: (x, y) => x!.eq(y!).select(1, constant(0)) };
+const IS_EXTREME: Formula = {
+  name: "isExtreme",
+  build: (x, y) => x!.eq(y!).select(1, constant(0)),
+};
 const SHARE: Formula = {
   name: "extreme'",
   build: (g, x, y, count) => x!.eq(y!).select(g!.div(count!), 0),

@@ -1,7 +1,10 @@
 /** Ops that move elements: views where strides allow, copies where they do not. */
 import {
-  copyInto,
+  broadcastShapes,
+  broadcastStrides,
+  commonDevice,
   copy,
+  copyInto,
   DTypeError,
   empty,
   fillInto,
@@ -10,14 +13,11 @@ import {
   normalizeAxis,
   permuted,
   reshaped,
+  sameShape,
   type Shape,
   ShapeError,
   shapeText,
   sumTo,
-  broadcastShapes,
-  broadcastStrides,
-  sameShape,
-  commonDevice,
   type Tensor,
 } from "../../tensor/mod.ts";
 import { noGrad } from "../modes.ts";
@@ -425,4 +425,3 @@ export const upsampleNearest: (x: Tensor, factor?: number) => Tensor = defineCom
 export function detach(x: Tensor): Tensor {
   return noGrad(() => callReshape([x], { from: x.shape, to: x.shape })[0]!);
 }
-
