@@ -189,13 +189,13 @@ export const ELEMENTWISE = {
     }],
     saves: [0],
   },
-  /** Between two numbers; the gradient passes at the limits themselves. */
+  /** Between two limits, low <= high; the gradient goes to x at the limits themselves. */
   clamp: {
     forward: (x, low, high) => x!.max(low!).min(high!),
     grads: [
       (g, [x, low, high]) => x!.lt(low!).select(0, x!.gt(high!).select(0, g)),
-      null,
-      null,
+      (g, [x, low]) => x!.lt(low!).select(g, 0),
+      (g, [x, , high]) => x!.gt(high!).select(g, 0),
     ],
     saves: [0, 1, 2],
     domain: [[-2, 2], [-1.1, -0.9], [0.9, 1.1]],
