@@ -29,6 +29,13 @@ const scaledSquaredDifference = program(
   },
 );
 
+const i32 = { kind: "input", ty: "i32" } as const;
+const countEqual = program(
+  "conformance.countEqual",
+  [i32, i32],
+  (a, b) => a.eq(b).to("f32"),
+);
+
 type Shape3 = readonly [number, number, number];
 
 /** One array reduced by each operation. */
@@ -169,6 +176,21 @@ export function reduceCases(): ConformanceCase[] {
       ],
       scalars: [2],
       out: f.output("out", [6, 9]),
+    })),
+
+    conformanceCase("reduce", "how many integers are equal", { cost: 20_011 }, (f) => ({
+      op: "sum",
+      program: countEqual,
+      ins: [f.input([1, 20011, 1], whole(0, 5), "i32"), f.input([1, 20011, 1], whole(0, 5), "i32")],
+      scalars: [],
+      out: f.output("out", [1, 1], "f32", undefined, EXACT),
+    })),
+    conformanceCase("reduce", "sum of f16", { cost: 5000, half: true }, (f) => ({
+      op: "sum",
+      program: itself,
+      ins: [f.input([7, 33, 20], normal(), "f16")],
+      scalars: [],
+      out: f.output("out", [7, 20]),
     })),
 
     ...positions("one element", [1, 1, 1]),
