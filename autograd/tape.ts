@@ -377,46 +377,32 @@ export class Parameter extends Tensor {
     copyInto(g, this.#place, "backward");
   }
 
-  /** @internal Moves weight and gradient into larger tensors that an optimiser works on. */
-  moveTo(weights: Tensor, grads: Tensor, at: number): void {
-    const strides = contiguousStrides(this.shape);
+  /** @internal Moves the elements into a larger tensor, to stand from `at` on. */
+  moveTo(whole: Tensor, at: number): void {
     outsideScopes(() => {
-      const home = weights.as(this.shape, strides, at);
-      copyInto(this, home, "optimiser");
-      const before = this.#grad;
-      this.#place = grads.as(this.shape, strides, at);
-      if (before) {
-        copyInto(before, this.#place, "optimiser");
-        this.#grad = this.#place;
-        before.dispose();
-      }
+      using home = whole.as(this.shape, contiguousStrides(this.shape), at);
+      copyInto(this, home, "parameter");
       this.rebind(home.storage.retain(), at);
-      home.dispose();
     });
   }
 
-  /** @internal Whether an optimiser has moved it. */
-  get placed(): boolean {
-    return this.#place !== null;
-  }
-
-  /** @internal The gradient's place, set to zero where backward reached no such gradient. */
-  settleGrad(): void {
-    if (this.#place && !this.#grad) {
-      fillInto(this.#place, 0, "optimiser");
+  /** @internal Keeps the gradient in a larger tensor, from `at` on. */
+  placeGrad(whole: Tensor, at: number): void {
+    outsideScopes(() => {
+      const before = this.#grad;
+      this.#place = whole.as(this.shape, contiguousStrides(this.shape), at);
+      if (!before) return;
+      copyInto(before, this.#place, "parameter");
       this.#grad = this.#place;
-    }
+      before.dispose();
+    });
   }
 
-  /** Copies `x` (same shape) over the elements: loading weights. */
-  assign(x: Tensor): void {
-    if (!sameShape(x.shape, this.shape)) {
-      throw new GradientError(
-        `assign: expected shape ${shapeText(this.shape)} but got ${shapeText(x.shape)}`,
-      );
-    }
-    copyInto(x, this, "assign");
-    this.storage.version++;
+  /** @internal Makes the gradient's place zero where backward reached no gradient. */
+  settleGrad(): void {
+    if (!this.#place || this.#grad) return;
+    fillInto(this.#place, 0, "parameter");
+    this.#grad = this.#place;
   }
 
   override dispose(): void {

@@ -108,6 +108,18 @@ export class Generator {
   }
 }
 
+let shared = new Generator(0);
+
+/** The generator that draws come from where none is given; seed 0 until `manualSeed`. */
+export function defaultGenerator(): Generator {
+  return shared;
+}
+
+/** Starts the default generator again from `seed`, and returns it. */
+export function manualSeed(seed: number | bigint): Generator {
+  return shared = new Generator(seed);
+}
+
 const drawHooks = new Set<(g: Generator) => void>();
 
 /** Calls `hook` before every draw of any generator, until the returned function is called. */
@@ -195,8 +207,8 @@ function draw(
 
 /** Where random numbers are made, and of what type. */
 export interface RandomOptions {
-  /** The stream to draw from; there is no hidden global one. */
-  generator: Generator;
+  /** The stream to draw from; by default the one that `manualSeed` sets. */
+  generator?: Generator;
   /** Element type, f32 by default. */
   dtype?: "f32" | "f16";
   /** Device, by default the current one. */
@@ -204,14 +216,14 @@ export interface RandomOptions {
 }
 
 /** Standard normal numbers. */
-export function randn(shape: Shape, options: RandomOptions): Tensor {
-  const { generator, dtype = "f32", device = currentDevice() } = options;
+export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
   return draw("randn", NORMAL, shape, generator, device, dtype);
 }
 
 /** Uniform numbers in [0, 1). */
-export function rand(shape: Shape, options: RandomOptions): Tensor {
-  const { generator, dtype = "f32", device = currentDevice() } = options;
+export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
   return draw("rand", UNIFORM, shape, generator, device, dtype);
 }
 
@@ -219,12 +231,12 @@ export function rand(shape: Shape, options: RandomOptions): Tensor {
 export function randint(
   limit: number,
   shape: Shape,
-  options: Omit<RandomOptions, "dtype">,
+  options: Omit<RandomOptions, "dtype"> = {},
 ): Tensor {
   if (!Number.isInteger(limit) || limit < 1 || limit > 2 ** 31) {
     throw new RangeError(`randint: expected a limit in [1, 2^31] but got ${limit}`);
   }
-  const { generator, device = currentDevice() } = options;
+  const { generator = defaultGenerator(), device = currentDevice() } = options;
   const out = draw("randint", BELOW, shape, generator, device, "i32", [limit]);
   out.storage.range = { min: 0, max: limit - 1 };
   return out;

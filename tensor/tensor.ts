@@ -90,6 +90,7 @@ export class Tensor implements Keepable {
 
   /** Moves the handle to elements elsewhere, taking over one hold (optimisers gather parameters). */
   protected rebind(storage: Storage, offset: number): void {
+    if (!this.contiguous) throw new Error("rebind: expected row-major elements");
     this.storage.release();
     this.#storage = storage;
     this.#offset = offset;
