@@ -20,7 +20,7 @@ import {
 } from "./access.ts";
 import { type Func, I32, I64, Module, V128 } from "./assembler.ts";
 import { DTYPE_BYTES } from "../dtype.ts";
-import { type Layout, layoutKey, layoutOf, Rows, rowSlotCount, rowSlots } from "./rows.ts";
+import { type Layout, layoutKey, layoutOf, Odometer, rowSlotCount, rowSlots } from "./odometer.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Constants, Temporaries } from "./vector_math.ts";
 import { VectorProgram } from "./vector_expr.ts";
@@ -71,7 +71,7 @@ function build(program: Program, layout: Layout, half: boolean): Uint8Array<Arra
   const tileRows = slotI64(f, TILE_ROWS), tileColumns = slotI64(f, TILE_COLUMNS);
   const rowCount = slotI64(f, ROWS), columnCount = slotI64(f, COLUMNS);
   const across = slotI32(f, TILES_ACROSS), tiles = slotI32(f, TILES);
-  const rows = new Rows(f, layout, ROW_SLOTS);
+  const rows = new Odometer(f, layout, ROW_SLOTS);
   const body = new ElementwiseBody(f, program, layout, rows, half);
 
   const row = f.local(I64), rowEnd = f.local(I64), column = f.local(I64), columns = f.local(I32);
@@ -103,7 +103,7 @@ class ElementwiseBody {
   readonly #context: AccessContext;
   readonly #program: VectorProgram;
   readonly #layout: Layout;
-  readonly #rows: Rows;
+  readonly #rows: Odometer;
   readonly #inputs: number;
   /** Per operand: i64 local that moves along the row. */
   readonly #pointers: number[];
@@ -111,7 +111,7 @@ class ElementwiseBody {
   readonly #repeated: number[];
   readonly #index: number;
 
-  constructor(f: Func, program: Program, layout: Layout, rows: Rows, half: boolean) {
+  constructor(f: Func, program: Program, layout: Layout, rows: Odometer, half: boolean) {
     this.#f = f;
     this.#layout = layout;
     this.#rows = rows;

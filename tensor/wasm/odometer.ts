@@ -29,7 +29,7 @@ export interface Layout {
   readonly views: readonly View[];
 }
 
-/** The layout of views that share `shape`; the last `kept` dimensions are not merged with others. */
+/** The layout of views that share `shape`. */
 export function layoutOf(views: readonly View[], shape: readonly number[]): Layout {
   const { shape: dims, strides } = collapse(shape, views.map((view) => view.strides));
   return layoutFrom(views, dims, strides);
@@ -57,7 +57,7 @@ export function layoutKey({ operands, outer }: Layout): string {
   return `${operands.map(({ dtype, step }) => dtype + step[0]).join()};${outer.length}`;
 }
 
-/** Argument slots that `Rows` reads, for the host to append. */
+/** Argument slots that `Odometer` reads, for the host to append. */
 export function rowSlots(runtime: WasmRuntime, layout: Layout): number[] {
   const slots = [...layout.outer];
   layout.views.forEach((view, i) => {
@@ -73,7 +73,7 @@ export function rowSlotCount({ operands, outer }: Layout): number {
 }
 
 /** Emits the walk. */
-export class Rows {
+export class Odometer {
   readonly #f: Func;
   readonly #sizes: number[];
   readonly #counters: number[];
