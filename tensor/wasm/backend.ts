@@ -17,8 +17,12 @@ import { DeviceError, IndexError } from "../errors.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { cumsum } from "./cumsum.ts";
 import { elementwise } from "./elementwise.ts";
+import { gather, scatterAdd } from "./gather.ts";
+import { layerNorm, layerNormGrad } from "./layer_norm.ts";
+import { matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";
-import { WasmBuffer, WasmRuntime } from "./runtime.ts";
+import { type WasmBuffer, WasmRuntime } from "./runtime.ts";
+import { softmax, softmaxGrad } from "./softmax.ts";
 import { hasHalfInstructions, type Tier } from "./tier.ts";
 
 /** How to set the device up. */
@@ -44,7 +48,30 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
     reduce: (args) => reduce(runtime, args),
     argReduce: (args) => argReduce(runtime, args),
     cumsum: (args) => cumsum(runtime, args),
+    matmul: (args) => matmul(runtime, args),
+    softmax: (args) => softmax(runtime, args),
+    softmaxGrad: (args) => softmaxGrad(runtime, args),
+    layerNorm: (args) => layerNorm(runtime, args),
+    layerNormGrad: (args) => layerNormGrad(runtime, args),
+    gather: (args) => gather(runtime, args),
+    scatterAdd: (args) => scatterAdd(runtime, args),
+    ...later(
+      "groupNorm",
+      "groupNormGrad",
+      "conv2d",
+      "conv2dGradWeight",
+      "attention",
+      "attentionGrad",
+    ),
   };
+}
+
+/** Kernels on their way. */
+function later<K extends KernelName>(...names: K[]): Pick<KernelTable, K> {
+  const entries = names.map((name) => [name, () => {
+    throw new DeviceError(`${name} is not yet there on the wasm device`);
+  }]);
+  return Object.fromEntries(entries);
 }
 
 /** Views in an argument, a list of them included. */
