@@ -13,6 +13,7 @@ import { gatherCases } from "./conformance_cases_gather.ts";
 import { matmulCases } from "./conformance_cases_matmul.ts";
 import { normCases } from "./conformance_cases_norm.ts";
 import { reduceCases } from "./conformance_cases_reduce.ts";
+import { typeCases } from "./conformance_cases_types.ts";
 import {
   type ConformanceCase,
   Fixture,
@@ -40,6 +41,7 @@ export function conformanceCases(options: ConformanceOptions = {}): ConformanceC
   const { kernel, maxCost = Infinity, halfKernels } = options;
   return [
     ...elementwiseCases(),
+    ...typeCases(),
     ...programCases(),
     ...reduceCases(),
     ...matmulCases(),

@@ -5,6 +5,7 @@ import {
   conformanceCase,
   normal,
   permuted,
+  Random,
   repeated,
   window,
 } from "./conformance_fixture.ts";
@@ -162,6 +163,7 @@ export function matmulCases(): ConformanceCase[] {
     product("70 small products", { m: 5, n: 6, k: 7, batch: [7, 10] }),
     product("1 by 300 batches of one element", { m: 1, n: 1, k: 1, batch: [1, 300] }),
     headsCase(),
+    ...randomProducts(),
   );
   const f16 = "f16" as const;
   for (const [m, n, k] of [[17, 33, 29], [64, 128, 96], [1, 1, 1], [70, 50, 300]] as const) {
@@ -207,6 +209,31 @@ export function matmulCases(): ConformanceCase[] {
     }),
   );
   return cases;
+}
+
+/** Random sizes, layouts and endings. */
+function randomProducts(): ConformanceCase[] {
+  const random = new Random("products");
+  const below = (limit: number) => random.bits() % limit;
+  const coin = () => below(2) === 0;
+  return Array.from({ length: 40 }, (_, i) => {
+    const [m, n, k] = [1 + below(100), 1 + below(100), 1 + below(100)];
+    const batch = coin() ? [1, 1] as const : [1 + below(3), 1 + below(3)] as const;
+    const accumulate = below(4) === 0;
+    return product(`random ${i}: [${batch}] ${m}x${k} . ${k}x${n}`, {
+      m,
+      n,
+      k,
+      batch,
+      accumulate,
+      transposeA: coin(),
+      transposeB: coin(),
+      ...(coin() ? { gap: 1 + below(9) } : {}),
+      bias: coin(),
+      pre: !accumulate && coin(),
+      activation: accumulate ? "none" : (["none", "relu", "silu", "gelu"] as const)[below(4)]!,
+    }, { lead: [64, 0, 1, 2, 3][below(5)]! });
+  });
 }
 
 /** q . kT of heads that lie interleaved in [B, T, heads, D], as a fused qkv projection leaves them. */

@@ -1,5 +1,4 @@
 /** Elementwise kernels as the layers above use them: every layout, and programs of real size. */
-import { formula, type In } from "./conformance_cases_elementwise.ts";
 import {
   type ConformanceCase,
   conformanceCase,
@@ -7,10 +6,12 @@ import {
   type Layout,
   normal,
   permuted,
+  Random,
   repeated,
   uniform,
   window,
 } from "./conformance_fixture.ts";
+import { formula, type In } from "./conformance_formula.ts";
 import { constant, elementIndex, type Expr, program } from "./expr.ts";
 import type { Shape } from "./shape.ts";
 
@@ -19,7 +20,13 @@ const number = { kind: "scalar", ty: "f32" } as const;
 
 /** Strided inputs and outputs, and larger programs. */
 export function programCases(): ConformanceCase[] {
-  return [...inputLayouts(), ...outputLayouts(), ...inPlace(), ...largePrograms()];
+  return [
+    ...inputLayouts(),
+    ...randomLayouts(),
+    ...outputLayouts(),
+    ...inPlace(),
+    ...largePrograms(),
+  ];
 }
 
 function copies(name: string, shape: Shape, layout: Layout): ConformanceCase[] {
@@ -145,6 +152,43 @@ function inputLayouts(): ConformanceCase[] {
       { tolerance: { scaled: 1e-6 } },
     ),
   ];
+}
+
+/** Random shapes of 1 to 6 dimensions in random order, repeated, cut out or with steps. */
+function randomLayouts(): ConformanceCase[] {
+  const random = new Random("layouts");
+  const below = (limit: number) => random.bits() % limit;
+  const layoutOf = (shape: Shape, mayRepeat: boolean): Layout => {
+    const order = shape.map((_, i) => i);
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = below(i + 1);
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    switch (below(mayRepeat ? 5 : 3)) {
+      case 0:
+        return permuted(shape, shape.map((_, i) => i));
+      case 1:
+        return permuted(shape, order);
+      case 2: {
+        const step = shape.map(() => 1 + below(2));
+        const at = shape.map(() => below(3));
+        return window(shape.map((d, i) => at[i]! + d * step[i]! + below(2)), at, step);
+      }
+      default:
+        return repeated(shape, order.slice(below(shape.length)));
+    }
+  };
+  return Array.from({ length: 60 }, (_, i) => {
+    const shape = Array.from({ length: 1 + below(6) }, () => 1 + below(7));
+    return formula(
+      `random layouts ${i}, [${shape}]`,
+      shape,
+      [{ layout: layoutOf(shape, true) }, { layout: layoutOf(shape, true) }],
+      [{ layout: layoutOf(shape, false) }],
+      (a, b) => a.sub(b),
+      { tolerance: EXACT, lead: [64, 0, 1, 2, 3][below(5)]! },
+    );
+  });
 }
 
 function outputLayouts(): ConformanceCase[] {

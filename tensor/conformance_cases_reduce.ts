@@ -29,6 +29,13 @@ const scaledSquaredDifference = program(
   },
 );
 
+const i32 = { kind: "input", ty: "i32" } as const;
+const countEqual = program(
+  "conformance.countEqual",
+  [i32, i32],
+  (a, b) => a.eq(b).to("f32"),
+);
+
 type Shape3 = readonly [number, number, number];
 
 /** One array reduced by each operation. */
@@ -171,6 +178,21 @@ export function reduceCases(): ConformanceCase[] {
       out: f.output("out", [6, 9]),
     })),
 
+    conformanceCase("reduce", "how many integers are equal", { cost: 20_011 }, (f) => ({
+      op: "sum",
+      program: countEqual,
+      ins: [f.input([1, 20011, 1], whole(0, 5), "i32"), f.input([1, 20011, 1], whole(0, 5), "i32")],
+      scalars: [],
+      out: f.output("out", [1, 1], "f32", undefined, EXACT),
+    })),
+    conformanceCase("reduce", "sum of f16", { cost: 5000, half: true }, (f) => ({
+      op: "sum",
+      program: itself,
+      ins: [f.input([7, 33, 20], normal(), "f16")],
+      scalars: [],
+      out: f.output("out", [7, 20]),
+    })),
+
     ...positions("one element", [1, 1, 1]),
     ...positions("last axis", [17, 33, 1]),
     ...positions("first axis", [1, 17, 33]),
@@ -185,7 +207,20 @@ export function reduceCases(): ConformanceCase[] {
     }),
     ...positions("transposed", [6, 17, 9], { layout: permuted([6, 17, 9], [2, 0, 1]) }),
 
+    ...(["max", "min"] as const).map((op) =>
+      conformanceCase("argReduce", `${op} of f16 with ties`, { half: true }, (f) => ({
+        op,
+        x: f.input([7, 33, 5], whole(-9, 9), "f16"),
+        out: f.output("out", [7, 5], "i32"),
+      }))
+    ),
+
     ...runningSums("one element", [1, 1, 1]),
+    conformanceCase("cumsum", "f16", { half: true, tolerance: { scaled: 1e-3 } }, (f) => ({
+      x: f.input([3, 17, 5], normal(), "f16"),
+      out: f.output("out", [3, 17, 5], "f16"),
+      reverse: false,
+    })),
     ...runningSums("last axis", [3, 17, 1]),
     ...runningSums("first axis", [1, 17, 33]),
     ...runningSums("middle axis, odd offsets", [3, 17, 5], { lead: 3 }),

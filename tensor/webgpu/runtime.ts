@@ -18,6 +18,7 @@ import {
 import { BindGroups } from "./bind_groups.ts";
 import { Faults } from "./faults.ts";
 import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+import { StagedRing } from "./staged_ring.ts";
 
 /** One launch of a kernel. */
 export interface Dispatch {
@@ -76,7 +77,11 @@ const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies
   DType,
   number
 >;
-const UNIFORM_RING_BYTES = 1 << 20;
+const RING_BYTES = 1 << 20;
+/** Writes up to this size go with the batch; for larger ones the batch is submitted first. */
+const STAGED_BYTES = 1 << 16;
+/** The system holds a copy of each write until the next submit. */
+const UNSUBMITTED_BYTES = 1 << 27;
 /** Submits cost 0.3 ms; more dispatches than this save nothing and leave the GPU idle at first. */
 const BATCH_DISPATCHES = 1024;
 /** Work after which a batch is submitted: systems kill GPU programs that run for seconds. */
@@ -104,15 +109,11 @@ export class WebGpuRuntime {
   #passPipeline: GPUComputePipeline | null = null;
   #batchDispatches = 0;
   #batchFlops = 0;
+  #unsubmittedBytes = 0;
 
-  readonly #uniformAlign: number;
-  readonly #uniformRing: GPUBuffer;
-  readonly #staging = new ArrayBuffer(UNIFORM_RING_BYTES);
-  readonly #u32 = new Uint32Array(this.#staging);
-  readonly #i32 = new Int32Array(this.#staging);
-  readonly #f32 = new Float32Array(this.#staging);
-  /** Bytes of the ring taken by the batch. */
-  #uniformsUsed = 0;
+  readonly #uniforms: StagedRing;
+  /** Small writes to blocks that the batch already uses. */
+  readonly #uploads: StagedRing;
   readonly #dynamicOffset = new Uint32Array(1);
 
   // Scratch of one dispatch.
@@ -131,12 +132,14 @@ export class WebGpuRuntime {
     this.halfMode = options.half ?? (native ? "native" : "packed");
     this.pool = new BufferPool(device, options.freeBytesCap ?? 2 ** 28);
     this.faults = new Faults(device);
-    this.#uniformAlign = this.limits.minUniformBufferOffsetAlignment;
-    this.#uniformRing = device.createBuffer({
-      label: "uniforms",
-      size: UNIFORM_RING_BYTES,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
+    this.#uniforms = new StagedRing(
+      device,
+      "uniforms",
+      RING_BYTES,
+      GPUBufferUsage.UNIFORM,
+      this.limits.minUniformBufferOffsetAlignment,
+    );
+    this.#uploads = new StagedRing(device, "uploads", RING_BYTES, GPUBufferUsage.COPY_SRC, 4);
   }
 
   get stats(): RuntimeStats {
@@ -166,15 +169,13 @@ export class WebGpuRuntime {
     this.faults.recall(d.op);
     const slots = this.#assignSlots(d);
     const pipeline = this.#pipeline(d);
-    if (this.#uniformsUsed + pipeline.uniformBytes > UNIFORM_RING_BYTES) this.flush();
+    if (!this.#uniforms.fits(pipeline.uniformBytes)) this.flush();
 
     const width = typeof d.workgroups === "number"
       ? this.#foldedWidth(d.workgroups)
       : d.workgroups[0];
-    const uniformsAt = this.#uniformsUsed;
+    const uniformsAt = this.#uniforms.take(pipeline.uniformBytes);
     this.#writeUniforms(d, uniformsAt >> 2, width);
-    this.#uniformsUsed = uniformsAt +
-      Math.ceil(pipeline.uniformBytes / this.#uniformAlign) * this.#uniformAlign;
 
     const blocks = this.#blocks;
     for (let i = 0; i < slots; i++) blocks[i]!.batch = this.batch;
@@ -273,7 +274,7 @@ export class WebGpuRuntime {
 
   /** Writes the uniform block at word `at` of the ring, in the order of `shaderHead`. */
   #writeUniforms(d: Dispatch, at: number, width: number): void {
-    const u32 = this.#u32;
+    const { u32, i32, f32 } = this.#uniforms;
     u32[at++] = width;
     u32[at++] = typeof d.workgroups === "number" ? d.workgroups : 0;
     for (let i = 0; i < d.views.length; i++) {
@@ -281,8 +282,8 @@ export class WebGpuRuntime {
       u32[at++] = view.offset - this.#starts[this.#slots[i]!]! / DTYPE_BYTES[view.dtype];
     }
     for (const name in d.u32) u32[at++] = d.u32[name]!;
-    for (const name in d.i32) this.#i32[at++] = d.i32[name]!;
-    for (const name in d.f32) this.#f32[at++] = d.f32[name]!;
+    for (const name in d.i32) i32[at++] = d.i32[name]!;
+    for (const name in d.f32) f32[at++] = d.f32[name]!;
   }
 
   #pipeline(d: Dispatch): Pipeline {
@@ -367,7 +368,7 @@ export class WebGpuRuntime {
       key,
       this.device.createPipelineLayout({ label: key, bindGroupLayouts: [bindGroupLayout] }),
     );
-    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniformRing, bytes);
+    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniforms.gpu, bytes);
     this.#groups.set(key, groups);
     return groups;
   }
@@ -388,18 +389,48 @@ export class WebGpuRuntime {
     return this.#openEncoder();
   }
 
+  /**
+   * Writes whole words to a block, after all commands recorded so far. `start` and the length are
+   * multiples of 4 bytes.
+   */
+  upload(block: Block, start: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (block.batch === this.batch) {
+      if (bytes.length <= STAGED_BYTES) {
+        if (!this.#uploads.fits(bytes.length)) this.flush();
+        const at = this.#uploads.take(bytes.length);
+        this.#uploads.u8.set(bytes, at);
+        this.copyEncoder().copyBufferToBuffer(
+          this.#uploads.gpu,
+          at,
+          block.gpu,
+          start,
+          bytes.length,
+        );
+        block.batch = this.batch;
+        return;
+      }
+      this.flush();
+    }
+    const { queue } = this.device;
+    queue.writeBuffer(block.gpu, start, bytes);
+    this.#unsubmittedBytes += bytes.length;
+    if (this.#unsubmittedBytes > UNSUBMITTED_BYTES) {
+      queue.submit([]);
+      this.#unsubmittedBytes = 0;
+    }
+  }
+
   /** Hands everything recorded to the GPU. */
   flush(): void {
     this.faults.checkLost("flush");
     if (this.#encoder !== null) {
       const commands = this.copyEncoder().finish();
       const { queue } = this.device;
-      if (this.#uniformsUsed > 0) {
-        queue.writeBuffer(this.#uniformRing, 0, this.#staging, 0, this.#uniformsUsed);
-      }
+      this.#uniforms.upload(queue);
+      this.#uploads.upload(queue);
       queue.submit([commands]);
       this.#encoder = null;
-      this.#uniformsUsed = 0;
+      this.#unsubmittedBytes = 0;
       this.#batchDispatches = 0;
       this.#batchFlops = 0;
       this.#submits++;
@@ -415,7 +446,8 @@ export class WebGpuRuntime {
     this.#pass = null;
     for (const groups of this.#groups.values()) groups.clear();
     this.pool.dispose();
-    this.#uniformRing.destroy();
+    this.#uniforms.gpu.destroy();
+    this.#uploads.gpu.destroy();
     this.device.destroy();
   }
 }
