@@ -24,6 +24,8 @@ interface Heads {
   /** Heads interleaved in memory, [B, T, H, D], or q, k and v in one [B, T, 3, H, D]. */
   readonly layout?: "heads first" | "tokens first" | "fused qkv";
   readonly fill?: Fill;
+  /** Of all arrays but `lse`, which is f32 always. */
+  readonly dtype?: "f32" | "f16";
 }
 
 /** The layout of q, k or v (`part` 0, 1, 2) or of an output (`part` -1). */
@@ -46,42 +48,48 @@ function headLayout(
 }
 
 function attentionPair(name: string, c: Heads, options: CaseOptions = {}): ConformanceCase[] {
-  const { batch: B, heads: H, queries: Tq, keys: Tk = Tq, depth: D, layout } = c;
+  const { batch: B, heads: H, queries: Tq, keys: Tk = Tq, depth: D, layout, dtype = "f32" } = c;
   const title = `${name}, [${B}, ${H}, ${Tq}${Tk === Tq ? "" : ` on ${Tk}`}, ${D}]` +
-    (layout && layout !== "heads first" ? `, ${layout}` : "");
+    (layout && layout !== "heads first" ? `, ${layout}` : "") + (dtype === "f16" ? ", f16" : "");
   const fill = c.fill ?? normal();
   const scale = 1 / Math.sqrt(D);
   const q4 = [B, H, Tq, D] as const;
   const k4 = [B, H, Tk, D] as const;
   const cost = B * H * Tq * Tk * D;
-  const tolerance = { scaled: 2e-5 };
+  const half = dtype === "f16";
+  const tolerance = { scaled: half ? 2e-3 : 2e-5 };
   return [
-    conformanceCase("attention", title, { cost: 2 * cost, tolerance, ...options }, (f) => ({
-      q: f.input(q4, fill, "f32", headLayout(layout, q4, 0)),
-      k: f.input(k4, fill, "f32", headLayout(layout, k4, 1)),
-      v: f.input(k4, normal(), "f32", headLayout(layout, k4, 2)),
+    conformanceCase("attention", title, { cost: 2 * cost, half, tolerance, ...options }, (f) => ({
+      q: f.input(q4, fill, dtype, headLayout(layout, q4, 0)),
+      k: f.input(k4, fill, dtype, headLayout(layout, k4, 1)),
+      v: f.input(k4, normal(), dtype, headLayout(layout, k4, 2)),
       scale,
-      out: f.output("out", q4, "f32", headLayout(layout, q4, -1)),
+      out: f.output("out", q4, dtype, headLayout(layout, q4, -1)),
       lse: f.output("lse", [B, H, Tq]),
     })),
-    conformanceCase("attentionGrad", title, { cost: 5 * cost, tolerance, ...options }, (f) => {
-      const q = f.values(sizeOf(q4), fill);
-      const k = f.values(sizeOf(k4), fill);
-      const v = f.values(sizeOf(k4), normal());
-      const { out, lse } = forward(q4, k4, q, k, v, scale);
-      return {
-        q: f.input(q4, given(q), "f32", headLayout(layout, q4, 0)),
-        k: f.input(k4, given(k), "f32", headLayout(layout, k4, 1)),
-        v: f.input(k4, given(v), "f32", headLayout(layout, k4, 2)),
-        out: f.input(q4, given(out), "f32", headLayout(layout, q4, -1)),
-        lse: f.input([B, H, Tq], given(lse)),
-        g: f.input(q4, normal(), "f32", headLayout(layout, q4, -1)),
-        scale,
-        dq: f.output("dq", q4, "f32", headLayout(layout, q4, 0)),
-        dk: f.output("dk", k4, "f32", headLayout(layout, k4, 1)),
-        dv: f.output("dv", k4, "f32", headLayout(layout, k4, 2)),
-      };
-    }),
+    conformanceCase(
+      "attentionGrad",
+      title,
+      { cost: 5 * cost, half, tolerance, ...options },
+      (f) => {
+        const q = f.values(sizeOf(q4), fill);
+        const k = f.values(sizeOf(k4), fill);
+        const v = f.values(sizeOf(k4), normal());
+        const { out, lse } = forward(q4, k4, q, k, v, scale);
+        return {
+          q: f.input(q4, given(q), dtype, headLayout(layout, q4, 0)),
+          k: f.input(k4, given(k), dtype, headLayout(layout, k4, 1)),
+          v: f.input(k4, given(v), dtype, headLayout(layout, k4, 2)),
+          out: f.input(q4, given(out), dtype, headLayout(layout, q4, -1)),
+          lse: f.input([B, H, Tq], given(lse)),
+          g: f.input(q4, normal(), dtype, headLayout(layout, q4, -1)),
+          scale,
+          dq: f.output("dq", q4, dtype, headLayout(layout, q4, 0)),
+          dk: f.output("dk", k4, dtype, headLayout(layout, k4, 1)),
+          dv: f.output("dv", k4, dtype, headLayout(layout, k4, 2)),
+        };
+      },
+    ),
   ];
 }
 
@@ -141,6 +149,18 @@ export function attentionCases(): ConformanceCase[] {
     ...attentionPair("one key", { batch: 1, heads: 2, queries: 20, keys: 1, depth: 32 }),
     ...attentionPair("one wide head", { batch: 1, heads: 1, queries: 16, depth: 512 }),
     ...attentionPair("many heads", { batch: 9, heads: 8, queries: 16, depth: 16 }),
+    ...(["heads first", "fused qkv"] as const).flatMap((layout) => [
+      ...attentionPair("odd", { batch: 2, heads: 3, queries: 17, depth: 16, layout, dtype: "f16" }),
+      ...attentionPair("odd depth", {
+        batch: 1,
+        heads: 2,
+        queries: 70,
+        keys: 33,
+        depth: 9,
+        layout,
+        dtype: "f16",
+      }, { lead: 3 }),
+    ]),
     ...attentionPair("large scores", {
       batch: 1,
       heads: 2,

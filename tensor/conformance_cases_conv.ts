@@ -1,4 +1,9 @@
-import { type CaseOptions, type ConformanceCase, conformanceCase } from "./conformance_fixture.ts";
+import {
+  type CaseOptions,
+  type ConformanceCase,
+  conformanceCase,
+  normal,
+} from "./conformance_fixture.ts";
 
 /** What a convolution of the suite may vary. */
 interface Convolution {
@@ -12,38 +17,46 @@ interface Convolution {
   readonly stride?: number;
   readonly dilation?: number;
   readonly bias?: boolean;
+  /** Of all arrays. */
+  readonly dtype?: "f32" | "f16";
 }
 
 /** A convolution, and its weight gradient where there is one. */
 function convolution(name: string, c: Convolution, options: CaseOptions = {}): ConformanceCase[] {
   const [N, Ci, H, W] = c.x;
   const [KH, KW] = c.kernel;
-  const { stride = 1, dilation = 1, outChannels: Co, bias = true } = c;
+  const { stride = 1, dilation = 1, outChannels: Co, bias = true, dtype = "f32" } = c;
   const [padTop, padLeft, padBottom, padRight] = c.pad ?? [0, 0, 0, 0];
   const spread = (size: number) => (size - 1) * dilation + 1;
   const OH = Math.floor((spread(H) + padTop + padBottom - KH) / stride) + 1;
   const OW = Math.floor((spread(W) + padLeft + padRight - KW) / stride) + 1;
-  const settings = { cost: N * Co * OH * OW * Ci * KH * KW, ...options };
+  const half = dtype === "f16";
+  const settings = {
+    cost: N * Co * OH * OW * Ci * KH * KW,
+    half,
+    tolerance: { scaled: half ? 1e-3 : 1e-5 },
+    ...options,
+  };
   const cases: ConformanceCase[] = [
     conformanceCase("conv2d", name, settings, (f) => ({
-      x: f.input([N, Ci, H, W]),
-      w: f.input([Co, Ci, KH, KW]),
-      bias: bias ? f.input([Co]) : null,
+      x: f.input([N, Ci, H, W], normal(), dtype),
+      w: f.input([Co, Ci, KH, KW], normal(), dtype),
+      bias: bias ? f.input([Co], normal(), dtype) : null,
       stride,
       padTop,
       padLeft,
       dilation,
-      out: f.output("out", [N, Co, OH, OW]),
+      out: f.output("out", [N, Co, OH, OW], dtype),
     })),
   ];
   if (dilation === 1) {
     cases.push(conformanceCase("conv2dGradWeight", name, settings, (f) => ({
-      x: f.input([N, Ci, H, W]),
-      g: f.input([N, Co, OH, OW]),
+      x: f.input([N, Ci, H, W], normal(), dtype),
+      g: f.input([N, Co, OH, OW], normal(), dtype),
       stride,
       padTop,
       padLeft,
-      out: f.output("out", [Co, Ci, KH, KW]),
+      out: f.output("out", [Co, Ci, KH, KW], dtype),
     })));
   }
   return cases;
@@ -156,6 +169,29 @@ export function convCases(): ConformanceCase[] {
       outChannels: 3,
       kernel: [2, 2],
       stride: 3,
+    }),
+    ...convolution("f16 3x3 padded", {
+      x: small,
+      outChannels: 5,
+      kernel: k3,
+      pad: around,
+      dtype: "f16",
+    }),
+    ...convolution("f16 patches of 2, odd offsets", {
+      x: [2, 4, 8, 8],
+      outChannels: 9,
+      kernel: [2, 2],
+      stride: 2,
+      dtype: "f16",
+    }, { lead: 3 }),
+    ...convolution("f16 gradient of patches of 2", {
+      x: [2, 9, 4, 4],
+      outChannels: 4,
+      kernel: [2, 2],
+      dilation: 2,
+      pad: [1, 1, 1, 1],
+      bias: false,
+      dtype: "f16",
     }),
     ...convolution("negative padding", {
       x: [2, 3, 9, 8],

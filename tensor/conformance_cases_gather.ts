@@ -49,6 +49,11 @@ export function gatherCases(): ConformanceCase[] {
       index: f.input([9], cycle([5, 0, 0, 3]), "i32"),
       out: f.output("out", [9, 11], "f16"),
     })),
+    conformanceCase("scatterAdd", "f16 rows", { tolerance: { scaled: 1e-3 }, half: true }, (f) => ({
+      g: f.input([9, 11], normal(), "f16"),
+      index: f.input([9], cycle([5, 0, 0, 3]), "i32"),
+      out: f.output("out", [6, 11], "f16"),
+    })),
     conformanceCase("scatterAdd", "every row to one", {}, (f) => ({
       g: f.input([300, 17]),
       index: f.input([300], cycle([2]), "i32"),

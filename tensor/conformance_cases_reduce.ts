@@ -207,7 +207,20 @@ export function reduceCases(): ConformanceCase[] {
     }),
     ...positions("transposed", [6, 17, 9], { layout: permuted([6, 17, 9], [2, 0, 1]) }),
 
+    ...(["max", "min"] as const).map((op) =>
+      conformanceCase("argReduce", `${op} of f16 with ties`, { half: true }, (f) => ({
+        op,
+        x: f.input([7, 33, 5], whole(-9, 9), "f16"),
+        out: f.output("out", [7, 5], "i32"),
+      }))
+    ),
+
     ...runningSums("one element", [1, 1, 1]),
+    conformanceCase("cumsum", "f16", { half: true, tolerance: { scaled: 1e-3 } }, (f) => ({
+      x: f.input([3, 17, 5], normal(), "f16"),
+      out: f.output("out", [3, 17, 5], "f16"),
+      reverse: false,
+    })),
     ...runningSums("last axis", [3, 17, 1]),
     ...runningSums("first axis", [1, 17, 33]),
     ...runningSums("middle axis, odd offsets", [3, 17, 5], { lead: 3 }),

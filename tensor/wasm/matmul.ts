@@ -4,26 +4,26 @@
  */
 import type { KernelArgs, View } from "../backend.ts";
 import { DTYPE_BYTES } from "../dtype.ts";
-import { claimChunks, kernel, scratchI64, slotI32, slotI64 } from "./abi.ts";
+import { claimChunks, kernel, scratchI64 } from "./abi.ts";
 import { type Func, I32, I64, Module } from "./assembler.ts";
 import { ACTIVATIONS, FINISH } from "./epilogue.ts";
 import { addProduct, blocksFor, emitProduct, productScratch } from "./gemm.ts";
 import { type Tile, TILES } from "./gemm_kernel.ts";
 import { packPanel } from "./pack.ts";
 import type { WasmRuntime } from "./runtime.ts";
+import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
 
 /** Slots of the kernel, in order. */
 // deno-fmt-ignore
-const FIELDS = [
+const SLOTS = new Slots([
   "pieces", "piecesM", "piecesN", "stepM", "stepN", "m", "n", "k", "innerBatches",
   "mc", "nc", "kc", "ks", "offsetFinish", "offsetA", "offsetB", "offsetC",
   "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
   "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
   "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
   "finish", "activation", "bias", "biasHalf", "pre", "preHalf",
-] as const;
-type Field = typeof FIELDS[number];
+]);
 
 function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const module = new Module();
@@ -38,37 +38,49 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     f16: packPanel(module, tile.cols, "f16"),
   };
   const f = kernel("matmul");
-  const slot = (name: Field) => slotI64(f, FIELDS.indexOf(name));
-  const flag = (name: Field) => slotI32(f, FIELDS.indexOf(name));
+  const slots = SLOTS.of(f);
   const scratch = scratchI64(f);
-  const within = (name: Field) => {
-    const address = slot(name);
+  const within = (field: "offsetFinish" | "offsetA" | "offsetB" | "offsetC") => {
+    const address = slots.i64(field);
     f.get(scratch).get(address).i64("add").set(address);
     return address;
   };
-  const m = slot("m"), n = slot("n"), k = slot("k");
-  const stepM = slot("stepM"), stepN = slot("stepN");
-  const piecesM = flag("piecesM"), piecesN = flag("piecesN"), inner = flag("innerBatches");
-  const a = slot("a"), aRow = slot("aRow"), aColumn = slot("aColumn"), aHalf = flag("aHalf");
-  const b = slot("b"), bRow = slot("bRow"), bColumn = slot("bColumn"), bHalf = flag("bHalf");
-  const out = slot("out"), outRow = slot("outRow"), outHalf = flag("outHalf");
+  const m = slots.i64("m"), n = slots.i64("n"), k = slots.i64("k");
+  const stepM = slots.i64("stepM"), stepN = slots.i64("stepN");
+  const piecesM = slots.i32("piecesM"),
+    piecesN = slots.i32("piecesN"),
+    inner = slots.i32("innerBatches");
+  const a = slots.i64("a"),
+    aRow = slots.i64("aRow"),
+    aColumn = slots.i64("aColumn"),
+    aHalf = slots.i32("aHalf");
+  const b = slots.i64("b"),
+    bRow = slots.i64("bRow"),
+    bColumn = slots.i64("bColumn"),
+    bHalf = slots.i32("bHalf");
+  const out = slots.i64("out"), outRow = slots.i64("outRow"), outHalf = slots.i32("outHalf");
   const outBytesShift = f.local(I64);
   f.i64const(2).get(outHalf).i64("extend_i32_u").i64("sub").set(outBytesShift);
-  const pre = slot("pre"), preShift = f.local(I64), preRow = f.local(I64);
-  f.i64const(2).push(slot("preHalf")).i64("sub").set(preShift);
+  const pre = slots.i64("pre"), preShift = f.local(I64), preRow = f.local(I64);
+  f.i64const(2).push(slots.i64("preHalf")).i64("sub").set(preShift);
   f.get(n).get(preShift).i64("shl").set(preRow);
-  const bias = slot("bias"), biasShift = f.local(I64);
-  f.i64const(2).push(slot("biasHalf")).i64("sub").set(biasShift);
+  const bias = slots.i64("bias"), biasShift = f.local(I64);
+  f.i64const(2).push(slots.i64("biasHalf")).i64("sub").set(biasShift);
   const strides = {
-    a: [slot("aOuter"), slot("aInner")],
-    b: [slot("bOuter"), slot("bInner")],
-    out: [slot("outOuter"), slot("outInner")],
+    a: [slots.i64("aOuter"), slots.i64("aInner")],
+    b: [slots.i64("bOuter"), slots.i64("bInner")],
+    out: [slots.i64("outOuter"), slots.i64("outInner")],
   } as const;
   const job = within("offsetFinish");
   const accumulateF32 = f.local(I32);
-  const accumulate = flag("accumulate");
+  const accumulate = slots.i32("accumulate");
   f.get(accumulate).get(outHalf).i32("eqz").i32("and").set(accumulateF32);
-  const blocks = { mc: slot("mc"), nc: slot("nc"), kc: slot("kc"), ks: slot("ks") };
+  const blocks = {
+    mc: slots.i64("mc"),
+    nc: slots.i64("nc"),
+    kc: slots.i64("kc"),
+    ks: slots.i64("ks"),
+  };
   const panels = {
     panelsA: within("offsetA"),
     panelsB: within("offsetB"),
@@ -82,17 +94,17 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     value();
     f.mem("i64.store", FINISH[name]);
   };
-  put("activation", () => f.push(slot("activation")));
-  put("biasHalf", () => f.push(slot("biasHalf")));
-  put("preHalf", () => f.push(slot("preHalf")));
+  put("activation", () => f.push(slots.i64("activation")));
+  put("biasHalf", () => f.push(slots.i64("biasHalf")));
+  put("preHalf", () => f.push(slots.i64("preHalf")));
   put("preRowBytes", () => f.get(preRow));
   put("outHalf", () => f.get(outHalf).i64("extend_i32_u"));
   put("outRowBytes", () => f.get(outRow));
   put("add", () => f.get(accumulate).i64("extend_i32_u"));
   const finish = f.local(I64);
-  f.get(job).i64const(0).push(flag("finish")).select().set(finish);
+  f.get(job).i64const(0).push(slots.i32("finish")).select().set(finish);
 
-  claimChunks(f, flag("pieces"), (piece) => {
+  claimChunks(f, slots.i32("pieces"), (piece) => {
     const outer = f.local(I64), innerAt = f.local(I64), batch = f.local(I32), q = f.local(I32);
     const pieceM = f.local(I64), pieceN = f.local(I64);
     f.get(piece).get(piecesM).get(piecesN).i32("mul").i32("div_u").set(batch);
@@ -225,7 +237,7 @@ export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const [aOuter, aInner, aRow, aColumn] = bytes(a) as [number, number, number, number];
   const [bOuter, bInner, bRow, bColumn] = bytes(b) as [number, number, number, number];
   const [outOuter, outInner, outRow] = bytes(out) as [number, number, number, number];
-  const values: Record<Field, number> = {
+  const slots = SLOTS.fill({
     ...grid,
     ...blocks,
     pieces: batches * grid.piecesM * grid.piecesN,
@@ -261,8 +273,7 @@ export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
     biasHalf: Number(bias?.dtype === "f16"),
     pre: pre ? runtime.address(pre) : 0,
     preHalf: Number(pre?.dtype === "f16"),
-  };
+  });
   const launch = runtime.load(`matmul ${tier}`, () => build(tier))("matmul");
-  const slots = FIELDS.map((name) => values[name]);
   runtime.launch(launch, slots, { scratchBytes: scratch.bytes, threads });
 }
