@@ -95,7 +95,9 @@ export class AdamW implements Disposable {
       parameters,
       (p, i) => Array.isArray(p) ? p as [string, Parameter] : [`${i}`, p as Parameter] as const,
     ).filter(([, p]) => p.requiresGrad);
-    if (named.length === 0) throw new RangeError("AdamW: expected at least one trainable parameter");
+    if (named.length === 0) {
+      throw new RangeError("AdamW: expected at least one trainable parameter");
+    }
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
     checkRange("lr", lr, 0, Infinity);
     checkRange("eps", eps, 0, Infinity);

@@ -85,7 +85,9 @@ export function slabsOf(parameters: readonly Parameter[], op: string): Slab[] {
     }
     if (p.device !== parameters[0]!.device) {
       throw new DeviceError(
-        `${op}: expected parameters on one device but got ${parameters[0]!.device.name} and ${p.device.name}`,
+        `${op}: expected parameters on one device but got ${
+          parameters[0]!.device.name
+        } and ${p.device.name}`,
       );
     }
     const slab = slabs.get(p);

@@ -3,7 +3,6 @@ import { Parameter } from "../autograd/mod.ts";
 import {
   currentDevice,
   defaultGenerator,
-
   empty,
   evaluateOne,
   full,
@@ -103,4 +102,3 @@ export function fanInUniform(
   const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0;
   return uniform(shape, -bound, bound, options);
 }
-

@@ -212,7 +212,9 @@ export class Sequential extends Module {
   forward(x: Tensor): Tensor {
     return this.#steps.reduce(
       (y, step) =>
-        step instanceof Module ? (step as Module & { forward(x: Tensor): Tensor }).forward(y) : step(y),
+        step instanceof Module
+          ? (step as Module & { forward(x: Tensor): Tensor }).forward(y)
+          : step(y),
       x,
     );
   }

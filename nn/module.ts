@@ -168,12 +168,20 @@ export function checkState(
       : [];
   });
   const faults = [
-    ...(strict ? missing.map((name) => `${name}: expected ${shapeText(own.get(name)!.shape)} but it is missing`) : []),
-    ...(strict ? unexpected.map((name) => `${name}: unexpected, of shape ${shapeText(given.get(name)!)}`) : []),
+    ...(strict
+      ? missing.map((name) =>
+        `${name}: expected ${shapeText(own.get(name)!.shape)} but it is missing`
+      )
+      : []),
+    ...(strict
+      ? unexpected.map((name) => `${name}: unexpected, of shape ${shapeText(given.get(name)!)}`)
+      : []),
     ...misshapen,
   ];
   if (faults.length > 0) {
-    throw new StateDictError(`weights that do not fit (${faults.length}):\n  ${faults.join("\n  ")}`);
+    throw new StateDictError(
+      `weights that do not fit (${faults.length}):\n  ${faults.join("\n  ")}`,
+    );
   }
   return { missing, unexpected };
 }

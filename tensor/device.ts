@@ -48,9 +48,9 @@ export async function init(options: InitOptions = {}): Promise<Device> {
 
 async function choose(asked: "auto" | Backend["name"]): Promise<Backend["name"]> {
   if (asked !== "auto") return asked;
-  const { findAdapter } = await import("./webgpu/backend.ts");
+  const { findAdapter, isSoftwareAdapter } = await import("./webgpu/adapter.ts");
   const found = await findAdapter();
-  return found && !found.software ? "webgpu" : "wasm";
+  return found && !isSoftwareAdapter(found) ? "webgpu" : "wasm";
 }
 
 /** Backends are loaded when they are first asked for: a program on one never compiles the others. */
