@@ -9,7 +9,7 @@ import {
   scope,
   setDevice,
   shapeText,
-  Tensor,
+  type Tensor,
   tensor,
 } from "../tensor/mod.ts";
 import { noteDraws, replayDraws } from "./checkpoint.ts";

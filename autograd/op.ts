@@ -2,7 +2,7 @@
  * How an op is declared: one row with its forward, its gradient and its samples. The generic test
  * walks the rows, so one without samples fails.
  */
-import { copy, type DType, isFloat, scope, type Shape, Tensor } from "../tensor/mod.ts";
+import { copy, type DType, isFloat, scope, type Shape, type Tensor } from "../tensor/mod.ts";
 import { autocastDtype, isRecording, noGrad } from "./modes.ts";
 import { hold, record, requiresGrad } from "./tape.ts";
 

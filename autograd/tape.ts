@@ -67,7 +67,7 @@ export function requiresGrad(t: Tensor): boolean {
 /** Nodes of one scope. */
 class Tape implements Keepable {
   scope: Scope | null = null;
-  readonly nodes = new Set<Node>();
+  readonly nodes: Set<Node> = new Set();
 
   dispose(): void {
     for (const node of this.nodes) free(node);

@@ -259,7 +259,7 @@ function plain(op: string, build: Formula["build"], args: readonly Arg[]): Tenso
       );
     }
   }
-  return evaluateOne(op, { name: op, build }, args);
+  return evaluateOne(op, { name: op, build }, args, { dtype: "u8" });
 }
 
 /** a < b, as u8 */

@@ -85,9 +85,7 @@ export function evaluate(
   const floats = tensors.filter((t) => isFloat(t.dtype));
   const outs = made.outs.map((out, k) => {
     const asked = typeof options.dtype === "string" ? options.dtype : options.dtype?.[k];
-    const natural = out.ty === "bool"
-      ? "u8"
-      : out.ty !== "f32"
+    const natural = out.ty === "i32" || out.ty === "u32"
       ? out.ty
       : floats.length > 0
       ? commonFloat(op, floats)

@@ -12,7 +12,7 @@ import {
 } from "../shape.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import { commonDevice, commonFloat, fillInto, type Formula } from "./elementwise.ts";
+import { commonDevice, commonFloat, copy, fillInto, type Formula } from "./elementwise.ts";
 import { reshaped, threeDimensional } from "./layout.ts";
 
 /** Axes as given by a user: one, several, or all of them. */
@@ -69,10 +69,10 @@ export function reduceKeep(
   let current: number[] = shape;
   const groups = adjacent(axes, current);
   if (groups.length === 0) groups.push([shape.length, shape.length]); // only the formula is left
-  groups.forEach(([start, end], i) => {
+  for (const [start, end] of groups) {
     const views = operands.map((t) => threeDimensional(t, start, end, op));
     current = current.map((d, axis) => axis >= start && axis < end ? 1 : d);
-    const out = empty(device, i === groups.length - 1 ? dtype : "f32", current, op);
+    const out = empty(device, "f32", current, op);
     const [o, , inner] = views[0]!.shape as [number, number, number];
     using flat = out.as([o, inner], contiguousStrides([o, inner]));
     dispatch(op, "reduce", device, {
@@ -89,8 +89,11 @@ export function reduceKeep(
     for (const t of [...views, ...operands]) t.dispose();
     operands = [out];
     map = IDENTITY;
-  });
-  return operands[0]!;
+  }
+  const total = operands[0]!;
+  if (dtype === "f32") return total;
+  using wide = total;
+  return copy(wide, dtype, op);
 }
 
 /** Runs of neighbouring axes as [start, end), last first; axes of size 1 join either side. */
