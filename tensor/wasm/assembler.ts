@@ -103,7 +103,10 @@ const V128_MEMORY = {
   load64_zero: [0x5d, 3],
 } as const;
 // deno-fmt-ignore
-const V128_LANE_MEMORY = { load32_lane: [0x56, 2], store32_lane: [0x5a, 2], store64_lane: [0x5b, 3], store16_lane: [0x59, 1], load16_lane: [0x55, 1] } as const;
+const V128_LANE_MEMORY = {
+  load8_lane: [0x54, 0], load16_lane: [0x55, 1], load32_lane: [0x56, 2], load64_lane: [0x57, 3],
+  store8_lane: [0x58, 0], store16_lane: [0x59, 1], store32_lane: [0x5a, 2], store64_lane: [0x5b, 3],
+} as const;
 /** Scalar loads and stores: opcode, alignment exponent. */
 // deno-fmt-ignore
 const SCALAR_MEMORY = {
@@ -118,7 +121,8 @@ export type Push = (f: Func) => void;
 
 /** One function under construction. Parameters are locals 0, 1, ... */
 export class Func {
-  readonly #code: number[] = [];
+  #code: number[] = [];
+  readonly #prologue: number[] = [];
   readonly #locals: ValType[] = [];
   /** Position in its module, set when the module is built or when declared with `Module.add`. */
   index = -1;
@@ -136,6 +140,18 @@ export class Func {
   }
   locals(type: ValType, count: number): number[] {
     return Array.from({ length: count }, () => this.local(type));
+  }
+
+  /**
+   * Code that runs before all other, wherever in the function it is written: constants and
+   * arguments that loops want ready in locals.
+   */
+  prologue(emit: () => void): this {
+    const code = this.#code;
+    this.#code = this.#prologue;
+    emit();
+    this.#code = code;
+    return this;
   }
 
   #emit(...bytes: number[]): this {
@@ -354,7 +370,8 @@ export class Func {
       ...unsigned(this.#locals.length),
       ...this.#locals.flatMap((type) => [1, type]),
     ];
-    return [...unsigned(code.length + this.#code.length + 1), ...code].concat(this.#code, 0x0b);
+    const length = code.length + this.#prologue.length + this.#code.length + 1;
+    return [...unsigned(length), ...code].concat(this.#prologue, this.#code, 0x0b);
   }
 }
 
