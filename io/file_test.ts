@@ -1,15 +1,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { tempDir } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
 import { AtomicFile, openFile, writeAtomically } from "./file.ts";
 import { BytesSink, bytesSource, readRange } from "./source.ts";
 
 async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await run(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using folder = await tempDir();
+  await run(folder.path);
 }
 
 Deno.test("writeAtomically() replaces a file whole, in any order of writing", () =>

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FormatError } from "../errors.ts";
-import { goldenTest } from "../golden_test_util.ts";
+import { goldenTest, tempDir } from "../../tests/fixtures.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { BytesSink, bytesSource } from "../source.ts";
 import { mapSource, readAll } from "../tensor_source.ts";
@@ -72,23 +72,19 @@ Deno.test("safetensors data is aligned to its elements", async () => {
 });
 
 Deno.test("saveSafetensors() and loadSafetensors() round-trip on disk", async () => {
-  const path = await Deno.makeTempFile();
-  try {
-    await saveSafetensors(path, sample());
-    assertEquals(sorted(await loadSafetensors(path)), sorted(sample()));
-    using file = await SafetensorsFile.open(path);
-    const target = new Float32Array(2);
-    await file.readInto("f32", new Uint8Array(target.buffer), 8);
-    assertEquals([...target], [3, 4]);
-    await assertRejects(() => file.readInto("f32", new Uint8Array(5), 20), FormatError, "inside");
-    await assertRejects(() => file.read("g32"), FormatError, 'tensor "g32"');
-    // A file is a source like any other: it can be saved again without being loaded.
-    await saveSafetensors(path + ".copy", file);
-    assertEquals(await Deno.readFile(path + ".copy"), await Deno.readFile(path));
-  } finally {
-    await Deno.remove(path);
-    await Deno.remove(path + ".copy");
-  }
+  await using folder = await tempDir();
+  const path = `${folder.path}/sample.safetensors`;
+  await saveSafetensors(path, sample());
+  assertEquals(sorted(await loadSafetensors(path)), sorted(sample()));
+  using file = await SafetensorsFile.open(path);
+  const target = new Float32Array(2);
+  await file.readInto("f32", new Uint8Array(target.buffer), 8);
+  assertEquals([...target], [3, 4]);
+  await assertRejects(() => file.readInto("f32", new Uint8Array(5), 20), FormatError, "inside");
+  await assertRejects(() => file.read("g32"), FormatError, 'tensor "g32"');
+  // A file is a source like any other: it can be saved again without being loaded.
+  await saveSafetensors(path + ".copy", file);
+  assertEquals(await Deno.readFile(path + ".copy"), await Deno.readFile(path));
 });
 
 Deno.test("SafetensorsWriter takes tensors in any order and in pieces", async () => {

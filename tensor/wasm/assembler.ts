@@ -187,6 +187,10 @@ export class Func {
     if (f.index < 0) throw new Error(`${f.name} is called before it is in the module`);
     return this.#emit(0x10, ...unsigned(f.index));
   }
+  /** Traps. */
+  unreachable(): this {
+    return this.#emit(0x00);
+  }
   ret(): this {
     return this.#emit(0x0f);
   }

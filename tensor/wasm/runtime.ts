@@ -230,7 +230,12 @@ export class WasmRuntime {
         `a view of bytes [${start}, ${end}) leaves its buffer of ${view.buffer.bytes} bytes`,
       );
     }
-    return blockOf(view.buffer, "a kernel").address + view.offset * DTYPE_BYTES[view.dtype];
+    return this.addressOf(view.buffer, "a kernel") + view.offset * DTYPE_BYTES[view.dtype];
+  }
+
+  /** Address of a buffer's first byte; throws where it has been freed. */
+  addressOf(buffer: DeviceBuffer, op: string): number {
+    return blockOf(buffer, op).address;
   }
 
   /** `bytes` of memory from `address` on, as seen by the host. */

@@ -74,11 +74,14 @@ export class Threads {
   }
 
   async #end(count: number): Promise<void> {
-    Atomics.store(this.#words, STOP / 4, 1);
     const ended = this.#workers.splice(count - 1);
+    Atomics.store(this.#words, STOP / 4, 1);
+    this.#words[DONE / 4] = 0;
     ended.forEach((_, i) => this.#call(count + i));
-    await Promise.all(ended.map((worker) => worker.terminate()));
+    // Not before all have seen it: one that came late would take the next launch for its own.
+    this.#waitFor(ended.length);
     Atomics.store(this.#words, STOP / 4, 0);
+    await Promise.all(ended.map((worker) => worker.terminate()));
   }
 
   #call(thread: number): void {
@@ -101,15 +104,21 @@ export class Threads {
    */
   join(threads: number): string | undefined {
     const words = this.#words;
-    for (let spins = 0; spins < SPINS && Atomics.load(words, DONE / 4) < threads - 1;) spins++;
-    for (let done; (done = Atomics.load(words, DONE / 4)) < threads - 1;) {
-      Atomics.wait(words, DONE / 4, done);
-    }
+    this.#waitFor(threads - 1);
     const failed = words[FAILED / 4]!;
     if (failed === 0) return undefined;
     const length = Math.min(words[FAILURE_TEXT / 4]!, FAILURE_TEXT_BYTES);
     const text = new Uint8Array(this.#memory.buffer, FAILURE_TEXT + 4, length).slice();
     return `in thread ${failed - 1}: ${new TextDecoder().decode(text)}`;
+  }
+
+  /** Waits until `count` workers have reported. */
+  #waitFor(count: number): void {
+    const words = this.#words;
+    for (let spins = 0; spins < SPINS && Atomics.load(words, DONE / 4) < count;) spins++;
+    for (let done; (done = Atomics.load(words, DONE / 4)) < count;) {
+      Atomics.wait(words, DONE / 4, done);
+    }
   }
 
   /** Ends all workers. */

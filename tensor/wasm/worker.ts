@@ -62,7 +62,11 @@ function work({ memory, thread }: WorkerStart): void {
     Atomics.wait(words, mailbox, seen);
     if (Atomics.load(words, mailbox) === seen) continue;
     seen++;
-    if (Atomics.load(words, STOP / 4) !== 0) return;
+    if (Atomics.load(words, STOP / 4) !== 0) {
+      Atomics.add(words, DONE / 4, 1);
+      Atomics.notify(words, DONE / 4);
+      return;
+    }
 
     const threads = words[launch + LAUNCH_FIELDS.threads]!;
     try {

@@ -18,6 +18,7 @@ import {
 import { BindGroups } from "./bind_groups.ts";
 import { Faults } from "./faults.ts";
 import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+import { StagedRing } from "./staged_ring.ts";
 
 /** One launch of a kernel. */
 export interface Dispatch {
@@ -50,6 +51,8 @@ export interface RuntimeOptions {
   half?: HalfMode;
   /** Bytes of freed buffers kept for reuse, or as many as were ever in use if more: 256 MiB. */
   freeBytesCap?: number;
+  /** Bind less of a buffer at once than the GPU would, to test work in parts on small arrays. */
+  maxBindingBytes?: number;
 }
 
 /** Counts since the start, for tests and benchmarks. */
@@ -76,7 +79,11 @@ const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies
   DType,
   number
 >;
-const UNIFORM_RING_BYTES = 1 << 20;
+const RING_BYTES = 1 << 20;
+/** Writes up to this size go with the batch; for larger ones the batch is submitted first. */
+const STAGED_BYTES = 1 << 16;
+/** The system holds a copy of each write until the next submit. */
+const UNSUBMITTED_BYTES = 1 << 27;
 /** Submits cost 0.3 ms; more dispatches than this save nothing and leave the GPU idle at first. */
 const BATCH_DISPATCHES = 1024;
 /** Work after which a batch is submitted: systems kill GPU programs that run for seconds. */
@@ -87,6 +94,8 @@ const MAX_VIEWS = 13;
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
+  /** Bytes of one buffer a shader can see at once. */
+  readonly maxBindingBytes: number;
   readonly pool: BufferPool;
   readonly faults: Faults;
   /** Serial number of the batch being recorded. */
@@ -104,15 +113,11 @@ export class WebGpuRuntime {
   #passPipeline: GPUComputePipeline | null = null;
   #batchDispatches = 0;
   #batchFlops = 0;
+  #unsubmittedBytes = 0;
 
-  readonly #uniformAlign: number;
-  readonly #uniformRing: GPUBuffer;
-  readonly #staging = new ArrayBuffer(UNIFORM_RING_BYTES);
-  readonly #u32 = new Uint32Array(this.#staging);
-  readonly #i32 = new Int32Array(this.#staging);
-  readonly #f32 = new Float32Array(this.#staging);
-  /** Bytes of the ring taken by the batch. */
-  #uniformsUsed = 0;
+  readonly #uniforms: StagedRing;
+  /** Small writes to blocks that the batch already uses. */
+  readonly #uploads: StagedRing;
   readonly #dynamicOffset = new Uint32Array(1);
 
   // Scratch of one dispatch.
@@ -129,14 +134,17 @@ export class WebGpuRuntime {
       throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
-    this.pool = new BufferPool(device, options.freeBytesCap ?? 2 ** 28);
+    this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
     this.faults = new Faults(device);
-    this.#uniformAlign = this.limits.minUniformBufferOffsetAlignment;
-    this.#uniformRing = device.createBuffer({
-      label: "uniforms",
-      size: UNIFORM_RING_BYTES,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
+    this.pool = new BufferPool(device, this.faults, options.freeBytesCap ?? 2 ** 28);
+    this.#uniforms = new StagedRing(
+      device,
+      "uniforms",
+      RING_BYTES,
+      GPUBufferUsage.UNIFORM,
+      this.limits.minUniformBufferOffsetAlignment,
+    );
+    this.#uploads = new StagedRing(device, "uploads", RING_BYTES, GPUBufferUsage.COPY_SRC, 4);
   }
 
   get stats(): RuntimeStats {
@@ -166,15 +174,13 @@ export class WebGpuRuntime {
     this.faults.recall(d.op);
     const slots = this.#assignSlots(d);
     const pipeline = this.#pipeline(d);
-    if (this.#uniformsUsed + pipeline.uniformBytes > UNIFORM_RING_BYTES) this.flush();
+    if (!this.#uniforms.fits(pipeline.uniformBytes)) this.flush();
 
     const width = typeof d.workgroups === "number"
       ? this.#foldedWidth(d.workgroups)
       : d.workgroups[0];
-    const uniformsAt = this.#uniformsUsed;
+    const uniformsAt = this.#uniforms.take(pipeline.uniformBytes);
     this.#writeUniforms(d, uniformsAt >> 2, width);
-    this.#uniformsUsed = uniformsAt +
-      Math.ceil(pipeline.uniformBytes / this.#uniformAlign) * this.#uniformAlign;
 
     const blocks = this.#blocks;
     for (let i = 0; i < slots; i++) blocks[i]!.batch = this.batch;
@@ -224,7 +230,6 @@ export class WebGpuRuntime {
    */
   #assignSlots(d: Dispatch): number {
     const serial = ++this.#serial;
-    const maxBinding = this.limits.maxStorageBufferBindingSize;
     const { views } = d;
     if (views.length > MAX_VIEWS) {
       throw new DeviceError(
@@ -248,7 +253,7 @@ export class WebGpuRuntime {
         this.#ends[slot] = block.size;
       }
       this.#slots[i] = slot;
-      if (block.size > maxBinding) this.#window(d.op, view, slot, !shared);
+      if (block.size > this.maxBindingBytes) this.#window(d.op, view, slot, !shared);
     }
     return count;
   }
@@ -263,9 +268,9 @@ export class WebGpuRuntime {
     this.#starts[slot] = fresh ? start : Math.min(start, this.#starts[slot]!);
     this.#ends[slot] = fresh ? end : Math.max(end, this.#ends[slot]!);
     const size = this.#ends[slot]! - this.#starts[slot]!;
-    if (size > this.limits.maxStorageBufferBindingSize) {
+    if (size > this.maxBindingBytes) {
       throw new DeviceError(
-        `${op}: expected arrays within ${this.limits.maxStorageBufferBindingSize} bytes, ` +
+        `${op}: expected arrays within ${this.maxBindingBytes} bytes, ` +
           `the most this GPU binds at once, but got one that spans ${size} bytes`,
       );
     }
@@ -273,7 +278,7 @@ export class WebGpuRuntime {
 
   /** Writes the uniform block at word `at` of the ring, in the order of `shaderHead`. */
   #writeUniforms(d: Dispatch, at: number, width: number): void {
-    const u32 = this.#u32;
+    const { u32, i32, f32 } = this.#uniforms;
     u32[at++] = width;
     u32[at++] = typeof d.workgroups === "number" ? d.workgroups : 0;
     for (let i = 0; i < d.views.length; i++) {
@@ -281,8 +286,8 @@ export class WebGpuRuntime {
       u32[at++] = view.offset - this.#starts[this.#slots[i]!]! / DTYPE_BYTES[view.dtype];
     }
     for (const name in d.u32) u32[at++] = d.u32[name]!;
-    for (const name in d.i32) this.#i32[at++] = d.i32[name]!;
-    for (const name in d.f32) this.#f32[at++] = d.f32[name]!;
+    for (const name in d.i32) i32[at++] = d.i32[name]!;
+    for (const name in d.f32) f32[at++] = d.f32[name]!;
   }
 
   #pipeline(d: Dispatch): Pipeline {
@@ -367,7 +372,7 @@ export class WebGpuRuntime {
       key,
       this.device.createPipelineLayout({ label: key, bindGroupLayouts: [bindGroupLayout] }),
     );
-    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniformRing, bytes);
+    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniforms.gpu, bytes);
     this.#groups.set(key, groups);
     return groups;
   }
@@ -388,18 +393,48 @@ export class WebGpuRuntime {
     return this.#openEncoder();
   }
 
+  /**
+   * Writes whole words to a block, after all commands recorded so far. `start` and the length are
+   * multiples of 4 bytes.
+   */
+  upload(block: Block, start: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (block.batch === this.batch) {
+      if (bytes.length <= STAGED_BYTES) {
+        if (!this.#uploads.fits(bytes.length)) this.flush();
+        const at = this.#uploads.take(bytes.length);
+        this.#uploads.u8.set(bytes, at);
+        this.copyEncoder().copyBufferToBuffer(
+          this.#uploads.gpu,
+          at,
+          block.gpu,
+          start,
+          bytes.length,
+        );
+        block.batch = this.batch;
+        return;
+      }
+      this.flush();
+    }
+    const { queue } = this.device;
+    queue.writeBuffer(block.gpu, start, bytes);
+    this.#unsubmittedBytes += bytes.length;
+    if (this.#unsubmittedBytes > UNSUBMITTED_BYTES) {
+      queue.submit([]);
+      this.#unsubmittedBytes = 0;
+    }
+  }
+
   /** Hands everything recorded to the GPU. */
   flush(): void {
     this.faults.checkLost("flush");
     if (this.#encoder !== null) {
       const commands = this.copyEncoder().finish();
       const { queue } = this.device;
-      if (this.#uniformsUsed > 0) {
-        queue.writeBuffer(this.#uniformRing, 0, this.#staging, 0, this.#uniformsUsed);
-      }
+      this.#uniforms.upload(queue);
+      this.#uploads.upload(queue);
       queue.submit([commands]);
       this.#encoder = null;
-      this.#uniformsUsed = 0;
+      this.#unsubmittedBytes = 0;
       this.#batchDispatches = 0;
       this.#batchFlops = 0;
       this.#submits++;
@@ -415,7 +450,8 @@ export class WebGpuRuntime {
     this.#pass = null;
     for (const groups of this.#groups.values()) groups.clear();
     this.pool.dispose();
-    this.#uniformRing.destroy();
+    this.#uniforms.gpu.destroy();
+    this.#uploads.gpu.destroy();
     this.device.destroy();
   }
 }

@@ -1,0 +1,96 @@
+/**
+ * Runs benchmarks. A suite is a file of this folder that exports a {@linkcode Suite}.
+ *
+ *     deno task bench engine              in the safe tier and, on x86-64, in the fast one
+ *     deno task bench engine --tier fast  in one of them
+ *     deno task bench engine --json       and keep the figures in bench/results
+ */
+import { parseArgs } from "@std/cli";
+import { Report } from "./measure.ts";
+
+/** What a file of this folder exports to be a suite. */
+export interface Suite {
+  /** Measures, and hands its tables to the report. */
+  run(report: Report): void | Promise<void>;
+  /** Whether the figures depend on the tier of the WebAssembly kernels; true when left out. */
+  readonly tiered?: boolean;
+}
+
+/** V8's flags of each tier, which act on the whole process from its start; no list may be empty. */
+const TIERS = {
+  safe: "--no-experimental-wasm-revectorize,--wasm-bounds-checks,--no-experimental-wasm-fp16",
+  fast: "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16",
+} as const;
+
+type Tier = keyof typeof TIERS;
+
+/** What a suite may do; the task in deno.json grants the same and `--allow-run=deno`. */
+const PERMISSIONS = ["--allow-read", "--allow-env", "--allow-write=bench/results"];
+
+const folder = new URL("./", import.meta.url);
+
+async function suiteNames(): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    const isSuite = name.endsWith(".ts") && !/^(main|measure)\.ts$|_test\.ts$/.test(name);
+    if (isSuite) names.push(name.slice(0, -".ts".length));
+  }
+  return names.sort();
+}
+
+/** Runs a suite in this process. */
+async function runHere(name: string, suite: Suite, tier: Tier, json: boolean): Promise<void> {
+  console.log(`\n# ${name}${suite.tiered === false ? "" : `, ${tier} tier`}`);
+  const report = new Report();
+  await suite.run(report);
+  if (!json) return;
+  const results = new URL("results/", folder);
+  await Deno.mkdir(results, { recursive: true });
+  const file = new URL(`${name}${suite.tiered === false ? "" : `-${tier}`}.json`, results);
+  const machine = { os: Deno.build.os, arch: Deno.build.arch, deno: Deno.version.deno };
+  await Deno.writeTextFile(file, JSON.stringify({ ...machine, tables: report.tables }, null, 2));
+}
+
+/** Runs a suite in a process of its own, which starts in a tier. */
+async function runIn(name: string, tier: Tier, json: boolean): Promise<boolean> {
+  const { success } = await new Deno.Command("deno", {
+    args: [
+      "run",
+      ...PERMISSIONS,
+      "bench/main.ts",
+      name,
+      "--tier",
+      tier,
+      "--here",
+      ...(json ? ["--json"] : []),
+    ],
+    env: { DENO_V8_FLAGS: TIERS[tier] },
+    cwd: new URL("../", folder),
+  }).spawn().status;
+  return success;
+}
+
+const flags = parseArgs(Deno.args, { boolean: ["json", "here"], string: ["tier", "_"] });
+const names = flags._.map(String);
+const known = await suiteNames();
+const unknown = names.filter((name) => !known.includes(name));
+const tier = flags.tier;
+if (names.length === 0 || unknown.length > 0 || (tier !== undefined && !(tier in TIERS))) {
+  console.error("Usage: deno task bench SUITE... [--tier safe|fast] [--json]");
+  console.error(`Suites: ${known.join(", ")}`);
+  Deno.exit(2);
+}
+
+let failed = false;
+for (const name of names) {
+  const suite = await import(new URL(`${name}.ts`, folder).href) as Suite;
+  if (flags.here || suite.tiered === false) {
+    await runHere(name, suite, tier as Tier ?? "safe", flags.json);
+    continue;
+  }
+  const both: Tier[] = Deno.build.arch === "x86_64" ? ["safe", "fast"] : ["safe"];
+  for (const chosen of tier === undefined ? both : [tier as Tier]) {
+    if (!await runIn(name, chosen, flags.json)) failed = true;
+  }
+}
+if (failed) Deno.exit(1);

@@ -1,0 +1,91 @@
+import type { KernelArgs, View } from "../backend.ts";
+import { floatsOf } from "./buffer.ts";
+
+/** Where row [b, h, t] of a [B, H, T, D] view begins. */
+function rowAt(view: View, b: number, h: number, t: number): number {
+  return view.offset + b * view.strides[0]! + h * view.strides[1]! + t * view.strides[2]!;
+}
+
+function dot(
+  a: Float64Array,
+  aAt: number,
+  b: Float64Array,
+  bAt: number,
+  length: number,
+): number {
+  let sum = 0;
+  for (let d = 0; d < length; d++) sum += a[aAt + d]! * b[bAt + d]!;
+  return sum;
+}
+
+/** See {@linkcode KernelArgs}. */
+export function attention({ q, k, v, scale, out, lse }: KernelArgs["attention"]): void {
+  const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
+  const keys = k.shape[2]!;
+  const [Q, K, V] = [floatsOf(q), floatsOf(k), floatsOf(v)];
+  const [Y, L] = [floatsOf(out), floatsOf(lse)];
+  const scores = new Float64Array(keys);
+  let lseAt = lse.offset;
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let t = 0; t < queries; t++) {
+        const qAt = rowAt(q, b, h, t);
+        let largest = -Infinity;
+        for (let s = 0; s < keys; s++) {
+          scores[s] = scale * dot(Q, qAt, K, rowAt(k, b, h, s), depth);
+          largest = Math.max(largest, scores[s]!);
+        }
+        let sum = 0;
+        for (let s = 0; s < keys; s++) sum += scores[s] = Math.exp(scores[s]! - largest);
+        L[lseAt++] = largest + Math.log(sum);
+        const yAt = rowAt(out, b, h, t);
+        Y.fill(0, yAt, yAt + depth);
+        for (let s = 0; s < keys; s++) {
+          const weight = scores[s]! / sum;
+          const vAt = rowAt(v, b, h, s);
+          for (let d = 0; d < depth; d++) Y[yAt + d]! += weight * V[vAt + d]!;
+        }
+      }
+    }
+  }
+}
+
+/**
+ * See {@linkcode KernelArgs}. With P = e^(s - lse) and dP = g vT: dv = PT g,
+ * dS = P (dP - sum(g out)), dq = scale dS k, dk = scale dST q (FlashAttention, arXiv 2205.14135).
+ */
+export function attentionGrad(args: KernelArgs["attentionGrad"]): void {
+  const { q, k, v, out, lse, g, scale, dq, dk, dv } = args;
+  const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
+  const keys = k.shape[2]!;
+  const [Q, K, V, Y] = [floatsOf(q), floatsOf(k), floatsOf(v), floatsOf(out)];
+  const [L, G] = [floatsOf(lse), floatsOf(g)];
+  const [DQ, DK, DV] = [floatsOf(dq), floatsOf(dk), floatsOf(dv)];
+  let lseAt = lse.offset;
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let s = 0; s < keys; s++) {
+        DK.fill(0, rowAt(dk, b, h, s), rowAt(dk, b, h, s) + depth);
+        DV.fill(0, rowAt(dv, b, h, s), rowAt(dv, b, h, s) + depth);
+      }
+      for (let t = 0; t < queries; t++) {
+        const [qAt, gAt, dqAt] = [rowAt(q, b, h, t), rowAt(g, b, h, t), rowAt(dq, b, h, t)];
+        const delta = dot(G, gAt, Y, rowAt(out, b, h, t), depth);
+        const logSum = L[lseAt++]!;
+        DQ.fill(0, dqAt, dqAt + depth);
+        for (let s = 0; s < keys; s++) {
+          const kAt = rowAt(k, b, h, s);
+          const dkAt = rowAt(dk, b, h, s);
+          const dvAt = rowAt(dv, b, h, s);
+          const p = Math.exp(scale * dot(Q, qAt, K, kAt, depth) - logSum);
+          const ds = scale * p * (dot(G, gAt, V, rowAt(v, b, h, s), depth) - delta);
+          for (let d = 0; d < depth; d++) {
+            DQ[dqAt + d]! += ds * K[kAt + d]!;
+            DK[dkAt + d]! += ds * Q[qAt + d]!;
+            DV[dvAt + d]! += p * G[gAt + d]!;
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The executable specification of the kernel contract: every kernel in plain float64 loops. The
+ * conformance suite holds the fast devices to it, and gradient checks run on it because finite
+ * differences need more digits than float32 has. It is slow, on one thread, and has no limits.
+ */
+import {
+  type Backend,
+  type BackendMemory,
+  checkView,
+  type DeviceBuffer,
+  type KernelArgs,
+  type KernelName,
+  type KernelTable,
+  type View,
+} from "../backend.ts";
+import { type DType, dtypeOf, type HostArray } from "../dtype.ts";
+import { IndexError } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
+import { attention, attentionGrad } from "./attention.ts";
+import { elementPlaces, elementsOf, floatsOf, ReferenceBuffer } from "./buffer.ts";
+import { conv2d, conv2dGradWeight } from "./conv.ts";
+import { elementwise } from "./elementwise.ts";
+import { gather, scatterAdd } from "./gather.ts";
+import { matmul } from "./matmul.ts";
+import { groupNorm, groupNormGrad, layerNorm, layerNormGrad } from "./norm.ts";
+import { argReduce, cumsum, reduce } from "./reduce.ts";
+import { softmax, softmaxGrad } from "./softmax.ts";
+
+const KERNELS: KernelTable = {
+  elementwise,
+  reduce,
+  argReduce,
+  cumsum,
+  matmul,
+  softmax,
+  softmaxGrad,
+  layerNorm,
+  layerNormGrad,
+  groupNorm,
+  groupNormGrad,
+  conv2d,
+  conv2dGradWeight,
+  attention,
+  attentionGrad,
+  gather,
+  scatterAdd,
+};
+
+/** Every view among a kernel's arguments. */
+function viewsOf(args: KernelArgs[KernelName]): View[] {
+  return (Object.values(args) as unknown[]).flat().filter((value): value is View =>
+    typeof value === "object" && value !== null && "buffer" in value
+  );
+}
+
+/** Rounds an f16 view's elements to what f16 can hold, as storing them there would. */
+function roundToHalf(view: View): void {
+  const data = floatsOf(view);
+  const place = new Float64Array(sizeOf(view.shape));
+  elementPlaces(view, 0, place.length, place);
+  for (const at of place) data[at] = Math.f16round(data[at]!);
+}
+
+class ReferenceBackend implements Backend {
+  readonly name = "reference";
+  readonly description = "float64 reference, one thread";
+  readonly halfKernels: ReadonlySet<KernelName> = new Set(Object.keys(KERNELS) as KernelName[]);
+  #memory: BackendMemory = { reservedBytes: 0, allocations: 0 };
+
+  alloc(bytes: number, _op: string): DeviceBuffer {
+    this.#memory.reservedBytes += bytes;
+    this.#memory.allocations++;
+    return new ReferenceBuffer(bytes);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    const block = buffer as ReferenceBuffer;
+    if (block.freed) throw new Error("reference: a buffer was freed twice");
+    block.release();
+    this.#memory.reservedBytes -= buffer.bytes;
+  }
+
+  write(buffer: DeviceBuffer, offset: number, data: HostArray): void {
+    const block = buffer as ReferenceBuffer;
+    // float64 values may go into an f16 buffer as well; which one it is, earlier use tells.
+    const dtype = data instanceof Float64Array && block.dtype === "f16" ? "f16" : dtypeOf(data)!;
+    block.elements(dtype).set(dtype === "f16" ? new Float16Array(data) : data, offset);
+  }
+
+  read(
+    buffer: DeviceBuffer,
+    dtype: DType,
+    offset: number,
+    length: number,
+  ): Promise<HostArray> {
+    return Promise.resolve(
+      (buffer as ReferenceBuffer).elements(dtype).slice(offset, offset + length),
+    );
+  }
+
+  run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
+    const views = viewsOf(args);
+    for (const view of views) checkView(view, op);
+    KERNELS[kernel](args);
+    for (const view of views) if (view.dtype === "f16") roundToHalf(view);
+  }
+
+  checkIndices(index: View, limit: number, op: string): void {
+    const data = elementsOf(index);
+    const places = new Float64Array(sizeOf(index.shape));
+    elementPlaces(index, 0, places.length, places);
+    for (const place of places) {
+      const value = data[place]!;
+      if (!(value >= 0 && value < limit)) {
+        throw new IndexError(`${op}: expected indices in [0, ${limit}) but got ${value}`);
+      }
+    }
+  }
+
+  flush(): void {}
+
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  memory(): BackendMemory {
+    return { ...this.#memory };
+  }
+
+  dispose(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** A device that computes everything in float64, in the plainest way. */
+export function createReferenceBackend(): Backend {
+  return new ReferenceBackend();
+}

@@ -1,0 +1,23 @@
+import type { KernelArgs } from "../backend.ts";
+import { elementsOf, floatsOf } from "./buffer.ts";
+
+/** See {@linkcode KernelArgs}. */
+export function gather({ table, index, out }: KernelArgs["gather"]): void {
+  const [length, width] = out.shape as [number, number];
+  const [rows, indices, result] = [elementsOf(table), elementsOf(index), elementsOf(out)];
+  for (let l = 0; l < length; l++) {
+    const from = table.offset + indices[index.offset + l]! * table.strides[0]!;
+    for (let d = 0; d < width; d++) result[out.offset + l * width + d] = rows[from + d]!;
+  }
+}
+
+/** See {@linkcode KernelArgs}. */
+export function scatterAdd({ g, index, out }: KernelArgs["scatterAdd"]): void {
+  const [length, width] = g.shape as [number, number];
+  const [G, indices, result] = [floatsOf(g), elementsOf(index), floatsOf(out)];
+  result.fill(0, out.offset, out.offset + out.shape[0]! * width);
+  for (let l = 0; l < length; l++) {
+    const to = out.offset + indices[index.offset + l]! * width;
+    for (let d = 0; d < width; d++) result[to + d]! += G[g.offset + l * width + d]!;
+  }
+}

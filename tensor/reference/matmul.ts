@@ -1,0 +1,39 @@
+import type { KernelArgs } from "../backend.ts";
+import { floatsOf } from "./buffer.ts";
+import { ACTIVATIONS } from "./math.ts";
+
+/** See {@linkcode KernelArgs}. */
+export function matmul(args: KernelArgs["matmul"]): void {
+  const { a, b, bias, pre, out, accumulate } = args;
+  const [outer, inner, rows, columns] = out.shape as [number, number, number, number];
+  const depth = a.shape[3]!;
+  const [A, B, C] = [floatsOf(a), floatsOf(b), floatsOf(out)];
+  const biasData = bias && floatsOf(bias);
+  const preData = pre && floatsOf(pre);
+  const activation = ACTIVATIONS[args.activation];
+  const row = new Float64Array(columns);
+  for (let i = 0; i < outer; i++) {
+    for (let j = 0; j < inner; j++) {
+      const bAt = b.offset + i * b.strides[0]! + j * b.strides[1]!;
+      for (let m = 0; m < rows; m++) {
+        const aAt = a.offset + i * a.strides[0]! + j * a.strides[1]! + m * a.strides[2]!;
+        for (let n = 0; n < columns; n++) {
+          row[n] = bias ? biasData![bias.offset + n * bias.strides[0]!]! : 0;
+        }
+        for (let k = 0; k < depth; k++) {
+          const left = A[aAt + k * a.strides[3]!]!;
+          const from = bAt + k * b.strides[2]!;
+          for (let n = 0; n < columns; n++) row[n]! += left * B[from + n * b.strides[3]!]!;
+        }
+        const cAt = out.offset + i * out.strides[0]! + j * out.strides[1]! + m * out.strides[2]!;
+        const preAt = ((i * inner + j) * rows + m) * columns;
+        for (let n = 0; n < columns; n++) {
+          const at = cAt + n * out.strides[3]!;
+          if (pre) preData![pre.offset + preAt + n] = row[n]!;
+          if (accumulate) C[at]! += row[n]!;
+          else C[at] = activation(row[n]!);
+        }
+      }
+    }
+  }
+}

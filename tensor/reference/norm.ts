@@ -1,0 +1,156 @@
+import type { KernelArgs, View } from "../backend.ts";
+import { floatsOf } from "./buffer.ts";
+import { ACTIVATIONS, siluDerivative } from "./math.ts";
+
+/** Mean and 1 / sqrt(variance + eps) of `length` elements from `at` on. */
+function moments(data: Float64Array, at: number, length: number, eps: number): [number, number] {
+  let mean = 0;
+  for (let n = 0; n < length; n++) mean += data[at + n]!;
+  mean /= length;
+  let variance = 0;
+  for (let n = 0; n < length; n++) variance += (data[at + n]! - mean) ** 2;
+  return [mean, 1 / Math.sqrt(variance / length + eps)];
+}
+
+/** Element [b, n] of a [B, N] view, or [n] of an [N] view; `missing` where there is none. */
+function reader(view: View | null, missing: number): (b: number, n: number) => number {
+  if (!view) return () => missing;
+  const data = floatsOf(view);
+  const rank = view.shape.length;
+  const perSample = rank === 2 ? view.strides[0]! : 0;
+  const step = view.strides[rank - 1]!;
+  return (b, n) => data[view.offset + b * perSample + n * step]!;
+}
+
+/** See {@linkcode KernelArgs}. */
+export function layerNorm(args: KernelArgs["layerNorm"]): void {
+  const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const [X, Y, means, rstds] = [floatsOf(x), floatsOf(out), floatsOf(mean), floatsOf(rstd)];
+  const [weightAt, biasAt] = [reader(weight, 1), reader(bias, 0)];
+  const [scaleAt, shiftAt] = [reader(scale, 0), reader(shift, 0)];
+  for (let b = 0; b < batch; b++) {
+    for (let t = 0; t < tokens; t++) {
+      const row = b * tokens + t;
+      const at = x.offset + row * width;
+      const [mu, r] = moments(X, at, width, eps);
+      means[mean.offset + row] = mu;
+      rstds[rstd.offset + row] = r;
+      for (let n = 0; n < width; n++) {
+        const affine = (X[at + n]! - mu) * r * weightAt(b, n) + biasAt(b, n);
+        Y[out.offset + row * width + n] = affine * (1 + scaleAt(b, n)) + shiftAt(b, n);
+      }
+    }
+  }
+}
+
+/** A [B, N] or [N] sum that is being collected, or nothing where the view is null. */
+function collector(view: View | null): (b: number, n: number, value: number) => void {
+  if (!view) return () => {};
+  const data = floatsOf(view);
+  const width = view.shape.at(-1)!;
+  const samples = view.shape.length === 2 ? view.shape[0]! : 1;
+  data.fill(0, view.offset, view.offset + samples * width);
+  const perSample = view.shape.length === 2 ? width : 0;
+  return (b, n, value) => {
+    data[view.offset + b * perSample + n]! += value;
+  };
+}
+
+/** See {@linkcode KernelArgs}. With z = (x - mean) rstd: dx = rstd (dz - mean(dz) - z mean(dz z)). */
+export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
+  const { x, g, weight, scale, mean, rstd, dx } = args;
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const [X, G, DX] = [floatsOf(x), floatsOf(g), floatsOf(dx)];
+  const [means, rstds] = [floatsOf(mean), floatsOf(rstd)];
+  const [weightAt, scaleAt] = [reader(weight, 1), reader(scale, 0)];
+  const [addWeight, addBias] = [collector(args.dWeight), collector(args.dBias)];
+  const [addScale, addShift] = [collector(args.dScale), collector(args.dShift)];
+  for (let b = 0; b < batch; b++) {
+    for (let t = 0; t < tokens; t++) {
+      const row = b * tokens + t;
+      const mu = means[mean.offset + row]!;
+      const r = rstds[rstd.offset + row]!;
+      let sum = 0;
+      let sumZ = 0;
+      for (let n = 0; n < width; n++) {
+        const z = (X[x.offset + row * width + n]! - mu) * r;
+        const grad = G[g.offset + row * width + n]!;
+        const dz = grad * weightAt(b, n) * (1 + scaleAt(b, n));
+        sum += dz;
+        sumZ += dz * z;
+        addWeight(b, n, grad * z);
+        addBias(b, n, grad);
+        addScale(b, n, grad * z);
+        addShift(b, n, grad);
+      }
+      for (let n = 0; n < width; n++) {
+        const z = (X[x.offset + row * width + n]! - mu) * r;
+        const dz = G[g.offset + row * width + n]! * weightAt(b, n) * (1 + scaleAt(b, n));
+        DX[dx.offset + row * width + n] = r * (dz - sum / width - z * sumZ / width);
+      }
+    }
+  }
+}
+
+/** See {@linkcode KernelArgs}. */
+export function groupNorm(args: KernelArgs["groupNorm"]): void {
+  const { x, weight, bias, groups, eps, silu, out, mean, rstd } = args;
+  const [batch, channels, spatial] = x.shape as [number, number, number];
+  const [X, Y, means, rstds] = [floatsOf(x), floatsOf(out), floatsOf(mean), floatsOf(rstd)];
+  const [weightAt, biasAt] = [reader(weight, 1), reader(bias, 0)];
+  const activation = ACTIVATIONS[silu ? "silu" : "none"];
+  const perGroup = channels / groups * spatial;
+  for (let b = 0; b < batch; b++) {
+    for (let group = 0; group < groups; group++) {
+      const row = b * groups + group;
+      const [mu, r] = moments(X, x.offset + row * perGroup, perGroup, eps);
+      means[mean.offset + row] = mu;
+      rstds[rstd.offset + row] = r;
+      for (let i = 0; i < perGroup; i++) {
+        const c = group * (channels / groups) + Math.floor(i / spatial);
+        const z = (X[x.offset + row * perGroup + i]! - mu) * r;
+        Y[out.offset + row * perGroup + i] = activation(z * weightAt(b, c) + biasAt(b, c));
+      }
+    }
+  }
+}
+
+/** See {@linkcode KernelArgs}. As for layerNormGrad, a group at a time. */
+export function groupNormGrad(args: KernelArgs["groupNormGrad"]): void {
+  const { x, g, weight, bias, groups, silu, mean, rstd, dx } = args;
+  const [batch, channels, spatial] = x.shape as [number, number, number];
+  const [X, G, DX] = [floatsOf(x), floatsOf(g), floatsOf(dx)];
+  const [means, rstds] = [floatsOf(mean), floatsOf(rstd)];
+  const [weightAt, biasAt] = [reader(weight, 1), reader(bias, 0)];
+  const [addWeight, addBias] = [collector(args.dWeight), collector(args.dBias)];
+  const perGroup = channels / groups * spatial;
+  const zs = new Float64Array(perGroup);
+  const dzs = new Float64Array(perGroup);
+  for (let b = 0; b < batch; b++) {
+    for (let group = 0; group < groups; group++) {
+      const row = b * groups + group;
+      const mu = means[mean.offset + row]!;
+      const r = rstds[rstd.offset + row]!;
+      let sum = 0;
+      let sumZ = 0;
+      for (let i = 0; i < perGroup; i++) {
+        const c = group * (channels / groups) + Math.floor(i / spatial);
+        const z = (X[x.offset + row * perGroup + i]! - mu) * r;
+        let grad = G[g.offset + row * perGroup + i]!;
+        if (silu) grad *= siluDerivative(z * weightAt(b, c) + biasAt(b, c));
+        const dz = grad * weightAt(b, c);
+        zs[i] = z;
+        dzs[i] = dz;
+        sum += dz;
+        sumZ += dz * z;
+        addWeight(b, c, grad * z);
+        addBias(b, c, grad);
+      }
+      for (let i = 0; i < perGroup; i++) {
+        DX[dx.offset + row * perGroup + i] = r *
+          (dzs[i]! - sum / perGroup - zs[i]! * sumZ / perGroup);
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import type { KernelArgs, View } from "../backend.ts";
+import { elementsOf, floatsOf } from "./buffer.ts";
+import { runProgram } from "./elementwise.ts";
+
+/** See {@linkcode KernelArgs}. */
+export function reduce({ op, program, ins, scalars, out }: KernelArgs["reduce"]): void {
+  const [outer, reduced, inner] = ins[0]!.shape as [number, number, number];
+  const result = floatsOf(out);
+  const size = outer * inner;
+  const start = op === "sum" ? 0 : op === "max" ? -Infinity : Infinity;
+  result.fill(start, out.offset, out.offset + size);
+  runProgram(program, ins, scalars, ins[0]!.shape, ([values], first, count) => {
+    for (let i = 0; i < count; i++) {
+      const element = first + i;
+      const o = Math.floor(element / (reduced * inner));
+      const at = out.offset + o * inner + element % inner;
+      const value = values![i]!;
+      // Math.max and Math.min give NaN where either operand is NaN.
+      if (op === "sum") result[at]! += value;
+      else result[at] = op === "max" ? Math.max(result[at]!, value) : Math.min(result[at]!, value);
+    }
+  });
+}
+
+/** Calls `visit` for each line along the middle axis of [O, R, I], with where it begins. */
+function eachLine(x: View, visit: (begin: number, line: number, outAt: number) => void): void {
+  const [outer, reduced, inner] = x.shape as [number, number, number];
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      const begin = x.offset + o * x.strides[0]! + i * x.strides[2]!;
+      visit(begin, o * inner + i, o * reduced * inner + i);
+    }
+  }
+}
+
+/** See {@linkcode KernelArgs}. A NaN counts as larger and smaller than any number. */
+export function argReduce({ op, x, out }: KernelArgs["argReduce"]): void {
+  const source = elementsOf(x);
+  const result = elementsOf(out);
+  const step = x.strides[1]!;
+  eachLine(x, (begin, line) => {
+    let best = source[begin]!;
+    let bestAt = 0;
+    for (let r = 1; r < x.shape[1]! && !Number.isNaN(best); r++) {
+      const value = source[begin + r * step]!;
+      if (Number.isNaN(value) || (op === "max" ? value > best : value < best)) {
+        best = value;
+        bestAt = r;
+      }
+    }
+    result[out.offset + line] = bestAt;
+  });
+}
+
+/** See {@linkcode KernelArgs}. */
+export function cumsum({ x, out, reverse }: KernelArgs["cumsum"]): void {
+  const source = floatsOf(x);
+  const result = floatsOf(out);
+  const [, reduced, inner] = x.shape as [number, number, number];
+  const step = x.strides[1]!;
+  eachLine(x, (begin, _line, outAt) => {
+    let sum = 0;
+    for (let k = 0; k < reduced; k++) {
+      const r = reverse ? reduced - 1 - k : k;
+      sum += source[begin + r * step]!;
+      result[out.offset + outAt + r * inner] = sum;
+    }
+  });
+}

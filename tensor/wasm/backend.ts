@@ -1,0 +1,204 @@
+/**
+ * The WebAssembly device: SIMD kernels emitted when they are first needed, on all cores, with
+ * nothing to install. `run` does its work before it returns.
+ */
+import {
+  type Backend,
+  type BackendMemory,
+  checkView,
+  type DeviceBuffer,
+  type KernelArgs,
+  type KernelName,
+  type KernelTable,
+  type View,
+} from "../backend.ts";
+import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
+import { DeviceError, IndexError } from "../errors.ts";
+import { argReduce } from "./arg_reduce.ts";
+import { cumsum } from "./cumsum.ts";
+import { elementwise } from "./elementwise.ts";
+import { gather, scatterAdd } from "./gather.ts";
+import { layerNorm, layerNormGrad } from "./layer_norm.ts";
+import { matmul } from "./matmul.ts";
+import { reduce } from "./reduce.ts";
+import { type WasmBuffer, WasmRuntime } from "./runtime.ts";
+import { softmax, softmaxGrad } from "./softmax.ts";
+import { hasHalfInstructions, type Tier } from "./tier.ts";
+
+/** How to set the device up. */
+export interface WasmOptions {
+  /** Threads at work, the calling one included; as many as there are cores unless given. */
+  threads?: number;
+  /** Which kernels to use; `auto` takes the fast ones where V8 was started for them. */
+  tier?: "auto" | Tier;
+}
+
+/** The WebAssembly device, with what only it can do. */
+export interface WasmBackend extends Backend {
+  readonly name: "wasm";
+  readonly tier: Tier;
+  readonly threads: number;
+  /** Changes the number of threads; no result depends on it. */
+  setThreads(count: number): Promise<void>;
+}
+
+function kernelsOf(runtime: WasmRuntime): KernelTable {
+  return {
+    elementwise: (args) => elementwise(runtime, args),
+    reduce: (args) => reduce(runtime, args),
+    argReduce: (args) => argReduce(runtime, args),
+    cumsum: (args) => cumsum(runtime, args),
+    matmul: (args) => matmul(runtime, args),
+    softmax: (args) => softmax(runtime, args),
+    softmaxGrad: (args) => softmaxGrad(runtime, args),
+    layerNorm: (args) => layerNorm(runtime, args),
+    layerNormGrad: (args) => layerNormGrad(runtime, args),
+    gather: (args) => gather(runtime, args),
+    scatterAdd: (args) => scatterAdd(runtime, args),
+    ...later(
+      "groupNorm",
+      "groupNormGrad",
+      "conv2d",
+      "conv2dGradWeight",
+      "attention",
+      "attentionGrad",
+    ),
+  };
+}
+
+/** Kernels on their way. */
+function later<K extends KernelName>(...names: K[]): Pick<KernelTable, K> {
+  const entries = names.map((name) => [name, () => {
+    throw new DeviceError(`${name} is not yet there on the wasm device`);
+  }]);
+  return Object.fromEntries(entries);
+}
+
+/** Views in an argument, a list of them included. */
+function checkArgument(value: unknown, op: string): void {
+  if (Array.isArray(value)) { for (const each of value) checkArgument(each, op); }
+  else if (typeof value === "object" && value !== null && "buffer" in value) {
+    checkView(value as View, op);
+  }
+}
+
+class Wasm implements WasmBackend {
+  readonly name = "wasm";
+  readonly halfKernels: ReadonlySet<KernelName>;
+  readonly #runtime: WasmRuntime;
+  readonly #kernels: KernelTable;
+
+  constructor(runtime: WasmRuntime) {
+    this.#runtime = runtime;
+    this.#kernels = kernelsOf(runtime);
+    this.halfKernels = new Set<KernelName>(["elementwise", "reduce", "matmul"]);
+  }
+
+  get description(): string {
+    const { threads, tier } = this;
+    return `WebAssembly, ${tier === "fast" ? "256" : "128"}-bit SIMD, ` +
+      `${threads} thread${threads === 1 ? "" : "s"}`;
+  }
+  get tier(): Tier {
+    return this.#runtime.tier;
+  }
+  get threads(): number {
+    return this.#runtime.threads;
+  }
+
+  setThreads(count: number): Promise<void> {
+    return this.#runtime.setThreads(count);
+  }
+
+  alloc(bytes: number, op: string): WasmBuffer {
+    return this.#runtime.alloc(bytes, op);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.#runtime.free(buffer);
+  }
+
+  write(buffer: DeviceBuffer, offset: number, data: HostArray): void {
+    // Where float64 comes in, the device's floats are f32.
+    const source = data instanceof Float64Array ? Float32Array.from(data) : data;
+    const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+    this.#bytes(buffer, offset * source.BYTES_PER_ELEMENT, bytes.length, "write").set(bytes);
+  }
+
+  read(
+    buffer: DeviceBuffer,
+    dtype: DType,
+    offset: number,
+    length: number,
+  ): Promise<HostArray> {
+    const size = DTYPE_BYTES[dtype];
+    const data = hostArray(dtype, length);
+    new Uint8Array(data.buffer).set(this.#bytes(buffer, offset * size, length * size, "read"));
+    return Promise.resolve(data);
+  }
+
+  #bytes(buffer: DeviceBuffer, start: number, bytes: number, op: string): Uint8Array {
+    if (start < 0 || start + bytes > buffer.bytes) {
+      throw new RangeError(
+        `${op}: bytes [${start}, ${start + bytes}) leave the buffer of ${buffer.bytes} bytes`,
+      );
+    }
+    const address = this.#runtime.addressOf(buffer, op) + start;
+    return this.#runtime.bytesAt(address, bytes);
+  }
+
+  run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
+    // In the fast tier a bad address reaches the whole process: this is the only guard.
+    for (const value of Object.values(args)) checkArgument(value, op);
+    this.#kernels[kernel](args);
+  }
+
+  checkIndices(index: View, limit: number, op: string): void {
+    checkView(index, op);
+    const step = index.strides[0] ?? 1;
+    const count = index.shape[0] ?? 1;
+    const reach = (count - 1) * step + 1;
+    const bytes = this.#bytes(index.buffer, index.offset * 4, reach * 4, op);
+    const values = index.dtype === "u32"
+      ? new Uint32Array(bytes.buffer, bytes.byteOffset, reach)
+      : new Int32Array(bytes.buffer, bytes.byteOffset, reach);
+    for (let i = 0; i < reach; i += step) {
+      const value = values[i]!;
+      if (value < 0 || value >= limit) {
+        throw new IndexError(`${op}: expected indices in [0, ${limit}) but got ${value}`);
+      }
+    }
+  }
+
+  flush(): void {}
+
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  memory(): BackendMemory {
+    const { reservedBytes, growths } = this.#runtime.memory;
+    return { reservedBytes, allocations: growths };
+  }
+
+  dispose(): Promise<void> {
+    return this.#runtime.dispose();
+  }
+}
+
+/**
+ * Starts the WebAssembly device. More than one thread needs read access to this package's files
+ * (`--allow-read`), as every worker in Deno does.
+ */
+export async function createWasmBackend(options: WasmOptions = {}): Promise<WasmBackend> {
+  const { threads = navigator.hardwareConcurrency, tier = "auto" } = options;
+  if (tier === "fast" && !hasHalfInstructions()) {
+    throw new DeviceError(
+      "wasm: the fast tier needs Deno started with DENO_V8_FLAGS=" +
+        "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16",
+    );
+  }
+  const runtime = new WasmRuntime({ tier });
+  await runtime.setThreads(threads);
+  return new Wasm(runtime);
+}

@@ -1,0 +1,96 @@
+/** The WebGPU device behind the kernel contract. */
+import type {
+  Backend,
+  BackendMemory,
+  DeviceBuffer,
+  KernelArgs,
+  KernelName,
+  View,
+} from "../backend.ts";
+import type { DType, HostArray } from "../dtype.ts";
+import { DeviceError } from "../errors.ts";
+import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./adapter.ts";
+import { IndexChecks } from "./index_checks.ts";
+import { KERNELS } from "./kernels.ts";
+import { type RuntimeOptions, WebGpuRuntime } from "./runtime.ts";
+import { Transfers } from "./transfer.ts";
+
+export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
+
+/** Options of {@linkcode createWebGpuBackend}. */
+export interface WebGpuOptions extends RuntimeOptions {
+  /** Which GPU of several; the fast one unless given. */
+  powerPreference?: GPUPowerPreference;
+}
+
+/** The kernel contract on a GPU. */
+export class WebGpuBackend implements Backend {
+  readonly name = "webgpu";
+  readonly description: string;
+  readonly halfKernels: ReadonlySet<KernelName>;
+  readonly runtime: WebGpuRuntime;
+  readonly #checks: IndexChecks;
+  readonly #transfers: Transfers;
+
+  constructor(device: GPUDevice, adapter: GPUAdapter, options: WebGpuOptions = {}) {
+    this.runtime = new WebGpuRuntime(device, options);
+    this.#checks = new IndexChecks(this.runtime);
+    this.#transfers = new Transfers(this.runtime, this.#checks);
+    const software = isSoftwareAdapter(adapter) ? " (software)" : "";
+    this.description = `WebGPU on ${adapterName(adapter)}${software}, ` +
+      `${this.runtime.halfMode} f16`;
+    this.halfKernels = new Set(["elementwise", "reduce", "argReduce", "matmul", "gather"]);
+  }
+
+  alloc(bytes: number, op: string): DeviceBuffer {
+    return this.runtime.alloc(bytes, op);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.runtime.free(buffer);
+  }
+
+  write(buffer: DeviceBuffer, offset: number, data: HostArray): void {
+    this.#transfers.write(buffer, offset, data);
+  }
+
+  read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray> {
+    return this.#transfers.read(buffer, dtype, offset, length);
+  }
+
+  run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
+    KERNELS[kernel](this.runtime, args, op);
+  }
+
+  checkIndices(index: View, limit: number, op: string): void {
+    this.#checks.check(index, limit, op);
+  }
+
+  flush(): void {
+    this.runtime.flush();
+  }
+
+  sync(): Promise<void> {
+    return this.#transfers.sync();
+  }
+
+  memory(): BackendMemory {
+    const { reservedBytes, allocations } = this.runtime.pool;
+    return { reservedBytes, allocations };
+  }
+
+  dispose(): Promise<void> {
+    this.#transfers.dispose();
+    this.runtime.dispose();
+    return Promise.resolve();
+  }
+}
+
+/** Opens the GPU the system prefers. Throws DeviceError where there is none. */
+export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
+  const adapter = await findAdapter(options.powerPreference);
+  if (adapter === null) {
+    throw new DeviceError("init: expected a GPU that WebGPU can reach but found none");
+  }
+  return new WebGpuBackend(await openDevice(adapter), adapter, options);
+}

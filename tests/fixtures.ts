@@ -1,0 +1,69 @@
+/**
+ * What tests of many rooms stand on: where reference values are, and folders to write in.
+ *
+ * Reference values ("goldens") were computed with the original PyTorch programs. A few small ones
+ * live in the repository (`tests/golden`); the whole set, where a machine has it, in `shared/golden`
+ * beside the repository.
+ */
+const ROOT = new URL("../", import.meta.url);
+const FOLDERS = [new URL("tests/golden/", ROOT), new URL("../shared/golden/", ROOT)];
+
+/** Where tests may write: inside the repository, so that they need no right to write elsewhere. */
+const TEMPORARY = new URL(".tmp/", ROOT);
+
+function pathOf(url: URL): string {
+  const path = decodeURIComponent(url.pathname);
+  return Deno.build.os === "windows" ? path.slice(1) : path;
+}
+
+/** The path of a reference file such as `dit/dit_a.json`, or undefined where it is missing. */
+export function goldenPath(file: string): string | undefined {
+  for (const folder of FOLDERS) {
+    const url = new URL(file, folder);
+    try {
+      Deno.statSync(url);
+      return pathOf(url);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Registers a test that compares with reference files. Where one is missing the test is reported as
+ * ignored, and its name says what it lacks.
+ *
+ * @param name what the test shows
+ * @param files the reference files, such as `dit/dit_a.safetensors`
+ * @param run gets their paths, in the order of `files`
+ */
+export function goldenTest(
+  name: string,
+  files: readonly string[],
+  run: (paths: string[]) => void | Promise<void>,
+): void {
+  const paths = files.map((file) => goldenPath(file));
+  const missing = files.filter((_, i) => paths[i] === undefined);
+  Deno.test({
+    name: missing.length === 0 ? name : `${name} (needs golden ${missing.join(", ")})`,
+    ignore: missing.length > 0,
+    fn: () => run(paths as string[]),
+  });
+}
+
+/** A folder that goes away at the end of its block: `await using folder = await tempDir()`. */
+export interface TempDir extends AsyncDisposable {
+  /** Without a separator at its end. */
+  readonly path: string;
+}
+
+/** Makes a new, empty folder to write in. */
+export async function tempDir(): Promise<TempDir> {
+  await Deno.mkdir(TEMPORARY, { recursive: true });
+  const path = await Deno.makeTempDir({ dir: pathOf(TEMPORARY) });
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}

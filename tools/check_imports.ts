@@ -1,0 +1,215 @@
+/**
+ * Proves the plan of the house: which room may import from which, that rooms are entered through
+ * their `mod.ts` only, that a `mod.ts` holds nothing but re-exports, that `@dit/core` depends on
+ * nothing, that every imported file exists, and that no files import each other in a circle.
+ *
+ *     deno task imports
+ */
+
+/** The rooms that each room may enter. Whatever is not here is not a room of the library. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  tensor: [],
+  autograd: ["tensor"],
+  nn: ["tensor", "autograd"],
+  dit: ["tensor", "autograd", "nn"],
+  diffusion: ["tensor", "autograd", "nn"],
+  vae: ["tensor", "autograd", "nn"],
+  io: ["tensor"],
+  data: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
+  cli: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "data"],
+};
+
+/** Rooms that are packages of their own: entered by name, and free to have dependencies. */
+const MEMBERS: readonly string[] = ["data", "cli"];
+
+/** Folders beside the rooms, for those who build the library. They may enter everywhere. */
+const WORKSHOPS: readonly string[] = ["tests", "tools", "bench"];
+
+/** A broken rule and where. */
+export interface Problem {
+  readonly file: string;
+  /** Counted from 1. */
+  readonly line: number;
+  readonly message: string;
+}
+
+interface Import {
+  readonly line: number;
+  readonly specifier: string;
+  /** Leaves nothing behind at run time, so cannot close a circle there. */
+  readonly typeOnly: boolean;
+}
+
+// As `deno fmt` writes them: statements start a line, and examples in comments do not.
+const STATEMENT =
+  /^(?:import\s*(type\b)?([^;"'`()=]*?)\bfrom\s*|export\s+(type\b)?\s*(\{[^}]*\}|\*[\w\s]*?)\s*from\s*|import\s*)"([^"\n]+)"/gm;
+const DYNAMIC = /\bimport\(\s*"([^"\n]+)"/g;
+const REEXPORT = /^export\s+(?:type\s+)?(?:\{[^}]*\}|\*[\w\s]*?)(?:\s*from\s*"[^"\n]+")?;/gm;
+const COMMENT = /\/\*[\s\S]*?\*\/|(?<=^|[\s;{}(,])\/\/.*$/gm;
+
+function lineAt(text: string, index: number): number {
+  return text.slice(0, index).split("\n").length;
+}
+
+/** `text` with all but line ends blanked where `pattern` matches, so that positions stay. */
+function blank(text: string, pattern: RegExp): string {
+  return text.replace(pattern, (match) => match.replace(/[^\n]/g, " "));
+}
+
+/** Whether `{ type A, type B }` names nothing but types. */
+function namesTypes(clause: string): boolean {
+  const names = /^\s*\{([\s\S]*)\}\s*$/.exec(clause)?.[1]?.split(",") ?? [];
+  const used = names.map((name) => name.trim()).filter((name) => name !== "");
+  return used.length > 0 && used.every((name) => name.startsWith("type "));
+}
+
+function importsOf(text: string): Import[] {
+  const code = blank(text, COMMENT);
+  const statements = [...code.matchAll(STATEMENT)].map((match) => {
+    const [, importType, imported = "", exportType, exported = "", specifier] = match;
+    return {
+      line: lineAt(code, match.index),
+      specifier: specifier!,
+      typeOnly: (importType ?? exportType) !== undefined || namesTypes(imported || exported),
+    };
+  });
+  const dynamic = [...code.matchAll(DYNAMIC)].map((match) => ({
+    line: lineAt(code, match.index),
+    specifier: match[1]!,
+    typeOnly: false,
+  }));
+  return [...statements, ...dynamic];
+}
+
+/** The room or workshop of a file; `""` for the root's own files. */
+function folderOf(file: string): string {
+  return file.includes("/") ? file.slice(0, file.indexOf("/")) : "";
+}
+
+/** Whether a file is about the library rather than of it. */
+function isExempt(file: string): boolean {
+  return WORKSHOPS.includes(folderOf(file)) || /_test(_util)?\.ts$/.test(file);
+}
+
+/** The file that a specifier leads to inside the repository, or undefined when it leads outside. */
+function targetOf(file: string, specifier: string): string | undefined {
+  if (specifier.startsWith(".")) return new URL(specifier, `file:///${file}`).pathname.slice(1);
+  const own = /^@dit\/(core|data|cli)(?:\/(.+))?$/.exec(specifier);
+  if (own === null) return undefined;
+  const folder = own[1] === "core" ? own[2] : own[1];
+  return folder === undefined ? "mod.ts" : `${folder}/mod.ts`;
+}
+
+/** What is wrong with one import of a file of the library. */
+function judge(file: string, specifier: string, target: string | undefined): string | undefined {
+  const from = folderOf(file);
+  if (target === undefined) {
+    if (MEMBERS.includes(from) || specifier.startsWith("node:")) return undefined;
+    return `imports "${specifier}": @dit/core has no dependencies`;
+  }
+  const to = folderOf(target);
+  if (from === to && from !== "") return undefined;
+  if (isExempt(target)) return `imports ${target}, which is not part of the library`;
+  if (to === "") return `imports ${target}: rooms import each other, not the whole library`;
+  if (target !== `${to}/mod.ts`) return `imports ${target}: enter ${to}/ through ${to}/mod.ts`;
+  const packageOf = (room: string): string => MEMBERS.includes(room) ? room : "core";
+  if (packageOf(from) !== packageOf(to) && specifier.startsWith(".")) {
+    const name = MEMBERS.includes(to) ? `@dit/${to}` : `@dit/core/${to}`;
+    return `imports ${target}: another package is imported by name, as "${name}"`;
+  }
+  if (from === "") {
+    return MEMBERS.includes(to) ? `imports ${target}: @dit/core has no dependencies` : undefined;
+  }
+  if (ROOMS[from]?.includes(to)) return undefined;
+  const may = ROOMS[from]?.length ? `only ${ROOMS[from].join(", ")}` : "no other room";
+  return `imports ${target}: ${from} may enter ${may}`;
+}
+
+/** Circles in a graph, each as a path that ends where it began, found once each. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const done = new Set<string>();
+  const path: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string): void => {
+    const start = path.indexOf(file);
+    if (start >= 0) found.push([...path.slice(start), file]);
+    if (start >= 0 || done.has(file)) return;
+    path.push(file);
+    for (const next of graph.get(file) ?? []) visit(next);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file);
+  return found;
+}
+
+/**
+ * Checks a tree of sources.
+ *
+ * @param files text by path relative to the repository root, with `/`
+ */
+export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
+  const problems: Problem[] = [];
+  const graph = new Map<string, string[]>();
+  const places = new Map<string, number>();
+
+  for (const [file, text] of files) {
+    const folder = folderOf(file);
+    if (folder !== "" && !(folder in ROOMS) && !WORKSHOPS.includes(folder)) {
+      problems.push({ file, line: 1, message: `${folder}/ is not a room that this check knows` });
+      continue;
+    }
+    const runtime: string[] = [];
+    for (const { line, specifier, typeOnly } of importsOf(text)) {
+      const target = targetOf(file, specifier);
+      if (target !== undefined && !files.has(target)) {
+        problems.push({ file, line, message: `imports ${target}, which does not exist` });
+        continue;
+      }
+      const wrong = isExempt(file) ? undefined : judge(file, specifier, target);
+      if (wrong !== undefined) problems.push({ file, line, message: wrong });
+      if (target === undefined || typeOnly) continue;
+      runtime.push(target);
+      places.set(`${file} ${target}`, line);
+    }
+    graph.set(file, runtime);
+
+    if (/(^|\/)mod\.ts$/.test(file) && !isExempt(file)) {
+      const rest = blank(blank(text, COMMENT), REEXPORT);
+      const index = rest.search(/\S/);
+      if (index < 0) continue;
+      const line = lineAt(rest, index);
+      problems.push({ file, line, message: "a mod.ts holds re-exports only" });
+    }
+  }
+
+  for (const circle of circles(graph)) {
+    const [file, next] = circle as [string, string];
+    const line = places.get(`${file} ${next}`) ?? 1;
+    problems.push({ file, line, message: `imports itself: ${circle.join(" -> ")}` });
+  }
+  return problems;
+}
+
+/** Reads every TypeScript file below a folder, hidden folders and outputs left out. */
+async function readTree(root: URL, at = ""): Promise<Map<string, string>> {
+  const files = new Map<string, string>();
+  for await (const { name, isDirectory } of Deno.readDir(new URL(at, root))) {
+    const path = at + name;
+    if (name.startsWith(".") || name === "node_modules") continue;
+    if (isDirectory) {
+      for (const [file, text] of await readTree(root, `${path}/`)) files.set(file, text);
+    } else if (name.endsWith(".ts")) {
+      files.set(path, await Deno.readTextFile(new URL(path, root)));
+    }
+  }
+  return new Map([...files].sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+if (import.meta.main) {
+  const files = await readTree(new URL("../", import.meta.url));
+  const problems = checkImports(files);
+  for (const { file, line, message } of problems) console.error(`${file}:${line}: ${message}`);
+  console.log(`${files.size} files, ${problems.length} broken rules of import`);
+  if (problems.length > 0) Deno.exit(1);
+}
