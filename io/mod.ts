@@ -11,3 +11,12 @@ export {
   saveSafetensors,
   writeSafetensors,
 } from "./safetensors/writer.ts";
+export { loadTorch, StoredTensor, TorchFile } from "./torch/file.ts";
+export { lazyStateDict, saveTorch, writeTorch } from "./torch/writer.ts";
+export {
+  type LazyTensor,
+  Namespace,
+  type TorchKey,
+  type TorchValue,
+  Tuple,
+} from "./torch/values.ts";
