@@ -11,7 +11,7 @@ import { type RandomAccess, readRange } from "../source.ts";
 import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { openLegacyCheckpoint } from "./legacy_checkpoint.ts";
-import { gather, isRowMajor } from "./strided.ts";
+import { gather, isRowMajor } from "../strided.ts";
 import {
   type LazyTensor,
   mapTensors,

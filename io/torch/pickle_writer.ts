@@ -18,7 +18,7 @@ export interface Pickled<T> {
 }
 
 /**
- * Pickles a value. A number is written as int where it is whole, else as float.
+ * Pickles a value. A number is written as int where it is a safe integer, else as float.
  *
  * @throws {TypeError} If PyTorch has no storage for a tensor's element type, or a part of the value
  * is of no kind that checkpoints hold.
@@ -61,7 +61,7 @@ class PickleWriter<T extends TensorInfo> {
   }
 
   #number(value: number): void {
-    if (Number.isInteger(value) && !Object.is(value, -0)) {
+    if (Number.isSafeInteger(value) && !Object.is(value, -0)) {
       if (value === (value | 0)) this.bytes(OP.BININT, ...littleEndian(value, 4));
       else this.#long(BigInt(value));
       return;

@@ -22,19 +22,19 @@ export type TorchValue<T> =
   | Namespace<T>;
 
 /** A Python tuple. */
-export class Tuple<T> {
+export class Tuple<T = never> {
   readonly items: TorchValue<T>[];
 
-  constructor(items: TorchValue<T>[]) {
+  constructor(items: TorchValue<NoInfer<T>>[]) {
     this.items = items;
   }
 }
 
 /** An `argparse.Namespace`: the options a run was started with. */
-export class Namespace<T> {
+export class Namespace<T = never> {
   readonly entries: Map<string, TorchValue<T>>;
 
-  constructor(entries: Map<string, TorchValue<T>> = new Map()) {
+  constructor(entries: Map<string, TorchValue<NoInfer<T>>> = new Map()) {
     this.entries = entries;
   }
 }

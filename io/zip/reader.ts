@@ -47,6 +47,25 @@ export class ZipReader {
     return bytes;
   }
 
+  /**
+   * The first bytes of an entry, `length` at most, before its checksum has been compared: enough
+   * to learn from a header what the entry holds.
+   */
+  async peek(entry: ZipEntry, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    const start = new Uint8Array(Math.min(length, entry.size));
+    if (!entry.deflated) {
+      await this.#source.readInto(entry.dataOffset, start);
+      return start;
+    }
+    let filled = 0;
+    for await (const chunk of this.#inflated(entry)) {
+      start.set(chunk.subarray(0, start.byteLength - filled), filled);
+      filled += chunk.byteLength;
+      if (filled >= start.byteLength) return start;
+    }
+    return start.subarray(0, filled);
+  }
+
   /** Fills `target` with the entry's unpacked bytes from `start` on. */
   async readInto(entry: ZipEntry, target: Uint8Array, start = 0): Promise<void> {
     checkWindow(this.#source.name, entry.name, entry.size, start, target.byteLength);

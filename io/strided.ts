@@ -1,4 +1,4 @@
-/** Copies strided views of a storage into row-major order. */
+/** Copies strided views into row-major order. */
 
 /** Whether elements lie row-major without gaps (dimensions of size 1 may have any stride). */
 export function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
