@@ -22,8 +22,7 @@ const BODIES: { readonly [K in Activation]: (type: "f32" | "vec4f") => string } 
   relu: (type) => `  return select(x, ${type}(0.0), x < ${type}(0.0));`,
   silu: (type) => gate(type, "x"),
   // 1 + tanh(u) = 2 / (1 + e^-2u); some drivers' tanh overflows.
-  geluTanh: (type) =>
-    gate(type, `(${2 * Math.sqrt(2 / Math.PI)} * (x + 0.044715 * x * x * x))`),
+  geluTanh: (type) => gate(type, `(${2 * Math.sqrt(2 / Math.PI)} * (x + 0.044715 * x * x * x))`),
   // x Phi(x), with the upper tail of the normal distribution by Abramowitz and Stegun 7.1.26
   // (absolute error 7.5e-8); from the tail's side nothing cancels for negative x.
   gelu: (type) => `

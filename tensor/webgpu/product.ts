@@ -88,6 +88,8 @@ export interface Product {
   readonly right: Operand;
   /** Statements run once, before the operands' own, that may use `batch`. */
   readonly locate: string;
+  /** WGSL functions the operands call. */
+  readonly declarations?: string;
   /** Views the operands read. */
   readonly inputs: readonly ViewBinding[];
   /** WGSL of `fn finish(batch: u32, row: u32, column: u32, sum: vec4f)`: bounds are its matter. */
@@ -117,6 +119,7 @@ fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
   }
 }`;
   return `${declareStaging(tile)}
+${product.declarations ?? ""}
 ${store}
 @compute @workgroup_size(${threads.all})
 fn main(

@@ -68,7 +68,7 @@ export function declareAccumulators(tile: Tile, name: string): string {
 export function multiplyStaged(tile: Tile, name: string, depth: number = tile.depth): string {
   const threads = threadsOf(tile);
   const acc = accumulators(tile, name);
-  const unroll = depth % 8 === 0 ? 8 : 4;
+  const unroll = 8;
   const lines = [`  for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
   for (let k = 0; k < unroll; k++) {
     const load = (array: string, place: string, pitch: number, group: number, step: number) =>
@@ -173,7 +173,9 @@ ${operand.load("value", "k", 0)}
   if (blocks > threads) throw new RangeError(`a ${side} tile of ${extent} has too few threads`);
   // Where half of the threads are enough, the right operand takes the other half.
   const from = side === "right" ? threads - blocks : 0;
-  const busy = blocks === threads ? "" : from > 0
+  const busy = blocks === threads
+    ? ""
+    : from > 0
     ? `if (thread >= ${from}u) `
     : `if (thread < ${blocks}u) `;
   const prepare = `
