@@ -6,6 +6,7 @@
 import type { ViewBinding } from "./accessors.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
+import { ENOUGH_WORKGROUPS } from "./sum_parts.ts";
 import {
   declareAccumulators,
   declareStaging,
@@ -36,11 +37,6 @@ export const TILES = {
 /** The name of a tile. */
 export type TileName = keyof typeof TILES;
 
-/**
- * Workgroups that keep a GPU busy: two or more for each of the 10 to 130 cores of today's. WebGPU
- * does not tell how many there are.
- */
-const ENOUGH_WORKGROUPS = 256;
 /** A split shallower than this costs more in partial sums than it gains. */
 const SHALLOWEST_SPLIT = 256;
 const MOST_SPLITS = 32;

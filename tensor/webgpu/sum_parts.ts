@@ -41,13 +41,16 @@ fn main(
 }
 
 /**
- * Parts to divide `length` additions into, where each is summed for `sums` results by `perGroup`
- * results a workgroup: enough to keep a GPU busy, but none shorter than `shortest`.
+ * Workgroups that keep a GPU busy: two or more for each of the 10 to 130 cores of today's. WebGPU
+ * does not tell how many there are.
+ */
+export const ENOUGH_WORKGROUPS = 256;
+
+/**
+ * Parts in which to sum `length` numbers where whole sums would make `groups` workgroups: enough
+ * to keep a GPU busy, none much shorter than `shortest`.
  */
 export function partsFor(groups: number, length: number, shortest: number): number {
   const wanted = Math.ceil(ENOUGH_WORKGROUPS / groups);
   return Math.max(1, Math.min(wanted, Math.floor(length / shortest)));
 }
-
-/** As in product.ts: a few for each core of a large GPU. */
-const ENOUGH_WORKGROUPS = 256;
