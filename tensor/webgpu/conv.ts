@@ -67,7 +67,7 @@ export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: s
   }
   const { samples, outChannels, pixels } = geometry;
   const k = w.shape[1]! * w.shape[2]! * w.shape[3]!;
-  const weight = stridedOperand("w", matrix(w, outChannels, k), outChannels, 2, 3);
+  const weight = stridedOperand("w", matrix(w, outChannels, k), 2, 3, "params.m");
   const byFours = pixels % 4 === 0 && out.offset % 4 === 0;
   runProduct(runtime, {
     op,

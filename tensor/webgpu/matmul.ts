@@ -25,8 +25,8 @@ export function matmul(
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];
   const k = a.shape[3]!;
-  const left = stridedOperand("a", a, m, 2, 3);
-  const right = stridedOperand("b", b, n, 3, 2);
+  const left = stridedOperand("a", a, 2, 3, "params.m");
+  const right = stridedOperand("b", b, 3, 2, "params.n");
   const bias = options.rowBias ?? args.bias;
   const byFours = n % 4 === 0 && canVec4(flatOut) && (pre === null || canVec4(pre));
   const biasByFours = byFours && !options.rowBias && bias !== null && canVec4(bias);

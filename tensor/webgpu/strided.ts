@@ -11,21 +11,22 @@ export interface StridedOperand extends Operand {
 }
 
 /**
- * The operand `view` [outer, inner, .., ..] with `extent` elements on axis `alongAxis` of the tile
- * and its depth on the other. Reads by fours along whichever axis has unit stride; neighbours
- * beyond the extent are read as the last one, since their results are not stored.
+ * The operand `view` [outer, inner, .., ..] with `alongAxis` along the tile (`extent` is its length
+ * in WGSL) and `depthAxis` down its depth. The kernel declares `outer` and `inner`. Reads by fours
+ * along whichever axis has unit stride; neighbours beyond the extent are read as the last one,
+ * since their results are not stored.
  */
 export function stridedOperand(
   name: string,
   view: View,
-  extent: number,
   alongAxis: 2 | 3,
   depthAxis: 2 | 3,
+  extent: string,
 ): StridedOperand {
   const along = view.strides[alongAxis]!;
   const deep = view.strides[depthAxis]!;
   const depth = view.shape[depthAxis]!;
-  const alongUnit = along === 1 && extent > 1;
+  const alongUnit = along === 1 && view.shape[alongAxis]! > 1;
   const order = !alongUnit && deep === 1 && depth > 1 ? "deep" : "across";
   const unit = order === "deep" ? depthAxis : alongAxis;
   const byFours = (order === "deep" || alongUnit) && view.shape[unit]! % 4 === 0 &&
@@ -36,11 +37,11 @@ export function stridedOperand(
     });
   const at = [0, 1, 2, 3].map((lane) => `${name}At${lane}`);
   const begin = `outer * params.${name}Outer + inner * params.${name}Inner`;
-  const alongStep = alongUnit ? "" : ` * params.${name}Along`;
+  const step = (axis: 2 | 3): string => `params.${name}${axis === 2 ? "Row" : "Column"}`;
+  const alongStep = alongUnit ? "" : ` * ${step(alongAxis)}`;
   const place = (x: string, lane: number): string =>
-    `  let ${at[lane]} = ${begin} + min(${x} + ${lane}u, ${extentName} - 1u)${alongStep};`;
-  const extentName = alongAxis === 2 ? "params.m" : "params.n";
-  const deepStep = order === "deep" ? "" : ` * params.${name}Deep`;
+    `  let ${at[lane]} = ${begin} + min(${x} + ${lane}u, ${extent} - 1u)${alongStep};`;
+  const deepStep = order === "deep" ? "" : ` * ${step(depthAxis)}`;
 
   return {
     key: `${order}${byFours ? 4 : ""}${alongUnit ? "unit" : ""}`,
@@ -49,12 +50,12 @@ export function stridedOperand(
     uniforms: {
       [`${name}Outer`]: view.strides[0]!,
       [`${name}Inner`]: view.strides[1]!,
-      [`${name}Along`]: along,
-      [`${name}Deep`]: deep,
+      [`${name}Row`]: view.strides[2]!,
+      [`${name}Column`]: view.strides[3]!,
     },
     prepare: (x) =>
       order === "across" && byFours
-        ? `  let ${at[0]} = ${begin} + min(${x}, ${extentName} - 4u);`
+        ? `  let ${at[0]} = ${begin} + min(${x}, ${extent} - 4u);`
         : [0, 1, 2, 3].map((lane) => place(x, lane)).join("\n"),
     load: (value, k, lane) => {
       const elements = order === "deep"

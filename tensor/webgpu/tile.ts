@@ -68,7 +68,7 @@ export function declareAccumulators(tile: Tile, name: string): string {
 export function multiplyStaged(tile: Tile, name: string, depth: number = tile.depth): string {
   const threads = threadsOf(tile);
   const acc = accumulators(tile, name);
-  const unroll = 8;
+  const unroll = depth % 8 === 0 ? 8 : 4;
   const lines = [`  for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
   for (let k = 0; k < unroll; k++) {
     const load = (array: string, place: string, pitch: number, group: number, step: number) =>
@@ -96,18 +96,18 @@ export function multiplyStaged(tile: Tile, name: string, depth: number = tile.de
 }
 
 /**
- * Calls `visit(row, column, accumulator)` for each vec4 of a thread: row and first column inside
- * the tile, as WGSL expressions of `down` and `across`.
+ * Calls `visit(row, column, accumulator, r)` for each vec4 of a thread: row and first column inside
+ * the tile, as WGSL expressions of `down` and `across`, and which of the thread's rows it is.
  */
 export function visitAccumulators(
   tile: Tile,
   name: string,
-  visit: (row: string, column: string, accumulator: string) => string,
+  visit: (row: string, column: string, accumulator: string, r: number) => string,
 ): string {
   const threads = threadsOf(tile);
   return accumulators(tile, name).map((groups, r) => {
     const row = `(${(r >> 2) * threads.down}u + down) * 4u + ${r & 3}u`;
-    return groups.map((acc, g) => visit(row, `(${g * threads.across}u + across) * 4u`, acc))
+    return groups.map((acc, g) => visit(row, `(${g * threads.across}u + across) * 4u`, acc, r))
       .join("\n");
   }).join("\n");
 }
@@ -179,8 +179,9 @@ ${operand.load("value", "k", 0)}
     ? `if (thread >= ${from}u) `
     : `if (thread < ${blocks}u) `;
   const prepare = `
-  let ${k} = thread % ${quads}u * 4u;
-  let ${x4} = ${from > 0 ? `(max(thread, ${from}u) - ${from}u)` : "thread"} / ${quads}u;
+  let ${side}Block = ${from > 0 ? `max(thread, ${from}u) - ${from}u` : "thread"};
+  let ${k} = ${side}Block % ${quads}u * 4u;
+  let ${x4} = ${side}Block / ${quads}u;
 ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
   const mask = "(vec4u(k) + vec4u(0u, 1u, 2u, 3u)) < vec4u(kEnd)";
   const stage = `    ${busy}{
@@ -188,12 +189,12 @@ ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
 ${[0, 1, 2, 3].map((lane) => operand.load(`raw${lane}`, "k", lane)).join("\n")}
 ${
     [0, 1, 2, 3].map((lane) =>
-      `      let row${lane} = ${ragged ? `select(vec4f(), raw${lane}, ${mask})` : `raw${lane}`};`
+      `      let part${lane} = ${ragged ? `select(vec4f(), raw${lane}, ${mask})` : `raw${lane}`};`
     ).join("\n")
   }
 ${
     ["x", "y", "z", "w"].map((c, i) =>
-      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(row0.${c}, row1.${c}, row2.${c}, row3.${c});`
+      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(part0.${c}, part1.${c}, part2.${c}, part3.${c});`
     ).join("\n")
   }
     }`;
