@@ -15,6 +15,8 @@ import {
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { DeviceError, IndexError } from "../errors.ts";
 import { argReduce } from "./arg_reduce.ts";
+import { attention } from "./attention.ts";
+import { attentionGrad } from "./attention_grad.ts";
 import { cumsum } from "./cumsum.ts";
 import { elementwise } from "./elementwise.ts";
 import { gather, scatterAdd } from "./gather.ts";
@@ -55,14 +57,9 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
     layerNormGrad: (args) => layerNormGrad(runtime, args),
     gather: (args) => gather(runtime, args),
     scatterAdd: (args) => scatterAdd(runtime, args),
-    ...later(
-      "groupNorm",
-      "groupNormGrad",
-      "conv2d",
-      "conv2dGradWeight",
-      "attention",
-      "attentionGrad",
-    ),
+    attention: (args) => attention(runtime, args),
+    attentionGrad: (args) => attentionGrad(runtime, args),
+    ...later("groupNorm", "groupNormGrad", "conv2d", "conv2dGradWeight"),
   };
 }
 

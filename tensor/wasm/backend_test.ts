@@ -27,6 +27,8 @@ const KERNELS: readonly KernelName[] = [
   "layerNormGrad",
   "gather",
   "scatterAdd",
+  "attention",
+  "attentionGrad",
 ];
 
 for (const kernel of KERNELS) {

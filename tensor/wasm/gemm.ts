@@ -110,14 +110,15 @@ function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: 
     f.for64(i, mc, tile.rows, () => {
       f.get(mc).get(i).i64("sub").set(rows);
       f.get(cols).i64const(tile.cols).i64("ge_s").if(() => {
-        callTile(f, kernels, rows, () => {
-          f.get(kc).get(panelA).get(b).get(at).get(ldc).get(accumulate);
-        });
+        callTile(f, kernels, rows, { k: kc, a: panelA, b, c: at, ldc, accumulate });
       }, () => {
         // The last columns: a whole tile aside, of which the part that exists is taken over.
-        callTile(f, kernels, rows, () => {
-          f.get(kc).get(panelA).get(b).get(spare).i64const(tile.cols * 4).i32const(0);
-        });
+        const aside = {
+          c: spare,
+          ldc: (f: Func) => f.i64const(tile.cols * 4),
+          accumulate: (f: Func) => f.i32const(0),
+        };
+        callTile(f, kernels, rows, { k: kc, a: panelA, b, ...aside });
         f.get(rows).i64const(tile.rows).get(rows).i64const(tile.rows).i64("lt_s").select();
         f.set(rows).i64const(0).set(row).get(at).set(to).get(spare).set(from);
         f.for64(row, rows, 1, () => {
@@ -167,9 +168,9 @@ export interface ProductSpec {
   readonly ldc: number;
   /** i32: whether to add to C. */
   readonly accumulate: number;
-  /** Packs `lines` rows of A (more than a tile has count as all of it) from row `row` and step `p`. */
+  /** Packs `lines` rows of A from row `row` and step `p` on into panels at `dst`. */
   packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
-  /** Packs `lines` columns of B from column `column` and step `p`. */
+  /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
   /** Address of a finish job or 0; `prepare` fills it for the block at (row, column). */
   readonly job: number;
@@ -183,7 +184,7 @@ export interface ProductSpec {
 export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void {
   const { tile } = code;
   const { m0, m1, n0, n1, k, mc, nc, kc, ks } = spec;
-  const [j, s, i, p, jb, sEnd, ib, pb, dst, line, left, b, bStep, c, ldc] = f.locals(I64, 15);
+  const [j, s, i, p, jb, sEnd, ib, pb, dst, b, bStep, c, ldc] = f.locals(I64, 13);
   const accumulate = f.local(I32);
   const min = (a: Push, b: Push, into: number) => {
     const x = f.local(I64), y = f.local(I64);
@@ -203,14 +204,8 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
       f.get(spec.panelsB).set(dst!).get(s!).set(p!);
       f.for64(p!, sEnd!, by(kc), () => {
         min((f) => f.get(kc), rest(sEnd!, p!), pb!);
-        f.i64const(0).set(line!);
-        f.for64(line!, jb!, tile.cols, () => {
-          const column = f.local(I64);
-          f.get(j!).get(line!).i64("add").set(column);
-          f.get(jb!).get(line!).i64("sub").set(left!);
-          spec.packB({ dst: dst!, column, lines: left!, p: p!, steps: pb! });
-          f.get(dst!).get(pb!).i64const(tile.cols * 4).i64("mul").i64("add").set(dst!);
-        });
+        spec.packB({ dst: dst!, column: j!, lines: jb!, p: p!, steps: pb! });
+        f.get(dst!).get(bStep!).get(pb!).i64("mul").i64("add").set(dst!);
       });
       f.get(m0).set(i!);
       f.for64(i!, m1, by(mc), () => {
@@ -218,14 +213,7 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
         f.get(spec.panelsB).set(b!).get(s!).set(p!);
         f.for64(p!, sEnd!, by(kc), () => {
           min((f) => f.get(kc), rest(sEnd!, p!), pb!);
-          f.get(spec.panelsA).set(dst!).i64const(0).set(line!);
-          f.for64(line!, ib!, tile.rows, () => {
-            const row = f.local(I64);
-            f.get(i!).get(line!).i64("add").set(row);
-            f.get(ib!).get(line!).i64("sub").set(left!);
-            spec.packA({ dst: dst!, row, lines: left!, p: p!, steps: pb! });
-            f.get(dst!).get(pb!).i64const(tile.rows * 4).i64("mul").i64("add").set(dst!);
-          });
+          spec.packA({ dst: spec.panelsA, row: i!, lines: ib!, p: p!, steps: pb! });
           f.get(spec.aside).if(() => {
             f.get(spec.block).set(c!).get(nc).i64const(4).i64("mul").set(ldc!);
           }, () => {

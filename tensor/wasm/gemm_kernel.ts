@@ -6,7 +6,7 @@
  * tier pairs of 128-bit operations become 256-bit ones, so a tile twice as wide fits there; V8
  * pairs only neighbours of the same kind, which is why loads and products come vector by vector.
  */
-import { Func, I32, I64, type Module, V128 } from "./assembler.ts";
+import { Func, I32, I64, type Module, type Push, V128 } from "./assembler.ts";
 
 /** Sizes of the register tile, measured: larger ones spill, smaller ones starve. */
 export interface Tile {
@@ -22,23 +22,23 @@ export const TILES = {
   fast: { rows: 6, cols: 16, unroll: 2 },
 } as const satisfies Record<string, Tile>;
 
-/** Where the elements of a tile's A lie: `rowBytes` and `kBytes` apart. */
-export interface ALayout {
-  readonly rowBytes: number;
-  readonly kBytes: number;
-}
+/**
+ * How a tile's A lies: `packed` as `pack.ts` makes it, or `transposed`: as panels of B, where
+ * `tile.cols` steps of k lie side by side for each row.
+ */
+export type ALayout = "packed" | "transposed";
 
 /**
- * A function `(k, a, b, c, ldc, accumulate)` for a tile of `rows` rows at most `tile.rows`:
- * `c = a . b`, or `c += a . b` where `accumulate` is not 0. `ldc` is the bytes between rows of C.
- * Every element is one chain of fused multiply-adds in the order of k, whatever the tile.
- *
- * @param layout of A; the panel's own where not given
+ * A function `(k, a, b, c, ldc, accumulate, panel)` for a tile of `rows` rows, at most `tile.rows`:
+ * `c = a . b`, or `c += a . b` where `accumulate` is not 0. `ldc` is the bytes between rows of C;
+ * `panel` those between panels of a transposed A. Every element is one chain of fused
+ * multiply-adds in the order of k, whatever the tile.
  */
-export function tileKernel(module: Module, tile: Tile, rows: number, layout?: ALayout): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I32]);
-  const [k, a, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5] as const;
-  const { rowBytes, kBytes } = layout ?? { rowBytes: 4, kBytes: tile.rows * 4 };
+function tileKernel(module: Module, tile: Tile, rows: number, layout: ALayout): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64, I32, I64]);
+  const [k, a, b, c, ldc, accumulate, panel] = [0, 1, 2, 3, 4, 5, 6] as const;
+  const packed = layout === "packed";
+  const rowBytes = packed ? 4 : tile.cols * 4, kBytes = packed ? tile.rows * 4 : 4;
   const vectors = tile.cols / 4;
   const acc = Array.from({ length: rows }, () => f.locals(V128, vectors));
   const bv = f.locals(V128, vectors);
@@ -65,11 +65,24 @@ export function tileKernel(module: Module, tile: Tile, rows: number, layout?: AL
       }, () => f.get(a).get(until).i64("lt_u"));
     });
   };
-  f.get(a).get(k).i64const(-tile.unroll).i64("and").i64const(kBytes).i64("mul").i64("add");
-  f.set(unrolledEnd);
-  f.get(a).get(k).i64const(kBytes).i64("mul").i64("add").set(end);
-  loop(unrolledEnd, tile.unroll);
-  if (tile.unroll > 1) loop(end, 1);
+  const run = (steps: number) => {
+    f.get(a).get(steps).i64const(-tile.unroll).i64("and").i64const(kBytes).i64("mul").i64("add");
+    f.set(unrolledEnd);
+    f.get(a).get(steps).i64const(kBytes).i64("mul").i64("add").set(end);
+    loop(unrolledEnd, tile.unroll);
+    loop(end, 1);
+  };
+  if (packed) {
+    run(k);
+  } else {
+    const start = f.local(I64), steps = f.local(I64), width = f.local(I64);
+    f.get(a).set(start).i64const(tile.cols).set(width);
+    f.doWhile(() => {
+      f.get(k).get(width).get(k).get(width).i64("lt_s").select().set(steps);
+      run(steps);
+      f.get(start).get(panel).i64("add").tee(start).set(a).advance(k, -tile.cols);
+    }, () => f.get(k).i64const(0).i64("gt_s"));
+  }
 
   f.get(accumulate).if(() => {
     const row = f.local(I64);
@@ -90,25 +103,32 @@ export function tileKernel(module: Module, tile: Tile, rows: number, layout?: AL
 }
 
 /** The kernels for tiles of 1, 2, ... `tile.rows` rows. */
-export function tileKernels(module: Module, tile: Tile, layout?: ALayout): Func[] {
+export function tileKernels(module: Module, tile: Tile, layout: ALayout = "packed"): Func[] {
   return Array.from({ length: tile.rows }, (_, i) => tileKernel(module, tile, i + 1, layout));
 }
 
+/** What a tile kernel is called with: locals, or code that pushes a value. */
+export interface TileCall {
+  readonly k: Push | number;
+  readonly a: Push | number;
+  readonly b: Push | number;
+  readonly c: Push | number;
+  readonly ldc: Push | number;
+  readonly accumulate: Push | number;
+  /** Bytes between panels of a transposed A. */
+  readonly panel?: Push | number;
+}
+
 /** Calls the kernel for `rows` (an i64 local; more than the tile has counts as all of it). */
-export function callTile(
-  f: Func,
-  kernels: readonly Func[],
-  rows: number,
-  pushArgs: () => void,
-): void {
+export function callTile(f: Func, kernels: readonly Func[], rows: number, call: TileCall): void {
+  const callWith = (count: number) => {
+    f.push(call.k).push(call.a).push(call.b).push(call.c).push(call.ldc).push(call.accumulate);
+    f.push(call.panel ?? ((f) => f.i64const(0))).call(kernels[count - 1]!);
+  };
   // The full tile is asked for first: it is nearly always the one.
   const choose = (count: number): void => {
-    const call = () => {
-      pushArgs();
-      f.call(kernels[count - 1]!);
-    };
-    if (count === 1) return call();
-    f.get(rows).i64const(count).i64("ge_s").if(call, () => choose(count - 1));
+    if (count === 1) return callWith(1);
+    f.get(rows).i64const(count).i64("ge_s").if(() => callWith(count), () => choose(count - 1));
   };
   choose(kernels.length);
 }

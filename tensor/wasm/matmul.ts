@@ -9,7 +9,7 @@ import { type Func, I32, I64, Module } from "./assembler.ts";
 import { ACTIVATIONS, FINISH } from "./epilogue.ts";
 import { addProduct, blocksFor, emitProduct, productScratch } from "./gemm.ts";
 import { type Tile, TILES } from "./gemm_kernel.ts";
-import { packPanel } from "./pack.ts";
+import { packPanels } from "./pack.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
@@ -30,12 +30,12 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const code = addProduct(module, tier);
   const { tile } = code;
   const packA = {
-    f32: packPanel(module, tile.rows, "f32"),
-    f16: packPanel(module, tile.rows, "f16"),
+    f32: packPanels(module, tile.rows, "f32"),
+    f16: packPanels(module, tile.rows, "f16"),
   };
   const packB = {
-    f32: packPanel(module, tile.cols, "f32"),
-    f16: packPanel(module, tile.cols, "f16"),
+    f32: packPanels(module, tile.cols, "f32"),
+    f16: packPanels(module, tile.cols, "f16"),
   };
   const f = kernel("matmul");
   const slots = SLOTS.of(f);

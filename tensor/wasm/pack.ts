@@ -133,7 +133,7 @@ function stridedLine(module: Module, width: number, source: PackSource): Func {
  * what the others hold lands in parts of a tile that nobody keeps. (So a copy may read past the
  * end of a row, and by less than a panel past the end of the matrix.)
  */
-export function packPanel(module: Module, width: number, source: PackSource): Func {
+function packPanel(module: Module, width: number, source: PackSource): Func {
   const bytes = ELEMENT_BYTES[source];
   const copy = copyLines(module, width, source);
   const transposed4 = transposeLines(module, width, source, 4);
@@ -158,5 +158,23 @@ export function packPanel(module: Module, width: number, source: PackSource): Fu
     groups(2, transposed2, lineBytes);
   });
   groups(1, strided, kBytes);
+  return module.add(f);
+}
+
+/**
+ * A function `(src, dst, k, lineBytes, kBytes, lines)` that packs any number of lines into panels
+ * of `width`, one after another; the last may be partly filled.
+ */
+export function packPanels(module: Module, width: number, source: PackSource): Func {
+  const panel = packPanel(module, width, source);
+  const f = new Func("", [I64, I64, I64, I64, I64, I64]);
+  const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
+  const more = () => f.get(lines).i64const(0).i64("gt_s");
+  f.doWhile(() => {
+    f.get(src).get(dst).get(k).get(lineBytes).get(kBytes).get(lines).call(panel);
+    f.get(src).get(lineBytes).i64const(width).i64("mul").i64("add").set(src);
+    f.get(dst).get(k).i64const(width * 4).i64("mul").i64("add").set(dst);
+    f.advance(lines, -width);
+  }, more);
   return module.add(f);
 }

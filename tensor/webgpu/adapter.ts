@@ -35,18 +35,12 @@ export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
     const value = limits[name];
     if (typeof value === "number") requiredLimits[name] = value;
   }
-  const listed = (["shader-f16", "timestamp-query"] as const).filter((f) =>
+  const requiredFeatures = (["shader-f16", "timestamp-query"] as const).filter((f) =>
     adapter.features.has(f)
   );
-  // Deno grants subgroups without listing them, so ask, and ask again without.
-  const wishes = [[...listed, "subgroups"], listed, []] as GPUFeatureName[][];
-  let cause: unknown;
-  for (const requiredFeatures of wishes) {
-    try {
-      return await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "tensor" });
-    } catch (error) {
-      cause = error;
-    }
+  try {
+    return await adapter.requestDevice({ requiredFeatures, requiredLimits, label: "tensor" });
+  } catch (cause) {
+    throw new DeviceError(`init: the GPU ${adapterName(adapter)} could not be opened`, { cause });
   }
-  throw new DeviceError(`init: the GPU ${adapterName(adapter)} could not be opened`, { cause });
 }

@@ -9,21 +9,18 @@ import type {
 } from "../backend.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
-import type { HalfMode } from "./accessors.ts";
 import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./adapter.ts";
 import { IndexChecks } from "./index_checks.ts";
 import { KERNELS } from "./kernels.ts";
-import { WebGpuRuntime } from "./runtime.ts";
+import { type RuntimeOptions, WebGpuRuntime } from "./runtime.ts";
 import { Transfers } from "./transfer.ts";
 
+export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
+
 /** Options of {@linkcode createWebGpuBackend}. */
-export interface WebGpuOptions {
-  /** "packed" computes f16 without shader-f16 even where the adapter has it. */
-  half?: HalfMode;
+export interface WebGpuOptions extends RuntimeOptions {
   /** Which GPU of several; the fast one unless given. */
   powerPreference?: GPUPowerPreference;
-  /** Bytes of freed buffers kept for reuse, or as many as were ever in use if more; 256 MiB. */
-  freeBytesCap?: number;
 }
 
 /** The kernel contract on a GPU. */

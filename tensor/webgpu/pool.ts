@@ -2,6 +2,7 @@
 import type { DeviceBuffer } from "../backend.ts";
 import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../errors.ts";
 import type { BindGroupEntry } from "./bind_groups.ts";
+import type { Faults } from "./faults.ts";
 
 /** A buffer of the system, handed from one owner to the next. */
 export class Block {
@@ -77,6 +78,7 @@ export class BufferPool {
 
   constructor(
     readonly device: GPUDevice,
+    readonly faults: Faults,
     /** Free blocks may fill this much, or as much as was ever in use, whichever is more. */
     readonly freeBytesCap: number,
   ) {}
@@ -96,11 +98,23 @@ export class BufferPool {
   }
 
   #create(size: number, op: string): Block {
-    const gpu = this.device.createBuffer({
-      label: `${op}, ${size} bytes`,
+    const { device } = this;
+    device.pushErrorScope("validation");
+    device.pushErrorScope("out-of-memory");
+    const gpu = device.createBuffer({
+      label: op,
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
+    // Some systems report an allocation that does not fit as a validation error.
+    for (let scope = 0; scope < 2; scope++) {
+      device.popErrorScope().then((error) => {
+        if (error === null) return;
+        this.faults.add(
+          new OutOfMemoryError(`${op}: the GPU could not allocate ${size} bytes: ${error.message}`),
+        );
+      }, () => {/* The device is lost, which the next call reports. */});
+    }
     this.allocations++;
     this.reservedBytes += size;
     return new Block(this.#nextId++, gpu, size);

@@ -209,7 +209,7 @@ fn combine(a: f32, b: f32) -> f32 { return ${COMBINE[op]}; }
 fn value(o: u32, r: u32, i: u32) -> f32 {
   return compute(${args}).o0;
 }
-${rows > 1 ? `var<workgroup> partial: array<f32, ${WORKGROUP}>;` : ""}
+${rows > 1 ? `var<workgroup> sums: array<f32, ${WORKGROUP}>;` : ""}
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -239,14 +239,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
     for (; r < end; r += ROWS) { total = combine(total, value(o, r, i)); }
   }
 ${
-    rows === 1 ? "" : `  partial[lane] = total;
+    rows === 1 ? "" : `  sums[lane] = total;
   for (var half = ROWS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (row < half) {
-      partial[lane] = combine(partial[lane], partial[lane + half * ${step}u]);
+      sums[lane] = combine(sums[lane], sums[lane + half * ${step}u]);
     }
   }
-  total = partial[lane];
+  total = sums[lane];
 `
   }  if (row == 0u && output < params.outputs) {
     out_store(split * params.outputs + output, total);

@@ -51,6 +51,8 @@ export interface RuntimeOptions {
   half?: HalfMode;
   /** Bytes of freed buffers kept for reuse, or as many as were ever in use if more: 256 MiB. */
   freeBytesCap?: number;
+  /** Bind less of a buffer at once than the GPU would, to test work in parts on small arrays. */
+  maxBindingBytes?: number;
 }
 
 /** Counts since the start, for tests and benchmarks. */
@@ -92,6 +94,8 @@ const MAX_VIEWS = 13;
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
+  /** Bytes of one buffer a shader can see at once. */
+  readonly maxBindingBytes: number;
   readonly pool: BufferPool;
   readonly faults: Faults;
   /** Serial number of the batch being recorded. */
@@ -130,8 +134,9 @@ export class WebGpuRuntime {
       throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
-    this.pool = new BufferPool(device, options.freeBytesCap ?? 2 ** 28);
+    this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
     this.faults = new Faults(device);
+    this.pool = new BufferPool(device, this.faults, options.freeBytesCap ?? 2 ** 28);
     this.#uniforms = new StagedRing(
       device,
       "uniforms",
@@ -225,7 +230,6 @@ export class WebGpuRuntime {
    */
   #assignSlots(d: Dispatch): number {
     const serial = ++this.#serial;
-    const maxBinding = this.limits.maxStorageBufferBindingSize;
     const { views } = d;
     if (views.length > MAX_VIEWS) {
       throw new DeviceError(
@@ -249,7 +253,7 @@ export class WebGpuRuntime {
         this.#ends[slot] = block.size;
       }
       this.#slots[i] = slot;
-      if (block.size > maxBinding) this.#window(d.op, view, slot, !shared);
+      if (block.size > this.maxBindingBytes) this.#window(d.op, view, slot, !shared);
     }
     return count;
   }
@@ -264,9 +268,9 @@ export class WebGpuRuntime {
     this.#starts[slot] = fresh ? start : Math.min(start, this.#starts[slot]!);
     this.#ends[slot] = fresh ? end : Math.max(end, this.#ends[slot]!);
     const size = this.#ends[slot]! - this.#starts[slot]!;
-    if (size > this.limits.maxStorageBufferBindingSize) {
+    if (size > this.maxBindingBytes) {
       throw new DeviceError(
-        `${op}: expected arrays within ${this.limits.maxStorageBufferBindingSize} bytes, ` +
+        `${op}: expected arrays within ${this.maxBindingBytes} bytes, ` +
           `the most this GPU binds at once, but got one that spans ${size} bytes`,
       );
     }

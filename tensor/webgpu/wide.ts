@@ -5,12 +5,11 @@ import type { WebGpuRuntime } from "./runtime.ts";
 
 /** Whether `view` spans more bytes than one binding may. */
 export function tooWide(runtime: WebGpuRuntime, view: View): boolean {
-  const { maxStorageBufferBindingSize: most, minStorageBufferOffsetAlignment: align } =
-    runtime.limits;
+  const most = runtime.maxBindingBytes;
   if (gpuBuffer(view.buffer).block.size <= most) return false;
   const { start, end } = viewBytes(view);
-  // The window begins at a multiple of `align` and ends at one of 16.
-  return end - start + align + 16 > most;
+  // The window begins at a multiple of the alignment and ends at one of 16.
+  return end - start + runtime.limits.minStorageBufferOffsetAlignment + 16 > most;
 }
 
 /** Elements [from, to) of `view` along `axis`. */
