@@ -18,6 +18,8 @@ import { operandsOf } from "./vector_expr.ts";
 
 /** Elements of a tile: long enough to make claiming cheap, short enough to share evenly. */
 const TILE = 16384;
+/** The same where a program has more nodes than `HEAVY`. */
+const HEAVY_TILE = 4096, HEAVY = 24;
 /** Columns of a tile where an operand jumps along rows: its cache lines serve several rows. */
 const STRIDED_COLUMNS = 64;
 
@@ -28,7 +30,9 @@ const ROW_SLOTS = 7;
 /** Runs `program` over views of one shape; see `KernelArgs.elementwise`. */
 export function elementwise(runtime: WasmRuntime, args: KernelArgs["elementwise"]): void {
   const { program, ins, outs, scalars } = args;
-  const layout = planLayout(program, ins, outs);
+  const { usesIndex, nodes } = traitsOf(program);
+  const tile = nodes > HEAVY ? HEAVY_TILE : TILE;
+  const layout = planLayout(ins, outs, usesIndex);
   const staged = stagedInputs(layout, ins.length);
   const key = `elementwise ${program.key} ${layoutKey(layout)} ${staged.join()}`;
   const run = runtime.load(key, () => build(program, layout, staged, runtime.tier === "fast"));
@@ -37,13 +41,13 @@ export function elementwise(runtime: WasmRuntime, args: KernelArgs["elementwise"
   const strided = operands.some(({ step }) => step === "strided");
   const tileColumns = Math.min(
     columns,
-    staged.length > 0 ? STAGED_COLUMNS : strided ? STRIDED_COLUMNS : TILE,
+    staged.length > 0 ? STAGED_COLUMNS : strided ? STRIDED_COLUMNS : tile,
   );
   // Tiles of staged inputs must stay within one run of rows that are neighbours in them.
   const runRows = staged.length > 0 ? layout.outer.at(-1)! : rows;
   const tileRows = staged.length > 0
     ? Math.min(runRows, STAGED_ROWS)
-    : Math.max(1, Math.min(rows, Math.floor(TILE / tileColumns)));
+    : Math.max(1, Math.min(rows, Math.floor(tile / tileColumns)));
   const across = Math.ceil(columns / tileColumns);
   const down = Math.ceil(runRows / tileRows);
   const tiles = across * down * (rows / runRows);
@@ -61,26 +65,36 @@ export function elementwise(runtime: WasmRuntime, args: KernelArgs["elementwise"
       ...scalars,
     ],
     {
-      threads: Math.min(tiles, runtime.threadsFor(rows * columns)),
+      threads: Math.min(tiles, runtime.threadsFor(rows * columns, tile)),
       scratchBytes: stagingBytes(staged.length),
     },
   );
 }
 
-const indexUsers = new WeakMap<Program, boolean>();
+/** What matters of a program before its code is made. */
+interface Traits {
+  /** Whether it asks for the element's number, which fixes the order of dimensions. */
+  readonly usesIndex: boolean;
+  readonly nodes: number;
+}
 
-/** Whether a program asks for the element's number, which fixes the order of dimensions. */
-function usesIndex(program: Program): boolean {
-  let uses = indexUsers.get(program);
-  if (uses === undefined) {
-    const seen = new Set<Expr>();
-    const search = (expr: Expr): boolean =>
-      !seen.has(expr) && !!seen.add(expr) &&
-      (expr.node.kind === "index" || operandsOf(expr).some(search));
-    uses = program.outs.some(search);
-    indexUsers.set(program, uses);
+const traits = new WeakMap<Program, Traits>();
+
+function traitsOf(program: Program): Traits {
+  let found = traits.get(program);
+  if (!found) {
+    const nodes = new Set<Expr>();
+    const visit = (expr: Expr): void => {
+      if (nodes.has(expr)) return;
+      nodes.add(expr);
+      operandsOf(expr).forEach(visit);
+    };
+    program.outs.forEach(visit);
+    const usesIndex = [...nodes].some(({ node }) => node.kind === "index");
+    found = { usesIndex, nodes: nodes.size };
+    traits.set(program, found);
   }
-  return uses;
+  return found;
 }
 
 /**
@@ -88,10 +102,10 @@ function usesIndex(program: Program): boolean {
  * numbers matter; a dimension along which an input's elements are neighbours goes next to the
  * innermost, for staging.
  */
-function planLayout(program: Program, ins: readonly View[], outs: readonly View[]): Layout {
+function planLayout(ins: readonly View[], outs: readonly View[], usesIndex: boolean): Layout {
   const views = [...ins, ...outs];
   const shape = outs[0]!.shape;
-  if (shape.length < 2 || usesIndex(program)) {
+  if (shape.length < 2 || usesIndex) {
     const { shape: dims, strides } = collapse(shape, views.map((view) => view.strides));
     return layoutFrom(views, dims, strides);
   }
