@@ -1,1 +1,23 @@
-export {};
+/**
+ * The tape and everything that records itself on it: differentiable ops, parameters, backward,
+ * checkpoint segments, mixed precision and gradient checking.
+ *
+ * @module
+ */
+export * from "./checkpoint.ts";
+export * from "./gradcheck.ts";
+export * from "./modes.ts";
+export {
+  cast,
+  type CastRule,
+  defineComposite,
+  defineOp,
+  type OpEntry,
+  type Operands,
+  type OpRow,
+  ops,
+  type Sample,
+  type SampleInput,
+} from "./op.ts";
+export * from "./ops/mod.ts";
+export { type Backward, backward, gradients, Parameter, requiresGrad } from "./tape.ts";

@@ -1,1 +1,16 @@
-export {};
+/**
+ * Modules, layers, initialisers, and what training needs: AdamW, EMA, loss scaling, clipping and
+ * learning-rate schedules.
+ *
+ * @module
+ */
+export * from "./adamw.ts";
+export * from "./attention.ts";
+export * from "./ema.ts";
+export * from "./grad_scaler.ts";
+export * from "./gradients.ts";
+export * from "./init.ts";
+export * from "./layers.ts";
+export * from "./mlp.ts";
+export * from "./module.ts";
+export * from "./schedule.ts";

@@ -290,8 +290,11 @@ export function program(
     list.push(ty);
     return new Expr({ kind, index: list.length - 1, ty });
   });
-  const outs = build(...args);
-  made = { key, inputs, scalars, outs: Array.isArray(outs) ? outs : [outs] };
+  const built = build(...args);
+  const outs = (Array.isArray(built) ? built : [built]).map((out) =>
+    out.ty === "bool" ? out.to("u32") : out
+  );
+  made = { key, inputs, scalars, outs };
   programs.set(key, made);
   return made;
 }

@@ -1,0 +1,156 @@
+/**
+ * How an op is declared: one row with its forward, its gradient and its samples. The generic test
+ * walks the rows, so one without samples fails.
+ */
+import { copy, type DType, isFloat, scope, type Shape, type Tensor } from "../tensor/mod.ts";
+import { autocastDtype, isRecording, noGrad } from "./modes.ts";
+import { hold, record, requiresGrad } from "./tape.ts";
+
+/** An op's operands; null for an optional one that was left out. */
+export type Operands = readonly (Tensor | null)[];
+
+/** What an op does under autocast: compute in half, in single, or in the widest of its operands. */
+export type CastRule = "half" | "single" | "widest";
+
+/** How the generic test makes one operand. */
+export interface SampleInput {
+  shape: Shape;
+  /** Values are uniform in [low, high]; -2 to 2 by default. */
+  low?: number;
+  high?: number;
+  /** i32 and u8 operands hold whole numbers in [low, high]. */
+  dtype?: DType;
+  /** Given as a permuted or sliced view of a larger tensor. */
+  strided?: boolean;
+}
+
+/** One call the generic test makes of an op. */
+export interface Sample {
+  name: string;
+  inputs: readonly SampleInput[];
+  /** The call itself, as a user would write it. */
+  call: (inputs: Tensor[]) => Tensor | Tensor[];
+  /** False where there is no gradient to check (comparisons, indices). */
+  differentiable?: boolean;
+}
+
+/** One op. */
+export interface OpRow<A, S extends Operands> {
+  readonly name: string;
+  readonly cast?: CastRule;
+  /**
+   * Computes the outputs from operands on one device.
+   * @param recording Whether `saved` will be needed.
+   */
+  forward(inputs: Operands, attrs: A, recording: boolean): { out: Tensor | Tensor[]; saved: S };
+  /**
+   * Gradients of the operands (fresh tensors; null where there is none or `needs` says it is not
+   * wanted) from those of the outputs.
+   */
+  backward(
+    grads: readonly (Tensor | null)[],
+    saved: S,
+    attrs: A,
+    needs: readonly boolean[],
+  ): readonly (Tensor | null)[];
+  readonly samples: readonly Sample[];
+}
+
+/** What the generic test needs of an op. */
+export interface OpEntry {
+  readonly name: string;
+  readonly samples: readonly Sample[];
+}
+
+const registry = new Map<string, OpEntry>();
+
+/** Every op, by name. */
+export function ops(): ReadonlyMap<string, OpEntry> {
+  return registry;
+}
+
+function register(entry: OpEntry): void {
+  if (registry.has(entry.name)) throw new Error(`op ${entry.name} is declared twice`);
+  registry.set(entry.name, entry);
+}
+
+/** A stand-in for tensors of other devices, while gradients are checked on the reference. */
+let mirror: ((t: Tensor) => Tensor) | null = null;
+
+/** Sends every operand through `through` until called with null. */
+export function setMirror(through: ((t: Tensor) => Tensor) | null): void {
+  mirror = through;
+}
+
+/** Declares an op; returns the function that calls it. */
+export function defineOp<A, S extends Operands>(
+  row: OpRow<A, S>,
+): (inputs: Operands, attrs: A) => Tensor[] {
+  register(row);
+  return (given, attrs) => {
+    const mirrored = mirror ? given.map((t) => t && mirror!(t)) : given;
+    const inputs = castOperands(row.cast ?? "widest", mirrored);
+    const needs = inputs.map((t) => t !== null && isRecording() && requiresGrad(t));
+    const recording = needs.includes(true);
+    let outs: Tensor[];
+    let held: Operands = [];
+    {
+      using s = scope(row.name); // what the forward makes on the way is freed here
+      const { out, saved } = noGrad(() => row.forward(inputs, attrs, recording));
+      outs = s.keep(Array.isArray(out) ? out : [out]);
+      if (recording) held = hold(saved);
+    }
+    if (recording) {
+      record(row.name, inputs, outs, held, (grads, kept) => {
+        return row.backward(grads, kept as unknown as S, attrs, needs);
+      });
+    }
+    return outs;
+  };
+}
+
+/** Declares an op made of others, so that the generic test checks it too. */
+export function defineComposite<F extends (...args: never[]) => unknown>(
+  name: string,
+  call: F,
+  samples: readonly Sample[],
+): F {
+  register({ name, samples });
+  return call;
+}
+
+function castOperands(rule: CastRule, inputs: Operands): Operands {
+  if (autocastDtype() === null) return inputs;
+  const floats = inputs.filter((t) => t !== null && isFloat(t.dtype));
+  const wide = floats.some((t) => t!.dtype === "f32");
+  const to = rule === "half" ? "f16" : rule === "single" || wide ? "f32" : "f16";
+  return inputs.map((t) => t && isFloat(t.dtype) && t.dtype !== to ? cast(t, to) : t);
+}
+
+const callCast = defineOp<{ from: DType; to: DType }, readonly []>({
+  name: "cast",
+  forward: ([x], { to }) => ({ out: copy(x!, to, "cast"), saved: [] }),
+  backward: ([g], _, { from }) => [copy(g!, from, "cast")],
+  samples: [
+    { name: "f32 to f32", inputs: [{ shape: [17, 33] }], call: ([x]) => cast(x!, "f32") },
+    {
+      name: "f32 to i32 cuts towards zero",
+      inputs: [{ shape: [17, 3], low: -9, high: 9 }],
+      call: ([x]) => cast(x!, "i32"),
+      differentiable: false,
+    },
+    {
+      name: "u8 to f32",
+      inputs: [{ shape: [5, 3], dtype: "u8", low: 0, high: 255 }],
+      call: ([x]) => cast(x!, "f32"),
+      differentiable: false,
+    },
+  ],
+});
+
+/** `x` as another dtype. Floats to integers cut towards zero; gradients pass between floats. */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  if (x.dtype === dtype) return x;
+  const call = () => callCast([x], { from: x.dtype, to: dtype })[0]!;
+  return isFloat(x.dtype) && isFloat(dtype) ? call() : noGrad(call);
+}

@@ -1,0 +1,227 @@
+/**
+ * Every elementwise op: its formula, the formulas of its gradients, what they need, and where the
+ * generic test tries it. Backends compile the formulas; nothing else is needed for a new op.
+ */
+import { constant, type Expr } from "../../tensor/mod.ts";
+
+/** One op. `x` are its operands, `y` its result, `g` the gradient of its result. */
+export interface ElementwiseRow {
+  readonly forward: (...x: Expr[]) => Expr;
+  /** Gradient by each operand; null where there is none. */
+  readonly grads: readonly (((g: Expr, x: Expr[], y: Expr) => Expr) | null)[];
+  /** What the gradients read: operands by number, "y" for the result. */
+  readonly saves: readonly (number | "y")[];
+  /** Values the operands are tried at: [low, high], -2 to 2 by default. */
+  readonly domain?: readonly (readonly [number, number])[];
+}
+
+const TWO_OVER_SQRT_PI = 2 / Math.sqrt(Math.PI);
+const SQRT_HALF = Math.SQRT1_2;
+const INV_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+
+/** Normal cumulative distribution. */
+const phi = (x: Expr) => x.mul(SQRT_HALF).erf().add(1).mul(0.5);
+
+/** sigmoid(2u) of the tanh approximation of GELU, u = sqrt(2/pi) (x + 0.044715 x^3). */
+const GELU_C = 2 * Math.sqrt(2 / Math.PI);
+const geluGate = (x: Expr) => x.mul(x).mul(0.044715).add(1).mul(x).mul(GELU_C).sigmoid();
+
+/** tanh: a series near 0, where 1 - 2 / (1 + e^2x) would lose its digits. */
+function tanh(x: Expr): Expr {
+  const x2 = x.mul(x);
+  const series = x2.mul(62 / 2835).add(-17 / 315).mul(x2).add(2 / 15).mul(x2).add(-1 / 3).mul(x2)
+    .mul(x).add(x);
+  const whole = constant(1).sub(constant(2).div(x.mul(2).exp().add(1)));
+  return x.abs().lt(0.25).select(series, whole);
+}
+
+/** a^b; of a negative base for whole exponents only, NaN otherwise. */
+function power(a: Expr, b: Expr): Expr {
+  const size = a.abs().log2().mul(b).exp2();
+  const whole = b.floor().eq(b);
+  const half = b.mul(0.5);
+  const odd = half.floor().ne(half);
+  const negative = whole.select(odd.select(size.neg(), size), NaN);
+  return b.eq(0).select(1, a.lt(0).select(negative, size));
+}
+
+/** 1 where the first wins, 0.5 where both are equal, 0 elsewhere, as PyTorch shares gradients. */
+const share = (wins: Expr, ties: Expr) => wins.select(1, ties.select(constant(0.5), 0));
+
+export const ELEMENTWISE = {
+  add: {
+    forward: (a, b) => a!.add(b!),
+    grads: [(g) => g, (g) => g],
+    saves: [],
+  },
+  sub: {
+    forward: (a, b) => a!.sub(b!),
+    grads: [(g) => g, (g) => g.neg()],
+    saves: [],
+  },
+  mul: {
+    forward: (a, b) => a!.mul(b!),
+    grads: [(g, [, b]) => g.mul(b!), (g, [a]) => g.mul(a!)],
+    saves: [0, 1],
+  },
+  div: {
+    forward: (a, b) => a!.div(b!),
+    grads: [(g, [, b]) => g.div(b!), (g, [a, b]) => g.mul(a!).div(b!.mul(b!)).neg()],
+    saves: [0, 1],
+    domain: [[-2, 2], [0.5, 2]],
+  },
+  pow: {
+    forward: (a, b) => power(a!, b!),
+    grads: [
+      (g, [a, b]) => g.mul(b!).mul(power(a!, b!.sub(1))),
+      (g, [a], y) => a!.eq(0).select(0, g.mul(y).mul(a!.log())),
+    ],
+    saves: [0, 1, "y"],
+    domain: [[0.3, 2], [-2, 2]],
+  },
+  maximum: {
+    forward: (a, b) => a!.max(b!),
+    grads: [
+      (g, [a, b]) => g.mul(share(a!.gt(b!), a!.eq(b!))),
+      (g, [a, b]) => g.mul(share(b!.gt(a!), a!.eq(b!))),
+    ],
+    saves: [0, 1],
+  },
+  minimum: {
+    forward: (a, b) => a!.min(b!),
+    grads: [
+      (g, [a, b]) => g.mul(share(a!.lt(b!), a!.eq(b!))),
+      (g, [a, b]) => g.mul(share(b!.lt(a!), a!.eq(b!))),
+    ],
+    saves: [0, 1],
+  },
+  /** x + a * b: a gated residual in one pass. */
+  addcmul: {
+    forward: (x, a, b) => a!.mul(b!).add(x!),
+    grads: [(g) => g, (g, [, , b]) => g.mul(b!), (g, [, a]) => g.mul(a!)],
+    saves: [1, 2],
+  },
+  neg: { forward: (x) => x!.neg(), grads: [(g) => g.neg()], saves: [] },
+  abs: {
+    forward: (x) => x!.abs(),
+    grads: [(g, [x]) => x!.gt(0).select(g, x!.lt(0).select(g.neg(), 0))],
+    saves: [0],
+    domain: [[0.1, 2]],
+  },
+  square: { forward: (x) => x!.mul(x!), grads: [(g, [x]) => g.mul(x!).mul(2)], saves: [0] },
+  cube: {
+    forward: (x) => x!.mul(x!).mul(x!),
+    grads: [(g, [x]) => g.mul(x!).mul(x!).mul(3)],
+    saves: [0],
+  },
+  sqrt: {
+    forward: (x) => x!.sqrt(),
+    grads: [(g, _, y) => g.mul(0.5).div(y)],
+    saves: ["y"],
+    domain: [[0.2, 4]],
+  },
+  rsqrt: {
+    forward: (x) => constant(1).div(x!.sqrt()),
+    grads: [(g, _, y) => g.mul(y).mul(y).mul(y).mul(-0.5)],
+    saves: ["y"],
+    domain: [[0.2, 4]],
+  },
+  reciprocal: {
+    forward: (x) => constant(1).div(x!),
+    grads: [(g, _, y) => g.mul(y).mul(y).neg()],
+    saves: ["y"],
+    domain: [[0.2, 4]],
+  },
+  exp: { forward: (x) => x!.exp(), grads: [(g, _, y) => g.mul(y)], saves: ["y"] },
+  log: {
+    forward: (x) => x!.log(),
+    grads: [(g, [x]) => g.div(x!)],
+    saves: [0],
+    domain: [[0.2, 4]],
+  },
+  sin: { forward: (x) => x!.sin(), grads: [(g, [x]) => g.mul(x!.cos())], saves: [0] },
+  cos: { forward: (x) => x!.cos(), grads: [(g, [x]) => g.mul(x!.sin()).neg()], saves: [0] },
+  tanh: {
+    forward: (x) => tanh(x!),
+    grads: [(g, _, y) => g.mul(constant(1).sub(y.mul(y)))],
+    saves: ["y"],
+  },
+  sigmoid: {
+    forward: (x) => x!.sigmoid(),
+    grads: [(g, _, y) => g.mul(y).mul(constant(1).sub(y))],
+    saves: ["y"],
+  },
+  erf: {
+    forward: (x) => x!.erf(),
+    grads: [(g, [x]) => g.mul(TWO_OVER_SQRT_PI).mul(x!.mul(x!).neg().exp())],
+    saves: [0],
+  },
+  relu: {
+    forward: (x) => x!.max(0),
+    grads: [(g, _, y) => y.gt(0).select(g, 0)],
+    saves: ["y"],
+    domain: [[0.1, 2]],
+  },
+  silu: {
+    forward: (x) => x!.mul(x!.sigmoid()),
+    grads: [(g, [x]) => {
+      const s = x!.sigmoid();
+      return g.mul(s.mul(x!.mul(constant(1).sub(s)).add(1)));
+    }],
+    saves: [0],
+  },
+  /** x Phi(x), with erf. */
+  gelu: {
+    forward: (x) => x!.mul(phi(x!)),
+    grads: [(g, [x]) => {
+      const density = x!.mul(x!).mul(-0.5).exp().mul(INV_SQRT_2PI);
+      return g.mul(phi(x!).add(x!.mul(density)));
+    }],
+    saves: [0],
+  },
+  /** The tanh approximation, 0.5 x (1 + tanh(u)) = x sigmoid(2u). */
+  geluTanh: {
+    forward: (x) => x!.mul(geluGate(x!)),
+    grads: [(g, [x]) => {
+      const s = geluGate(x!);
+      const slope = x!.mul(x!).mul(3 * 0.044715).add(1).mul(GELU_C); // d(2u)/dx
+      return g.mul(s.mul(x!.mul(slope).mul(constant(1).sub(s)).add(1)));
+    }],
+    saves: [0],
+  },
+  /** Between two limits, low <= high; the gradient goes to x at the limits themselves. */
+  clamp: {
+    forward: (x, low, high) => x!.max(low!).min(high!),
+    grads: [
+      (g, [x, low, high]) => x!.lt(low!).select(0, x!.gt(high!).select(0, g)),
+      (g, [x, low]) => x!.lt(low!).select(g, 0),
+      (g, [x, , high]) => x!.gt(high!).select(g, 0),
+    ],
+    saves: [0, 1, 2],
+    domain: [[-2, 2], [-1.1, -0.9], [0.9, 1.1]],
+  },
+  /** a where the condition (u8, not 0) holds, else b. */
+  where: {
+    forward: (c, a, b) => c!.ne(0).select(a!, b!),
+    grads: [null, (g, [c]) => c!.ne(0).select(g, 0), (g, [c]) => c!.ne(0).select(0, g)],
+    saves: [0],
+    domain: [[0, 1], [-2, 2], [-2, 2]],
+  },
+} as const satisfies Record<string, ElementwiseRow>;
+
+/** Comparisons, which give u8 and have no gradient. */
+export const COMPARISONS = {
+  lt: (a, b) => a.lt(b),
+  le: (a, b) => a.le(b),
+  gt: (a, b) => a.gt(b),
+  ge: (a, b) => a.ge(b),
+  eq: (a, b) => a.eq(b),
+  ne: (a, b) => a.ne(b),
+} as const satisfies Record<string, (a: Expr, b: Expr) => Expr>;
+
+/** Questions about one number, which give u8 and have no gradient. */
+export const PREDICATES = {
+  isNonFinite: (x) => x.isNonFinite(),
+  /** 1 for 0, 0 for anything else. */
+  logicalNot: (x) => x.eq(0),
+} as const satisfies Record<string, (x: Expr) => Expr>;

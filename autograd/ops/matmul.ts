@@ -1,0 +1,193 @@
+/** Matrix products; their gradients are products too, with transposes as strides. */
+import {
+  type Activation,
+  evaluateOne,
+  type Expr,
+  type Formula,
+  permuted,
+  product,
+  reduceKeep,
+  reshaped,
+  ShapeError,
+  shapeText,
+  sumTo,
+  type Tensor,
+} from "../../tensor/mod.ts";
+import { defineOp } from "../op.ts";
+import { ELEMENTWISE } from "./elementwise_table.ts";
+import { transpose } from "./shape.ts";
+
+/** `x` with its last two dimensions swapped, without moving elements. */
+function flipped(x: Tensor): Tensor {
+  const axes = x.shape.map((_, i) => i);
+  return permuted(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
+}
+
+const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
+  name: "matmul",
+  cast: "half",
+  forward: ([a, b]) => ({ out: product("matmul", a!, b!).out, saved: [a!, b!] }),
+  backward: ([g], [a, b], _, needs) => {
+    const gradA = () => {
+      using bt = flipped(b);
+      using full = product("matmul", g!, bt).out;
+      return sumTo(full, a.shape, "matmul");
+    };
+    const gradB = () => {
+      if (b.rank === 2 && a.rank > 2) { // one product over the whole batch, not one for each
+        using rows = reshaped(a, [-1, a.shape.at(-1)!]);
+        using grads = reshaped(g!, [-1, g!.shape.at(-1)!]);
+        using at = flipped(rows);
+        return product("matmul", at, grads).out;
+      }
+      using at = flipped(a);
+      using full = product("matmul", at, g!).out;
+      return sumTo(full, b.shape, "matmul");
+    };
+    return [needs[0] ? gradA() : null, needs[1] ? gradB() : null];
+  },
+  samples: [
+    {
+      name: "17x33x29",
+      inputs: [{ shape: [17, 33] }, { shape: [33, 29] }],
+      call: ([a, b]) => matmul(a!, b!),
+    },
+    {
+      name: "1x1x1",
+      inputs: [{ shape: [1, 1] }, { shape: [1, 1] }],
+      call: ([a, b]) => matmul(a!, b!),
+    },
+    {
+      name: "transposed operands",
+      inputs: [{ shape: [3, 9, 17] }, { shape: [3, 33, 9] }],
+      call: ([a, b]) => matmul(a!, b!, { transposeA: true, transposeB: true }),
+    },
+    {
+      name: "broadcast batch",
+      inputs: [{ shape: [2, 3, 5, 7] }, { shape: [7, 4] }],
+      call: ([a, b]) => matmul(a!, b!),
+    },
+    {
+      name: "batch of strided views",
+      inputs: [{ shape: [2, 3, 5, 7], strided: true }, { shape: [2, 1, 7, 4], strided: true }],
+      call: ([a, b]) => matmul(a!, b!),
+    },
+  ],
+});
+
+/** Which operands are given with their last two dimensions swapped. */
+export interface MatmulOptions {
+  transposeA?: boolean;
+  transposeB?: boolean;
+}
+
+/**
+ * a b for a [..., M, K] and b [..., K, N]; batch dimensions broadcast.
+ *
+ * @throws {ShapeError} where the inner dimensions differ, or an operand has fewer than two.
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  if (a.rank < 2 || b.rank < 2) {
+    throw new ShapeError(
+      `matmul: expected [..., M, K] and [..., K, N] but got ${shapeText(a.shape)} and ${
+        shapeText(b.shape)
+      }`,
+    );
+  }
+  const x = options.transposeA ? transpose(a) : a;
+  const y = options.transposeB ? transpose(b) : b;
+  return callMatmul([x, y], null)[0]!;
+}
+
+/** Gradient of the activation at `pre`. */
+function activationGrad(g: Tensor, pre: Tensor, activation: Exclude<Activation, "none">): Tensor {
+  // the row of relu reads its result, which has the sign of what went in
+  const slope: (g: Expr, x: Expr[], y: Expr) => Expr = ELEMENTWISE[activation].grads[0];
+  const formula: Formula = {
+    name: `linear:${activation}'`,
+    build: (d, x) => slope(d!, [x!], x!),
+  };
+  return evaluateOne("linear", formula, [g, pre]);
+}
+
+const callLinear = defineOp<
+  { activation: Activation; bias: boolean },
+  readonly [Tensor, Tensor, Tensor | null]
+>({
+  name: "linear",
+  cast: "half",
+  forward: ([x, w, bias], { activation }, recording) => {
+    using wt = flipped(w!);
+    using rows = reshaped(x!, [-1, x!.shape.at(-1)!]);
+    const keepPre = recording && activation !== "none";
+    const { out, pre } = product("linear", rows, wt, { bias: bias ?? null, activation, keepPre });
+    const shape = [...x!.shape.slice(0, -1), w!.shape[0]!];
+    using flat = out;
+    return { out: reshaped(flat, shape), saved: [x!, w!, pre] };
+  },
+  backward: ([g], [x, w, pre], { activation, bias }, needs) => {
+    using rows = reshaped(g!, [-1, w.shape[0]!]);
+    using slope = activation === "none" ? null : activationGrad(rows, pre!, activation);
+    const dz = slope ?? rows;
+    const gradX = () => {
+      using flat = product("linear", dz, w).out;
+      return reshaped(flat, x.shape);
+    };
+    const gradW = () => {
+      using inputs = reshaped(x, [-1, x.shape.at(-1)!]);
+      using dzt = flipped(dz);
+      return product("linear", dzt, inputs).out;
+    };
+    const gradB = () => {
+      using kept = reduceKeep("linear", "sum", null, [dz], [0]);
+      return reshaped(kept, [w.shape[0]!]);
+    };
+    return [
+      needs[0] ? gradX() : null,
+      needs[1] ? gradW() : null,
+      bias && needs[2] ? gradB() : null,
+    ];
+  },
+  samples: (["none", "relu", "silu", "gelu", "geluTanh"] as const).flatMap((activation) => [
+    {
+      name: `with bias, ${activation}`,
+      inputs: [{ shape: [3, 17, 33] }, { shape: [29, 33] }, { shape: [29] }],
+      call: ([x, w, b]: Tensor[]) => linear(x!, w!, b, { activation }),
+    },
+    {
+      name: `one row, no bias, ${activation}`,
+      inputs: [{ shape: [33], strided: true }, { shape: [7, 33], strided: true }],
+      call: ([x, w]: Tensor[]) => linear(x!, w!, null, { activation }),
+    },
+  ]),
+});
+
+/** What a linear layer does to its result. */
+export interface LinearOptions {
+  /** Applied inside the product's kernel. */
+  activation?: Activation;
+}
+
+/**
+ * activation(x Wᵀ + b) for x [..., I], w [O, I], bias [O]: [..., O].
+ *
+ * @throws {ShapeError} where the shapes do not fit.
+ */
+export function linear(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | null = null,
+  options: LinearOptions = {},
+): Tensor {
+  const fits = w.rank === 2 && x.rank >= 1 && x.shape.at(-1) === w.shape[1] &&
+    (!bias || (bias.rank === 1 && bias.shape[0] === w.shape[0]));
+  if (!fits) {
+    throw new ShapeError(
+      `linear: expected x [..., I], w [O, I] and bias [O] but got ${shapeText(x.shape)}, ${
+        shapeText(w.shape)
+      }${bias ? ` and ${shapeText(bias.shape)}` : ""}`,
+    );
+  }
+  const { activation = "none" } = options;
+  return callLinear([x, w, bias], { activation, bias: bias !== null })[0]!;
+}

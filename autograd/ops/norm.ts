@@ -1,0 +1,309 @@
+/** Normalisation and softmax: fused kernels with fused gradients. */
+import {
+  contiguous,
+  contiguousStrides,
+  dispatch,
+  empty,
+  normalizeAxis,
+  reshaped,
+  sameShape,
+  type Shape,
+  ShapeError,
+  shapeText,
+  sizeOf,
+  type Tensor,
+  unitInner,
+} from "../../tensor/mod.ts";
+import { defineOp } from "../op.ts";
+import { transpose } from "./shape.ts";
+
+/** A contiguous handle to `x` as `shape`. */
+function packed(x: Tensor, shape: Shape, op: string): Tensor {
+  using whole = contiguous(x, op);
+  return whole.as(shape, contiguousStrides(shape));
+}
+
+function rowsOf(shape: Shape): [number, number] {
+  const n = shape.at(-1) ?? 1;
+  return [n === 0 ? 0 : sizeOf(shape) / n, n];
+}
+
+const callSoftmax = defineOp<{ log: boolean }, readonly [Tensor]>({
+  name: "softmax",
+  cast: "single",
+  forward: ([x], { log }) => {
+    const op = log ? "logSoftmax" : "softmax";
+    const out = empty(x!.device, x!.dtype, x!.shape, op);
+    if (out.size > 0) {
+      const rows = rowsOf(x!.shape);
+      const flat = out.as(rows, contiguousStrides(rows));
+      dispatch(op, "softmax", x!.device, { x: packed(x!, rows, op), out: flat, log });
+    }
+    return { out, saved: [out] };
+  },
+  backward: ([g], [y], { log }) => {
+    const op = log ? "logSoftmax" : "softmax";
+    const out = empty(y.device, y.dtype, y.shape, op);
+    if (out.size > 0) {
+      const rows = rowsOf(y.shape);
+      dispatch(op, "softmaxGrad", y.device, {
+        y: packed(y, rows, op),
+        g: packed(g!, rows, op),
+        out: out.as(rows, contiguousStrides(rows)),
+        log,
+      });
+    }
+    return [out];
+  },
+  samples: [
+    { name: "rows", inputs: [{ shape: [17, 33] }], call: ([x]) => softmax(x!, -1) },
+    { name: "rows of 1", inputs: [{ shape: [3, 1] }], call: ([x]) => softmax(x!, -1) },
+    { name: "middle axis", inputs: [{ shape: [3, 5, 7] }], call: ([x]) => softmax(x!, 1) },
+    {
+      name: "log of strided rows",
+      inputs: [{ shape: [6, 19], strided: true }],
+      call: ([x]) => logSoftmax(x!, -1),
+    },
+  ],
+});
+
+function alongLast(x: Tensor, axis: number, op: string, log: boolean): Tensor {
+  const at = normalizeAxis(op, axis, x.rank);
+  if (at === x.rank - 1) return callSoftmax([x], { log })[0]!;
+  return transpose(callSoftmax([transpose(x, at, -1)], { log })[0]!, at, -1);
+}
+
+/** e^x over its sum along `axis`. */
+export function softmax(x: Tensor, axis: number): Tensor {
+  return alongLast(x, axis, "softmax", false);
+}
+
+/** Logarithm of the softmax along `axis`, without losing small ones. */
+export function logSoftmax(x: Tensor, axis: number): Tensor {
+  return alongLast(x, axis, "logSoftmax", true);
+}
+
+interface LayerNormAttrs {
+  eps: number;
+  /** x as [B, T, N]. */
+  rows: readonly [number, number, number];
+  kind: "plain" | "affine" | "modulate";
+}
+
+const callLayerNorm = defineOp<
+  LayerNormAttrs,
+  readonly [Tensor, Tensor, Tensor, Tensor | null]
+>({
+  name: "layerNorm",
+  forward: ([x, first, second], { eps, rows, kind }) => {
+    const { device } = x!;
+    const out = empty(device, x!.dtype, x!.shape, "layerNorm");
+    const mean = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
+    const rstd = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
+    const input = packed(x!, rows, "layerNorm");
+    const a = first ? unitInner(first, "layerNorm") : null;
+    const b = second ? unitInner(second, "layerNorm") : null;
+    if (out.size > 0) {
+      dispatch("layerNorm", "layerNorm", device, {
+        x: input,
+        weight: kind === "affine" ? a : null,
+        bias: kind === "affine" ? b : null,
+        shift: kind === "modulate" ? a : null,
+        scale: kind === "modulate" ? b : null,
+        eps,
+        out: out.as(rows, contiguousStrides(rows)),
+        mean,
+        rstd,
+      });
+    }
+    return { out, saved: [input, mean, rstd, kind === "affine" ? a : b] };
+  },
+  backward: ([g], [x, mean, rstd, factor], { rows, kind }, needs) => {
+    const { device, dtype } = x;
+    const [b, , n] = rows;
+    const dx = empty(device, dtype, rows, "layerNorm");
+    const like = (shape: Shape) => empty(device, factor!.dtype, shape, "layerNorm");
+    const affine = kind === "affine";
+    const modulate = kind === "modulate";
+    const dWeight = affine ? like([n]) : null;
+    const dBias = affine ? like([n]) : null;
+    const dScale = modulate ? like([b, n]) : null;
+    const dShift = modulate ? like([b, n]) : null;
+    if (dx.size > 0) {
+      dispatch("layerNorm", "layerNormGrad", device, {
+        x,
+        g: packed(g!, rows, "layerNorm"),
+        weight: affine ? factor : null,
+        scale: modulate ? factor : null,
+        mean,
+        rstd,
+        dx,
+        dWeight,
+        dBias,
+        dScale,
+        dShift,
+      });
+    }
+    const grads = kind === "affine" ? [dWeight, dBias] : [dShift, dScale];
+    return [reshaped(dx, g!.shape), ...grads].map((d, i) => needs[i] ? d : null);
+  },
+  samples: [
+    { name: "17x33", inputs: [{ shape: [17, 33] }], call: ([x]) => layerNorm(x!) },
+    {
+      name: "affine, strided",
+      inputs: [{ shape: [2, 7, 33], strided: true }, { shape: [33] }, { shape: [33] }],
+      call: ([x, w, b]) => layerNorm(x!, { weight: w!, bias: b!, eps: 1e-5 }),
+    },
+    {
+      name: "modulated",
+      inputs: [{ shape: [3, 5, 17] }, { shape: [3, 17] }, { shape: [3, 17], strided: true }],
+      call: ([x, shift, scale]) => layerNormModulate(x!, shift!, scale!),
+    },
+    {
+      name: "modulated by one row",
+      inputs: [{ shape: [1, 1, 8] }, { shape: [1, 8] }, { shape: [1, 8] }],
+      call: ([x, shift, scale]) => layerNormModulate(x!, shift!, scale!),
+    },
+  ],
+});
+
+/** Settings of {@link layerNorm}. */
+export interface LayerNormOptions {
+  /** [N]; both or neither of weight and bias. */
+  weight?: Tensor | null;
+  bias?: Tensor | null;
+  /** Added to the variance; 1e-6 as in DiT. */
+  eps?: number;
+}
+
+/** The last dimension of x [..., N] to mean 0 and variance 1, then times weight plus bias. */
+export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
+  const { weight = null, bias = null, eps = 1e-6 } = options;
+  const n = x.shape.at(-1);
+  const fits = (t: Tensor | null) => !t || (t.rank === 1 && t.shape[0] === n);
+  if (n === undefined || !fits(weight) || !fits(bias) || !weight !== !bias) {
+    throw new ShapeError(
+      `layerNorm: expected x [..., N] and weight and bias [N], both or neither, but got ${
+        [x, weight, bias].map((t) => t ? shapeText(t.shape) : "none").join(", ")
+      }`,
+    );
+  }
+  const [rows] = rowsOf(x.shape);
+  const kind = weight ? "affine" : "plain";
+  return callLayerNorm([x, weight, bias], { eps, rows: [1, rows, n], kind })[0]!;
+}
+
+/**
+ * layerNorm(x) * (1 + scale) + shift for x [B, T, N] with one shift and scale [B, N] a sample:
+ * the adaLN of DiT (arXiv 2212.09748) in one pass.
+ */
+export function layerNormModulate(
+  x: Tensor,
+  shift: Tensor,
+  scale: Tensor,
+  options: { eps?: number } = {},
+): Tensor {
+  const wanted = [x.shape[0]!, x.shape[2]!];
+  if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
+    throw new ShapeError(
+      `layerNormModulate: expected x [B, T, N], shift and scale [B, N] but got ${
+        [x, shift, scale].map((t) => shapeText(t.shape)).join(", ")
+      }`,
+    );
+  }
+  const rows = x.shape as unknown as readonly [number, number, number];
+  const attrs = { eps: options.eps ?? 1e-6, rows, kind: "modulate" } as const;
+  return callLayerNorm([x, shift, scale], attrs)[0]!;
+}
+
+interface GroupNormAttrs {
+  groups: number;
+  eps: number;
+  silu: boolean;
+}
+
+const callGroupNorm = defineOp<
+  GroupNormAttrs,
+  readonly [Tensor, Tensor, Tensor, Tensor, Tensor]
+>({
+  name: "groupNorm",
+  forward: ([x, weight, bias], { groups, eps, silu }) => {
+    const { device, dtype, shape } = x!;
+    const flat = imagesOf(shape);
+    const out = empty(device, dtype, shape, "groupNorm");
+    const mean = empty(device, "f32", [flat[0], groups], "groupNorm");
+    const rstd = empty(device, "f32", [flat[0], groups], "groupNorm");
+    const input = packed(x!, flat, "groupNorm");
+    const [w, b] = [contiguous(weight!), contiguous(bias!)];
+    if (out.size > 0) {
+      const target = out.as(flat, contiguousStrides(flat));
+      const args = { x: input, weight: w, bias: b, groups, eps, silu, out: target, mean, rstd };
+      dispatch("groupNorm", "groupNorm", device, args);
+    }
+    return { out, saved: [input, w, b, mean, rstd] };
+  },
+  backward: ([g], [x, weight, bias, mean, rstd], { groups, silu }, needs) => {
+    const { device, dtype, shape } = x;
+    const dx = empty(device, dtype, shape, "groupNorm");
+    const dWeight = empty(device, weight.dtype, weight.shape, "groupNorm");
+    const dBias = empty(device, weight.dtype, weight.shape, "groupNorm");
+    if (dx.size > 0) {
+      dispatch("groupNorm", "groupNormGrad", device, {
+        x,
+        g: packed(g!, shape, "groupNorm"),
+        weight,
+        bias,
+        groups,
+        silu,
+        mean,
+        rstd,
+        dx,
+        dWeight,
+        dBias,
+      });
+    }
+    return [reshaped(dx, g!.shape), dWeight, dBias].map((d, i) => needs[i] ? d : null);
+  },
+  samples: [
+    {
+      name: "a channel a group",
+      inputs: [{ shape: [2, 5, 3, 7] }, { shape: [5] }, { shape: [5] }],
+      call: ([x, w, b]) => groupNorm(x!, 5, { weight: w!, bias: b! }),
+    },
+    {
+      name: "4 groups with silu, strided",
+      inputs: [{ shape: [2, 12, 9, 3], strided: true }, { shape: [12] }, { shape: [12] }],
+      call: ([x, w, b]) => groupNorm(x!, 4, { weight: w!, bias: b!, eps: 1e-5, silu: true }),
+    },
+  ],
+});
+
+function imagesOf(shape: Shape): [number, number, number] {
+  return [shape[0]!, shape[1]!, sizeOf(shape.slice(2))];
+}
+
+/** Settings of {@link groupNorm}. */
+export interface GroupNormOptions {
+  /** [C] */
+  weight: Tensor;
+  /** [C] */
+  bias: Tensor;
+  /** Added to the variance; 1e-6 as in the VAE. */
+  eps?: number;
+  /** Whether x sigmoid(x) follows, in the same pass. */
+  silu?: boolean;
+}
+
+/** x [N, C, ...] with each of `groups` groups of channels of a sample to mean 0, variance 1. */
+export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions): Tensor {
+  const { weight, bias, eps = 1e-6, silu = false } = options;
+  const c = x.shape[1];
+  const fits = (t: Tensor) => t.rank === 1 && t.shape[0] === c;
+  if (c === undefined || !(groups >= 1) || c % groups !== 0 || !fits(weight) || !fits(bias)) {
+    throw new ShapeError(
+      `groupNorm: expected x [N, C, ...] with C a multiple of ${groups} groups, weight and bias ` +
+        `[C], but got ${[x, weight, bias].map((t) => shapeText(t.shape)).join(", ")}`,
+    );
+  }
+  return callGroupNorm([x, weight, bias], { groups, eps, silu })[0]!;
+}

@@ -1,0 +1,253 @@
+import { FormatError, quote } from "../errors.ts";
+import { openFile } from "../file.ts";
+import {
+  byteCount,
+  HOST_DTYPE_BYTES,
+  type HostDType,
+  type HostTensor,
+  type TensorInfo,
+  tensorInfo,
+} from "../host_tensor.ts";
+import { type RandomAccess, readRange } from "../source.ts";
+import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { openLegacyCheckpoint } from "./legacy_checkpoint.ts";
+import { gather, isRowMajor } from "../strided.ts";
+import {
+  type LazyTensor,
+  mapTensors,
+  TensorRef,
+  type TorchKey,
+  type TorchValue,
+} from "./values.ts";
+import { openZipCheckpoint } from "./zip_checkpoint.ts";
+
+/** A tensor of an open checkpoint; its values stay in the file until they are read. */
+export class StoredTensor implements LazyTensor {
+  readonly #checkpoint: Checkpoint;
+  readonly #ref: TensorRef;
+  readonly #file: string;
+
+  /** Made by {@linkcode TorchFile}. */
+  constructor(checkpoint: Checkpoint, ref: TensorRef, file: string) {
+    this.#checkpoint = checkpoint;
+    this.#ref = ref;
+    this.#file = file;
+  }
+
+  get dtype(): HostDType {
+    return this.#ref.dtype;
+  }
+
+  get shape(): readonly number[] {
+    return this.#ref.shape;
+  }
+
+  /** The whole tensor, row-major, in memory of its own. */
+  async read(): Promise<HostTensor> {
+    const { dtype, shape, storage, offset, strides } = this.#ref;
+    const itemBytes = HOST_DTYPE_BYTES[dtype];
+    const total = byteCount(this.#ref);
+    if (isRowMajor(shape, strides) || total === 0) {
+      const data = new Uint8Array(total);
+      await this.#checkpoint.readInto(storage, data, offset * itemBytes);
+      return { dtype, shape, data };
+    }
+    const last = shape.reduce((at, d, i) => at + (d - 1) * strides[i]!, 0);
+    const span = new Uint8Array((last + 1) * itemBytes);
+    await this.#checkpoint.readInto(storage, span, offset * itemBytes);
+    return { dtype, shape, data: gather(span, shape, strides, itemBytes) };
+  }
+
+  /** Fills `target` with the tensor's bytes, row-major, from byte `start` on. */
+  async readInto(target: Uint8Array, start = 0): Promise<void> {
+    const { shape, storage, offset, strides, dtype } = this.#ref;
+    checkWindow(this.#file, storage.key, byteCount(this.#ref), start, target.byteLength);
+    if (isRowMajor(shape, strides)) {
+      const at = offset * HOST_DTYPE_BYTES[dtype] + start;
+      await this.#checkpoint.readInto(storage, target, at);
+    } else {
+      target.set((await this.read()).data.subarray(start, start + target.byteLength));
+    }
+  }
+}
+
+/**
+ * A PyTorch checkpoint (`.pt`, `.pth`, `.bin`), read as data and never run: both container formats,
+ * pickle protocols 2 to 5. Tensors are read on demand, each by its range of the file.
+ *
+ * @example
+ * ```ts ignore
+ * using file = await TorchFile.open("0050000.pt");
+ * const ema = file.stateDict("ema");
+ * for (const name of ema.keys()) upload(name, await ema.read(name));
+ * ```
+ */
+export class TorchFile implements Disposable {
+  readonly name: string;
+  /** What was saved. */
+  readonly value: TorchValue<StoredTensor>;
+  readonly #source: RandomAccess;
+
+  private constructor(source: RandomAccess, value: TorchValue<StoredTensor>) {
+    this.name = source.name;
+    this.value = value;
+    this.#source = source;
+  }
+
+  /**
+   * Opens the file at `path` and reads everything but the tensors' values.
+   *
+   * @throws {FormatError} If it is no checkpoint, is damaged, or names anything that could run code.
+   */
+  static async open(path: string): Promise<TorchFile> {
+    return await TorchFile.from(await openFile(path));
+  }
+
+  /** Reads from any source, which is closed with the file. */
+  static async from(source: RandomAccess): Promise<TorchFile> {
+    try {
+      const checkpoint = await openCheckpoint(source);
+      const value = await mapTensors(
+        checkpoint.value,
+        (part) => part instanceof TensorRef,
+        (ref) => new StoredTensor(checkpoint, ref, source.name),
+      );
+      return new TorchFile(source, value);
+    } catch (error) {
+      source.close();
+      throw error;
+    }
+  }
+
+  /** Whether the value is a dict that has `key`: `file.has("ema")` of a training checkpoint. */
+  has(key: TorchKey): boolean {
+    return this.value instanceof Map && this.value.has(key);
+  }
+
+  /**
+   * The state dict at a path of keys, the whole value when there are none. It is valid until the
+   * file is closed, and closing it closes the file.
+   *
+   * @throws {FormatError} If there is no dict of tensors at that path; says what there is.
+   */
+  stateDict(...path: TorchKey[]): WeightFile {
+    let value = this.value;
+    for (const [i, key] of path.entries()) {
+      const inner = value instanceof Map ? value.get(key) : undefined;
+      if (inner === undefined) {
+        const found = value instanceof Map ? `keys ${listKeys(value)}` : "no dict";
+        throw new FormatError(this.name, placeText(path.slice(0, i)), `the key ${key}`, found);
+      }
+      value = inner;
+    }
+    const place = placeText(path);
+    if (!(value instanceof Map)) {
+      throw new FormatError(this.name, place, "a dict of tensors", "another value");
+    }
+    const tensors = new Map<string, StoredTensor>();
+    for (const [key, tensor] of value) {
+      if (typeof key !== "string" || !(tensor instanceof StoredTensor)) {
+        throw new FormatError(
+          this.name,
+          place,
+          "a dict of tensors",
+          `something else under ${quote(String(key))}, among ${listKeys(value)}`,
+        );
+      }
+      tensors.set(key, tensor);
+    }
+    return new StateDict(this, tensors);
+  }
+
+  close(): void {
+    this.#source.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A dict of tensors of a checkpoint as a source. */
+class StateDict implements WeightFile {
+  readonly #file: TorchFile;
+  readonly #tensors: ReadonlyMap<string, StoredTensor>;
+
+  constructor(file: TorchFile, tensors: ReadonlyMap<string, StoredTensor>) {
+    this.#file = file;
+    this.#tensors = tensors;
+  }
+
+  get name(): string {
+    return this.#file.name;
+  }
+
+  keys(): string[] {
+    return [...this.#tensors.keys()];
+  }
+
+  has(key: string): boolean {
+    return this.#tensors.has(key);
+  }
+
+  info(key: string): TensorInfo {
+    return tensorInfo(this.#get(key));
+  }
+
+  // deno-lint-ignore require-await -- a throw must become a rejection
+  async read(key: string): Promise<HostTensor> {
+    return this.#get(key).read();
+  }
+
+  // deno-lint-ignore require-await -- a throw must become a rejection
+  async readInto(key: string, target: Uint8Array, start = 0): Promise<void> {
+    return this.#get(key).readInto(target, start);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #get(key: string): StoredTensor {
+    return this.#tensors.get(key) ?? missing(this.name, key);
+  }
+}
+
+/**
+ * Everything in a PyTorch checkpoint, tensors included: a Map of tensors for a bare state dict, a
+ * Map of Maps for a training checkpoint. {@linkcode TorchFile} reads one tensor at a time instead.
+ *
+ * @throws {FormatError} If it is no checkpoint, is damaged, or names anything that could run code.
+ */
+export async function loadTorch(path: string): Promise<TorchValue<HostTensor>> {
+  using file = await TorchFile.open(path);
+  return await mapTensors(
+    file.value,
+    (part) => part instanceof StoredTensor,
+    (tensor) => tensor.read(),
+  );
+}
+
+async function openCheckpoint(source: RandomAccess): Promise<Checkpoint> {
+  const start = await readRange(source, 0, Math.min(4, source.size));
+  if (start[0] === 0x50 && start[1] === 0x4b) return await openZipCheckpoint(source);
+  if (start[0] === 0x80) return await openLegacyCheckpoint(source);
+  const found = start.length === 0
+    ? "an empty file"
+    : `a file that begins with ${quote(String.fromCharCode(...start))}`;
+  throw new FormatError(source.name, "byte 0", "a PyTorch checkpoint", found);
+}
+
+function placeText(path: readonly TorchKey[]): string {
+  return path.length === 0 ? "value" : `value under ${path.join(".")}`;
+}
+
+function listKeys(map: ReadonlyMap<TorchKey, unknown>): string {
+  const keys = [...map.keys()].slice(0, 8).map((key) => quote(String(key)));
+  return keys.join(", ") + (map.size > keys.length ? `, ... (${map.size} in all)` : "");
+}

@@ -1,0 +1,118 @@
+/** Python values of a checkpoint as plain data. */
+import type { HostDType, HostTensor, TensorInfo } from "../host_tensor.ts";
+
+/** Keys of Python dicts that occur in checkpoints: names, and the optimiser's indices. */
+export type TorchKey = string | number | bigint | boolean | null;
+
+/**
+ * What a checkpoint holds, with tensors as `T`. Python's dict and OrderedDict are a Map, its list
+ * an array, int and float a number (an int past 2^53 a bigint), bytes a Uint8Array.
+ */
+export type TorchValue<T> =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | T
+  | TorchValue<T>[]
+  | Map<TorchKey, TorchValue<T>>
+  | Tuple<T>
+  | Namespace<T>;
+
+/** A Python tuple. */
+export class Tuple<T = never> {
+  readonly items: TorchValue<T>[];
+
+  constructor(items: TorchValue<NoInfer<T>>[]) {
+    this.items = items;
+  }
+}
+
+/** An `argparse.Namespace`: the options a run was started with. */
+export class Namespace<T = never> {
+  readonly entries: Map<string, TorchValue<T>>;
+
+  constructor(entries: Map<string, TorchValue<NoInfer<T>>> = new Map()) {
+    this.entries = entries;
+  }
+}
+
+/** A block of elements that tensors are views of. */
+export interface TorchStorage {
+  readonly key: string;
+  readonly dtype: HostDType;
+  /** Elements. */
+  readonly count: number;
+}
+
+/** A tensor whose values can be read when they are wanted. */
+export interface LazyTensor extends TensorInfo {
+  read(): Promise<HostTensor>;
+}
+
+/** A tensor as the pickle describes it: a strided view of a storage. Strides count elements. */
+export class TensorRef implements TensorInfo {
+  readonly storage: TorchStorage;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+
+  constructor(
+    storage: TorchStorage,
+    offset: number,
+    shape: readonly number[],
+    strides: readonly number[],
+  ) {
+    this.storage = storage;
+    this.offset = offset;
+    this.shape = shape;
+    this.strides = strides;
+  }
+
+  get dtype(): HostDType {
+    return this.storage.dtype;
+  }
+}
+
+/**
+ * A copy of `value` with every tensor replaced. A part that occurs twice is replaced once and
+ * occurs twice in the copy as well.
+ */
+export async function mapTensors<T extends object, U>(
+  value: TorchValue<T>,
+  isTensor: (value: object) => value is T,
+  replace: (tensor: T) => U | Promise<U>,
+): Promise<TorchValue<U>> {
+  const done = new Map<object, TorchValue<U>>();
+  const walk = async (value: TorchValue<T>): Promise<TorchValue<U>> => {
+    if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+    const known = done.get(value);
+    if (known !== undefined) return known;
+    const copy = await convert(value);
+    done.set(value, copy);
+    return copy;
+  };
+  const entries = async <K>(map: Map<K, TorchValue<T>>): Promise<Map<K, TorchValue<U>>> => {
+    const copy = new Map<K, TorchValue<U>>();
+    for (const [key, item] of map) copy.set(key, await walk(item));
+    return copy;
+  };
+  const list = async (items: TorchValue<T>[]): Promise<TorchValue<U>[]> => {
+    const copy: TorchValue<U>[] = [];
+    for (const item of items) copy.push(await walk(item));
+    return copy;
+  };
+  const convert = async (
+    value: TorchValue<T> & object,
+  ): Promise<TorchValue<U>> => {
+    if (isTensor(value)) return await replace(value);
+    if (Array.isArray(value)) return await list(value);
+    if (value instanceof Map) return await entries(value);
+    if (value instanceof Tuple) return new Tuple(await list(value.items));
+    if (value instanceof Namespace) return new Namespace(await entries(value.entries));
+    throw new TypeError(`mapTensors: expected a value of a checkpoint but got ${String(value)}`);
+  };
+  return await walk(value);
+}

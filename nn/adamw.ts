@@ -1,0 +1,217 @@
+/** AdamW (arXiv 1711.05101), as one kernel over all parameters. */
+import type { Parameter } from "../autograd/mod.ts";
+import {
+  constant,
+  contiguousStrides,
+  evaluateInto,
+  type Expr,
+  type Formula,
+  full,
+  outsideScopes,
+  scope,
+  type Tensor,
+} from "../tensor/mod.ts";
+import { type Slab, slabsOf } from "./flat.ts";
+import { assign, checkState, type StateDict, type StateValue } from "./module.ts";
+
+/** Settings of {@link AdamW}; PyTorch's defaults but for the weight decay, which is 0 as in DiT. */
+export interface AdamWOptions {
+  /** Learning rate; 1e-3. */
+  lr?: number;
+  /** Decay of the first and second moment a step; 0.9 and 0.999. */
+  betas?: readonly [number, number];
+  /** Added to the root of the second moment; 1e-8. */
+  eps?: number;
+  /** Part of the weight, times the learning rate, that is taken off a step; 0. */
+  weightDecay?: number;
+}
+
+/** What a step is told by the device, without the host knowing. */
+export interface StepSignals {
+  /** One number that gradients are multiplied by (clipping, unscaling). */
+  factor?: Tensor;
+  /** One number: where it is not 0 the step changes nothing. */
+  skip?: Tensor;
+}
+
+/** 1 - beta^step without cancellation: -expm1(step ln beta), a series where that is small. */
+function biasCorrection(step: Expr, lnBeta: Expr): Expr {
+  const z = step.mul(lnBeta);
+  let series = z.mul(1 / 8).add(1);
+  for (const n of [7, 6, 5, 4, 3, 2]) series = series.mul(z).mul(1 / n).add(1);
+  return z.gt(-0.5).select(series.mul(z).neg(), z.exp().neg().add(1));
+}
+
+/** [step, skip, lr, ln b1, ln b2] -> [step', lr / (1 - b1^step'), 1 / sqrt(1 - b2^step')] */
+const PREPARE: Formula = {
+  name: "adamw:prepare",
+  build: (step, skip, lr, ln1, ln2) => {
+    const next = step!.add(skip!.ne(0).select(constant(0), 1));
+    const root = biasCorrection(next, ln2!).sqrt();
+    return [next, lr!.div(biasCorrection(next, ln1!)), constant(1).div(root)];
+  },
+};
+
+/** [p, g, m, v, factor, skip, size, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as PyTorch orders it. */
+const UPDATE: Formula = {
+  name: "adamw:update",
+  build: (p, g0, m, v, factor, skip, size, inv, decay, b1, b2, eps, c1, c2) => {
+    const g = g0!.mul(factor!);
+    const m1 = m!.mul(b1!).add(g.mul(c1!));
+    const v1 = v!.mul(b2!).add(g.mul(g).mul(c2!));
+    const p1 = p!.mul(decay!).sub(m1.mul(size!).div(v1.sqrt().mul(inv!).add(eps!)));
+    const off = skip!.ne(0);
+    return [off.select(p!, p1), off.select(m!, m1), off.select(v!, v1)];
+  },
+};
+
+/** Adam with decoupled weight decay over f32 parameters. */
+export class AdamW implements Disposable {
+  /** Learning rate; may be changed between steps. */
+  lr: number;
+  readonly #betas: readonly [number, number];
+  readonly #eps: number;
+  readonly #weightDecay: number;
+  readonly #slabs: readonly Slab[];
+  readonly #names: readonly string[];
+  readonly #parameters: readonly Parameter[];
+  readonly #moments: readonly { readonly m: Tensor; readonly v: Tensor }[];
+  /** Steps taken, skipped ones not counted; then what they make of learning rate and moments. */
+  readonly #step: Tensor;
+  readonly #size: Tensor;
+  readonly #inverse: Tensor;
+  readonly #zero: Tensor;
+  readonly #one: Tensor;
+
+  /**
+   * @param parameters Those to train; frozen ones are left out. Named ones give the state its names,
+   * others are numbered. They are moved into storage shared with each other.
+   */
+  constructor(
+    parameters: Iterable<Parameter | readonly [string, Parameter]>,
+    options: AdamWOptions = {},
+  ) {
+    const named = Array.from(
+      parameters,
+      (p, i) => Array.isArray(p) ? p as [string, Parameter] : [`${i}`, p as Parameter] as const,
+    ).filter(([, p]) => p.requiresGrad);
+    if (named.length === 0) {
+      throw new RangeError("AdamW: expected at least one trainable parameter");
+    }
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
+    checkRange("lr", lr, 0, Infinity);
+    checkRange("eps", eps, 0, Infinity);
+    checkRange("weightDecay", weightDecay, 0, Infinity);
+    for (const beta of betas) checkRange("betas", beta, 0, 1 - Number.EPSILON);
+    this.lr = lr;
+    this.#betas = betas;
+    this.#eps = eps;
+    this.#weightDecay = weightDecay;
+    this.#names = named.map(([name]) => name);
+    this.#parameters = named.map(([, p]) => p);
+    this.#slabs = slabsOf(this.#parameters, "AdamW");
+    for (const slab of this.#slabs) slab.placeGrads();
+    this.#moments = this.#slabs.map((slab) => ({ m: slab.like(), v: slab.like() }));
+    const { device } = this.#parameters[0]!;
+    const cell = (value: number) => outsideScopes(() => full([], value, { device }));
+    this.#step = cell(0);
+    this.#size = cell(0);
+    this.#inverse = cell(0);
+    this.#zero = cell(0);
+    this.#one = cell(1);
+  }
+
+  /** The parameters it trains. */
+  get parameters(): readonly Parameter[] {
+    return this.#parameters;
+  }
+
+  /**
+   * One step from the gradients there are; a parameter that backward did not reach counts as one
+   * with gradient 0.
+   */
+  step(signals: StepSignals = {}): void {
+    const { factor = this.#one, skip = this.#zero } = signals;
+    const [b1, b2] = this.#betas;
+    evaluateInto(
+      "AdamW",
+      PREPARE,
+      [this.#step, skip, this.lr, Math.log(b1), Math.log(b2)],
+      [this.#step, this.#size, this.#inverse],
+    );
+    const decay = 1 - this.lr * this.#weightDecay;
+    this.#slabs.forEach((slab, i) => {
+      const { m, v } = this.#moments[i]!;
+      const grads = slab.settledGrads();
+      evaluateInto(
+        "AdamW",
+        UPDATE,
+        [
+          ...[slab.weights, grads, m, v, factor, skip, this.#size, this.#inverse],
+          ...[decay, b1, b2, this.#eps, 1 - b1, 1 - b2],
+        ],
+        [slab.weights, m, v],
+      );
+      slab.weights.storage.version++;
+    });
+  }
+
+  /** Forgets the gradients. */
+  zeroGrad(): void {
+    for (const p of this.#parameters) p.zeroGrad();
+  }
+
+  /** Gradients as a few flat tensors, for norms and clipping. */
+  flatGrads(): Tensor[] {
+    return this.#slabs.map((slab) => slab.settledGrads());
+  }
+
+  /** Steps taken and moments: `step`, `NAME.expAvg`, `NAME.expAvgSq`. Views, not copies. */
+  stateDict(): StateDict {
+    const state: StateDict = new Map([["step", this.#step.as([], [])]]);
+    this.#eachMoment((name, p, at, { m, v }) => {
+      const strides = contiguousStrides(p.shape);
+      state.set(`${name}.expAvg`, m.as(p.shape, strides, at));
+      state.set(`${name}.expAvgSq`, v.as(p.shape, strides, at));
+    });
+    return state;
+  }
+
+  /**
+   * Takes the state of another run of the same parameters.
+   *
+   * @throws {StateDictError} listing everything that is missing, unexpected or misshapen.
+   */
+  loadStateDict(state: ReadonlyMap<string, StateValue>): void {
+    using _ = scope("AdamW");
+    const own = this.stateDict();
+    checkState(own, new Map(Array.from(state, ([k, v]) => [k, v.shape])), true);
+    for (const [name, target] of own) assign(target, state.get(name)!);
+  }
+
+  #eachMoment(
+    visit: (name: string, p: Parameter, at: number, moments: { m: Tensor; v: Tensor }) => void,
+  ): void {
+    const names = new Map(this.#parameters.map((p, i) => [p, this.#names[i]!]));
+    this.#slabs.forEach((slab, i) => {
+      for (const [p, at] of slab.places) visit(names.get(p)!, p, at, this.#moments[i]!);
+    });
+  }
+
+  /** Frees the moments. */
+  dispose(): void {
+    for (const { m, v } of this.#moments) [m, v].forEach((t) => t.dispose());
+    const cells = [this.#step, this.#size, this.#inverse, this.#zero, this.#one];
+    for (const t of cells) t.dispose();
+  }
+  /** `using optimizer = ...` frees at the end of the block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function checkRange(name: string, value: number, low: number, high: number): void {
+  if (!(value >= low && value <= high)) {
+    throw new RangeError(`AdamW: expected ${name} in [${low}, ${high}] but got ${value}`);
+  }
+}

@@ -1,0 +1,127 @@
+/** An exponential moving average of a model's weights. */
+import {
+  contiguousStrides,
+  copyInto,
+  evaluateInto,
+  type Formula,
+  type Tensor,
+} from "../tensor/mod.ts";
+import { type Slab, slabsOf } from "./flat.ts";
+import { assign, checkState, type Module, type StateDict, type StateValue } from "./module.ts";
+
+/** Settings of {@link Ema}. */
+export interface EmaOptions {
+  /** Part of the average that stays a step; 0.9999 as in DiT. */
+  decay?: number;
+  /**
+   * Whether the decay starts low, min(decay, (1 + n) / (10 + n)) after n steps, so that a short run
+   * has an average worth using.
+   */
+  warmup?: boolean;
+}
+
+/** ema * d + p * (1 - d) */
+const AVERAGE: Formula = {
+  name: "ema:average",
+  build: (ema, p, d, rest) => ema!.mul(d!).add(p!.mul(rest!)),
+};
+const EXCHANGE: Formula = { name: "ema:exchange", build: (a, b) => [b!, a!] };
+
+/** The average of a model's parameters, frozen ones included; starts as a copy of them. */
+export class Ema implements Disposable {
+  /** Updates so far. */
+  step = 0;
+  readonly #model: Module;
+  readonly #decay: number;
+  readonly #warmup: boolean;
+  readonly #slabs: readonly { readonly slab: Slab; readonly average: Tensor }[];
+  #swapped = false;
+
+  constructor(model: Module, options: EmaOptions = {}) {
+    const { decay = 0.9999, warmup = false } = options;
+    if (!(decay >= 0 && decay <= 1)) {
+      throw new RangeError(`Ema: expected a decay in [0, 1] but got ${decay}`);
+    }
+    this.#model = model;
+    this.#decay = decay;
+    this.#warmup = warmup;
+    this.#slabs = slabsOf(model.parameters(), "Ema").map((slab) => {
+      const average = slab.like();
+      copyInto(slab.weights, average, "Ema");
+      return { slab, average };
+    });
+  }
+
+  /** The decay of the next update. */
+  get decay(): number {
+    return this.#warmup ? Math.min(this.#decay, (1 + this.step) / (10 + this.step)) : this.#decay;
+  }
+
+  /** Moves the average towards the weights. */
+  update(): void {
+    if (this.#swapped) throw new Error("Ema: expected update() while the weights are in place");
+    const { decay } = this;
+    for (const { slab, average } of this.#slabs) {
+      evaluateInto("Ema", AVERAGE, [average, slab.weights, decay, 1 - decay], [average]);
+    }
+    this.step++;
+  }
+
+  /**
+   * Runs `fn` with the average in the model and the weights out of it, then changes them back. No
+   * memory is needed for it.
+   */
+  async swapped<T>(fn: () => T | Promise<T>): Promise<T> {
+    this.#exchange();
+    try {
+      return await fn();
+    } finally {
+      this.#exchange();
+    }
+  }
+
+  #exchange(): void {
+    for (const { slab, average } of this.#slabs) {
+      evaluateInto("Ema", EXCHANGE, [slab.weights, average], [slab.weights, average]);
+      slab.weights.storage.version++;
+    }
+    this.#swapped = !this.#swapped;
+  }
+
+  /** The averages by the model's names. Views, not copies. */
+  stateDict(): StateDict {
+    const names = new Map(Array.from(this.#model.namedParameters(), ([name, p]) => [p, name]));
+    const found = new Map<string, Tensor>();
+    for (const { slab, average } of this.#slabs) {
+      const source = this.#swapped ? slab.weights : average;
+      for (const [p, at] of slab.places) {
+        found.set(names.get(p)!, source.as(p.shape, contiguousStrides(p.shape), at));
+      }
+    }
+    return new Map([...names.values()].map((name) => [name, found.get(name)!]));
+  }
+
+  /**
+   * Takes averages from elsewhere.
+   *
+   * @throws {StateDictError} listing everything that is missing, unexpected or misshapen.
+   */
+  loadStateDict(state: ReadonlyMap<string, StateValue>): void {
+    const own = this.stateDict();
+    try {
+      checkState(own, new Map(Array.from(state, ([k, v]) => [k, v.shape])), true);
+      for (const [name, target] of own) assign(target, state.get(name)!);
+    } finally {
+      for (const t of own.values()) t.dispose();
+    }
+  }
+
+  /** Frees the averages. */
+  dispose(): void {
+    for (const { average } of this.#slabs) average.dispose();
+  }
+  /** `using ema = ...` frees at the end of the block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Dynamic loss scaling for mixed precision (arXiv 1710.03740). The scale, whether a step overflowed
+ * and whether it is skipped are decided on the device: nothing waits for the host.
+ */
+import { mul } from "../autograd/mod.ts";
+import {
+  constant,
+  evaluateInto,
+  evaluateOne,
+  type Formula,
+  full,
+  outsideScopes,
+  scope,
+  type Tensor,
+} from "../tensor/mod.ts";
+import type { AdamW } from "./adamw.ts";
+import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
+import { assign, checkState, type StateDict, type StateValue } from "./module.ts";
+
+/** Settings of {@link GradScaler}; PyTorch's defaults. */
+export interface GradScalerOptions {
+  /** 65536 */
+  initialScale?: number;
+  /** Factor after `growthInterval` good steps in a row; 2. */
+  growthFactor?: number;
+  /** Factor after a step that overflowed; 0.5. */
+  backoffFactor?: number;
+  /** 2000 */
+  growthInterval?: number;
+  /** False makes every method do as if there were no scaling. */
+  enabled?: boolean;
+}
+
+/** [scale, streak, skipped, overflow, growth, backoff, interval] -> [scale', streak', skipped'] */
+const UPDATE: Formula = {
+  name: "gradScaler:update",
+  build: (scale, streak, skipped, overflow, growth, backoff, interval) => {
+    const bad = overflow!.ne(0);
+    const next = streak!.add(1);
+    const grows = next.ge(interval!);
+    const grown = grows.select(scale!.mul(growth!).min(constant(2 ** 126)), scale!);
+    return [
+      bad.select(scale!.mul(backoff!), grown),
+      bad.select(constant(0), grows.select(constant(0), next)),
+      skipped!.add(bad.select(constant(1), 0)),
+    ];
+  },
+};
+const DIVIDE: Formula = { name: "divide", build: (a, b) => a!.div(b!) };
+
+/** Scales losses up so that small gradients survive f16, and gradients back down. */
+export class GradScaler implements Disposable {
+  readonly #options: Required<GradScalerOptions>;
+  readonly #scale: Tensor;
+  readonly #streak: Tensor;
+  readonly #skipped: Tensor;
+
+  constructor(options: GradScalerOptions = {}) {
+    this.#options = {
+      initialScale: 2 ** 16,
+      growthFactor: 2,
+      backoffFactor: 0.5,
+      growthInterval: 2000,
+      enabled: true,
+      ...options,
+    };
+    const { initialScale, enabled } = this.#options;
+    if (!(initialScale > 0)) {
+      throw new RangeError(`GradScaler: expected a scale above 0 but got ${initialScale}`);
+    }
+    const cell = (value: number) => outsideScopes(() => full([], value));
+    this.#scale = cell(enabled ? initialScale : 1);
+    this.#streak = cell(0);
+    this.#skipped = cell(0);
+  }
+
+  /** The loss times the scale, to call backward on. */
+  scale(loss: Tensor): Tensor {
+    return this.#options.enabled ? mul(loss, this.#scale) : loss;
+  }
+
+  /**
+   * Lets the optimiser step with gradients scaled back, clipped where `maxNorm` is given; a step
+   * with an infinity or NaN among the gradients changes nothing. Then adjusts the scale.
+   *
+   * @returns The norm of the gradients, scaled back: one number on the device.
+   */
+  step(optimizer: AdamW, options: { maxNorm?: number } = {}): Tensor {
+    using s = scope("GradScaler");
+    const grads = optimizer.flatGrads();
+    const norm = evaluateOne("GradScaler", DIVIDE, [globalNorm(grads), this.#scale]);
+    const one = full([], 1, { device: norm.device });
+    const clip = options.maxNorm === undefined ? one : clipFactor(norm, options.maxNorm);
+    const factor = evaluateOne("GradScaler", DIVIDE, [clip, this.#scale]);
+    if (!this.#options.enabled) {
+      optimizer.step({ factor });
+      return s.keep(norm);
+    }
+    const overflow = countNonFinite(grads);
+    optimizer.step({ factor, skip: overflow });
+    const { growthFactor, backoffFactor, growthInterval } = this.#options;
+    const cells = [this.#scale, this.#streak, this.#skipped];
+    evaluateInto(
+      "GradScaler",
+      UPDATE,
+      [...cells, overflow, growthFactor, backoffFactor, growthInterval],
+      cells,
+    );
+    return s.keep(norm);
+  }
+
+  /** Reads scale, good steps in a row and steps skipped; waits for the device. */
+  async state(): Promise<{ scale: number; streak: number; skipped: number }> {
+    const [scale, streak, skipped] = await Promise.all(
+      [this.#scale, this.#streak, this.#skipped].map((t) => t.item()),
+    );
+    return { scale: scale!, streak: streak!, skipped: skipped! };
+  }
+
+  /** `scale`, `streak`, `skipped`. Views, not copies. */
+  stateDict(): StateDict {
+    const cells = { scale: this.#scale, streak: this.#streak, skipped: this.#skipped };
+    return new Map(Object.entries(cells).map(([name, t]) => [name, t.as([], [])]));
+  }
+
+  /** Takes the state of another run. */
+  loadStateDict(state: ReadonlyMap<string, StateValue>): void {
+    using _ = scope("GradScaler");
+    const own = this.stateDict();
+    checkState(own, new Map(Array.from(state, ([k, v]) => [k, v.shape])), true);
+    for (const [name, target] of own) assign(target, state.get(name)!);
+  }
+
+  /** Frees its numbers. */
+  dispose(): void {
+    for (const t of [this.#scale, this.#streak, this.#skipped]) t.dispose();
+  }
+  /** `using scaler = ...` frees at the end of the block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

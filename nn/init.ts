@@ -1,0 +1,104 @@
+/** How weights start. Formulas as in PyTorch's `torch.nn.init`. */
+import { Parameter } from "../autograd/mod.ts";
+import {
+  currentDevice,
+  defaultGenerator,
+  empty,
+  evaluateOne,
+  full,
+  type Generator,
+  rand,
+  randn,
+  type Shape,
+} from "../tensor/mod.ts";
+
+/** Where random weights come from. */
+export interface InitOptions {
+  /** By default the one that `manualSeed` sets. */
+  generator?: Generator;
+}
+
+let skipping = false;
+
+/**
+ * Runs `fn` with weights left undefined: for modules whose weights are loaded next, so that a
+ * large model does not draw numbers only to overwrite them.
+ */
+export function withoutInit<T>(fn: () => T): T {
+  const before = skipping;
+  skipping = true;
+  try {
+    return fn();
+  } finally {
+    skipping = before;
+  }
+}
+
+function parameter(shape: Shape, make: () => ReturnType<typeof full>): Parameter {
+  return new Parameter(skipping ? empty(currentDevice(), "f32", shape, "init") : make());
+}
+
+/** A parameter uniform in [low, high). */
+export function uniform(
+  shape: Shape,
+  low: number,
+  high: number,
+  options: InitOptions = {},
+): Parameter {
+  return parameter(shape, () => {
+    using u = rand(shape, { generator: options.generator ?? defaultGenerator() });
+    const scale = { name: "affine", build: scaleAndShift };
+    return evaluateOne("uniform", scale, [u, high - low, low]);
+  });
+}
+
+/** A parameter with mean 0 and the given standard deviation. */
+export function normal(shape: Shape, std: number, options: InitOptions = {}): Parameter {
+  return parameter(shape, () => {
+    using z = randn(shape, { generator: options.generator ?? defaultGenerator() });
+    return evaluateOne("normal", { name: "affine", build: scaleAndShift }, [z, std, 0]);
+  });
+}
+
+type Build = Parameters<typeof evaluateOne>[1]["build"];
+const scaleAndShift: Build = (x, scale, shift) => x!.mul(scale!).add(shift!);
+
+/** A parameter whose elements are all `value`. */
+export function constant(shape: Shape, value: number): Parameter {
+  return parameter(shape, () => full(shape, value));
+}
+
+/** A parameter of zeros. */
+export function zerosParameter(shape: Shape): Parameter {
+  return constant(shape, 0);
+}
+
+/** Inputs and outputs of a weight [O, I, ...]: `I * k` and `O * k` for k taps a channel. */
+export function fans(shape: Shape): { fanIn: number; fanOut: number } {
+  const [o = 1, i = 1, ...taps] = shape;
+  const k = taps.reduce((a, b) => a * b, 1);
+  return { fanIn: i * k, fanOut: o * k };
+}
+
+/**
+ * Uniform in ±sqrt(6 / (fanIn + fanOut)) (Glorot & Bengio 2010). `as` gives the shape to count
+ * fans by, where a convolution is initialised as a linear layer.
+ */
+export function xavierUniform(
+  shape: Shape,
+  options: InitOptions & { as?: Shape } = {},
+): Parameter {
+  const { fanIn, fanOut } = fans(options.as ?? shape);
+  const bound = Math.sqrt(6 / (fanIn + fanOut));
+  return uniform(shape, -bound, bound, options);
+}
+
+/** Uniform in ±1 / sqrt(fanIn): PyTorch's default for linear and convolution weights and biases. */
+export function fanInUniform(
+  shape: Shape,
+  fanIn: number,
+  options: InitOptions = {},
+): Parameter {
+  const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0;
+  return uniform(shape, -bound, bound, options);
+}

@@ -1,0 +1,221 @@
+/** The layers that models are made of; each a thin holder of parameters around one op. */
+import {
+  conv2d,
+  type ConvOptions,
+  dropout,
+  embedding,
+  groupNorm,
+  layerNorm,
+  linear,
+  type LinearOptions,
+  type Padding,
+  type Parameter,
+} from "../autograd/mod.ts";
+import { defaultGenerator, type Generator, ShapeError, type Tensor } from "../tensor/mod.ts";
+import { constant, fanInUniform, fans, type InitOptions, normal } from "./init.ts";
+import { Module } from "./module.ts";
+
+/** Throws unless every size is a whole number, 1 or more. */
+export function checkSizes(layer: string, sizes: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new ShapeError(`${layer}: expected ${name} to be 1 or more but got ${value}`);
+    }
+  }
+}
+
+/** Settings of {@link Linear}. */
+export interface LinearLayerOptions extends InitOptions, LinearOptions {
+  /** Whether there is a bias; true by default. */
+  bias?: boolean;
+}
+
+/** activation(x Wᵀ + b): [..., inputs] to [..., outputs]. */
+export class Linear extends Module {
+  /** [outputs, inputs] */
+  weight: Parameter;
+  /** [outputs] */
+  bias: Parameter | null;
+  readonly #options: LinearOptions;
+
+  constructor(inputs: number, outputs: number, options: LinearLayerOptions = {}) {
+    super();
+    checkSizes("Linear", { inputs, outputs });
+    this.weight = fanInUniform([outputs, inputs], inputs, options);
+    this.bias = options.bias === false ? null : fanInUniform([outputs], inputs, options);
+    this.#options = options.activation ? { activation: options.activation } : {};
+  }
+
+  /** x [..., inputs] to [..., outputs]. */
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias, this.#options);
+  }
+}
+
+/** Settings of {@link LayerNorm}. */
+export interface LayerNormLayerOptions {
+  /** Added to the variance; 1e-5 as in PyTorch. */
+  eps?: number;
+  /** Whether there are a weight and a bias; true by default. */
+  affine?: boolean;
+}
+
+/** The last dimension to mean 0 and variance 1. */
+export class LayerNorm extends Module {
+  /** [size] */
+  weight: Parameter | null;
+  /** [size] */
+  bias: Parameter | null;
+  readonly #eps: number;
+
+  constructor(size: number, options: LayerNormLayerOptions = {}) {
+    super();
+    checkSizes("LayerNorm", { size });
+    const { eps = 1e-5, affine = true } = options;
+    this.weight = affine ? constant([size], 1) : null;
+    this.bias = affine ? constant([size], 0) : null;
+    this.#eps = eps;
+  }
+
+  /** x [..., size]. */
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, { weight: this.weight, bias: this.bias, eps: this.#eps });
+  }
+}
+
+/** Settings of {@link GroupNorm}. */
+export interface GroupNormLayerOptions {
+  /** Added to the variance; 1e-5 as in PyTorch. */
+  eps?: number;
+  /** Whether SiLU follows, in the same kernel. */
+  silu?: boolean;
+}
+
+/** Groups of channels of each sample to mean 0 and variance 1. */
+export class GroupNorm extends Module {
+  /** [channels] */
+  weight: Parameter;
+  /** [channels] */
+  bias: Parameter;
+  readonly #groups: number;
+  readonly #options: GroupNormLayerOptions;
+
+  constructor(groups: number, channels: number, options: GroupNormLayerOptions = {}) {
+    super();
+    checkSizes("GroupNorm", { groups, channels });
+    if (channels % groups !== 0) {
+      throw new ShapeError(
+        `GroupNorm: expected channels to be a multiple of ${groups} groups but got ${channels}`,
+      );
+    }
+    this.weight = constant([channels], 1);
+    this.bias = constant([channels], 0);
+    this.#groups = groups;
+    this.#options = { eps: options.eps ?? 1e-5, silu: options.silu ?? false };
+  }
+
+  /** x [N, channels, ...]. */
+  forward(x: Tensor): Tensor {
+    return groupNorm(x, this.#groups, { weight: this.weight, bias: this.bias, ...this.#options });
+  }
+}
+
+/** Settings of {@link Conv2d}. */
+export interface ConvLayerOptions extends InitOptions {
+  /** Pixels between places; 1 by default. */
+  stride?: number;
+  /** Zeros around the image; 0 by default. */
+  padding?: number | Padding;
+  /** Whether there is a bias; true by default. */
+  bias?: boolean;
+}
+
+/** Cross-correlation of [N, inputs, H, W] to [N, outputs, OH, OW]. */
+export class Conv2d extends Module {
+  /** [outputs, inputs, size, size] */
+  weight: Parameter;
+  /** [outputs] */
+  bias: Parameter | null;
+  readonly #options: ConvOptions;
+
+  constructor(inputs: number, outputs: number, size: number, options: ConvLayerOptions = {}) {
+    super();
+    checkSizes("Conv2d", { inputs, outputs, size });
+    const shape = [outputs, inputs, size, size];
+    const { fanIn } = fans(shape);
+    this.weight = fanInUniform(shape, fanIn, options);
+    this.bias = options.bias === false ? null : fanInUniform([outputs], fanIn, options);
+    this.#options = { stride: options.stride ?? 1, padding: options.padding ?? 0 };
+  }
+
+  /** x [N, inputs, H, W]. */
+  forward(x: Tensor): Tensor {
+    return conv2d(x, this.weight, this.bias, this.#options);
+  }
+}
+
+/** A learned row for each number below `count`. */
+export class Embedding extends Module {
+  /** [count, size] */
+  weight: Parameter;
+
+  constructor(count: number, size: number, options: InitOptions & { std?: number } = {}) {
+    super();
+    checkSizes("Embedding", { count, size });
+    this.weight = normal([count, size], options.std ?? 1, options);
+  }
+
+  /** index (i32 or u32) [...] to [..., size]. */
+  forward(index: Tensor): Tensor {
+    return embedding(this.weight, index);
+  }
+}
+
+/** Settings of {@link Dropout}. */
+export interface DropoutLayerOptions {
+  /** By default the one that `manualSeed` sets. */
+  generator?: Generator;
+}
+
+/** Each element 0 with probability p while training; nothing otherwise. */
+export class Dropout extends Module {
+  readonly #p: number;
+  readonly #generator: Generator | null;
+
+  constructor(p: number, options: DropoutLayerOptions = {}) {
+    super();
+    this.#p = p;
+    this.#generator = options.generator ?? null;
+  }
+
+  /** x of any shape. */
+  forward(x: Tensor): Tensor {
+    if (!this.training) return x;
+    return dropout(x, this.#p, { generator: this.#generator ?? defaultGenerator() });
+  }
+}
+
+/** Modules and functions one after another; modules are named by their place. */
+export class Sequential extends Module {
+  readonly #steps: readonly (Module | ((x: Tensor) => Tensor))[];
+
+  constructor(...steps: (Module | ((x: Tensor) => Tensor))[]) {
+    super();
+    this.#steps = steps;
+  }
+
+  override *members(): Iterable<[string, Module]> {
+    for (const [i, step] of this.#steps.entries()) if (step instanceof Module) yield [`${i}`, step];
+  }
+
+  /** The result of the last step. */
+  forward(x: Tensor): Tensor {
+    return this.#steps.reduce(
+      (y, step) =>
+        step instanceof Module
+          ? (step as Module & { forward(x: Tensor): Tensor }).forward(y)
+          : step(y),
+      x,
+    );
+  }
+}

@@ -1,0 +1,32 @@
+import type { Tensor } from "../tensor/mod.ts";
+import type { InitOptions } from "./init.ts";
+import { Linear } from "./layers.ts";
+import { Module } from "./module.ts";
+
+/** Settings of {@link Mlp}. */
+export interface MlpOptions extends InitOptions {
+  /** Between the two layers, inside the first product's kernel; the tanh GELU of DiT by default. */
+  activation?: "gelu" | "geluTanh" | "silu" | "relu";
+  /** Size of the result; by default that of the input. */
+  outputs?: number;
+}
+
+/** Two linear layers with an activation between them. */
+export class Mlp extends Module {
+  /** inputs to hidden, with the activation */
+  fc1: Linear;
+  /** hidden to outputs */
+  fc2: Linear;
+
+  constructor(inputs: number, hidden: number, options: MlpOptions = {}) {
+    super();
+    const { activation = "geluTanh", outputs = inputs, ...init } = options;
+    this.fc1 = new Linear(inputs, hidden, { ...init, activation });
+    this.fc2 = new Linear(hidden, outputs, init);
+  }
+
+  /** x [..., inputs] to [..., outputs]. */
+  forward(x: Tensor): Tensor {
+    return this.fc2.forward(this.fc1.forward(x));
+  }
+}

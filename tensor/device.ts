@@ -1,0 +1,108 @@
+import type { Backend } from "./backend.ts";
+import { DeviceError } from "./errors.ts";
+import { type Device, MemoryLedger, type MemoryStats } from "./storage.ts";
+import type { WasmOptions } from "./wasm/backend.ts";
+import type { WebGpuOptions } from "./webgpu/backend.ts";
+
+/** How to choose and set up a device. */
+export interface InitOptions {
+  /**
+   * `"auto"` (the default) takes a hardware WebGPU adapter where there is one and WebAssembly
+   * otherwise; a software adapter is used only when asked for with `"webgpu"`. `"reference"` is
+   * plain float64 arithmetic, slow, for checking the others.
+   */
+  device?: "auto" | Backend["name"];
+  /** Settings of the WebAssembly device. */
+  wasm?: WasmOptions;
+  /** Settings of the WebGPU device. */
+  webgpu?: WebGpuOptions;
+}
+
+/** Bytes and counts that `memory()` gives. */
+export interface Memory extends MemoryStats {
+  /** Bytes the device has taken from the system, pools and free lists included. */
+  reservedBytes: number;
+  /** Allocations made from the system since the start. */
+  allocations: number;
+}
+
+const devices = new Map<Backend["name"], Device>();
+let current: Device | null = null;
+
+/**
+ * Sets up a device and makes it the one that new tensors are made on. Calling it again for a
+ * device that is set up returns the same one.
+ *
+ * @throws {DeviceError} where the device asked for is not there.
+ */
+export async function init(options: InitOptions = {}): Promise<Device> {
+  const name = await choose(options.device ?? "auto");
+  let device = devices.get(name);
+  if (!device) {
+    device = { name, backend: await create(name, options), ledger: new MemoryLedger() };
+    devices.set(name, device);
+  }
+  current = device;
+  return device;
+}
+
+async function choose(asked: "auto" | Backend["name"]): Promise<Backend["name"]> {
+  if (asked !== "auto") return asked;
+  const { findAdapter, isSoftwareAdapter } = await import("./webgpu/adapter.ts");
+  const found = await findAdapter();
+  return found && !isSoftwareAdapter(found) ? "webgpu" : "wasm";
+}
+
+/** Backends are loaded when they are first asked for: a program on one never compiles the others. */
+async function create(name: Backend["name"], options: InitOptions): Promise<Backend> {
+  switch (name) {
+    case "wasm": {
+      const { createWasmBackend } = await import("./wasm/backend.ts");
+      return await createWasmBackend(options.wasm ?? {});
+    }
+    case "webgpu": {
+      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
+      return await createWebGpuBackend(options.webgpu ?? {});
+    }
+    case "reference": {
+      const { createReferenceBackend } = await import("./reference/backend.ts");
+      return createReferenceBackend();
+    }
+    default:
+      name satisfies never;
+      throw new DeviceError(
+        `init: expected device "auto", "webgpu", "wasm" or "reference" but got "${name}"`,
+      );
+  }
+}
+
+/** The device that new tensors are made on. */
+export function currentDevice(): Device {
+  if (!current) throw new DeviceError("no device yet: expected `await init()` before any tensor");
+  return current;
+}
+
+/** Makes `device` the one that new tensors are made on; returns the one before. */
+export function setDevice(device: Device): Device | null {
+  const before = current;
+  current = device;
+  return before;
+}
+
+/** Shuts a device down; its tensors are gone. */
+export async function shutdown(device: Device): Promise<void> {
+  devices.delete(device.name);
+  if (current === device) current = null;
+  await device.backend.dispose();
+}
+
+/** What tensors hold on a device now, and the most they held. */
+export function memory(device: Device = currentDevice()): Memory {
+  const { liveBytes, peakBytes, tensors, storages } = device.ledger;
+  return { liveBytes, peakBytes, tensors, storages, ...device.backend.memory() };
+}
+
+/** Starts a new peak count from what is live now. */
+export function resetPeak(device: Device = currentDevice()): void {
+  device.ledger.peakBytes = device.ledger.liveBytes;
+}

@@ -1,0 +1,185 @@
+/** Launching elementwise formulas: broadcasting, result types, in-place updates. */
+import { computeType, type Expr, program, type Slot } from "../expr.ts";
+import type { View } from "../backend.ts";
+import { type DType, isFloat } from "../dtype.ts";
+import { currentDevice } from "../device.ts";
+import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
+import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
+import type { Device } from "../storage.ts";
+import { empty, type Tensor } from "../tensor.ts";
+
+/** A formula with a name that is its own: the name and the operand types key the compiled code. */
+export interface Formula {
+  readonly name: string;
+  readonly build: (...args: Expr[]) => Expr | Expr[];
+}
+
+/** What the results of a formula are like; by default as the operands. */
+export interface ResultOptions {
+  /** Element types of the results; by default the float type of the operands. */
+  dtype?: DType | readonly DType[];
+  /** Shape to compute; by default the one the operands broadcast to. */
+  shape?: Shape;
+  /** Device where no operand is a tensor. */
+  device?: Device;
+}
+
+/** The one device of `tensors`. Throws where there are two. */
+export function commonDevice(op: string, tensors: readonly Tensor[]): Device {
+  const first = tensors[0]?.device ?? currentDevice();
+  for (const t of tensors) {
+    if (t.device !== first) {
+      throw new DeviceError(
+        `${op}: expected tensors on one device but got ${first.name} and ${t.device.name}`,
+      );
+    }
+  }
+  return first;
+}
+
+/** The one float type of `tensors`. Throws on integers and on mixtures. */
+export function commonFloat(op: string, tensors: readonly Tensor[]): "f32" | "f16" {
+  const first = tensors[0]!.dtype;
+  for (const { dtype } of tensors) {
+    if (!isFloat(dtype) || dtype !== first) {
+      throw new DTypeError(
+        `${op}: expected one floating-point dtype (f32 or f16) but got ${
+          tensors.map((t) => t.dtype).join(" and ")
+        }; cast first`,
+      );
+    }
+  }
+  return first as "f32" | "f16";
+}
+
+function viewsOf(op: string, tensors: readonly Tensor[], shape: Shape): View[] {
+  return tensors.map((t) => {
+    const view = t.view(op);
+    if (sameShape(view.shape, shape)) return view;
+    return { ...view, shape, strides: broadcastStrides(view.shape, view.strides, shape) };
+  });
+}
+
+function slotsOf(args: readonly (Tensor | number)[]): Slot[] {
+  const like = args.find((a) => typeof a !== "number");
+  const scalarType = like === undefined ? "f32" : computeType(like.dtype);
+  return args.map((a) =>
+    typeof a === "number"
+      ? { kind: "scalar", ty: scalarType }
+      : { kind: "input", ty: computeType(a.dtype) }
+  );
+}
+
+/** Evaluates `formula` over operands that broadcast together: a tensor for each of its outputs. */
+export function evaluate(
+  op: string,
+  formula: Formula,
+  args: readonly (Tensor | number)[],
+  options: ResultOptions = {},
+): Tensor[] {
+  const tensors = args.filter((a) => typeof a !== "number");
+  const scalars = args.filter((a) => typeof a === "number");
+  const device = tensors.length > 0 ? commonDevice(op, tensors) : options.device ?? currentDevice();
+  const shape = options.shape ?? broadcastShapes(op, ...tensors.map((t) => t.shape));
+  const made = program(formula.name, slotsOf(args), formula.build);
+  const floats = tensors.filter((t) => isFloat(t.dtype));
+  const outs = made.outs.map((out, k) => {
+    const asked = typeof options.dtype === "string" ? options.dtype : options.dtype?.[k];
+    const natural = out.ty === "i32" || out.ty === "u32"
+      ? out.ty
+      : floats.length > 0
+      ? commonFloat(op, floats)
+      : "f32";
+    return empty(device, asked ?? natural, shape, op);
+  });
+  if (sizeOf(shape) > 0) {
+    device.backend.run("elementwise", {
+      program: made,
+      ins: viewsOf(op, tensors, shape),
+      outs: outs.map((t) => t.view(op)),
+      scalars,
+    }, op);
+  }
+  return outs;
+}
+
+/** As {@link evaluate}, of a formula with one output. */
+export function evaluateOne(
+  op: string,
+  formula: Formula,
+  args: readonly (Tensor | number)[],
+  options: ResultOptions = {},
+): Tensor {
+  return evaluate(op, formula, args, options)[0]!;
+}
+
+/**
+ * Evaluates `formula` into tensors that exist: windows of a larger one, or state that is updated
+ * in place (an output may be one of the operands). Only what owns its storage may be written:
+ * tensors are immutable to everyone else.
+ */
+export function evaluateInto(
+  op: string,
+  formula: Formula,
+  args: readonly (Tensor | number)[],
+  outs: readonly Tensor[],
+): void {
+  const tensors = args.filter((a) => typeof a !== "number");
+  const device = commonDevice(op, [...outs, ...tensors]);
+  const shape = outs[0]!.shape;
+  for (const out of outs) {
+    if (!sameShape(out.shape, shape)) {
+      throw new ShapeError(
+        `${op}: expected outputs of one shape but got ${shapeText(shape)} and ${
+          shapeText(out.shape)
+        }`,
+      );
+    }
+  }
+  const wanted = broadcastShapes(op, shape, ...tensors.map((t) => t.shape));
+  if (!sameShape(wanted, shape)) {
+    throw new ShapeError(`${op}: expected operands that broadcast to ${shapeText(shape)}`);
+  }
+  if (sizeOf(shape) === 0) return;
+  device.backend.run("elementwise", {
+    program: program(formula.name, slotsOf(args), formula.build),
+    ins: viewsOf(op, tensors, shape),
+    outs: outs.map((t) => t.view(op)),
+    scalars: args.filter((a) => typeof a === "number"),
+  }, op);
+}
+
+const TYPE_OF_DTYPE = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", u8: "u32" } as const;
+
+/**
+ * A contiguous copy, as `dtype` where given. Floats to integers cut towards zero.
+ */
+export function copy(x: Tensor, dtype: DType = x.dtype, op = "copy"): Tensor {
+  const ty = TYPE_OF_DTYPE[dtype];
+  const out = evaluateOne(op, { name: `copy:${ty}`, build: (a) => a!.to(ty) }, [x], { dtype });
+  if (!isFloat(dtype)) out.storage.range = x.storage.range;
+  return out;
+}
+
+/** Writes `x`, broadcast and converted, into `out`. */
+export function copyInto(x: Tensor, out: Tensor, op = "copy"): void {
+  const ty = TYPE_OF_DTYPE[out.dtype];
+  evaluateInto(op, { name: `copy:${ty}`, build: (a) => a!.to(ty) }, [x], [out]);
+}
+
+/** Sets every element of `out` to `value`. */
+export function fillInto(out: Tensor, value: number, op = "fill"): void {
+  if (out.size === 0) return;
+  const ty = TYPE_OF_DTYPE[out.dtype];
+  out.device.backend.run("elementwise", {
+    program: program("fill", [{ kind: "scalar", ty }], (v) => v!),
+    ins: [],
+    outs: [out.view(op)],
+    scalars: [value],
+  }, op);
+}
+
+/** `x` itself where it is contiguous (as a new handle), else a contiguous copy. */
+export function contiguous(x: Tensor, op = "contiguous"): Tensor {
+  return x.contiguous ? x.as(x.shape, x.strides) : copy(x, x.dtype, op);
+}

@@ -1,0 +1,110 @@
+/** Launching matrix products. */
+import type { Activation } from "../backend.ts";
+import { ShapeError, shapeText } from "../errors.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  contiguousStrides,
+  type Shape,
+  sizeOf,
+} from "../shape.ts";
+import { empty, type Tensor } from "../tensor.ts";
+import { dispatch } from "./dispatch.ts";
+import { commonDevice, commonFloat, copy, fillInto } from "./elementwise.ts";
+
+/** What is done to a product before it is stored. */
+export interface ProductOptions {
+  /** Added to every row: [N]. */
+  bias?: Tensor | null;
+  activation?: Activation;
+  /** Whether to give the value before the activation as well. */
+  keepPre?: boolean;
+}
+
+/**
+ * `activation(a b + bias)` for a [..., M, K] and b [..., K, N], batch dimensions broadcast. `pre`
+ * is the value before the activation where asked for.
+ */
+export function product(
+  op: string,
+  a: Tensor,
+  b: Tensor,
+  options: ProductOptions = {},
+): { out: Tensor; pre: Tensor | null } {
+  const { bias = null, activation = "none", keepPre = false } = options;
+  const tensors = bias ? [a, b, bias] : [a, b];
+  const device = commonDevice(op, tensors);
+  const dtype = commonFloat(op, tensors);
+  const [m, k] = [a.shape.at(-2), a.shape.at(-1)];
+  const [k2, n] = [b.shape.at(-2), b.shape.at(-1)];
+  if (m === undefined || k2 === undefined || k === undefined || n === undefined || k !== k2) {
+    throw new ShapeError(
+      `${op}: expected [..., M, K] and [..., K, N] but got ${shapeText(a.shape)} and ${
+        shapeText(b.shape)
+      }`,
+    );
+  }
+  if (bias && (bias.rank !== 1 || bias.shape[0] !== n)) {
+    throw new ShapeError(`${op}: expected a bias of [${n}] but got ${shapeText(bias.shape)}`);
+  }
+  const batch = broadcastShapes(op, a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const shape = [...batch, m, n];
+  const out = empty(device, dtype, shape, op);
+  const pre = keepPre ? empty(device, dtype, shape, op) : null;
+  if (sizeOf(shape) === 0) return { out, pre };
+  if (k === 0) { // an empty sum is the product with a single zero
+    out.dispose();
+    pre?.dispose();
+    using column = empty(device, dtype, [m, 1], op);
+    using row = empty(device, dtype, [1, n], op);
+    fillInto(column, 0, op);
+    fillInto(row, 0, op);
+    using x = column.as([...batch, m, 1], [...batch.map(() => 0), 1, 1]);
+    return product(op, x, row, options);
+  }
+  const [x, y] = fourDimensional(a, b, batch, op);
+  const outer = [x.shape[0]!, x.shape[1]!, m, n];
+  using flat = out.as(outer, contiguousStrides(outer));
+  const flatPre = pre && pre.as(outer, contiguousStrides(outer));
+  dispatch(op, "matmul", device, {
+    a: x,
+    b: y,
+    bias,
+    activation,
+    pre: flatPre,
+    out: flat,
+    accumulate: false,
+  });
+  for (const t of [x, y, flatPre]) t?.dispose();
+  return { out, pre };
+}
+
+/** Both operands with the two batch dimensions that kernels take; copies where strides forbid. */
+function fourDimensional(a: Tensor, b: Tensor, batch: Shape, op: string): [Tensor, Tensor] {
+  const strides = [a, b].map((t) =>
+    broadcastStrides(t.shape.slice(0, -2), t.strides.slice(0, -2), batch)
+  );
+  const merged = collapse(batch, strides);
+  if (merged.shape.length > 2) {
+    const wide = [a, b].map((t, i) => {
+      using whole = t.as([...batch, ...t.shape.slice(-2)], [
+        ...strides[i]!,
+        ...t.strides.slice(-2),
+      ]);
+      return copy(whole, whole.dtype, op);
+    });
+    const [x, y] = fourDimensional(wide[0]!, wide[1]!, batch, op);
+    wide.forEach((t) => t.dispose());
+    return [x, y];
+  }
+  const lead = merged.shape.length === 1;
+  const [x, y] = [a, b].map((t, i) => {
+    const steps = merged.strides[i]!;
+    return t.as(
+      [...(lead ? [1] : []), ...merged.shape, ...t.shape.slice(-2)],
+      [...(lead ? [0] : []), ...steps, ...t.strides.slice(-2)],
+    );
+  });
+  return [x!, y!];
+}

@@ -1,0 +1,269 @@
+/**
+ * Random numbers from one counter-based generator, Philox 4x32-10 (Salmon et al. 2011, "Parallel
+ * random numbers: as easy as 1, 2, 3"): the same stream on every backend, addressed by (seed,
+ * stream, offset), so that a sample's noise depends on its own seed and on nothing else.
+ *
+ * Element i of a draw at offset o uses counter block (o + i, stream): word 0 for uniforms and
+ * integers, words 0 and 1 for normals. A draw of n elements moves the offset on by n.
+ */
+import { currentDevice } from "./device.ts";
+import { constant, elementIndex, type Expr, program } from "./expr.ts";
+import { checkShape, type Shape, sizeOf } from "./shape.ts";
+import type { Device } from "./storage.ts";
+import { empty, type Tensor } from "./tensor.ts";
+
+const MULTIPLIERS = [0xd2511f53, 0xcd9e8d57] as const;
+const WEYL = [0x9e3779b9, 0xbb67ae85] as const;
+const ROUNDS = 10;
+
+/** Where a generator stands: enough to continue it exactly. */
+export interface GeneratorState {
+  /** Up to 64 bits, as a decimal string (exact in JSON). */
+  seed: string;
+  /** Independent sequence of the seed, 0 to 2^32 - 1. */
+  stream: number;
+  /** Counter blocks drawn so far. */
+  offset: number;
+}
+
+/** A place in a random stream that moves on with every draw. */
+export class Generator {
+  readonly #seed: bigint;
+  readonly #stream: number;
+  #offset = 0;
+
+  /**
+   * @param seed Whole number, 64 bits of which are used.
+   * @param stream Independent sequence of the same seed (a sample's number, a worker's rank).
+   */
+  constructor(seed: number | bigint, stream = 0) {
+    if (typeof seed === "number" && !Number.isSafeInteger(seed)) {
+      throw new RangeError(`Generator: expected a whole number as seed but got ${seed}`);
+    }
+    if (!Number.isInteger(stream) || stream < 0 || stream > 0xffffffff) {
+      throw new RangeError(`Generator: expected a stream in [0, 2^32) but got ${stream}`);
+    }
+    this.#seed = BigInt.asUintN(64, BigInt(seed));
+    this.#stream = stream;
+  }
+
+  /** Counter blocks drawn so far. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Where the generator stands. */
+  state(): GeneratorState {
+    return { seed: this.#seed.toString(), stream: this.#stream, offset: this.#offset };
+  }
+
+  /** A generator that continues from `state`. */
+  static from(state: GeneratorState): Generator {
+    const made = new Generator(BigInt(state.seed), state.stream);
+    made.seek(state.offset);
+    return made;
+  }
+
+  /** Moves to an absolute offset. */
+  seek(offset: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw new RangeError(`Generator: expected an offset of 0 or more but got ${offset}`);
+    }
+    this.#offset = offset;
+  }
+
+  /** The numbers that kernels need for a draw of `count` elements; moves on. */
+  claim(count: number): number[] {
+    drawHooks.forEach((hook) => hook(this));
+    const at = this.#offset;
+    this.#offset += count;
+    return [...this.#key(), at >>> 0, Math.floor(at / 2 ** 32) >>> 0, this.#stream];
+  }
+
+  #key(): [number, number] {
+    return [Number(this.#seed & 0xffffffffn), Number(this.#seed >> 32n)];
+  }
+
+  /** The next 32 random bits, on the host. */
+  nextUint32(): number {
+    const [k0, k1, lo, hi, stream] = this.claim(1) as [number, number, number, number, number];
+    return philox([lo, hi, stream, 0], [k0, k1])[0];
+  }
+  /** The next number in [0, 1) with 24 random bits, on the host. */
+  nextUniform(): number {
+    return (this.nextUint32() >>> 8) * 2 ** -24;
+  }
+  /** The next whole number in [0, limit), on the host. */
+  nextBelow(limit: number): number {
+    return Number((BigInt(this.nextUint32()) * BigInt(limit)) >> 32n);
+  }
+  /** 0 to count - 1 in random order, on the host (Fisher-Yates). */
+  permutation(count: number): Uint32Array<ArrayBuffer> {
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    for (let i = count - 1; i > 0; i--) {
+      const j = this.nextBelow(i + 1);
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    return order;
+  }
+}
+
+let shared = new Generator(0);
+
+/** The generator that draws come from where none is given; seed 0 until `manualSeed`. */
+export function defaultGenerator(): Generator {
+  return shared;
+}
+
+/** Starts the default generator again from `seed`, and returns it. */
+export function manualSeed(seed: number | bigint): Generator {
+  return shared = new Generator(seed);
+}
+
+const drawHooks = new Set<(g: Generator) => void>();
+
+/** Calls `hook` before every draw of any generator, until the returned function is called. */
+export function onDraw(hook: (g: Generator) => void): () => void {
+  drawHooks.add(hook);
+  return () => drawHooks.delete(hook);
+}
+
+/** One Philox 4x32-10 block on the host. */
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < ROUNDS; round++) {
+    const a = BigInt(MULTIPLIERS[0]) * BigInt(c0);
+    const b = BigInt(MULTIPLIERS[1]) * BigInt(c2);
+    const low = (x: bigint) => Number(x & 0xffffffffn);
+    const high = (x: bigint) => Number(x >> 32n);
+    [c0, c1, c2, c3] = [(high(b) ^ c1 ^ k0) >>> 0, low(b), (high(a) ^ c3 ^ k1) >>> 0, low(a)];
+    k0 = (k0 + WEYL[0]) >>> 0;
+    k1 = (k1 + WEYL[1]) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+const u32 = (value: number) => constant(value, "u32");
+
+/** The same block as expressions: words 0 and 1 for the element being computed. */
+function philoxWords(k0: Expr, k1: Expr, lo: Expr, hi: Expr, stream: Expr): [Expr, Expr] {
+  const at = lo.add(elementIndex());
+  const carry = at.lt(lo).select(u32(1), u32(0));
+  let [c0, c1, c2, c3] = [at, hi.add(carry), stream, u32(0)];
+  for (let round = 0; round < ROUNDS; round++) {
+    const [a, b] = [u32(MULTIPLIERS[0]), u32(MULTIPLIERS[1])];
+    const [hi0, lo0, hi1, lo1] = [a.mulhi(c0), a.mul(c0), b.mulhi(c2), b.mul(c2)];
+    [c0, c1, c2, c3] = [hi1.xor(c1).xor(k0), lo1, hi0.xor(c3).xor(k1), lo0];
+    [k0, k1] = [k0.add(WEYL[0]), k1.add(WEYL[1])];
+  }
+  return [c0, c1];
+}
+
+/** Uniform in [0, 1): the top 24 bits of a word. */
+function unit(word: Expr): Expr {
+  return word.shr(8).to("f32").mul(2 ** -24);
+}
+
+type Draw = (words: [Expr, Expr], ...scalars: Expr[]) => Expr;
+
+/** Box-Muller: the first word gives a radius (never 0), the second an angle. */
+const NORMAL: Draw = ([a, b]) => {
+  const radius = a.shr(8).add(1).to("f32").mul(2 ** -24).log().mul(-2).sqrt();
+  return radius.mul(unit(b).mul(2 * Math.PI).cos());
+};
+const UNIFORM: Draw = ([a]) => unit(a);
+const BELOW: Draw = ([a], limit) => a.mulhi(limit!).to("i32");
+
+function draw(
+  op: string,
+  formula: Draw,
+  shape: Shape,
+  generator: Generator,
+  device: Device,
+  dtype: "f32" | "f16" | "i32",
+  scalars: number[] = [],
+): Tensor {
+  checkShape(op, shape);
+  const out = empty(device, dtype, shape, op);
+  const claimed = generator.claim(sizeOf(shape));
+  if (sizeOf(shape) === 0) return out;
+  const numbers = [...claimed, ...scalars];
+  const slots = numbers.map(() => ({ kind: "scalar", ty: "u32" } as const));
+  const made = program(`philox:${op}`, slots, (k0, k1, lo, hi, stream, ...rest) => {
+    return formula(philoxWords(k0!, k1!, lo!, hi!, stream!), ...rest);
+  });
+  device.backend.run("elementwise", {
+    program: made,
+    ins: [],
+    outs: [out.view(op)],
+    scalars: numbers,
+  }, op);
+  return out;
+}
+
+/** Where random numbers are made, and of what type. */
+export interface RandomOptions {
+  /** The stream to draw from; by default the one that `manualSeed` sets. */
+  generator?: Generator;
+  /** Element type, f32 by default. */
+  dtype?: "f32" | "f16";
+  /** Device, by default the current one. */
+  device?: Device;
+}
+
+/** Standard normal numbers. */
+export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
+  return draw("randn", NORMAL, shape, generator, device, dtype);
+}
+
+/** Uniform numbers in [0, 1). */
+export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
+  return draw("rand", UNIFORM, shape, generator, device, dtype);
+}
+
+/** Whole numbers in [0, limit), i32. */
+export function randint(
+  limit: number,
+  shape: Shape,
+  options: Omit<RandomOptions, "dtype"> = {},
+): Tensor {
+  if (!Number.isInteger(limit) || limit < 1 || limit > 2 ** 31) {
+    throw new RangeError(`randint: expected a limit in [1, 2^31] but got ${limit}`);
+  }
+  const { generator = defaultGenerator(), device = currentDevice() } = options;
+  const out = draw("randint", BELOW, shape, generator, device, "i32", [limit]);
+  out.storage.range = { min: 0, max: limit - 1 };
+  return out;
+}
+
+/**
+ * x with each element 0 with probability `p` and the others divided by 1 - p, from the numbers a
+ * generator claimed: the same numbers give the same elements again.
+ */
+export function thin(x: Tensor, p: number, numbers: readonly number[]): Tensor {
+  const out = empty(x.device, x.dtype, x.shape, "dropout");
+  if (out.size === 0) return out;
+  const scalars = [...numbers, p, 1 / (1 - p)];
+  const slots = scalars.map((_, i) => ({ kind: "scalar", ty: i < 5 ? "u32" : "f32" } as const));
+  const made = program(
+    "dropout",
+    [{ kind: "input", ty: "f32" }, ...slots],
+    (a, k0, k1, lo, hi, stream, limit, factor) => {
+      const drawn = unit(philoxWords(k0!, k1!, lo!, hi!, stream!)[0]);
+      return drawn.lt(limit!).select(0, a!.mul(factor!));
+    },
+  );
+  x.device.backend.run("elementwise", {
+    program: made,
+    ins: [x.view("dropout")],
+    outs: [out.view("dropout")],
+    scalars,
+  }, "dropout");
+  return out;
+}

@@ -1,0 +1,233 @@
+/** Layer normalisation with its affine forms, and its gradients. */
+import type { KernelArgs, View } from "../backend.ts";
+import type { ViewBinding } from "./accessors.ts";
+import { rowGroups, rowKernel, rowLayout } from "./rows.ts";
+import type { WebGpuRuntime } from "./runtime.ts";
+import { withScratch } from "./scratch.ts";
+import { partsFor, sumParts } from "./sum_parts.ts";
+
+/** A read-only binding, or none for a missing view. */
+function maybe(name: string, view: View | null): ViewBinding[] {
+  return view ? [{ name, view, access: "read" }] : [];
+}
+
+/** See {@linkcode KernelArgs}. */
+export function layerNorm(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["layerNorm"],
+  op: string,
+): void {
+  const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const layout = rowLayout(width);
+  // The variance is taken around the mean in a pass of its own: E[x^2] - E[x]^2 loses all its
+  // digits where the mean is far from 0.
+  const body = `
+  let begin = row * params.width;
+  var sum = 0.0;
+  for (var i = lane; i < params.width; i += LANES) { sum += x_load(begin + i); }
+  let mean = row_sum(thread, sum) / f32(params.width);
+  var squares = 0.0;
+  for (var i = lane; i < params.width; i += LANES) {
+    let d = x_load(begin + i) - mean;
+    squares += d * d;
+  }
+  let rstd = 1.0 / sqrt(row_sum(thread, squares) / f32(params.width) + params.eps);
+  if (live) {
+    if (lane == 0u) {
+      mean_store(row, mean);
+      rstd_store(row, rstd);
+    }
+    let sample = row / params.tokens;
+    for (var i = lane; i < params.width; i += LANES) {
+      var z = (x_load(begin + i) - mean) * rstd;
+      ${weight ? "z *= weight_load(i * params.weightStep);" : ""}
+      ${bias ? "z += bias_load(i * params.biasStep);" : ""}
+      ${scale ? "z *= 1.0 + scale_load(sample * params.scaleStep + i);" : ""}
+      ${shift ? "z += shift_load(sample * params.shiftStep + i);" : ""}
+      result_store(begin + i, z);
+    }
+  }`;
+  runtime.dispatch({
+    op,
+    key: `layerNorm/${layout.lanes}/${[weight, bias, scale, shift].map(Boolean).join()}`,
+    source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "f32" }], body),
+    views: [
+      { name: "x", view: x, access: "read" },
+      ...maybe("weight", weight),
+      ...maybe("bias", bias),
+      ...maybe("scale", scale),
+      ...maybe("shift", shift),
+      { name: "result", view: out, access: "write" },
+      { name: "mean", view: mean, access: "write" },
+      { name: "rstd", view: rstd, access: "write" },
+    ],
+    u32: {
+      rows: batch * tokens,
+      tokens,
+      width,
+      weightStep: weight?.strides[0] ?? 0,
+      biasStep: bias?.strides[0] ?? 0,
+      scaleStep: scale?.strides[0] ?? 0,
+      shiftStep: shift?.strides[0] ?? 0,
+    },
+    f32: { eps },
+    workgroups: rowGroups(layout, batch * tokens),
+  });
+}
+
+/**
+ * See {@linkcode KernelArgs}. With z = (x - mean) rstd and dz the gradient times the affine
+ * factor: dx = rstd (dz - mean(dz) - z mean(dz z)); the factor's own gradient sums g z, the
+ * summand's g.
+ */
+export function layerNormGrad(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["layerNormGrad"],
+  op: string,
+): void {
+  inputGrad(runtime, args, op);
+  const [batch, tokens] = args.x.shape as [number, number, number];
+  affineGrad(runtime, args, args.dWeight, args.dBias, 1, batch * tokens, op);
+  affineGrad(runtime, args, args.dScale, args.dShift, batch, tokens, op);
+}
+
+function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
+  const { x, g, weight, scale, mean, rstd, dx } = args;
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const layout = rowLayout(width);
+  const slope = `
+      var dz = g_load(begin + i);
+      ${weight ? "dz *= weight_load(i * params.weightStep);" : ""}
+      ${scale ? "dz *= 1.0 + scale_load(sample * params.scaleStep + i);" : ""}
+      let z = (x_load(begin + i) - mean) * rstd;`;
+  const body = `
+  let begin = row * params.width;
+  let sample = row / params.tokens;
+  let mean = mean_load(row);
+  let rstd = rstd_load(row);
+  var sums = vec2f();
+  for (var i = lane; i < params.width; i += LANES) {${slope}
+      sums += vec2f(dz, dz * z);
+  }
+  sums = row_sum(thread, sums) / f32(params.width);
+  if (live) {
+    for (var i = lane; i < params.width; i += LANES) {${slope}
+      dx_store(begin + i, rstd * (dz - sums.x - z * sums.y));
+    }
+  }`;
+  runtime.dispatch({
+    op,
+    key: `layerNormGrad/${layout.lanes}/${[weight, scale].map(Boolean).join()}`,
+    source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body),
+    views: [
+      { name: "x", view: x, access: "read" },
+      { name: "g", view: g, access: "read" },
+      ...maybe("weight", weight),
+      ...maybe("scale", scale),
+      { name: "mean", view: mean, access: "read" },
+      { name: "rstd", view: rstd, access: "read" },
+      { name: "dx", view: dx, access: "write" },
+    ],
+    u32: {
+      rows: batch * tokens,
+      tokens,
+      width,
+      weightStep: weight?.strides[0] ?? 0,
+      scaleStep: scale?.strides[0] ?? 0,
+    },
+    workgroups: rowGroups(layout, batch * tokens),
+  });
+}
+
+/** Threads of a workgroup that sums columns. */
+const COLUMN_THREADS = 256;
+/** Rows below which dividing a sum again gains nothing. */
+const SHORTEST_PART = 32;
+
+/**
+ * For each of `samples` groups of `rows` rows: the sums of g z into `dFactor` and of g into
+ * `dSummand`. Neighbouring threads take neighbouring columns, and several threads the rows of a
+ * column by turns; where there are few columns, several workgroups take parts of the rows, which
+ * are added in order afterwards.
+ */
+function affineGrad(
+  runtime: WebGpuRuntime,
+  { x, g, mean, rstd }: KernelArgs["layerNormGrad"],
+  dFactor: View | null,
+  dSummand: View | null,
+  samples: number,
+  rows: number,
+  op: string,
+): void {
+  if (!dFactor && !dSummand) return;
+  const width = x.shape[2]!;
+  let columns = 8;
+  while (columns < width && columns < 64) columns *= 2;
+  const lanes = COLUMN_THREADS / columns;
+  const blocks = Math.ceil(width / columns);
+  const parts = partsFor(samples * blocks, rows, SHORTEST_PART);
+  const source = `
+var<workgroup> found: array<vec2f, ${COLUMN_THREADS}>;
+@compute @workgroup_size(${COLUMN_THREADS})
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let number = linear_group(workgroup);
+  if (number >= params.grid_count) { return; }
+  let blocks = (params.width + ${columns - 1}u) / ${columns}u;
+  let column = number % blocks * ${columns}u + thread % ${columns}u;
+  let sample = number / blocks % params.samples;
+  let part = number / blocks / params.samples;
+  let lane = thread / ${columns}u;
+  let perPart = (params.rows + params.parts - 1u) / params.parts;
+  let end = min((part + 1u) * perPart, params.rows);
+  var sums = vec2f();
+  if (column < params.width) {
+    for (var r = part * perPart + lane; r < end; r += ${lanes}u) {
+      let row = sample * params.rows + r;
+      let g = g_load(row * params.width + column);
+      let z = (x_load(row * params.width + column) - mean_load(row)) * rstd_load(row);
+      sums += vec2f(g * z, g);
+    }
+  }
+  found[thread] = sums;
+  workgroupBarrier();
+  if (lane == 0u && column < params.width) {
+    for (var other = 1u; other < ${lanes}u; other++) {
+      sums += found[thread + other * ${columns}u];
+    }
+    let at = (part * params.samples + sample) * params.width + column;
+    ${dFactor ? "factor_store(at, sums.x);" : ""}
+    ${dSummand ? "summand_store(at, sums.y);" : ""}
+  }
+}
+`;
+  const launch = (factor: View | null, summand: View | null): void =>
+    runtime.dispatch({
+      op,
+      key: `layerNormGrad/columns/${columns}/${[dFactor, dSummand].map(Boolean).join()}`,
+      source: () => source,
+      views: [
+        { name: "x", view: x, access: "read" },
+        { name: "g", view: g, access: "read" },
+        { name: "mean", view: mean, access: "read" },
+        { name: "rstd", view: rstd, access: "read" },
+        ...factor ? [{ name: "factor", view: factor, access: "write" } as const] : [],
+        ...summand ? [{ name: "summand", view: summand, access: "write" } as const] : [],
+      ],
+      u32: { samples, rows, width, parts },
+      workgroups: blocks * samples * parts,
+    });
+  if (parts === 1) {
+    launch(dFactor, dSummand);
+    return;
+  }
+  const length = samples * width;
+  withScratch(runtime, op, [[parts, length], [parts, length]], (factors, summands) => {
+    launch(dFactor && factors!, dSummand && summands!);
+    if (dFactor) sumParts(runtime, factors!, dFactor, parts, length, op);
+    if (dSummand) sumParts(runtime, summands!, dSummand, parts, length, op);
+  });
+}

@@ -1,0 +1,202 @@
+/**
+ * The tiled matrix product that matmul, convolution and attention are built from.
+ *
+ * A workgroup computes a tile of the result. Slices of both operands, `depth` deep, are staged in
+ * workgroup memory as vec4s that lie *along the tile*: `left[k][m / 4]`, `right[k][n / 4]`. Each
+ * thread then reads a few vec4s of both and adds their outer product to its own registers, which
+ * are named variables, since arrays in private memory are spilled by most drivers.
+ *
+ * Everything stays within WebGPU's default limits: 16384 bytes of workgroup memory and 256
+ * invocations.
+ */
+
+/** How a workgroup divides its tile: `rows` x `columns`, of which a thread takes a part. */
+export interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and columns of a thread, multiples of 4. */
+  readonly threadRows: number;
+  readonly threadColumns: number;
+  /** Depth staged at a time, a multiple of 4. */
+  readonly depth: number;
+}
+
+/** Threads of a tile down, across and in all. */
+export function threadsOf(tile: Tile): { down: number; across: number; all: number } {
+  const down = tile.rows / tile.threadRows;
+  const across = tile.columns / tile.threadColumns;
+  return { down, across, all: down * across };
+}
+
+/**
+ * vec4s from one depth to the next of a staged operand `extent` wide. One more than needed: the
+ * threads that transpose while they stage write whole columns, which would otherwise all fall
+ * into the same bank of workgroup memory.
+ */
+export function pitchOf(extent: number): number {
+  return extent / 4 + 1;
+}
+
+/** Declares the two staged operands. */
+export function declareStaging(tile: Tile): string {
+  return `
+var<workgroup> left: array<vec4f, ${tile.depth * pitchOf(tile.rows)}>;
+var<workgroup> right: array<vec4f, ${tile.depth * pitchOf(tile.columns)}>;`;
+}
+
+/** Names of a thread's vec4 accumulators: `[row][group of four columns]`. */
+function accumulators(tile: Tile, name: string): string[][] {
+  return Array.from(
+    { length: tile.threadRows },
+    (_, r) => Array.from({ length: tile.threadColumns / 4 }, (_, c) => `${name}${r}_${c}`),
+  );
+}
+
+/** Declares a thread's accumulators and sets them to 0. */
+export function declareAccumulators(tile: Tile, name: string): string {
+  return accumulators(tile, name).map((row) => row.map((a) => `  var ${a} = vec4f();`).join("\n"))
+    .join("\n");
+}
+
+/**
+ * `name += left . right` over the staged depth (or the `depth` given). Reads `down` and `across`,
+ * the thread's place in the workgroup. Rows and columns of a thread come in groups of four, the
+ * groups of neighbouring threads side by side, so that neighbours read neighbouring banks.
+ *
+ * Eight steps are written out and the rest is a loop: drivers hardly unroll loops of this size.
+ */
+export function multiplyStaged(tile: Tile, name: string, depth: number = tile.depth): string {
+  const threads = threadsOf(tile);
+  const acc = accumulators(tile, name);
+  const unroll = depth % 8 === 0 ? 8 : 4;
+  const lines = [`  for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
+  for (let k = 0; k < unroll; k++) {
+    const load = (array: string, place: string, pitch: number, group: number, step: number) =>
+      `${array}[(k + ${k}u) * ${pitch}u + ${place} + ${group * step}u]`;
+    lines.push("    {");
+    for (let g = 0; g < tile.threadRows / 4; g++) {
+      lines.push(
+        `      let a${g} = ${load("left", "down", pitchOf(tile.rows), g, threads.down)};`,
+      );
+    }
+    for (let g = 0; g < tile.threadColumns / 4; g++) {
+      lines.push(
+        `      let b${g} = ${load("right", "across", pitchOf(tile.columns), g, threads.across)};`,
+      );
+    }
+    acc.forEach((row, r) =>
+      row.forEach((c, g) =>
+        lines.push(`      ${c} = fma(vec4f(a${r >> 2}.${"xyzw"[r & 3]}), b${g}, ${c});`)
+      )
+    );
+    lines.push("    }");
+  }
+  lines.push("  }");
+  return lines.join("\n");
+}
+
+/**
+ * Calls `visit(row, column, accumulator, r)` for each vec4 of a thread: row and first column inside
+ * the tile, as WGSL expressions of `down` and `across`, and which of the thread's rows it is.
+ */
+export function visitAccumulators(
+  tile: Tile,
+  name: string,
+  visit: (row: string, column: string, accumulator: string, r: number) => string,
+): string {
+  const threads = threadsOf(tile);
+  return accumulators(tile, name).map((groups, r) => {
+    const row = `(${(r >> 2) * threads.down}u + down) * 4u + ${r & 3}u`;
+    return groups.map((acc, g) => visit(row, `(${g * threads.across}u + across) * 4u`, acc, r))
+      .join("\n");
+  }).join("\n");
+}
+
+/** Where a staged operand comes from. */
+export interface Operand {
+  /**
+   * What a thread reads at a time: "across", four neighbours along the tile at one depth, or
+   * "deep", four depths of each of four neighbours along the tile, transposed in registers.
+   */
+  readonly order: "across" | "deep";
+  /** Statements that run once; `x` is the first of the thread's four neighbours in the result. */
+  prepare(x: string): string;
+  /**
+   * Statements that declare the vec4f `name`: four neighbours at depth `k`, or depths k to k + 3
+   * of neighbour `lane`. Reads beyond the operand may give anything.
+   */
+  load(name: string, k: string, lane: number): string;
+}
+
+/**
+ * Statements that stage an operand, in two parts: `prepare` before the loop over the depth and
+ * `stage` inside it. They use `thread`, `origin` (the tile's first row or column) and, inside the
+ * loop, `k0` and `kEnd`: where `ragged`, depths from kEnd on are staged as 0.
+ */
+export function stageOperand(
+  tile: Tile,
+  side: "left" | "right",
+  operand: Operand,
+  origin: string,
+  ragged: boolean,
+): { prepare: string; stage: string } {
+  const threads = threadsOf(tile).all;
+  const extent = side === "left" ? tile.rows : tile.columns;
+  const pitch = pitchOf(extent);
+  const groups = extent / 4;
+  const [x4, k] = [`${side}X4`, `${side}K`];
+
+  if (operand.order === "across") {
+    // A thread keeps its neighbours and walks down the depth, so addresses along the tile are
+    // computed once.
+    const rows = threads / groups;
+    const prepare = `
+  let ${x4} = thread % ${groups}u;
+  let ${k} = thread / ${groups}u;
+${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
+    const lines: string[] = [];
+    for (let first = 0; first < tile.depth; first += rows) {
+      const value = ragged ? "select(vec4f(), value, k < kEnd)" : "value";
+      const body = `{
+      let k = k0 + ${k} + ${first}u;
+${operand.load("value", "k", 0)}
+      ${side}[(${k} + ${first}u) * ${pitch}u + ${x4}] = ${value};
+    }`;
+      // More threads than vec4s in a slice: the rest sit out.
+      lines.push(first + rows > tile.depth ? `if (${k} < ${tile.depth - first}u) ${body}` : body);
+    }
+    return { prepare, stage: "    " + lines.join("\n    ") };
+  }
+
+  const quads = tile.depth / 4;
+  const blocks = groups * quads;
+  if (blocks > threads) throw new RangeError(`a ${side} tile of ${extent} has too few threads`);
+  // Where half of the threads are enough, the right operand takes the other half.
+  const from = side === "right" ? threads - blocks : 0;
+  const busy = blocks === threads
+    ? ""
+    : from > 0
+    ? `if (thread >= ${from}u) `
+    : `if (thread < ${blocks}u) `;
+  const prepare = `
+  let ${side}Block = ${from > 0 ? `max(thread, ${from}u) - ${from}u` : "thread"};
+  let ${k} = ${side}Block % ${quads}u * 4u;
+  let ${x4} = ${side}Block / ${quads}u;
+${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
+  const mask = "(vec4u(k) + vec4u(0u, 1u, 2u, 3u)) < vec4u(kEnd)";
+  const stage = `    ${busy}{
+      let k = k0 + ${k};
+${[0, 1, 2, 3].map((lane) => operand.load(`raw${lane}`, "k", lane)).join("\n")}
+${
+    [0, 1, 2, 3].map((lane) =>
+      `      let part${lane} = ${ragged ? `select(vec4f(), raw${lane}, ${mask})` : `raw${lane}`};`
+    ).join("\n")
+  }
+${
+    ["x", "y", "z", "w"].map((c, i) =>
+      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(part0.${c}, part1.${c}, part2.${c}, part3.${c});`
+    ).join("\n")
+  }
+    }`;
+  return { prepare, stage };
+}

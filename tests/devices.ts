@@ -1,0 +1,69 @@
+/** Running a test on every device present. */
+import { type Device, init, memory, setDevice } from "../tensor/mod.ts";
+
+/** Devices that tests run on; the reference only where asked for. */
+export type TestDevice = "wasm" | "webgpu" | "reference";
+
+/** Whether CI, say, wants a missing WebGPU adapter to be a failure. */
+export const requireWebGpu: boolean = Deno.env.get("DIT_REQUIRE_WEBGPU") === "1";
+
+/** Why there is no WebGPU here, or undefined where there is. */
+export const webgpuMissing: string | undefined = await (async () => {
+  if (!navigator.gpu) return "this runtime has no WebGPU";
+  return await navigator.gpu.requestAdapter() ? undefined : "no WebGPU adapter";
+})();
+
+/**
+ * Registers a test once for each device. Without a WebGPU adapter that one is ignored, and its
+ * name says why, unless `DIT_REQUIRE_WEBGPU=1`.
+ *
+ * The test must leave no tensor behind.
+ */
+export function eachDevice(
+  name: string,
+  run: (device: Device) => void | Promise<void>,
+  devices: readonly TestDevice[] = ["wasm", "webgpu"],
+): void {
+  for (const device of devices) {
+    const missing = device === "webgpu" && !requireWebGpu ? webgpuMissing : undefined;
+    Deno.test({
+      name: `${name} [${device}]${missing ? ` (${missing})` : ""}`,
+      ignore: missing !== undefined,
+      // devices keep their threads and buffers from test to test
+      sanitizeResources: false,
+      sanitizeOps: false,
+      fn: async () => {
+        const set = await init({ device });
+        const before = memory(set).tensors;
+        await run(set);
+        setDevice(set);
+        const left = memory(set).tensors - before;
+        if (left !== 0) throw new Error(`the test left ${left} tensors behind`);
+      },
+    });
+  }
+}
+
+/** A small repeatable generator of numbers in [0, 1), for test inputs. */
+export function numbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => { // mulberry32
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Largest |got - want| over the largest |want|. */
+export function scaledError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Infinity;
+  let [worst, scale] = [0, 0];
+  for (let i = 0; i < want.length; i++) {
+    scale = Math.max(scale, Math.abs(want[i]!));
+    if (Object.is(got[i], want[i]) || got[i] === want[i]) continue;
+    const off = Math.abs(got[i]! - want[i]!);
+    worst = Number.isNaN(off) ? Infinity : Math.max(worst, off);
+  }
+  return worst === 0 ? 0 : worst / (scale || 1);
+}
