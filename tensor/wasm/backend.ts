@@ -13,7 +13,8 @@ import {
   type View,
 } from "../backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
-import { DeviceError, IndexError } from "../errors.ts";
+import { DeviceError, IndexError, ShapeError, shapeText } from "../errors.ts";
+import { isContiguous, sizeOf } from "../shape.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { attentionGrad } from "./attention_grad.ts";
@@ -152,15 +153,18 @@ class Wasm implements WasmBackend {
 
   checkIndices(index: View, limit: number, op: string): void {
     checkView(index, op);
-    const step = index.strides[0] ?? 1;
-    const count = index.shape[0] ?? 1;
-    const reach = (count - 1) * step + 1;
-    const bytes = this.#bytes(index.buffer, index.offset * 4, reach * 4, op);
+    const { shape, strides, offset } = index;
+    if (!isContiguous(shape, strides)) {
+      throw new ShapeError(
+        `${op}: expected contiguous indices but got strides ${shapeText(strides)}`,
+      );
+    }
+    const count = sizeOf(shape);
+    const bytes = this.#bytes(index.buffer, offset * 4, count * 4, op);
     const values = index.dtype === "u32"
-      ? new Uint32Array(bytes.buffer, bytes.byteOffset, reach)
-      : new Int32Array(bytes.buffer, bytes.byteOffset, reach);
-    for (let i = 0; i < reach; i += step) {
-      const value = values[i]!;
+      ? new Uint32Array(bytes.buffer, bytes.byteOffset, count)
+      : new Int32Array(bytes.buffer, bytes.byteOffset, count);
+    for (const value of values) {
       if (value < 0 || value >= limit) {
         throw new IndexError(`${op}: expected indices in [0, ${limit}) but got ${value}`);
       }
