@@ -52,6 +52,11 @@ export interface HostTensor extends TensorInfo {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/** Element type and shape alone, of something that has more. */
+export function tensorInfo({ dtype, shape }: TensorInfo): TensorInfo {
+  return { dtype, shape };
+}
+
 /** Elements in a shape; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1;

@@ -1,6 +1,6 @@
 /** Named tensors that are read one at a time, wherever they are. */
 import { FormatError, quote } from "./errors.ts";
-import { byteCount, type HostTensor, type TensorInfo } from "./host_tensor.ts";
+import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "./host_tensor.ts";
 
 /**
  * A map of tensors whose values stay where they are until they are asked for: a weight file, a
@@ -62,7 +62,7 @@ export function mapSource(
     name,
     keys: () => [...tensors.keys()],
     has: (key) => tensors.has(key),
-    info: (key) => get(key),
+    info: (key) => tensorInfo(get(key)),
     // deno-lint-ignore require-await -- a throw must become a rejection
     read: async (key) => get(key),
     // deno-lint-ignore require-await

@@ -7,6 +7,7 @@ import {
   type HostDType,
   type HostTensor,
   type TensorInfo,
+  tensorInfo,
 } from "../host_tensor.ts";
 import type { ByteSink, RandomAccess } from "../source.ts";
 import {
@@ -91,7 +92,7 @@ export class NpzFile implements WeightFile {
   }
 
   info(key: string): TensorInfo {
-    return this.#get(key).header;
+    return tensorInfo(this.#get(key).header);
   }
 
   async read(key: string): Promise<HostTensor> {

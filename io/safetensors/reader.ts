@@ -1,5 +1,5 @@
 import { openFile } from "../file.ts";
-import { byteCount, type HostTensor, type TensorInfo } from "../host_tensor.ts";
+import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "../host_tensor.ts";
 import type { RandomAccess } from "../source.ts";
 import { checkWindow, missing, readAll, readWhole, type WeightFile } from "../tensor_source.ts";
 import { type PlacedTensor, readHeader, type SafetensorsHeader } from "./header.ts";
@@ -55,7 +55,7 @@ export class SafetensorsFile implements WeightFile {
   }
 
   info(key: string): TensorInfo {
-    return this.#placed(key);
+    return tensorInfo(this.#placed(key));
   }
 
   read(key: string): Promise<HostTensor> {

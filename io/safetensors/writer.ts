@@ -148,14 +148,10 @@ export async function writeSafetensors(
   source: TensorSource,
   metadata: Iterable<readonly [string, string]> = [],
 ): Promise<void> {
-  const plan = source.keys().map((name) => ({ name, ...pick(source.info(name)) }));
+  const plan = source.keys().map((name) => ({ name, ...source.info(name) }));
   const writer = await SafetensorsWriter.create(sink, plan, metadata);
   for (const { name } of plan) await writer.write(name, (await source.read(name)).data);
   writer.finish();
-}
-
-function pick({ dtype, shape }: TensorInfo): TensorInfo {
-  return { dtype, shape };
 }
 
 function byWidthThenName(a: PlannedTensor, b: PlannedTensor): number {

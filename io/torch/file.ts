@@ -6,6 +6,7 @@ import {
   type HostDType,
   type HostTensor,
   type TensorInfo,
+  tensorInfo,
 } from "../host_tensor.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
@@ -191,7 +192,7 @@ class StateDict implements WeightFile {
   }
 
   info(key: string): TensorInfo {
-    return this.#get(key);
+    return tensorInfo(this.#get(key));
   }
 
   // deno-lint-ignore require-await -- a throw must become a rejection

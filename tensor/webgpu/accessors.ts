@@ -11,7 +11,8 @@
  *
  * f16 is `array<f16>` with shader-f16. Without it, f16 and (always) u8 lie packed in u32 words:
  * `x_store` then changes its bits of the word by atomics, so that threads may share words, and
- * `x_store4` writes whole words.
+ * `x_store4` writes whole words. `pack2x16float` is not used: some GPUs round towards zero in it,
+ * and none has to make infinities.
  */
 import type { View } from "../backend.ts";
 import { type DType, DTYPE_BYTES } from "../dtype.ts";
@@ -88,6 +89,9 @@ export function shaderHead(
     // overshoot: leave where it is not below params.grid_count.
     "fn linear_group(id: vec3u) -> u32 { return id.x + id.y * params.grid_width; }",
   );
+  if (views.some((v) => v.dtype === "f16" && v.access !== "read" && isPacked("f16", half))) {
+    lines.push(HALF_BITS);
+  }
   const slots = Math.max(-1, ...views.map((v) => v.slot)) + 1;
   for (let slot = 0; slot < slots; slot++) {
     const sharing = views.filter((v) => v.slot === slot);
@@ -98,6 +102,20 @@ export function shaderHead(
   }
   return lines.join("\n") + "\n";
 }
+
+/** The f16 nearest to an f32, halves to even, in the low 16 bits. */
+const HALF_BITS = `fn half_bits(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let size = bits & 0x7fffffffu;
+  // Rounded to 10 bits of mantissa; the exponent's bias goes from 127 to 15.
+  var h = (size + 0xfffu + ((size >> 13u) & 1u) - 0x38000000u) >> 13u;
+  // Below 2^-14 the numbers are multiples of 2^-24, which is what adding 0.5 rounds to.
+  if (size < 0x38800000u) { h = bitcast<u32>(bitcast<f32>(size) + 0.5) - 0x3f000000u; }
+  // From 65520 on, infinity.
+  if (size >= 0x477ff000u) { h = 0x7c00u; }
+  if (size > 0x7f800000u) { h = 0x7e00u; }
+  return h | ((bits >> 16u) & 0x8000u);
+}`;
 
 /** How the elements of one storage binding are declared. */
 interface Storage {
@@ -159,7 +177,8 @@ function accessors(view: ViewLayout, store: Storage): string[] {
       ? `${b}[e >> 2u] = vec4<${dtype === "f16" ? "f16" : ty}>(v);`
       : dtype === "u8"
       ? `${bytes} ${b}[e >> 2u] = w.x | w.y | w.z | w.w;`
-      : `${b}[e >> 1u] = pack2x16float(v.xy); ${b}[(e >> 1u) + 1u] = pack2x16float(v.zw);`;
+      : `${b}[e >> 1u] = half_bits(v.x) | (half_bits(v.y) << 16u);
+  ${b}[(e >> 1u) + 1u] = half_bits(v.z) | (half_bits(v.w) << 16u);`;
     lines.push(`fn ${name}_store4(i: u32, v: vec4<${ty}>) { ${at} ${body} }`);
   } else if (packed) {
     // Each element belongs to one thread, which clears and sets its bits only.
@@ -167,7 +186,7 @@ function accessors(view: ViewLayout, store: Storage): string[] {
       ? `let s = (e & 3u) * 8u; let p = &${b}[e >> 2u];
   atomicAnd(p, ~(0xffu << s)); atomicOr(p, (v & 0xffu) << s);`
       : `let s = (e & 1u) * 16u; let p = &${b}[e >> 1u];
-  atomicAnd(p, ~(0xffffu << s)); atomicOr(p, pack2x16float(vec2f(v, 0.0)) << s);`;
+  atomicAnd(p, ~(0xffffu << s)); atomicOr(p, half_bits(v) << s);`;
     lines.push(`fn ${name}_store(i: u32, v: ${ty}) { ${at} ${body} }`);
   } else {
     lines.push(

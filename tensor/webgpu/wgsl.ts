@@ -3,14 +3,23 @@ import type { Expr, Node, Program, Ty } from "../expr.ts";
 import { cos, erf, sin } from "../lower.ts";
 
 /**
- * Functions that stand before every kernel made from a program. Minimum and maximum let a NaN win,
- * which the builtins do not promise; NaN is told by its bits, since compilers may assume there is
- * none. Constants that are not finite are made at run time: WGSL forbids them in constants.
+ * Functions that stand before every kernel made from a program. Some compilers (Metal's, unless
+ * told otherwise) assume that there is no NaN and reorder sums, and WGSL has no way to forbid it:
+ * - NaN is told by its bits, and minimum and maximum, which here let a NaN win, choose bits.
+ * - Numbers that are not finite are made at run time, as WGSL allows no such constants.
+ * - `opaque` gives its argument back through a detour no compiler can see through.
  */
 export const PRELUDE = `
 fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
-fn max_nan(a: f32, b: f32) -> f32 { return select(select(max(a, b), b, is_nan(b)), a, is_nan(a)); }
-fn min_nan(a: f32, b: f32) -> f32 { return select(select(min(a, b), b, is_nan(b)), a, is_nan(a)); }
+fn or_nan(x: f32, a: f32, b: f32) -> f32 {
+  let bits = select(bitcast<u32>(x), bitcast<u32>(b), is_nan(b));
+  return bitcast<f32>(select(bits, bitcast<u32>(a), is_nan(a)));
+}
+fn max_nan(a: f32, b: f32) -> f32 { return or_nan(max(a, b), a, b); }
+fn min_nan(a: f32, b: f32) -> f32 { return or_nan(min(a, b), a, b); }
+fn opaque(x: f32) -> f32 {
+  return bitcast<f32>(select(bitcast<u32>(x), 0u, params.grid_width == 0u));
+}
 fn from_bits(bits: u32) -> f32 {
   return bitcast<f32>(select(bits, 0u, params.grid_width == 0u));
 }
@@ -105,6 +114,8 @@ function storedType(ty: Ty): string {
 class Writer {
   readonly lines: string[] = [];
   readonly #names = new Map<Node, string>();
+  /** Whether sums must be computed in the order they are written. */
+  #strict = false;
 
   constructor(readonly program: Program) {}
 
@@ -119,6 +130,15 @@ class Writer {
     }
     this.#names.set(expr.node, name);
     return name;
+  }
+
+  /** Emits `lower(a)`, whose accuracy depends on the order of its sums. */
+  #emitStrictly(a: Expr, lower: (a: Expr) => Expr): string {
+    this.emit(a);
+    this.#strict = true;
+    const value = this.emit(lower(a));
+    this.#strict = false;
+    return value;
   }
 
   #text(node: Node): string {
@@ -138,7 +158,7 @@ class Writer {
       case "binary":
         return this.#binary(node);
       case "compare":
-        return `${this.emit(node.a)} ${COMPARE[node.op]} ${this.emit(node.b)}`;
+        return this.#compare(node);
       case "select":
         return `select(${this.emit(node.b)}, ${this.emit(node.a)}, ${this.emit(node.cond)})`;
       case "convert":
@@ -158,11 +178,11 @@ class Writer {
       case "not":
         return `!${this.emit(a)}`;
       case "sin":
-        return this.emit(sin(a));
+        return this.#emitStrictly(a, sin);
       case "cos":
-        return this.emit(cos(a));
+        return this.#emitStrictly(a, cos);
       case "erf":
-        return this.emit(erf(a));
+        return this.#emitStrictly(a, erf);
       case "abs":
       case "sqrt":
       case "floor":
@@ -173,6 +193,14 @@ class Writer {
       default:
         return op satisfies never;
     }
+  }
+
+  #compare({ op, a, b }: Node & { kind: "compare" }): string {
+    // A compiler that knows no NaN would take x == x for true.
+    if (a.node === b.node && a.ty === "f32" && (op === "eq" || op === "ne")) {
+      return `${op === "eq" ? "!" : ""}is_nan(${this.emit(a)})`;
+    }
+    return `${this.emit(a)} ${COMPARE[op]} ${this.emit(b)}`;
   }
 
   #binary(node: Node & { kind: "binary" }): string {
@@ -195,8 +223,10 @@ class Writer {
       case "mul":
       case "div":
       case "and":
-      case "or":
-        return `${a} ${BINARY[op]} ${this.emit(node.b)}`;
+      case "or": {
+        const value = `${a} ${BINARY[op]} ${this.emit(node.b)}`;
+        return this.#strict && float && (op === "add" || op === "sub") ? `opaque(${value})` : value;
+      }
       default:
         return op satisfies never;
     }

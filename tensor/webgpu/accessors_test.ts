@@ -1,0 +1,70 @@
+import { assertEquals } from "@std/assert";
+import type { View } from "../backend.ts";
+import { program } from "../expr.ts";
+import { canVec4 } from "./accessors.ts";
+import { gpuTest } from "./device_test_util.ts";
+
+const itself = program("accessorsTest.itself", [{ kind: "input", ty: "f32" }], (x) => x);
+
+gpuTest("f16 packed into words rounds as the host does", async (b) => {
+  // Every f16, the numbers around it, and those half-way to the next.
+  const halves = new Uint16Array(0x7c00 + 1).map((_, i) => i);
+  const values = new Float32Array(halves.length * 6);
+  const bits = new Uint32Array(values.buffer);
+  new Float16Array(halves.buffer).forEach((half, i) => {
+    values[6 * i] = half;
+    const at = bits[6 * i]!;
+    const steps = [0, 1, 0xfff, 0x1000, 0x1001, 0x1fff];
+    steps.forEach((step, k) => bits[6 * i + k] = half < 65536 ? at + step : at);
+    values[6 * i + 5]! *= -1;
+  });
+  // Below the smallest normal f16 the gap to the next is wider: random numbers there.
+  for (let i = 0; i < 6 * 1024; i++) values[i] = (i * 7919 % 6143) * 2 ** -26 * (1 + i % 3);
+  values.set([NaN, Infinity, -Infinity, -0, 1e30, -1e30, 65519.99, 65520], 6 * 1024);
+
+  const n = values.length;
+  const from = b.alloc(n * 4, "test");
+  const to = b.alloc(n * 2, "test");
+  b.write(from, 0, values);
+  const view = (dtype: "f32" | "f16", buffer: typeof from, offset = 0): View => ({
+    buffer,
+    dtype,
+    offset,
+    shape: [n - 8],
+    strides: [1],
+  });
+  // By whole words, and then by atomics from the middle of a word on.
+  for (const offset of [0, 1]) {
+    b.run("elementwise", {
+      program: itself,
+      ins: [view("f32", from, offset)],
+      outs: [view("f16", to, offset)],
+      scalars: [],
+    }, "test");
+    const got = await b.read(to, "f16", offset, n - 8);
+    const want = Float16Array.from(values.subarray(offset, offset + n - 8));
+    const wrong = want.findIndex((v, i) => !Object.is(v, got[i]));
+    assertEquals(
+      wrong < 0 ? "none" : `${values[wrong + offset]} gave ${got[wrong]}, not ${want[wrong]}`,
+      "none",
+    );
+  }
+}, { half: "packed" });
+
+Deno.test("canVec4() wants aligned rows without gaps between elements", () => {
+  const buffer = { bytes: 1e6 };
+  const view = (offset: number, shape: number[], strides: number[]): View => ({
+    buffer,
+    dtype: "f32",
+    offset,
+    shape,
+    strides,
+  });
+  assertEquals(canVec4(view(4, [3, 8], [8, 1])), true);
+  assertEquals(canVec4(view(0, [3, 8], [0, 1])), true);
+  assertEquals(canVec4(view(2, [3, 8], [8, 1])), false);
+  assertEquals(canVec4(view(0, [3, 8], [9, 1])), false);
+  assertEquals(canVec4(view(0, [1, 8], [9, 1])), true);
+  assertEquals(canVec4(view(0, [8, 3], [1, 8])), false);
+  assertEquals(canVec4(view(0, [], [])), true);
+});
