@@ -12,16 +12,12 @@ import { DeviceError } from "../errors.ts";
 import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./adapter.ts";
 import { IndexChecks } from "./index_checks.ts";
 import { KERNELS } from "./kernels.ts";
-import { type RuntimeOptions, WebGpuRuntime } from "./runtime.ts";
+import type { WebGpuOptions } from "./options.ts";
+import { WebGpuRuntime } from "./runtime.ts";
 import { Transfers } from "./transfer.ts";
 
+export type { WebGpuOptions } from "./options.ts";
 export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
-
-/** Options of {@linkcode createWebGpuBackend}. */
-export interface WebGpuOptions extends RuntimeOptions {
-  /** Which GPU of several; the fast one unless given. */
-  powerPreference?: GPUPowerPreference;
-}
 
 /** The kernel contract on a GPU. */
 export class WebGpuBackend implements Backend {
