@@ -23,7 +23,8 @@ export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly description: string;
-  readonly halfKernels: ReadonlySet<KernelName>;
+  /** All of them: kernels see every element type through the same functions. */
+  readonly halfKernels: ReadonlySet<KernelName> = new Set(Object.keys(KERNELS) as KernelName[]);
   readonly runtime: WebGpuRuntime;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
@@ -35,7 +36,6 @@ export class WebGpuBackend implements Backend {
     const software = isSoftwareAdapter(adapter) ? " (software)" : "";
     this.description = `WebGPU on ${adapterName(adapter)}${software}, ` +
       `${this.runtime.halfMode} f16`;
-    this.halfKernels = new Set(["elementwise", "reduce", "argReduce", "matmul", "gather"]);
   }
 
   alloc(bytes: number, op: string): DeviceBuffer {
