@@ -39,7 +39,8 @@ export class WebGpuBackend implements Backend {
     const software = isSoftwareAdapter(adapter) ? " (software)" : "";
     this.description = `WebGPU on ${adapterName(adapter)}${software}, ` +
       `${this.runtime.halfMode} f16`;
-    this.halfKernels = new Set(["elementwise", "reduce", "argReduce", "matmul", "gather"]);
+    // The accessors read and write any float type, so kernels need not know.
+    this.halfKernels = new Set(Object.keys(KERNELS) as KernelName[]);
   }
 
   alloc(bytes: number, op: string): DeviceBuffer {
