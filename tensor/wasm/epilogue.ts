@@ -19,6 +19,8 @@ export const FINISH = {
   /** Address of the bias, 0 for none. */
   bias: 8,
   biasHalf: 16,
+  /** Whether the bias (f32 then) has an element a row instead of one a column. */
+  biasPerRow: 80,
   /** Where the value before the activation goes, 0 for nowhere. */
   pre: 24,
   preRowBytes: 32,
@@ -28,7 +30,7 @@ export const FINISH = {
   outHalf: 64,
   /** Whether to add to a float16 output. (To float32 the product itself adds.) */
   add: 72,
-  bytes: 80,
+  bytes: 88,
 } as const;
 
 function activation(f: Func, kind: Activation): VectorFunction {
@@ -66,20 +68,31 @@ function finishWith(module: Module, kind: Activation): Func {
     return local;
   };
   const apply = activation(f, kind);
-  const bias = field("bias"), biasHalf = field("biasHalf");
+  const bias = field("bias"), biasHalf = field("biasHalf"), biasPerRow = field("biasPerRow");
   const pre = field("pre"), preHalf = field("preHalf"), preRowBytes = field("preRowBytes");
   const out = field("out"), outHalf = field("outHalf"), outRowBytes = field("outRowBytes");
   const add = field("add");
   const shift = (address: number, isHalf: number, count: number) => {
     f.get(address).get(count).i64const(2).get(isHalf).i64("sub").i64("shl").i64("add").set(address);
   };
-  for (const [address, isHalf] of [[bias, biasHalf], [pre, preHalf], [out, outHalf]] as const) {
-    f.get(address).i64const(0).i64("ne").if(() => shift(address, isHalf, column));
-  }
   const ifSet = (condition: number, then: () => void, otherwise?: () => void) =>
     f.get(condition).i64const(0).i64("ne").if(then, otherwise);
 
-  const i = f.local(I64), x = f.local(I64), p = f.local(I64), o = f.local(I64);
+  /** Moves what goes by columns on by `count` columns. */
+  const shiftColumns = (count: number) => {
+    ifSet(biasPerRow, () => {}, () => shift(bias, biasHalf, count));
+    shift(pre, preHalf, count);
+    shift(out, outHalf, count);
+  };
+  const hasBias = f.local(I64), hasPre = f.local(I64);
+  f.get(bias).set(hasBias).get(pre).set(hasPre);
+  shiftColumns(column);
+
+  const i = f.local(I64),
+    rowBias = f.local(I64),
+    x = f.local(I64),
+    p = f.local(I64),
+    o = f.local(I64);
   const width = f.local(I64);
   /** Columns `count` wide, all rows: 8 as two vectors, or 1 in the first lane of one. */
   const chunk = (count: 1 | 8) => {
@@ -103,18 +116,23 @@ function finishWith(module: Module, kind: Activation): Func {
     };
     const biases = f.locals(V128, vectors);
     biases.forEach((b) => f.f32x4const(0).set(b));
-    ifSet(bias, () => {
+    ifSet(hasBias, () => {
       ifSet(biasHalf, () => {
         biases.forEach((b, v) => loadHalf(bias, v).set(b));
       }, () => {
         biases.forEach((b, v) => load(bias, v).set(b));
       });
     });
+    f.get(bias).set(rowBias);
     f.get(source).set(x).get(pre).set(p).get(out).set(o).get(rows).set(i);
     f.doWhile(() => {
+      ifSet(biasPerRow, () => {
+        for (const b of biases) f.get(rowBias).vmem("load32_splat").set(b);
+        f.advance(rowBias, 4);
+      });
       const values = f.locals(V128, vectors);
       values.forEach((value, v) => load(x, v).get(biases[v]!).f32x4("add").set(value));
-      ifSet(pre, () => {
+      ifSet(hasPre, () => {
         ifSet(preHalf, () => storeHalf(p, values), () => store(p, values));
         f.get(p).get(preRowBytes).i64("add").set(p);
       });
@@ -129,9 +147,7 @@ function finishWith(module: Module, kind: Activation): Func {
       f.get(x).get(sourceRowBytes).i64("add").set(x);
     }, () => f.get(i).i64const(1).i64("sub").tee(i).i64const(0).i64("gt_s"));
     f.i64const(count).set(width);
-    for (const [address, isHalf] of [[bias, biasHalf], [pre, preHalf], [out, outHalf]] as const) {
-      f.get(address).i64const(0).i64("ne").if(() => shift(address, isHalf, width));
-    }
+    shiftColumns(width);
     f.advance(source, count * 4).advance(cols, -count);
   };
   for (const count of [8, 1] as const) {
