@@ -41,6 +41,7 @@ export const HOST_DTYPE_BYTES = {
 
 /** What is known of a tensor before its values are read. */
 export interface TensorInfo {
+  /** Type of the elements. */
   readonly dtype: HostDType;
   /** Dimensions, outermost first; `[]` for a scalar. */
   readonly shape: readonly number[];

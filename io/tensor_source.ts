@@ -12,6 +12,7 @@ export interface TensorSource {
   readonly name: string;
   /** Names of all tensors, in the order of the file. */
   keys(): string[];
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean;
   /**
    * Element type and shape.
@@ -34,6 +35,7 @@ export interface TensorSource {
 
 /** A source with an open file behind it. */
 export interface WeightFile extends TensorSource, Disposable {
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void;
 }
 

@@ -87,6 +87,7 @@ export class NpzFile implements WeightFile {
     return [...this.#arrays.keys()];
   }
 
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean {
     return this.#arrays.has(key);
   }
@@ -156,10 +157,12 @@ export class NpzFile implements WeightFile {
     }
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -230,6 +233,7 @@ export class NpzWriter implements AsyncDisposable {
     this.#zip = new ZipWriter(file);
   }
 
+  /** Opens a temporary file beside `path`. */
   static async create(path: string): Promise<NpzWriter> {
     return new NpzWriter(await AtomicFile.create(path));
   }

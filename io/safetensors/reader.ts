@@ -50,6 +50,7 @@ export class SafetensorsFile implements WeightFile {
     return [...this.#tensors.keys()];
   }
 
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean {
     return this.#tensors.has(key);
   }
@@ -68,10 +69,12 @@ export class SafetensorsFile implements WeightFile {
     await this.#source.readInto(tensor.offset + start, target);
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

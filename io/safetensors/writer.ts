@@ -15,6 +15,7 @@ import { MAX_HEADER_BYTES, SAFETENSORS_DTYPES } from "./header.ts";
 
 /** A tensor that will be written. */
 export interface PlannedTensor extends TensorInfo {
+  /** The tensor's name, unique in its file. */
   readonly name: string;
 }
 

@@ -35,6 +35,7 @@ export class StoredTensor implements LazyTensor {
     this.#file = file;
   }
 
+  /** Type of the elements. */
   get dtype(): HostDType {
     return this.#ref.dtype;
   }
@@ -84,6 +85,7 @@ export class StoredTensor implements LazyTensor {
  * ```
  */
 export class TorchFile implements Disposable {
+  /** The file, for messages. */
   readonly name: string;
   /** What was saved. */
   readonly value: TorchValue<StoredTensor>;
@@ -160,10 +162,12 @@ export class TorchFile implements Disposable {
     return new StateDict(this, tensors);
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -4,7 +4,6 @@
  */
 import type { View } from "../backend.ts";
 import { type DType, DTYPE_BYTES } from "../dtype.ts";
-import { collapse } from "../shape.ts";
 import { slotI64 } from "./abi.ts";
 import { type Step, stepOf } from "./access.ts";
 import { type Func, I64 } from "./assembler.ts";
@@ -27,12 +26,6 @@ export interface Layout {
   /** For each operand its strides in elements, all dimensions. */
   readonly strides: readonly (readonly number[])[];
   readonly views: readonly View[];
-}
-
-/** The layout of views that share `shape`. */
-export function layoutOf(views: readonly View[], shape: readonly number[]): Layout {
-  const { shape: dims, strides } = collapse(shape, views.map((view) => view.strides));
-  return layoutFrom(views, dims, strides);
 }
 
 /** The layout of views walked as `dims`, by the given strides, without merging. */
