@@ -4,8 +4,8 @@
  * memory taken because a header says so.
  */
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { goldenPath } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
-import { goldenPath } from "./golden_test_util.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
 import { NpyFile, writeNpy } from "./numpy/npy.ts";
 import { NpzFile, writeNpz } from "./numpy/npz.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { goldenTest } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
-import { goldenTest } from "../golden_test_util.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { mapSource, readAll, type TensorSource } from "../tensor_source.ts";

@@ -18,9 +18,11 @@ import { isContiguous, sizeOf } from "../shape.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { attentionGrad } from "./attention_grad.ts";
+import { conv2d, conv2dGradWeight } from "./conv.ts";
 import { cumsum } from "./cumsum.ts";
 import { elementwise } from "./elementwise.ts";
 import { gather, scatterAdd } from "./gather.ts";
+import { groupNorm, groupNormGrad } from "./group_norm.ts";
 import { layerNorm, layerNormGrad } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";
@@ -60,16 +62,11 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
     scatterAdd: (args) => scatterAdd(runtime, args),
     attention: (args) => attention(runtime, args),
     attentionGrad: (args) => attentionGrad(runtime, args),
-    ...later("groupNorm", "groupNormGrad", "conv2d", "conv2dGradWeight"),
+    groupNorm: (args) => groupNorm(runtime, args),
+    groupNormGrad: (args) => groupNormGrad(runtime, args),
+    conv2d: (args) => conv2d(runtime, args),
+    conv2dGradWeight: (args) => conv2dGradWeight(runtime, args),
   };
-}
-
-/** Kernels on their way. */
-function later<K extends KernelName>(...names: K[]): Pick<KernelTable, K> {
-  const entries = names.map((name) => [name, () => {
-    throw new DeviceError(`${name} is not yet there on the wasm device`);
-  }]);
-  return Object.fromEntries(entries);
 }
 
 /** Views in an argument, a list of them included. */
