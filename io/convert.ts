@@ -26,7 +26,7 @@ const ARRAYS = {
 } as const;
 
 /** The typed array that {@linkcode typedArray} gives for each element type. */
-export interface TypedArrayOf {
+export type TypedArrayOf = {
   f64: Float64Array<ArrayBuffer>;
   f32: Float32Array<ArrayBuffer>;
   f16: Float16Array<ArrayBuffer>;
@@ -40,7 +40,7 @@ export interface TypedArrayOf {
   u16: Uint16Array<ArrayBuffer>;
   u8: Uint8Array<ArrayBuffer>;
   bool: Uint8Array<ArrayBuffer>;
-}
+};
 
 /**
  * The elements as the typed array of their kind (`bf16` as its bit patterns in a Uint16Array):

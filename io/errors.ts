@@ -1,13 +1,17 @@
 /** A file that is not what it should be: truncated, corrupt, contradictory or not trusted. */
 export class FormatError extends Error {
+  /** Tells it from other errors. */
   override readonly name = "FormatError";
   /** The file, or whatever name its source was given. */
   readonly file: string;
   /** Where in the file: a byte offset, a tensor, an archive entry. */
   readonly place: string;
+  /** What the format, or the rest of the file, asks for. */
   readonly expected: string;
+  /** What is there. */
   readonly found: string;
 
+  /** The message is `file: place: expected ... but found ...`. */
   constructor(file: string, place: string, expected: string, found: string) {
     super(`${file}: ${place}: expected ${expected} but found ${found}`);
     this.file = file;

@@ -80,6 +80,7 @@ export class AtomicFile implements ByteSink, AsyncDisposable {
     return new AtomicFile(path, temporary, file);
   }
 
+  /** Writes `bytes` from byte `offset` on. */
   // deno-lint-ignore require-await -- a throw must become a rejection
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     const file = this.#open();

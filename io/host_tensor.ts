@@ -41,6 +41,7 @@ export const HOST_DTYPE_BYTES = {
 
 /** What is known of a tensor before its values are read. */
 export interface TensorInfo {
+  /** Type of the elements. */
   readonly dtype: HostDType;
   /** Dimensions, outermost first; `[]` for a scalar. */
   readonly shape: readonly number[];
@@ -50,6 +51,11 @@ export interface TensorInfo {
 export interface HostTensor extends TensorInfo {
   /** The elements, row-major without gaps, little-endian. */
   readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Element type and shape alone, of something that has more. */
+export function tensorInfo({ dtype, shape }: TensorInfo): TensorInfo {
+  return { dtype, shape };
 }
 
 /** Elements in a shape; 1 for a scalar. */

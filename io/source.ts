@@ -9,6 +9,7 @@ export interface RandomAccess {
   readonly size: number;
   /** Fills `target` with the bytes from `offset` on, or throws {@linkcode FormatError}. */
   readInto(offset: number, target: Uint8Array): Promise<void>;
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void;
 }
 
@@ -16,6 +17,7 @@ export interface RandomAccess {
 export interface ByteSink {
   /** For messages. */
   readonly name: string;
+  /** Writes `bytes` from byte `offset` on. */
   writeAt(offset: number, bytes: Uint8Array): Promise<void>;
 }
 
@@ -77,10 +79,12 @@ export class BytesSink implements ByteSink {
   #bytes = new Uint8Array(1024);
   #length = 0;
 
+  /** An empty sink. */
   constructor(name = "(memory)") {
     this.name = name;
   }
 
+  /** Writes `bytes` from byte `offset` on. */
   writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     const end = offset + bytes.byteLength;
     if (end > this.#bytes.byteLength) {

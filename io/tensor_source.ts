@@ -1,6 +1,6 @@
 /** Named tensors that are read one at a time, wherever they are. */
 import { FormatError, quote } from "./errors.ts";
-import { byteCount, type HostTensor, type TensorInfo } from "./host_tensor.ts";
+import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "./host_tensor.ts";
 
 /**
  * A map of tensors whose values stay where they are until they are asked for: a weight file, a
@@ -12,6 +12,7 @@ export interface TensorSource {
   readonly name: string;
   /** Names of all tensors, in the order of the file. */
   keys(): string[];
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean;
   /**
    * Element type and shape.
@@ -34,6 +35,7 @@ export interface TensorSource {
 
 /** A source with an open file behind it. */
 export interface WeightFile extends TensorSource, Disposable {
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void;
 }
 
@@ -62,7 +64,7 @@ export function mapSource(
     name,
     keys: () => [...tensors.keys()],
     has: (key) => tensors.has(key),
-    info: (key) => get(key),
+    info: (key) => tensorInfo(get(key)),
     // deno-lint-ignore require-await -- a throw must become a rejection
     read: async (key) => get(key),
     // deno-lint-ignore require-await

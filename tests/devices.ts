@@ -1,14 +1,17 @@
 /** Running a test on every device present. */
 import { type Device, init, memory, setDevice } from "../tensor/mod.ts";
+import { env, granted } from "./fixtures.ts";
 
 /** Devices that tests run on; the reference only where asked for. */
 export type TestDevice = "wasm" | "webgpu" | "reference";
 
 /** Whether CI, say, wants a missing WebGPU adapter to be a failure. */
-export const requireWebGpu: boolean = Deno.env.get("DIT_REQUIRE_WEBGPU") === "1";
+export const requireWebGpu: boolean = env("DIT_REQUIRE_WEBGPU") === "1";
 
 /** Why there is no WebGPU here, or undefined where there is. */
 export const webgpuMissing: string | undefined = await (async () => {
+  // a layer of Mesa's complains on standard error unless it is told to stay out
+  if (granted({ name: "env" })) Deno.env.set("NODEVICE_SELECT", "1");
   if (!navigator.gpu) return "this runtime has no WebGPU";
   return await navigator.gpu.requestAdapter() ? undefined : "no WebGPU adapter";
 })();
@@ -66,4 +69,16 @@ export function scaledError(got: ArrayLike<number>, want: ArrayLike<number>): nu
     worst = Number.isNaN(off) ? Infinity : Math.max(worst, off);
   }
   return worst === 0 ? 0 : worst / (scale || 1);
+}
+
+/** Largest |got - want|. */
+export function absoluteError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Infinity;
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    if (Object.is(got[i], want[i])) continue;
+    const off = Math.abs(got[i]! - want[i]!);
+    worst = Number.isNaN(off) ? Infinity : Math.max(worst, off);
+  }
+  return worst;
 }

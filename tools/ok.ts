@@ -32,7 +32,7 @@ const checks: Record<string, string[]> = {
   types: ["check", "--quiet"],
   imports: ["task", "--quiet", "imports"],
   docs: ["doc", "--quiet", "--lint", ...await entryPoints()],
-  tests: ["test", "-P"],
+  tests: ["test", "-P=test"],
 };
 if (Deno.args.includes("--no-tests")) delete checks["tests"];
 

@@ -15,7 +15,9 @@ import { isNative, toNative } from "./order.ts";
 
 /** A `.npy` file whose header has been read and whose elements are read on demand. */
 export class NpyFile implements TensorInfo, Disposable {
+  /** The file, for messages. */
   readonly name: string;
+  /** Type of the elements. */
   readonly dtype: HostDType;
   readonly shape: readonly number[];
   readonly #source: RandomAccess;
@@ -66,10 +68,12 @@ export class NpyFile implements TensorInfo, Disposable {
     }
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

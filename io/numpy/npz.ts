@@ -7,6 +7,7 @@ import {
   type HostDType,
   type HostTensor,
   type TensorInfo,
+  tensorInfo,
 } from "../host_tensor.ts";
 import type { ByteSink, RandomAccess } from "../source.ts";
 import {
@@ -86,12 +87,13 @@ export class NpzFile implements WeightFile {
     return [...this.#arrays.keys()];
   }
 
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean {
     return this.#arrays.has(key);
   }
 
   info(key: string): TensorInfo {
-    return this.#get(key).header;
+    return tensorInfo(this.#get(key).header);
   }
 
   async read(key: string): Promise<HostTensor> {
@@ -155,10 +157,12 @@ export class NpzFile implements WeightFile {
     }
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -229,6 +233,7 @@ export class NpzWriter implements AsyncDisposable {
     this.#zip = new ZipWriter(file);
   }
 
+  /** Opens a temporary file beside `path`. */
   static async create(path: string): Promise<NpzWriter> {
     return new NpzWriter(await AtomicFile.create(path));
   }

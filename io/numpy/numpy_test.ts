@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { goldenTest, tempDir } from "../../tests/fixtures.ts";
 import { toFloat64 } from "../convert.ts";
 import { FormatError } from "../errors.ts";
-import { goldenTest } from "../golden_test_util.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { BytesSink, bytesSource } from "../source.ts";
@@ -56,18 +56,15 @@ Deno.test("npy files keep every element type and shape", async () => {
 });
 
 Deno.test("saveNpy() and loadNpy() round-trip on disk, and by range", async () => {
-  const path = await Deno.makeTempFile();
-  try {
-    const tensor = ARRAYS[10]!;
-    await saveNpy(path, tensor);
-    assertEquals(await loadNpy(path), tensor);
-    using file = await NpyFile.open(path);
-    const part = new Uint8Array(2);
-    await file.readInto(part, 3);
-    assertEquals(part, Uint8Array.of(4, 5));
-  } finally {
-    await Deno.remove(path);
-  }
+  await using folder = await tempDir();
+  const path = `${folder.path}/x.npy`;
+  const tensor = ARRAYS[10]!;
+  await saveNpy(path, tensor);
+  assertEquals(await loadNpy(path), tensor);
+  using file = await NpyFile.open(path);
+  const part = new Uint8Array(2);
+  await file.readInto(part, 3);
+  assertEquals(part, Uint8Array.of(4, 5));
 });
 
 Deno.test("loadNpy() turns Fortran order and big-endian numbers around", async () => {
@@ -152,59 +149,48 @@ goldenTest("npy latents of the original's feature extraction are read, and writt
 });
 
 Deno.test("saveNpz() and loadNpz() round-trip", async () => {
-  const path = await Deno.makeTempFile();
+  await using folder = await tempDir();
+  const path = `${folder.path}/x.npz`;
   const arrays = new Map(ARRAYS.map((tensor, i) => [`arr_${i}`, tensor]));
-  try {
-    await saveNpz(path, arrays);
-    assertEquals(await loadNpz(path), arrays);
-    using file = await NpzFile.open(path);
-    const part = new Uint8Array(2);
-    await file.readInto("arr_10", part, 3);
-    assertEquals(part, Uint8Array.of(4, 5));
-    await assertRejects(() => file.read("arr_13"), FormatError, "arr_13");
-  } finally {
-    await Deno.remove(path);
-  }
+  await saveNpz(path, arrays);
+  assertEquals(await loadNpz(path), arrays);
+  using file = await NpzFile.open(path);
+  const part = new Uint8Array(2);
+  await file.readInto("arr_10", part, 3);
+  assertEquals(part, Uint8Array.of(4, 5));
+  await assertRejects(() => file.read("arr_13"), FormatError, "arr_13");
 });
 
 Deno.test("NpzWriter writes batches and learns their number at the end", async () => {
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/samples.npz`;
-  try {
-    await using npz = await NpzWriter.create(path);
-    const images = npz.begin("arr_0", "u8", [2, 2, 3]);
-    for (let i = 0; i < 5; i++) await images.write(new Uint8Array(3 * 12).fill(i));
-    assertEquals(await images.end(), [15, 2, 2, 3]);
-    const labels = npz.begin("arr_1", "i64", []);
-    await labels.write(new Uint8Array(BigInt64Array.of(1n, 2n).buffer));
-    await labels.end();
-    await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
-    await npz.finish();
-    using file = await NpzFile.open(path);
-    assertEquals(file.info("arr_0").shape, [15, 2, 2, 3]);
-    assertEquals(await file.read("arr_1"), hostTensor(BigInt64Array.of(1n, 2n)));
-    const batches = await Array.fromAsync(file.batches("arr_0", 4));
-    assertEquals(batches.map((batch) => batch.shape[0]), [4, 4, 4, 3]);
-    const joined = new Uint8Array(await new Blob(batches.map((batch) => batch.data)).arrayBuffer());
-    assertEquals(joined, (await file.read("arr_0")).data);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using folder = await tempDir();
+  const path = `${folder.path}/samples.npz`;
+  await using npz = await NpzWriter.create(path);
+  const images = npz.begin("arr_0", "u8", [2, 2, 3]);
+  for (let i = 0; i < 5; i++) await images.write(new Uint8Array(3 * 12).fill(i));
+  assertEquals(await images.end(), [15, 2, 2, 3]);
+  const labels = npz.begin("arr_1", "i64", []);
+  await labels.write(new Uint8Array(BigInt64Array.of(1n, 2n).buffer));
+  await labels.end();
+  await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
+  await npz.finish();
+  using file = await NpzFile.open(path);
+  assertEquals(file.info("arr_0").shape, [15, 2, 2, 3]);
+  assertEquals(await file.read("arr_1"), hostTensor(BigInt64Array.of(1n, 2n)));
+  const batches = await Array.fromAsync(file.batches("arr_0", 4));
+  assertEquals(batches.map((batch) => batch.shape[0]), [4, 4, 4, 3]);
+  const joined = new Uint8Array(await new Blob(batches.map((batch) => batch.data)).arrayBuffer());
+  assertEquals(joined, (await file.read("arr_0")).data);
 });
 
 Deno.test("NpzWriter leaves nothing behind when it is abandoned", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    {
-      await using npz = await NpzWriter.create(`${folder}/samples.npz`);
-      const images = npz.begin("arr_0", "u8", [3]);
-      await images.write(new Uint8Array(4));
-      await assertRejects(() => images.end(), RangeError, "whole rows of 3 bytes");
-    }
-    assertEquals([...Deno.readDirSync(folder)], []);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  await using folder = await tempDir();
+  {
+    await using npz = await NpzWriter.create(`${folder.path}/samples.npz`);
+    const images = npz.begin("arr_0", "u8", [3]);
+    await images.write(new Uint8Array(4));
+    await assertRejects(() => images.end(), RangeError, "whole rows of 3 bytes");
   }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
 Deno.test("a header for few rows fits where one for many was reserved", () => {

@@ -1,5 +1,5 @@
 import { openFile } from "../file.ts";
-import { byteCount, type HostTensor, type TensorInfo } from "../host_tensor.ts";
+import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "../host_tensor.ts";
 import type { RandomAccess } from "../source.ts";
 import { checkWindow, missing, readAll, readWhole, type WeightFile } from "../tensor_source.ts";
 import { type PlacedTensor, readHeader, type SafetensorsHeader } from "./header.ts";
@@ -50,12 +50,13 @@ export class SafetensorsFile implements WeightFile {
     return [...this.#tensors.keys()];
   }
 
+  /** Whether there is a tensor of that name. */
   has(key: string): boolean {
     return this.#tensors.has(key);
   }
 
   info(key: string): TensorInfo {
-    return this.#placed(key);
+    return tensorInfo(this.#placed(key));
   }
 
   read(key: string): Promise<HostTensor> {
@@ -68,10 +69,12 @@ export class SafetensorsFile implements WeightFile {
     await this.#source.readInto(tensor.offset + start, target);
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -15,6 +15,7 @@ import { MAX_HEADER_BYTES, SAFETENSORS_DTYPES } from "./header.ts";
 
 /** A tensor that will be written. */
 export interface PlannedTensor extends TensorInfo {
+  /** The tensor's name, unique in its file. */
   readonly name: string;
 }
 
@@ -148,14 +149,10 @@ export async function writeSafetensors(
   source: TensorSource,
   metadata: Iterable<readonly [string, string]> = [],
 ): Promise<void> {
-  const plan = source.keys().map((name) => ({ name, ...pick(source.info(name)) }));
+  const plan = source.keys().map((name) => ({ name, ...source.info(name) }));
   const writer = await SafetensorsWriter.create(sink, plan, metadata);
   for (const { name } of plan) await writer.write(name, (await source.read(name)).data);
   writer.finish();
-}
-
-function pick({ dtype, shape }: TensorInfo): TensorInfo {
-  return { dtype, shape };
 }
 
 function byWidthThenName(a: PlannedTensor, b: PlannedTensor): number {

@@ -12,6 +12,7 @@ import {
   type HostTensor,
   infoText,
   type TensorInfo,
+  tensorInfo,
 } from "../host_tensor.ts";
 import { checkWindow, missing, readWhole, type TensorSource } from "../tensor_source.ts";
 
@@ -122,7 +123,9 @@ class RemappedSource implements TensorSource {
   }
 
   info(key: string): TensorInfo {
-    return this.#constants.get(key) ?? this.#recipes.get(key) ?? missing(this.name, key);
+    return tensorInfo(
+      this.#constants.get(key) ?? this.#recipes.get(key) ?? missing(this.name, key),
+    );
   }
 
   async read(key: string): Promise<HostTensor> {

@@ -6,6 +6,7 @@ import {
   type HostDType,
   type HostTensor,
   type TensorInfo,
+  tensorInfo,
 } from "../host_tensor.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
@@ -34,6 +35,7 @@ export class StoredTensor implements LazyTensor {
     this.#file = file;
   }
 
+  /** Type of the elements. */
   get dtype(): HostDType {
     return this.#ref.dtype;
   }
@@ -83,6 +85,7 @@ export class StoredTensor implements LazyTensor {
  * ```
  */
 export class TorchFile implements Disposable {
+  /** The file, for messages. */
   readonly name: string;
   /** What was saved. */
   readonly value: TorchValue<StoredTensor>;
@@ -159,10 +162,12 @@ export class TorchFile implements Disposable {
     return new StateDict(this, tensors);
   }
 
+  /** Closes the file behind it; nothing can be read any more. */
   close(): void {
     this.#source.close();
   }
 
+  /** Closes the file, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -191,7 +196,7 @@ class StateDict implements WeightFile {
   }
 
   info(key: string): TensorInfo {
-    return this.#get(key);
+    return tensorInfo(this.#get(key));
   }
 
   // deno-lint-ignore require-await -- a throw must become a rejection

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { goldenTest, tempDir } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
-import { goldenTest } from "../golden_test_util.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { BytesSink, bytesSource } from "../source.ts";
@@ -173,21 +173,17 @@ const SAMPLE = new Map<TorchKey, Loaded>([
 ]);
 
 Deno.test("saveTorch() and loadTorch() round-trip on disk", async () => {
-  const path = await Deno.makeTempFile();
-  try {
-    await saveTorch(path, SAMPLE);
-    assertEquals(await loadTorch(path), SAMPLE);
-    using file = await TorchFile.open(path);
-    assert(file.has("ema") && !file.has("model"));
-    assert(at(file.value as Loaded, "opt") instanceof Array);
-    // One file can be written from another, tensor by tensor.
-    await saveTorch(path + ".copy", lazyStateDict(file.stateDict("ema")));
-    using copy = await TorchFile.open(path + ".copy");
-    assertEquals(await readAll(copy.stateDict()), at(SAMPLE, "ema"));
-  } finally {
-    await Deno.remove(path);
-    await Deno.remove(path + ".copy");
-  }
+  await using folder = await tempDir();
+  const path = `${folder.path}/x.pt`;
+  await saveTorch(path, SAMPLE);
+  assertEquals(await loadTorch(path), SAMPLE);
+  using file = await TorchFile.open(path);
+  assert(file.has("ema") && !file.has("model"));
+  assert(at(file.value as Loaded, "opt") instanceof Array);
+  // One file can be written from another, tensor by tensor.
+  await saveTorch(path + ".copy", lazyStateDict(file.stateDict("ema")));
+  using copy = await TorchFile.open(path + ".copy");
+  assertEquals(await readAll(copy.stateDict()), at(SAMPLE, "ema"));
 });
 
 Deno.test("writeTorch() aligns storages as PyTorch does, and always writes the same bytes", async () => {

@@ -23,8 +23,10 @@ export type TorchValue<T> =
 
 /** A Python tuple. */
 export class Tuple<T = never> {
+  /** Its members, in order. */
   readonly items: TorchValue<T>[];
 
+  /** A tuple of these members. */
   constructor(items: TorchValue<NoInfer<T>>[]) {
     this.items = items;
   }
@@ -32,8 +34,10 @@ export class Tuple<T = never> {
 
 /** An `argparse.Namespace`: the options a run was started with. */
 export class Namespace<T = never> {
+  /** Its fields, by name. */
   readonly entries: Map<string, TorchValue<T>>;
 
+  /** A Namespace with these fields. */
   constructor(entries: Map<string, TorchValue<NoInfer<T>>> = new Map()) {
     this.entries = entries;
   }
@@ -49,6 +53,7 @@ export interface TorchStorage {
 
 /** A tensor whose values can be read when they are wanted. */
 export interface LazyTensor extends TensorInfo {
+  /** The whole tensor, row-major. */
   read(): Promise<HostTensor>;
 }
 

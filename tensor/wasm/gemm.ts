@@ -81,7 +81,7 @@ export interface ProductCode {
 export function addProduct(module: Module, tier: Tier): ProductCode {
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
-  const finish = finishStrip(module);
+  const finish = finishStrip(module, tier);
   const block = tileLoop(module, tile, kernels, finish);
   return { tile, kernels, block };
 }
@@ -168,23 +168,29 @@ export interface ProductSpec {
   readonly ldc: number;
   /** i32: whether to add to C. */
   readonly accumulate: number;
-  /** Packs `lines` rows of A from row `row` and step `p` on into panels at `dst`. */
+  /**
+   * Packs `lines` rows of A from row `row` and step `p` on into panels at `dst`, or sets `dst` to
+   * where they are.
+   */
   packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
   /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
-  /** Address of a finish job or 0; `prepare` fills it for the block at (row, column). */
-  readonly job: number;
-  prepare(row: number, column: number): void;
-  /** i32: whether sums collect in the block at `block` (as wide as nc) instead of in C. */
-  readonly aside: number;
-  readonly block: number;
+  /** What happens to finished blocks. */
+  readonly finish?: {
+    /** Address of a finish job, or 0 for none. */
+    readonly job: number;
+    /** Fills the job for the block at (row, column). */
+    prepare(row: number, column: number): void;
+  };
+  /** Where sums collect instead of in C (a block as wide as nc) if the i32 `when` is not 0. */
+  readonly aside?: { readonly when: number; readonly block: number };
 }
 
 /** Emits the loops over blocks. */
 export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void {
   const { tile } = code;
   const { m0, m1, n0, n1, k, mc, nc, kc, ks } = spec;
-  const [j, s, i, p, jb, sEnd, ib, pb, dst, b, bStep, c, ldc] = f.locals(I64, 13);
+  const [j, s, i, p, jb, sEnd, ib, pb, dst, a, b, bStep, c, ldc] = f.locals(I64, 14);
   const accumulate = f.local(I32);
   const min = (a: Push, b: Push, into: number) => {
     const x = f.local(I64), y = f.local(I64);
@@ -213,22 +219,28 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
         f.get(spec.panelsB).set(b!).get(s!).set(p!);
         f.for64(p!, sEnd!, by(kc), () => {
           min((f) => f.get(kc), rest(sEnd!, p!), pb!);
-          spec.packA({ dst: spec.panelsA, row: i!, lines: ib!, p: p!, steps: pb! });
-          f.get(spec.aside).if(() => {
-            f.get(spec.block).set(c!).get(nc).i64const(4).i64("mul").set(ldc!);
-          }, () => {
-            f.get(spec.c).get(i!).get(spec.ldc).i64("mul").i64("add");
-            f.get(j!).i64const(4).i64("mul").i64("add").set(c!).get(spec.ldc).set(ldc!);
-          });
+          f.get(spec.panelsA).set(a!);
+          spec.packA({ dst: a!, row: i!, lines: ib!, p: p!, steps: pb! });
+          f.get(spec.c).get(i!).get(spec.ldc).i64("mul").i64("add");
+          f.get(j!).i64const(4).i64("mul").i64("add").set(c!).get(spec.ldc).set(ldc!);
+          if (spec.aside) {
+            const { when, block } = spec.aside;
+            f.get(when).if(() => {
+              f.get(block).set(c!).get(nc).i64const(4).i64("mul").set(ldc!);
+            });
+          }
           f.get(p!).i64const(0).i64("ne").get(spec.accumulate).i32("or").set(accumulate);
           const job = f.local(I64);
-          f.i64const(0).set(job);
-          f.get(spec.job).i64const(0).i64("ne");
-          f.get(p!).get(pb!).i64("add").get(k).i64("ge_s").i32("and").if(() => {
-            spec.prepare(i!, j!);
-            f.get(spec.job).set(job);
-          });
-          f.get(ib!).get(jb!).get(pb!).get(spec.panelsA).get(b!).get(c!).get(ldc!);
+          if (spec.finish) {
+            const { finish } = spec;
+            f.i64const(0).set(job);
+            f.get(finish.job).i64const(0).i64("ne");
+            f.get(p!).get(pb!).i64("add").get(k).i64("ge_s").i32("and").if(() => {
+              finish.prepare(i!, j!);
+              f.get(finish.job).set(job);
+            });
+          }
+          f.get(ib!).get(jb!).get(pb!).get(a!).get(b!).get(c!).get(ldc!);
           f.get(accumulate).get(spec.spare).get(job).call(code.block);
           f.get(b!).get(bStep!).get(pb!).i64("mul").i64("add").set(b!);
         });

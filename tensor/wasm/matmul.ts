@@ -30,12 +30,12 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const code = addProduct(module, tier);
   const { tile } = code;
   const packA = {
-    f32: packPanels(module, tile.rows, "f32"),
-    f16: packPanels(module, tile.rows, "f16"),
+    f32: packPanels(module, tier, tile.rows),
+    f16: packPanels(module, tier, tile.rows, "f16"),
   };
   const packB = {
-    f32: packPanels(module, tile.cols, "f32"),
-    f16: packPanels(module, tile.cols, "f16"),
+    f32: packPanels(module, tier, tile.cols),
+    f16: packPanels(module, tier, tile.cols, "f16"),
   };
   const f = kernel("matmul");
   const slots = SLOTS.of(f);
@@ -84,9 +84,10 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const panels = {
     panelsA: within("offsetA"),
     panelsB: within("offsetB"),
-    block: within("offsetC"),
     spare: scratch,
   };
+
+  const block = within("offsetC");
 
   // The parts of the finish job that stay the same.
   const put = (name: keyof typeof FINISH, value: () => void) => {
@@ -96,6 +97,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   };
   put("activation", () => f.push(slots.i64("activation")));
   put("biasHalf", () => f.push(slots.i64("biasHalf")));
+  put("biasPerRow", () => f.i64const(0));
   put("preHalf", () => f.push(slots.i64("preHalf")));
   put("preRowBytes", () => f.get(preRow));
   put("outHalf", () => f.get(outHalf).i64("extend_i32_u"));
@@ -145,8 +147,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
       c: c0,
       ldc: outRow,
       accumulate: accumulateF32,
-      aside: outHalf,
-      job: finish,
+      aside: { when: outHalf, block },
       packA({ dst, row, lines, p, steps }) {
         const pack = (call: Func) => {
           at(a0, row, aRow, p, aColumn);
@@ -161,20 +162,23 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
         };
         f.get(bHalf).if(() => pack(packB.f16), () => pack(packB.f32));
       },
-      prepare(row, column) {
-        put("bias", () => {
-          f.get(bias).get(column).get(biasShift).i64("shl").i64("add").i64const(0);
-          f.get(bias).i64const(0).i64("ne").select();
-        });
-        put("pre", () => {
-          f.get(pre0).get(row).get(preRow).i64("mul").i64("add");
-          f.get(column).get(preShift).i64("shl").i64("add").i64const(0);
-          f.get(pre).i64const(0).i64("ne").select();
-        });
-        put("out", () => {
-          f.get(c0).get(row).get(outRow).i64("mul").i64("add");
-          f.get(column).get(outBytesShift).i64("shl").i64("add");
-        });
+      finish: {
+        job: finish,
+        prepare(row, column) {
+          put("bias", () => {
+            f.get(bias).get(column).get(biasShift).i64("shl").i64("add").i64const(0);
+            f.get(bias).i64const(0).i64("ne").select();
+          });
+          put("pre", () => {
+            f.get(pre0).get(row).get(preRow).i64("mul").i64("add");
+            f.get(column).get(preShift).i64("shl").i64("add").i64const(0);
+            f.get(pre).i64const(0).i64("ne").select();
+          });
+          put("out", () => {
+            f.get(c0).get(row).get(outRow).i64("mul").i64("add");
+            f.get(column).get(outBytesShift).i64("shl").i64("add");
+          });
+        },
       },
     });
   });
@@ -182,16 +186,21 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   return module.bytes();
 }
 
-/** Multiply-adds worth as much as packing one element. */
-const PACK_COST = 13;
+/** Multiply-adds that take as long as packing one element. */
+export const PACK_COST = 13;
 
-/** Rows and columns of the pieces that `threads` threads share `batches` products in. */
+/**
+ * Rows and columns of the pieces that `threads` threads share `batches` products in.
+ *
+ * @param packCost of an element of A and of B, in multiply-adds
+ */
 export function pieceGrid(
   tile: Tile,
   batches: number,
   m: number,
   n: number,
   threads: number,
+  packCost: { a: number; b: number } = { a: PACK_COST, b: PACK_COST },
 ): { piecesM: number; piecesN: number; stepM: number; stepN: number } {
   let best = { piecesM: 1, piecesN: 1, stepM: m, stepN: n };
   let bestCost = Infinity;
@@ -202,7 +211,7 @@ export function pieceGrid(
       const stepN = Math.ceil(tilesN / piecesN) * tile.cols;
       // What the busiest thread does, in multiply-adds for each k.
       const rounds = Math.ceil(batches * piecesM * piecesN / threads);
-      const cost = rounds * (stepM * stepN + PACK_COST * (stepM + stepN));
+      const cost = rounds * (stepM * stepN + packCost.a * stepM + packCost.b * stepN);
       if (cost < bestCost) {
         bestCost = cost;
         best = {

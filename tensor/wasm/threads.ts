@@ -19,6 +19,14 @@ import {
 } from "./layout.ts";
 import type { WorkerStart } from "./worker.ts";
 
+/** The worker's module; Node's workers start from files or data only, not over the network. */
+function workerUrl(): URL {
+  const url = new URL("./worker.ts", import.meta.url);
+  if (url.protocol === "file:") return url;
+  const script = `import ${JSON.stringify(url.href)};`;
+  return new URL(`data:text/javascript,${encodeURIComponent(script)}`);
+}
+
 /** Workers over one shared memory. */
 export class Threads {
   readonly #memory: WebAssembly.Memory;
@@ -59,11 +67,11 @@ export class Threads {
     }
   }
 
-  #startWorker(thread: number): Promise<Worker> {
+  async #startWorker(thread: number): Promise<Worker> {
     this.#words[(MAILBOXES + thread * MAILBOX_STRIDE) / 4] = 0;
     // Node's kind of worker, because only it can be told not to keep the process alive.
-    const worker = new Worker(new URL("./worker.ts", import.meta.url));
-    return new Promise((resolve, reject) => {
+    const worker = new Worker(workerUrl());
+    return await new Promise((resolve, reject) => {
       worker.once("error", reject);
       worker.once("message", () => {
         worker.unref();

@@ -17,12 +17,13 @@
 import type { View } from "../backend.ts";
 import { type DType, DTYPE_BYTES } from "../dtype.ts";
 import { computeType } from "../expr.ts";
+import type { WebGpuOptions } from "./options.ts";
 
 /** How a kernel uses a view. */
 export type Access = "read" | "write" | "readwrite";
 
 /** Whether f16 is read by the shader itself or unpacked from words. */
-export type HalfMode = "native" | "packed";
+export type HalfMode = NonNullable<WebGpuOptions["half"]>;
 
 /** One view of a dispatch and the name its accessors go by. */
 export interface ViewBinding {

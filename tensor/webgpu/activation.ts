@@ -5,8 +5,9 @@ import type { Activation } from "../backend.ts";
 const LOG2E = Math.LOG2E.toString();
 
 /**
- * Declares `fn activation(x: T) -> T` for T f32 or vec4f. Exponents are kept finite, since WGSL
- * lets an implementation assume there are no infinities; a NaN comes through as the factor x.
+ * Declares `fn activation(x: T) -> T` for T f32 or vec4f. WGSL lets an implementation assume that
+ * there are no infinities and NaNs, so exponents are kept finite; a NaN comes through as the
+ * factor x.
  */
 export function declareActivation(kind: Activation, type: "f32" | "vec4f"): string {
   return `fn activation(x: ${type}) -> ${type} {\n${BODIES[kind](type)}\n}`;
@@ -19,7 +20,13 @@ function gate(type: string, z: string): string {
 
 const BODIES: { readonly [K in Activation]: (type: "f32" | "vec4f") => string } = {
   none: () => "  return x;",
-  relu: (type) => `  return select(x, ${type}(0.0), x < ${type}(0.0));`,
+  // By the bits, where a NaN lies above the infinities: compilers may take max(x, 0) for this.
+  relu: (type) => {
+    const word = type === "f32" ? "u32" : "vec4u";
+    return `  let bits = bitcast<${word}>(x);
+  let negative = bits - ${word}(0x80000000u) <= ${word}(0x7f800000u);
+  return select(x, ${type}(0.0), negative);`;
+  },
   silu: (type) => gate(type, "x"),
   // 1 + tanh(u) = 2 / (1 + e^-2u); some drivers' tanh overflows.
   geluTanh: (type) => gate(type, `(${2 * Math.sqrt(2 / Math.PI)} * (x + 0.044715 * x * x * x))`),

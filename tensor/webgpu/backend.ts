@@ -12,22 +12,19 @@ import { DeviceError } from "../errors.ts";
 import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./adapter.ts";
 import { IndexChecks } from "./index_checks.ts";
 import { KERNELS } from "./kernels.ts";
-import { type RuntimeOptions, WebGpuRuntime } from "./runtime.ts";
+import type { WebGpuOptions } from "./options.ts";
+import { WebGpuRuntime } from "./runtime.ts";
 import { Transfers } from "./transfer.ts";
 
+export type { WebGpuOptions } from "./options.ts";
 export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
-
-/** Options of {@linkcode createWebGpuBackend}. */
-export interface WebGpuOptions extends RuntimeOptions {
-  /** Which GPU of several; the fast one unless given. */
-  powerPreference?: GPUPowerPreference;
-}
 
 /** The kernel contract on a GPU. */
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly description: string;
-  readonly halfKernels: ReadonlySet<KernelName>;
+  /** All of them: kernels see every element type through the same functions. */
+  readonly halfKernels: ReadonlySet<KernelName> = new Set(Object.keys(KERNELS) as KernelName[]);
   readonly runtime: WebGpuRuntime;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
@@ -39,7 +36,6 @@ export class WebGpuBackend implements Backend {
     const software = isSoftwareAdapter(adapter) ? " (software)" : "";
     this.description = `WebGPU on ${adapterName(adapter)}${software}, ` +
       `${this.runtime.halfMode} f16`;
-    this.halfKernels = new Set(["elementwise", "reduce", "argReduce", "matmul", "gather"]);
   }
 
   alloc(bytes: number, op: string): DeviceBuffer {

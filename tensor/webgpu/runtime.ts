@@ -5,19 +5,14 @@
  */
 import type { DeviceBuffer, View } from "../backend.ts";
 import { viewBytes } from "../backend.ts";
-import { type DType, DTYPE_BYTES } from "../dtype.ts";
+import { DTYPE_BYTES } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
-import {
-  type HalfMode,
-  shaderHead,
-  uniformBytes,
-  type UniformLayout,
-  type ViewBinding,
-  type ViewLayout,
-} from "./accessors.ts";
-import { BindGroups } from "./bind_groups.ts";
+import type { HalfMode, ViewBinding } from "./accessors.ts";
 import { Faults } from "./faults.ts";
+import type { WebGpuOptions } from "./options.ts";
+import { MAX_VIEWS, Pipelines } from "./pipelines.ts";
 import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+import { Profiler, type ProfileRow } from "./profiler.ts";
 import { StagedRing } from "./staged_ring.ts";
 
 /** One launch of a kernel. */
@@ -45,16 +40,6 @@ export interface Dispatch {
   readonly flops?: number;
 }
 
-/** Options of a runtime. */
-export interface RuntimeOptions {
-  /** Packed f16 may be asked for on any adapter; native only where shader-f16 is there. */
-  half?: HalfMode;
-  /** Bytes of freed buffers kept for reuse, or as many as were ever in use if more: 256 MiB. */
-  freeBytesCap?: number;
-  /** Bind less of a buffer at once than the GPU would, to test work in parts on small arrays. */
-  maxBindingBytes?: number;
-}
-
 /** Counts since the start, for tests and benchmarks. */
 export interface RuntimeStats {
   dispatches: number;
@@ -64,21 +49,6 @@ export interface RuntimeStats {
   buffers: number;
 }
 
-/** A compiled kernel for one layout of its views. */
-interface Pipeline {
-  readonly gpu: GPUComputePipeline;
-  readonly groups: BindGroups;
-  readonly uniformBytes: number;
-  /** Dtypes and widths of the views, and which share a binding, as digits. */
-  readonly layout: number;
-  readonly sharing: number;
-}
-
-const NO_UNIFORMS: Readonly<Record<string, number>> = {};
-const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies Record<
-  DType,
-  number
->;
 const RING_BYTES = 1 << 20;
 /** Writes up to this size go with the batch; for larger ones the batch is submitted first. */
 const STAGED_BYTES = 1 << 16;
@@ -88,8 +58,6 @@ const UNSUBMITTED_BYTES = 1 << 27;
 const BATCH_DISPATCHES = 1024;
 /** Work after which a batch is submitted: systems kill GPU programs that run for seconds. */
 const BATCH_FLOPS = 5e10;
-/** A shader's storage bindings are few, so sharing fits a number with 4 bits a view. */
-const MAX_VIEWS = 13;
 
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
@@ -100,13 +68,11 @@ export class WebGpuRuntime {
   readonly faults: Faults;
   /** Serial number of the batch being recorded. */
   batch = 0;
+  #profiler: Profiler | null = null;
   #dispatches = 0;
   #submits = 0;
-  #pipelineCount = 0;
 
-  readonly #pipelines = new Map<string, Pipeline[]>();
-  readonly #groups = new Map<string, BindGroups>();
-  readonly #layouts = new Map<string, GPUPipelineLayout>();
+  readonly #pipelines: Pipelines;
 
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
@@ -127,7 +93,7 @@ export class WebGpuRuntime {
   readonly #ends: number[] = [];
   readonly #slots: number[] = [];
 
-  constructor(readonly device: GPUDevice, options: RuntimeOptions = {}) {
+  constructor(readonly device: GPUDevice, options: WebGpuOptions = {}) {
     this.limits = device.limits;
     const native = device.features.has("shader-f16");
     if (options.half === "native" && !native) {
@@ -144,17 +110,16 @@ export class WebGpuRuntime {
       GPUBufferUsage.UNIFORM,
       this.limits.minUniformBufferOffsetAlignment,
     );
+    this.#pipelines = new Pipelines(device, this.halfMode, this.#uniforms.gpu);
     this.#uploads = new StagedRing(device, "uploads", RING_BYTES, GPUBufferUsage.COPY_SRC, 4);
   }
 
   get stats(): RuntimeStats {
-    let bindGroups = 0;
-    for (const groups of this.#groups.values()) bindGroups += groups.made;
     return {
       dispatches: this.#dispatches,
       submits: this.#submits,
-      pipelines: this.#pipelineCount,
-      bindGroups,
+      pipelines: this.#pipelines.made,
+      bindGroups: this.#pipelines.bindGroupsMade,
       buffers: this.pool.allocations,
     };
   }
@@ -173,7 +138,7 @@ export class WebGpuRuntime {
     this.faults.checkLost(d.op);
     this.faults.recall(d.op);
     const slots = this.#assignSlots(d);
-    const pipeline = this.#pipeline(d);
+    const pipeline = this.#pipelines.get(d, this.#slots);
     if (!this.#uniforms.fits(pipeline.uniformBytes)) this.flush();
 
     const width = typeof d.workgroups === "number"
@@ -188,7 +153,7 @@ export class WebGpuRuntime {
     for (let i = 0; i < slots; i++) this.#ends[i]! -= this.#starts[i]!;
     const group = pipeline.groups.get(slots, blocks, this.#starts, this.#ends);
 
-    const pass = this.#openPass();
+    const pass = this.#openPass(d);
     if (this.#passPipeline !== pipeline.gpu) {
       pass.setPipeline(pipeline.gpu);
       this.#passPipeline = pipeline.gpu;
@@ -290,99 +255,32 @@ export class WebGpuRuntime {
     for (const name in d.f32) f32[at++] = d.f32[name]!;
   }
 
-  #pipeline(d: Dispatch): Pipeline {
-    const { views } = d;
-    let layout = 0;
-    let sharing = 0;
-    for (let i = 0; i < views.length; i++) {
-      const { view, vec4 } = views[i]!;
-      layout = layout * 10 + DTYPE_DIGIT[view.dtype] * 2 + (vec4 ? 1 : 0);
-      sharing = sharing * 16 + this.#slots[i]!;
-    }
-    const variants = this.#pipelines.get(d.key);
-    if (variants) {
-      for (const pipeline of variants) {
-        if (pipeline.layout === layout && pipeline.sharing === sharing) return pipeline;
-      }
-    }
-    const made = this.#makePipeline(d, layout, sharing);
-    if (variants) variants.push(made);
-    else this.#pipelines.set(d.key, [made]);
-    return made;
-  }
-
-  #makePipeline(d: Dispatch, layout: number, sharing: number): Pipeline {
-    const views = d.views.map(({ name, view, access, vec4 }, i): ViewLayout => ({
-      name,
-      dtype: view.dtype,
-      access,
-      vec4: vec4 ?? false,
-      slot: this.#slots[i]!,
-    }));
-    for (const view of views) checkSharing(d, view, views);
-    const uniforms: UniformLayout = {
-      u32: Object.keys(d.u32 ?? NO_UNIFORMS),
-      i32: Object.keys(d.i32 ?? NO_UNIFORMS),
-      f32: Object.keys(d.f32 ?? NO_UNIFORMS),
-    };
-    const bytes = uniformBytes(views.length, uniforms);
-    const accesses: GPUBufferBindingType[] = [];
-    for (const { slot, access } of views) {
-      if (access !== "read") accesses[slot] = "storage";
-      else accesses[slot] ??= "read-only-storage";
-    }
-    const most = this.limits.maxStorageBuffersPerShaderStage;
-    if (accesses.length > most) {
-      throw new DeviceError(
-        `${d.op}: expected at most ${most} arrays a kernel on this GPU but got ${accesses.length}`,
-      );
-    }
-    const label = `${d.op} (${d.key})`;
-    const key = `${accesses.map((a) => (a === "storage" ? "w" : "r")).join("")}${bytes}`;
-    const module = this.device.createShaderModule({
-      label,
-      code: shaderHead(views, uniforms, this.halfMode) + d.source(),
-    });
-    const groups = this.#bindGroups(key, accesses, bytes);
-    const gpu = this.device.createComputePipeline({
-      label,
-      layout: this.#layouts.get(key)!,
-      compute: { module, entryPoint: "main" },
-    });
-    this.#pipelineCount++;
-    return { gpu, groups, uniformBytes: bytes, layout, sharing };
-  }
-
-  #bindGroups(key: string, accesses: GPUBufferBindingType[], bytes: number): BindGroups {
-    const known = this.#groups.get(key);
-    if (known) return known;
-    const uniform = { type: "uniform", hasDynamicOffset: true, minBindingSize: bytes } as const;
-    const bindGroupLayout = this.device.createBindGroupLayout({
-      label: key,
-      entries: [
-        { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: uniform },
-        ...accesses.map((type, i) => ({
-          binding: i + 1,
-          visibility: GPUShaderStage.COMPUTE,
-          buffer: { type },
-        })),
-      ],
-    });
-    this.#layouts.set(
-      key,
-      this.device.createPipelineLayout({ label: key, bindGroupLayouts: [bindGroupLayout] }),
-    );
-    const groups = new BindGroups(this.device, bindGroupLayout, this.#uniforms.gpu, bytes);
-    this.#groups.set(key, groups);
-    return groups;
-  }
-
   #openEncoder(): GPUCommandEncoder {
     return this.#encoder ??= this.device.createCommandEncoder();
   }
 
-  #openPass(): GPUComputePassEncoder {
-    return this.#pass ??= this.#openEncoder().beginComputePass();
+  #openPass({ op, key }: Dispatch): GPUComputePassEncoder {
+    if (this.#profiler === null) return this.#pass ??= this.#openEncoder().beginComputePass();
+    return this.#pass = this.copyEncoder().beginComputePass(this.#profiler.pass(op, key));
+  }
+
+  /**
+   * GPU time of every kernel that `run` launches, the longest first.
+   *
+   * @throws {DeviceError} where the GPU keeps no time.
+   */
+  async profile(run: () => void | Promise<void>): Promise<ProfileRow[]> {
+    if (!this.device.features.has("timestamp-query")) {
+      throw new DeviceError("profile: this GPU has no timestamps");
+    }
+    const profiler = new Profiler(this.device);
+    this.#profiler = profiler;
+    try {
+      await run();
+    } finally {
+      this.#profiler = null;
+    }
+    return await profiler.finish(this);
   }
 
   /** The encoder with no pass open, to record copies between dispatches. */
@@ -448,22 +346,10 @@ export class WebGpuRuntime {
     this.faults.lose("the device was disposed");
     this.#encoder = null;
     this.#pass = null;
-    for (const groups of this.#groups.values()) groups.clear();
+    this.#pipelines.clear();
     this.pool.dispose();
     this.#uniforms.gpu.destroy();
     this.#uploads.gpu.destroy();
     this.device.destroy();
-  }
-}
-
-/** Throws where `view` cannot share its binding with the others: a mistake in a kernel. */
-function checkSharing(d: Dispatch, view: ViewLayout, views: readonly ViewLayout[]): void {
-  const sharing = views.filter((v) => v.slot === view.slot);
-  const fours = sharing.some((v) => v.vec4);
-  if (sharing.some((v) => v.dtype !== view.dtype)) {
-    throw new DeviceError(`${d.op}: ${d.key} sees one buffer it writes as two dtypes`);
-  }
-  if (fours && view.access !== "read" && !view.vec4) {
-    throw new DeviceError(`${d.op}: ${d.key} writes one buffer by fours and by ones`);
   }
 }

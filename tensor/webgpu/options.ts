@@ -1,0 +1,17 @@
+/** Settings of the WebGPU device. */
+export interface WebGpuOptions {
+  /**
+   * How kernels read f16: "native" needs an adapter with shader-f16 and is the default there;
+   * "packed" works on any, unpacking pairs from 32-bit words.
+   */
+  half?: "native" | "packed";
+  /** Which GPU of several; "high-performance" unless given. */
+  powerPreference?: "high-performance" | "low-power";
+  /**
+   * Bytes of freed buffers kept for reuse; as many as were ever in use at once if that is more.
+   * 256 MiB unless given.
+   */
+  freeBytesCap?: number;
+  /** Bind less of a buffer at once than the GPU could, to test work in parts on small arrays. */
+  maxBindingBytes?: number;
+}

@@ -1,0 +1,38 @@
+/** What the README shows is run, as a reader would. */
+import { assert, assertEquals } from "@std/assert";
+import { granted, tempDir } from "./fixtures.ts";
+
+const allowed = granted({ name: "run", command: "deno" }) && granted({ name: "read" });
+const root = new URL("../", import.meta.url);
+
+/** The TypeScript examples of the README, in order. */
+async function examples(): Promise<string[]> {
+  const text = await Deno.readTextFile(new URL("README.md", root));
+  return Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ([, code]) => code!);
+}
+
+/** Runs a program with the rights the README gives it; what it printed. */
+async function run(code: string): Promise<string> {
+  await using folder = await tempDir();
+  const file = `${folder.path}/example.ts`;
+  await Deno.writeTextFile(file, code.replaceAll("jsr:@dit/core", "@dit/core"));
+  const { success, stdout, stderr } = await new Deno.Command("deno", {
+    args: ["run", "--no-prompt", "--allow-read", file],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = new TextDecoder();
+  assert(success, text.decode(stderr));
+  return text.decode(stdout);
+}
+
+Deno.test({
+  name: "the first example of the README learns exclusive or",
+  ignore: !allowed,
+  fn: async () => {
+    const [first] = await examples();
+    const lines = (await run(first!)).trim().split("\n");
+    assertEquals(lines.length, 3);
+    assert(Number(lines.at(-1)!.split(" ")[1]) < 1e-3, lines.join("\n"));
+  },
+});
