@@ -2,7 +2,15 @@
  * How an op is declared: one row with its forward, its gradient and its samples. The generic test
  * walks the rows, so one without samples fails.
  */
-import { copy, type DType, isFloat, scope, type Shape, type Tensor } from "../tensor/mod.ts";
+import {
+  commonDevice,
+  copy,
+  type DType,
+  isFloat,
+  scope,
+  type Shape,
+  type Tensor,
+} from "../tensor/mod.ts";
 import { autocastDtype, isRecording, noGrad } from "./modes.ts";
 import { hold, record, requiresGrad } from "./tape.ts";
 
@@ -89,6 +97,7 @@ export function defineOp<A, S extends Operands>(
   register(row);
   return (given, attrs) => {
     const mirrored = mirror ? given.map((t) => t && mirror!(t)) : given;
+    commonDevice(row.name, mirrored.filter((t) => t !== null));
     const inputs = castOperands(row.cast ?? "widest", mirrored);
     const needs = inputs.map((t) => t !== null && isRecording() && requiresGrad(t));
     const recording = needs.includes(true);

@@ -56,3 +56,21 @@ export function dtypeOf(data: ArrayLike<number>): DType | undefined {
 export function isFloat(dtype: DType): dtype is "f32" | "f16" {
   return dtype === "f32" || dtype === "f16";
 }
+
+const INTEGER_RANGES = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+  u8: [0, 255],
+} as const;
+
+/** Smallest and largest number of an integer type; infinite for floats. */
+export function limitsOf(dtype: DType): readonly [number, number] {
+  return isFloat(dtype) ? [-Infinity, Infinity] : INTEGER_RANGES[dtype];
+}
+
+/** Whether `dtype` can hold `value`: floats any number, integers whole ones in their range. */
+export function holds(dtype: DType, value: number): boolean {
+  if (isFloat(dtype)) return true;
+  const [low, high] = INTEGER_RANGES[dtype];
+  return Number.isInteger(value) && value >= low && value <= high;
+}

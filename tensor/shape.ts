@@ -77,6 +77,9 @@ export function broadcastStrides(shape: Shape, strides: Shape, to: Shape): numbe
 
 /** `axis` counted from the front; negative ones count from the end. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
+  if (rank === 0) {
+    throw new ShapeError(`${op}: expected a tensor with at least one axis but got shape []`);
+  }
   const at = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || at < 0 || at >= rank) {
     throw new ShapeError(`${op}: expected an axis in [${-rank}, ${rank}) but got ${axis}`);
