@@ -27,6 +27,7 @@ import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { type StridedOperand, stridedOperand } from "./strided.ts";
 import { declareAccumulators, declareStaging, visitAccumulators } from "./tile.ts";
+import { ranInParts } from "./wide.ts";
 
 /** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
 const MOST_CHUNKS = 4;
@@ -39,6 +40,9 @@ export function attentionGrad(
   args: KernelArgs["attentionGrad"],
   op: string,
 ): void {
+  const arrays = ["q", "k", "v", "out", "lse", "g", "dq", "dk", "dv"] as const;
+  const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
+  if (ranInParts(runtime, args, [arrays, arrays], again)) return;
   const depth = args.q.shape[3]!;
   withScratch(runtime, op, [args.lse.shape], (delta) => {
     rowDots(runtime, args, delta!, op);

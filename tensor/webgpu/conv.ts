@@ -9,6 +9,7 @@ import { runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { stridedOperand } from "./strided.ts";
 import type { Operand } from "./tile.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 /** Sizes of a convolution; `pixels` are those of the result. */
 interface Geometry {
@@ -59,6 +60,7 @@ function geometryOf(
 
 /** See {@linkcode KernelArgs}. */
 export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: string): void {
+  if (ranInParts(runtime, args, [["x", "out"]], (part) => conv2d(runtime, part, op))) return;
   const { x, w, bias, out } = args;
   const geometry = geometryOf(x, out.shape, w.shape, args);
   if (isPointwise(geometry)) {
@@ -182,6 +184,8 @@ export function conv2dGradWeight(
   args: KernelArgs["conv2dGradWeight"],
   op: string,
 ): void {
+  const again = (part: typeof args): void => conv2dGradWeight(runtime, part, op);
+  if (ranInSummedParts(runtime, args, [["x", "g"]], ["out"], again, op)) return;
   const { x, g, out } = args;
   const geometry = geometryOf(x, g.shape, out.shape, { ...args, dilation: 1 });
   const { samples, outChannels, pixels } = geometry;

@@ -9,6 +9,7 @@ import { rowGroups, rowKernel, rowLayout, type RowReduction } from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const SUM2: RowReduction = { name: "row_sum", combine: "+", type: "vec2f" };
@@ -37,6 +38,8 @@ export function groupNorm(
   args: KernelArgs["groupNorm"],
   op: string,
 ): void {
+  const cut = [["x", "out", "mean", "rstd"]] as const;
+  if (ranInParts(runtime, args, cut, (part) => groupNorm(runtime, part, op))) return;
   const { x, groups, eps, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * groups;
@@ -185,6 +188,9 @@ export function groupNormGrad(
   args: KernelArgs["groupNormGrad"],
   op: string,
 ): void {
+  const cut = [["x", "g", "mean", "rstd", "dx"]] as const;
+  const again = (part: typeof args): void => groupNormGrad(runtime, part, op);
+  if (ranInSummedParts(runtime, args, cut, ["dWeight", "dBias"], again, op)) return;
   const { x, dWeight, dBias } = args;
   const [samples, channels] = x.shape as [number, number, number];
   const perChannel = [samples, channels];

@@ -1,10 +1,12 @@
 /** Layer normalisation with its affine forms, and its gradients. */
 import type { KernelArgs, View } from "../backend.ts";
 import type { ViewBinding } from "./accessors.ts";
+import { contiguousStrides } from "../shape.ts";
 import { rowGroups, rowKernel, rowLayout } from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 /** A read-only binding, or none for a missing view. */
 function maybe(name: string, view: View | null): ViewBinding[] {
@@ -17,6 +19,9 @@ export function layerNorm(
   args: KernelArgs["layerNorm"],
   op: string,
 ): void {
+  const rows = ["x", "out", "mean", "rstd"] as const;
+  const cut = [[...rows, "scale", "shift"], rows] as const;
+  if (ranInParts(runtime, args, cut, (part) => layerNorm(runtime, part, op))) return;
   const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const layout = rowLayout(width);
@@ -87,12 +92,30 @@ export function layerNormGrad(
   op: string,
 ): void {
   inputGrad(runtime, args, op);
-  const [batch, tokens] = args.x.shape as [number, number, number];
-  affineGrad(runtime, args, args.dWeight, args.dBias, 1, batch * tokens, op);
-  affineGrad(runtime, args, args.dScale, args.dShift, batch, tokens, op);
+  const { x, g, mean, rstd, dWeight, dBias, dScale, dShift } = args;
+  affineGrad(runtime, { x, g, mean, rstd, factor: dScale, summand: dShift }, op);
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const asOne = (view: View): View => reshaped(view, [1, batch * tokens, width]);
+  const rowsAsOne = (view: View): View => reshaped(view, [1, batch * tokens]);
+  affineGrad(runtime, {
+    x: asOne(x),
+    g: asOne(g),
+    mean: rowsAsOne(mean),
+    rstd: rowsAsOne(rstd),
+    factor: dWeight && reshaped(dWeight, [1, width]),
+    summand: dBias && reshaped(dBias, [1, width]),
+  }, op);
+}
+
+/** A contiguous view as another shape. */
+function reshaped(view: View, shape: readonly number[]): View {
+  return { ...view, shape, strides: contiguousStrides(shape) };
 }
 
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
+  const arrays = ["x", "g", "mean", "rstd", "dx"] as const;
+  const cut = [[...arrays, "scale"], arrays] as const;
+  if (ranInParts(runtime, args, cut, (part) => inputGrad(runtime, part, op))) return;
   const { x, g, weight, scale, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const layout = rowLayout(width);
@@ -145,23 +168,29 @@ const COLUMN_THREADS = 256;
 /** Rows below which dividing a sum again gains nothing. */
 const SHORTEST_PART = 32;
 
+/** Rows of x and g [B, T, N] with their statistics [B, T], and what to sum them into, [B, N]. */
+interface AffineGrad {
+  readonly x: View;
+  readonly g: View;
+  readonly mean: View;
+  readonly rstd: View;
+  readonly factor: View | null;
+  readonly summand: View | null;
+}
+
 /**
- * For each of `samples` groups of `rows` rows: the sums of g z into `dFactor` and of g into
- * `dSummand`. Neighbouring threads take neighbouring columns, and several threads the rows of a
- * column by turns; where there are few columns, several workgroups take parts of the rows, which
- * are added in order afterwards.
+ * For each b the sums of g z into `factor` and of g into `summand`. Neighbouring threads take
+ * neighbouring columns, and several threads the rows of a column by turns; where there are few
+ * columns, several workgroups take parts of the rows, which are added in order afterwards.
  */
-function affineGrad(
-  runtime: WebGpuRuntime,
-  { x, g, mean, rstd }: KernelArgs["layerNormGrad"],
-  dFactor: View | null,
-  dSummand: View | null,
-  samples: number,
-  rows: number,
-  op: string,
-): void {
-  if (!dFactor && !dSummand) return;
-  const width = x.shape[2]!;
+function affineGrad(runtime: WebGpuRuntime, args: AffineGrad, op: string): void {
+  const { x, g, mean, rstd, factor, summand } = args;
+  if (!factor && !summand) return;
+  const rowsOf = ["x", "g", "mean", "rstd"] as const;
+  const again = (part: AffineGrad): void => affineGrad(runtime, part, op);
+  if (ranInParts(runtime, args, [[...rowsOf, "factor", "summand"]], again)) return;
+  if (ranInSummedParts(runtime, args, [[], rowsOf], ["factor", "summand"], again, op)) return;
+  const [samples, rows, width] = x.shape as [number, number, number];
   let columns = 8;
   while (columns < width && columns < 64) columns *= 2;
   const lanes = COLUMN_THREADS / columns;
@@ -199,15 +228,15 @@ fn main(
       sums += found[thread + other * ${columns}u];
     }
     let at = (part * params.samples + sample) * params.width + column;
-    ${dFactor ? "factor_store(at, sums.x);" : ""}
-    ${dSummand ? "summand_store(at, sums.y);" : ""}
+    ${factor ? "factor_store(at, sums.x);" : ""}
+    ${summand ? "summand_store(at, sums.y);" : ""}
   }
 }
 `;
   const launch = (factor: View | null, summand: View | null): void =>
     runtime.dispatch({
       op,
-      key: `layerNormGrad/columns/${columns}/${[dFactor, dSummand].map(Boolean).join()}`,
+      key: `layerNormGrad/columns/${columns}/${[factor, summand].map(Boolean).join()}`,
       source: () => source,
       views: [
         { name: "x", view: x, access: "read" },
@@ -221,13 +250,13 @@ fn main(
       workgroups: blocks * samples * parts,
     });
   if (parts === 1) {
-    launch(dFactor, dSummand);
+    launch(factor, summand);
     return;
   }
   const length = samples * width;
   withScratch(runtime, op, [[parts, length], [parts, length]], (factors, summands) => {
-    launch(dFactor && factors!, dSummand && summands!);
-    if (dFactor) sumParts(runtime, factors!, dFactor, parts, length, op);
-    if (dSummand) sumParts(runtime, summands!, dSummand, parts, length, op);
+    launch(factor && factors!, summand && summands!);
+    if (factor) sumParts(runtime, factors!, factor, parts, length, op);
+    if (summand) sumParts(runtime, summands!, summand, parts, length, op);
   });
 }

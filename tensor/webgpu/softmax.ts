@@ -2,12 +2,14 @@
 import type { KernelArgs } from "../backend.ts";
 import { rowGroups, rowKernel, rowLayout, type RowReduction } from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
+import { ranInParts } from "./wide.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const MAX: RowReduction = { name: "row_max", combine: "max", type: "f32" };
 
 /** See {@linkcode KernelArgs}. */
 export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op: string): void {
+  if (ranInParts(runtime, args, [["x", "out"]], (part) => softmax(runtime, part, op))) return;
   const { x, out, log } = args;
   const [rows, width] = x.shape as [number, number];
   const layout = rowLayout(width);
@@ -50,6 +52,8 @@ export function softmaxGrad(
   args: KernelArgs["softmaxGrad"],
   op: string,
 ): void {
+  const cut = [["y", "g", "out"]] as const;
+  if (ranInParts(runtime, args, cut, (part) => softmaxGrad(runtime, part, op))) return;
   const { y, g, out, log } = args;
   const [rows, width] = y.shape as [number, number];
   const layout = rowLayout(width);
