@@ -341,6 +341,8 @@ export class Parameter extends Tensor {
   #grad: Tensor | null = null;
   /** A place for the gradient that an optimiser has set aside. */
   #place: Tensor | null = null;
+  /** @internal Told once, when the parameter is disposed of. */
+  onDispose: (() => void) | null = null;
 
   /** Takes over the elements of `t`, which is disposed of. */
   constructor(t: Tensor, options: { requiresGrad?: boolean } = {}) {
@@ -406,10 +408,12 @@ export class Parameter extends Tensor {
   }
 
   override dispose(): void {
+    if (this.disposed) return;
     this.zeroGrad();
     this.#place?.dispose();
     this.#place = null;
     super.dispose();
+    this.onDispose?.();
   }
 }
 

@@ -21,7 +21,10 @@ const SLAB = 2 ** 25;
 /** Parameters start at multiples of 256 bytes, where WebGPU can bind them. */
 const ALIGNMENT = 64;
 
-/** Some parameters side by side. The gaps between them are zeros, and stay so. */
+/**
+ * Some parameters side by side. The gaps between them are zeros, and stay so. It lives as long as
+ * any of them.
+ */
 export class Slab {
   /** [length]: the weights. */
   readonly weights: Tensor;
@@ -32,10 +35,19 @@ export class Slab {
   constructor(device: Device, places: readonly (readonly [Parameter, number])[], length: number) {
     this.#places = places;
     this.weights = outsideScopes(() => zeros([length], { device }));
+    let left = places.length;
     for (const [p, at] of places) {
       p.moveTo(this.weights, at);
+      p.onDispose = () => {
+        if (--left === 0) this.#dispose();
+      };
       slabs.set(p, this);
     }
+  }
+
+  #dispose(): void {
+    this.weights.dispose();
+    this.grads?.dispose();
   }
 
   /** Its parameters with their first elements. */

@@ -70,3 +70,15 @@ export function scaledError(got: ArrayLike<number>, want: ArrayLike<number>): nu
   }
   return worst === 0 ? 0 : worst / (scale || 1);
 }
+
+/** Largest |got - want|. */
+export function absoluteError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Infinity;
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    if (Object.is(got[i], want[i])) continue;
+    const off = Math.abs(got[i]! - want[i]!);
+    worst = Number.isNaN(off) ? Infinity : Math.max(worst, off);
+  }
+  return worst;
+}

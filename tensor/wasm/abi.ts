@@ -62,6 +62,11 @@ export function scratchI64(f: Func): number {
   return local;
 }
 
+/** The smaller of two i64 locals, left on the stack. */
+export function smaller(f: Func, a: number, b: number): Func {
+  return f.get(a).get(b).get(a).get(b).i64("lt_s").select();
+}
+
 /**
  * Claims chunks 0, 1, ... below `chunks` (an i32) one at a time, with whichever threads come
  * first, and runs `body` with the i32 local that holds the chunk's number. Results must not depend

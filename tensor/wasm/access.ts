@@ -14,6 +14,12 @@ export function stepOf(stride: number): Step {
   return stride === 1 ? "unit" : stride === 0 ? "repeated" : "strided";
 }
 
+/** What code for an operand depends on. */
+export interface Operand {
+  readonly dtype: DType;
+  readonly step: Step;
+}
+
 /** A context for memory access; `half` where half-precision instructions compile. */
 export interface AccessContext extends VectorContext {
   readonly half: boolean;
@@ -121,6 +127,53 @@ export function loadStrided(
     f.set(value);
   }
   return value;
+}
+
+/** Inputs of one row while code for it is made: parallel lists, one entry an input. */
+export interface RowInputs {
+  readonly operands: readonly Operand[];
+  /** i64 locals that move along the row. */
+  readonly pointers: readonly number[];
+  /** i64 locals with the steps along the row, in bytes. */
+  readonly steps: readonly number[];
+  /** Locals with the values of repeated inputs, in all lanes. */
+  readonly repeated: readonly number[];
+}
+
+/** Fills the locals of the repeated inputs. */
+export function loadRowInputs(context: AccessContext, row: RowInputs): void {
+  row.operands.forEach(({ dtype, step }, i) => {
+    if (step === "repeated") loadRepeated(context, dtype, row.pointers[i]!, row.repeated[i]!);
+  });
+}
+
+/**
+ * Loads the next `vectors` times four elements of each input and moves the pointers on.
+ *
+ * @param left i32 local with how many elements there still are, where they may be fewer than four
+ * @returns for each vector the locals of the inputs' values
+ */
+export function loadInputs(
+  context: AccessContext,
+  { operands, pointers, steps, repeated }: RowInputs,
+  vectors: number,
+  left: number | undefined,
+): number[][] {
+  const { f } = context;
+  const values = Array.from({ length: vectors }, (_, u) =>
+    operands.map(({ dtype, step }, i) => {
+      if (step === "repeated") return repeated[i]!;
+      if (step === "unit") {
+        return loadUnit(context, dtype, pointers[i]!, 4 * u * DTYPE_BYTES[dtype]);
+      }
+      const value = loadStrided(context, dtype, pointers[i]!, steps[i]!, left);
+      f.get(pointers[i]!).get(steps[i]!).i64const(4).i64("mul").i64("add").set(pointers[i]!);
+      return value;
+    }));
+  operands.forEach(({ dtype, step }, i) => {
+    if (step === "unit") f.advance(pointers[i]!, 4 * vectors * DTYPE_BYTES[dtype]);
+  });
+  return values;
 }
 
 /** Stores vectors of four elements each, one after the other from `pointer` on. */

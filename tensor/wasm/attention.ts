@@ -149,8 +149,8 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     scores: panelProduct(module, tile, kernels, "rows"),
     sums: panelProduct(module, tile, kernels, "panels"),
   };
-  const packRows = packPanels(module, tile.rows, "f32");
-  const packColumns = packPanels(module, tile.cols, "f32");
+  const packRows = packPanels(module, tier, tile.rows);
+  const packColumns = packPanels(module, tier, tile.cols);
   const softmax = softmaxPanel(module, tile), rescale = scalePanel(module, tile);
   const finish = finishState(module, tile), write = writeTransposed(module, tile);
   const width = tile.cols * 4;

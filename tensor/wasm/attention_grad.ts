@@ -176,8 +176,8 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const panelsFirst = panelProduct(module, tile, kernels, "panels");
   const rowsFirst = panelProduct(module, tile, kernels, "rows");
   const sum = sumProduct(module, tile);
-  const packRows = packPanels(module, tile.rows, "f32");
-  const packColumns = packPanels(module, tile.cols, "f32");
+  const packRows = packPanels(module, tier, tile.rows);
+  const packColumns = packPanels(module, tier, tile.cols);
   const grad = gradPanel(module, tile), fillLanes = lanePanel(module, tile);
   const write = writeTransposed(module, tile), copy = copyRows(module);
   const width = tile.cols * 4;

@@ -13,13 +13,16 @@ import {
   type View,
 } from "../backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
-import { DeviceError, IndexError } from "../errors.ts";
+import { DeviceError, IndexError, ShapeError, shapeText } from "../errors.ts";
+import { isContiguous, sizeOf } from "../shape.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { attentionGrad } from "./attention_grad.ts";
+import { conv2d, conv2dGradWeight } from "./conv.ts";
 import { cumsum } from "./cumsum.ts";
 import { elementwise } from "./elementwise.ts";
 import { gather, scatterAdd } from "./gather.ts";
+import { groupNorm, groupNormGrad } from "./group_norm.ts";
 import { layerNorm, layerNormGrad } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";
@@ -59,16 +62,11 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
     scatterAdd: (args) => scatterAdd(runtime, args),
     attention: (args) => attention(runtime, args),
     attentionGrad: (args) => attentionGrad(runtime, args),
-    ...later("groupNorm", "groupNormGrad", "conv2d", "conv2dGradWeight"),
+    groupNorm: (args) => groupNorm(runtime, args),
+    groupNormGrad: (args) => groupNormGrad(runtime, args),
+    conv2d: (args) => conv2d(runtime, args),
+    conv2dGradWeight: (args) => conv2dGradWeight(runtime, args),
   };
-}
-
-/** Kernels on their way. */
-function later<K extends KernelName>(...names: K[]): Pick<KernelTable, K> {
-  const entries = names.map((name) => [name, () => {
-    throw new DeviceError(`${name} is not yet there on the wasm device`);
-  }]);
-  return Object.fromEntries(entries);
 }
 
 /** Views in an argument, a list of them included. */
@@ -152,15 +150,18 @@ class Wasm implements WasmBackend {
 
   checkIndices(index: View, limit: number, op: string): void {
     checkView(index, op);
-    const step = index.strides[0] ?? 1;
-    const count = index.shape[0] ?? 1;
-    const reach = (count - 1) * step + 1;
-    const bytes = this.#bytes(index.buffer, index.offset * 4, reach * 4, op);
+    const { shape, strides, offset } = index;
+    if (!isContiguous(shape, strides)) {
+      throw new ShapeError(
+        `${op}: expected contiguous indices but got strides ${shapeText(strides)}`,
+      );
+    }
+    const count = sizeOf(shape);
+    const bytes = this.#bytes(index.buffer, offset * 4, count * 4, op);
     const values = index.dtype === "u32"
-      ? new Uint32Array(bytes.buffer, bytes.byteOffset, reach)
-      : new Int32Array(bytes.buffer, bytes.byteOffset, reach);
-    for (let i = 0; i < reach; i += step) {
-      const value = values[i]!;
+      ? new Uint32Array(bytes.buffer, bytes.byteOffset, count)
+      : new Int32Array(bytes.buffer, bytes.byteOffset, count);
+    for (const value of values) {
       if (value < 0 || value >= limit) {
         throw new IndexError(`${op}: expected indices in [0, ${limit}) but got ${value}`);
       }

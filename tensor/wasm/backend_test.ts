@@ -29,6 +29,10 @@ const KERNELS: readonly KernelName[] = [
   "scatterAdd",
   "attention",
   "attentionGrad",
+  "groupNorm",
+  "groupNormGrad",
+  "conv2d",
+  "conv2dGradWeight",
 ];
 
 for (const kernel of KERNELS) {

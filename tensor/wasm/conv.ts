@@ -16,8 +16,8 @@ import {
   pushPatchArgs,
 } from "./conv_patches.ts";
 import { FINISH } from "./epilogue.ts";
-import { addProduct, blocksFor, emitProduct, productScratch } from "./gemm.ts";
-import { type Tile, TILES } from "./gemm_kernel.ts";
+import { addProduct, blocksFor, emitProduct, type ProductCode, productScratch } from "./gemm.ts";
+import { TILES } from "./gemm_kernel.ts";
 import { PACK_COST, pieceGrid } from "./matmul.ts";
 import { packPanels } from "./pack.ts";
 import { vectorContext, walk } from "./rows.ts";
@@ -36,8 +36,9 @@ const PREPARE = new Slots([
  * Packs weights (one tile's rows a task, all of k in blocks of `kc`) and copies images among zeros
  * (one channel a task).
  */
-function prepareKernel(module: Module, tile: Tile): Func {
-  const pack = packPanels(module, tile.rows, "f32");
+function prepareKernel(module: Module, tier: Tier): Func {
+  const tile = TILES[tier];
+  const pack = packPanels(module, tier, tile.rows);
   const f = kernel("prepare");
   const c = vectorContext(f);
   const slots = PREPARE.of(f);
@@ -168,7 +169,8 @@ function tapsFrom(f: Func, layout: PatchLayout, first: number): PatchLayout {
   return { ...layout, taps };
 }
 
-function forwardKernel(module: Module, tile: Tile, code: ReturnType<typeof addProduct>): Func {
+function forwardKernel(module: Module, code: ProductCode): Func {
+  const { tile } = code;
   const pack = packPatches(module, tile);
   const { f, slots, within, sizes, blocks, layout, piece, item, pieces } = beginProduct("forward");
   const weights = slots.i64("a"), bias = slots.i64("bias");
@@ -230,8 +232,9 @@ function forwardKernel(module: Module, tile: Tile, code: ReturnType<typeof addPr
   return module.add(f);
 }
 
-function gradWeightKernel(module: Module, tile: Tile, code: ReturnType<typeof addProduct>): Func {
-  const packG = packPanels(module, tile.rows, "f32");
+function gradWeightKernel(module: Module, tier: Tier, code: ProductCode): Func {
+  const { tile } = code;
+  const packG = packPanels(module, tier, tile.rows);
   const pack = packPatchesSideways(module, tile);
   const { f, slots, blocks, layout, piece, item, pieces } = beginProduct("gradWeight");
   const gradients = slots.i64("a"), gradientBytes = slots.i64("aBytes");
@@ -270,11 +273,10 @@ function gradWeightKernel(module: Module, tile: Tile, code: ReturnType<typeof ad
 
 function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const module = new Module();
-  const tile = TILES[tier];
-  prepareKernel(module, tile);
+  prepareKernel(module, tier);
   const code = addProduct(module, tier);
-  forwardKernel(module, tile, code);
-  gradWeightKernel(module, tile, code);
+  forwardKernel(module, code);
+  gradWeightKernel(module, tier, code);
   return module.bytes();
 }
 

@@ -8,8 +8,8 @@
 import type { KernelArgs, View } from "../backend.ts";
 import type { Expr, Program } from "../expr.ts";
 import { collapse } from "../shape.ts";
-import { claimChunks, kernel, slotI32, slotI64 } from "./abi.ts";
-import { type Func, I32, I64, Module } from "./assembler.ts";
+import { claimChunks, kernel, slotI32, slotI64, smaller } from "./abi.ts";
+import { I32, I64, Module } from "./assembler.ts";
 import { ElementwiseBody } from "./elementwise_body.ts";
 import { type Layout, layoutFrom, layoutKey, Odometer, rowSlots } from "./odometer.ts";
 import type { WasmRuntime } from "./runtime.ts";
@@ -177,9 +177,4 @@ function build(
     });
   });
   return module.bytes();
-}
-
-/** The smaller of two i64 locals, on the stack. */
-function smaller(f: Func, a: number, b: number): Func {
-  return f.get(a).get(b).get(a).get(b).i64("lt_s").select();
 }

@@ -7,14 +7,14 @@ import { DTYPE_BYTES } from "../dtype.ts";
 import type { Program } from "../expr.ts";
 import {
   type AccessContext,
-  loadRepeated,
-  loadStrided,
-  loadUnit,
+  loadInputs,
+  loadRowInputs,
+  type RowInputs,
   storeLanes,
   storeUnit,
 } from "./access.ts";
 import { type Func, I32, I64, V128 } from "./assembler.ts";
-import { type Layout, type Odometer, type Operand, rowSlotCount } from "./odometer.ts";
+import { type Layout, type Odometer, rowSlotCount } from "./odometer.ts";
 import { stagedType } from "./staging.ts";
 import { Constants, Temporaries } from "./vector_math.ts";
 import { VectorProgram } from "./vector_expr.ts";
@@ -27,13 +27,10 @@ export class ElementwiseBody {
   readonly #f: Func;
   readonly context: AccessContext;
   readonly #program: VectorProgram;
-  readonly #operands: readonly Operand[];
   readonly #rows: Odometer;
-  readonly #inputs: number;
-  /** Per operand: i64 local that moves along the row. */
-  readonly #pointers: number[];
-  /** Per repeated input: its value in all lanes. */
-  readonly #repeated: number[];
+  readonly #inputs: RowInputs;
+  readonly #outputs: Omit<RowInputs, "repeated">;
+  /** Numbers of the next four elements. */
   readonly #index: number;
 
   /**
@@ -50,20 +47,28 @@ export class ElementwiseBody {
     half: boolean,
   ) {
     this.#f = f;
-    this.#operands = layout.operands.map((operand, i) =>
-      staged.includes(i) ? { dtype: stagedType(operand.dtype), step: "unit" } : operand
-    );
     this.#rows = rows;
-    this.#inputs = program.inputs.length;
+    const count = program.inputs.length;
+    this.#inputs = {
+      operands: layout.operands.slice(0, count).map((operand, i) =>
+        staged.includes(i) ? { dtype: stagedType(operand.dtype), step: "unit" } : operand
+      ),
+      pointers: f.locals(I64, count),
+      steps: rows.steps.slice(0, count),
+      repeated: f.locals(V128, count),
+    };
+    this.#outputs = {
+      operands: layout.operands.slice(count),
+      pointers: f.locals(I64, layout.operands.length - count),
+      steps: rows.steps.slice(count),
+    };
     this.context = { f, constants: new Constants(f), temporaries: new Temporaries(f), half };
     this.#program = new VectorProgram(
       this.context,
       program,
-      this.#operands.map(({ step }) => step === "repeated"),
+      this.#inputs.operands.map(({ step }) => step === "repeated"),
       firstSlot + rowSlotCount(layout),
     );
-    this.#pointers = layout.operands.map(() => f.local(I64));
-    this.#repeated = program.inputs.map(() => f.local(V128));
     this.#index = f.local(V128);
   }
 
@@ -77,7 +82,7 @@ export class ElementwiseBody {
     const left = f.local(I32);
     const unroll = this.#program.weight > HEAVY ? 2 : 4;
     f.get(columns).set(left);
-    this.#pointers.forEach((pointer, i) => {
+    [...this.#inputs.pointers, ...this.#outputs.pointers].forEach((pointer, i) => {
       f.get(staged.get(i) ?? this.#rows.pointers[i]!).set(pointer);
     });
     if (this.#program.usesIndex) {
@@ -85,12 +90,8 @@ export class ElementwiseBody {
       f.i32x4("splat").get(this.context.constants.lanes(0, 1, 2, 3)).i32x4("add");
       f.set(this.#index);
     }
-    for (let i = 0; i < this.#inputs; i++) {
-      const { dtype, step } = this.#operands[i]!;
-      if (step !== "repeated") continue;
-      loadRepeated(this.context, dtype, this.#pointers[i]!, this.#repeated[i]!);
-    }
-    this.#program.emitRow(this.#repeated);
+    loadRowInputs(this.context, this.#inputs);
+    this.#program.emitRow(this.#inputs.repeated);
 
     const block = 4 * unroll;
     f.get(left).i32const(block).i32("ge_s").if(() => {
@@ -111,24 +112,11 @@ export class ElementwiseBody {
   #emitVectors(vectors: number, left: number | undefined): void {
     const f = this.#f;
     const context = this.context;
-    const operands = this.#operands;
-    const inputs = Array.from(
-      { length: vectors },
-      (_, u) =>
-        operands.slice(0, this.#inputs).map(({ dtype, step }, i) => {
-          const pointer = this.#pointers[i]!;
-          if (step === "repeated") return this.#repeated[i]!;
-          if (step === "unit") return loadUnit(context, dtype, pointer, 4 * u * DTYPE_BYTES[dtype]);
-          const value = loadStrided(context, dtype, pointer, this.#rows.steps[i]!, left);
-          this.#advance(i, 1);
-          return value;
-        }),
-    );
+    const inputs = loadInputs(context, this.#inputs, vectors, left);
     const outs = inputs.map((values, u) => this.#program.emitElements(values, this.#indexAt(u)));
-    for (let i = this.#inputs; i < operands.length; i++) {
-      const { dtype, step } = operands[i]!;
-      const pointer = this.#pointers[i]!;
-      const values = outs.map((out) => out[i - this.#inputs]!);
+    this.#outputs.operands.forEach(({ dtype, step }, i) => {
+      const pointer = this.#outputs.pointers[i]!, stride = this.#outputs.steps[i]!;
+      const values = outs.map((out) => out[i]!);
       if (step === "unit") {
         if (left === undefined) {
           storeUnit(context, dtype, pointer, values);
@@ -138,14 +126,14 @@ export class ElementwiseBody {
             () => storeLanes(context, dtype, pointer, values[0]!, undefined, left),
           );
         }
-        continue;
+        f.advance(pointer, 4 * vectors * DTYPE_BYTES[dtype]);
+        return;
       }
       for (const value of values) {
-        storeLanes(context, dtype, pointer, value, this.#rows.steps[i]!, left);
-        this.#advance(i, 1);
+        storeLanes(context, dtype, pointer, value, stride, left);
+        f.get(pointer).get(stride).i64const(4).i64("mul").i64("add").set(pointer);
       }
-    }
-    operands.forEach(({ step }, i) => step === "unit" && this.#advance(i, vectors));
+    });
     if (this.#program.usesIndex) {
       f.get(this.#index).get(context.constants.i32(4 * vectors)).i32x4("add").set(this.#index);
     }
@@ -159,16 +147,5 @@ export class ElementwiseBody {
     const index = temporaries.take();
     f.get(this.#index).get(constants.i32(4 * u)).i32x4("add").set(index);
     return index;
-  }
-
-  /** Moves an operand's pointer on by vectors of four elements. */
-  #advance(operand: number, vectors: number): void {
-    const { dtype, step } = this.#operands[operand]!;
-    const pointer = this.#pointers[operand]!;
-    if (step === "unit") this.#f.advance(pointer, 4 * vectors * DTYPE_BYTES[dtype]);
-    else {
-      this.#f.get(pointer).get(this.#rows.steps[operand]!).i64const(4).i64("mul").i64("add");
-      this.#f.set(pointer);
-    }
   }
 }

@@ -3,9 +3,13 @@
  * float16 output.
  */
 import type { Activation } from "../backend.ts";
-import { Func, I64, type Module, V128 } from "./assembler.ts";
-import { loadHalfSplat, loadHalves, narrowToHalves } from "./half.ts";
-import { gelu, geluTanh, silu, type VectorFunction } from "./activations.ts";
+import { loadRepeated, loadUnit, storeLanes, storeUnit } from "./access.ts";
+import { activate } from "./activations.ts";
+import { Func, I32, I64, type Module, V128 } from "./assembler.ts";
+import { accessContext } from "./rows.ts";
+import type { Tier } from "./tier.ts";
+
+const BYTES = { f32: 4, f16: 2 } as const;
 
 /** Activations by the number that kernels know them by. */
 export const ACTIVATIONS: readonly Activation[] = ["none", "relu", "silu", "gelu", "geluTanh"];
@@ -33,41 +37,21 @@ export const FINISH = {
   bytes: 88,
 } as const;
 
-function activation(f: Func, kind: Activation): VectorFunction {
-  switch (kind) {
-    case "none":
-      return (x) => x;
-    case "relu":
-      return (x) => {
-        const zero = f.local(V128), out = f.local(V128);
-        // max, not pmax: NaN has to come through.
-        f.get(x).get(zero).f32x4("max").set(out);
-        return out;
-      };
-    case "silu":
-      return silu(f);
-    case "gelu":
-      return gelu(f);
-    case "geluTanh":
-      return geluTanh(f);
-    default:
-      return kind satisfies never;
-  }
-}
-
 /**
  * `(job, rows, cols, source, sourceRowBytes, column)` for one activation: finishes `rows` x `cols`
  * f32 at `source`, which start at column `column` of the job's block.
  */
-function finishWith(module: Module, kind: Activation): Func {
+function finishWith(module: Module, tier: Tier, kind: Activation): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [job, rows, cols, source, sourceRowBytes, column] = [0, 1, 2, 3, 4, 5] as const;
+  const context = accessContext(f, tier);
+  const one = f.local(I32);
+  f.i32const(1).set(one);
   const field = (name: Exclude<keyof typeof FINISH, "bytes">) => {
     const local = f.local(I64);
     f.get(job).mem("i64.load", FINISH[name]).set(local);
     return local;
   };
-  const apply = activation(f, kind);
   const bias = field("bias"), biasHalf = field("biasHalf"), biasPerRow = field("biasPerRow");
   const pre = field("pre"), preHalf = field("preHalf"), preRowBytes = field("preRowBytes");
   const out = field("out"), outHalf = field("outHalf"), outRowBytes = field("outRowBytes");
@@ -97,31 +81,25 @@ function finishWith(module: Module, kind: Activation): Func {
   /** Columns `count` wide, all rows: 8 as two vectors, or 1 in the first lane of one. */
   const chunk = (count: 1 | 8) => {
     const vectors = count === 8 ? 2 : 1;
-    const load = (address: number, v: number) =>
-      f.get(address).vmem(count === 8 ? "load" : "load32_zero", 16 * v);
-    const loadHalf = (address: number, v: number) =>
-      count === 8 ? loadHalves(f.get(address), 8 * v) : loadHalfSplat(f.get(address));
-    const store = (address: number, values: readonly number[]) => {
-      values.forEach((value, v) => {
-        f.get(address).get(value);
-        if (count === 8) f.vmem("store", 16 * v);
-        else f.vlane("store32_lane", 0);
-      });
+    const load = (type: "f32" | "f16", address: number) => {
+      if (count === 8) {
+        return [0, 1].map((v) => loadUnit(context, type, address, v * 4 * BYTES[type]));
+      }
+      const value = context.temporaries.take();
+      loadRepeated(context, type, address, value);
+      return [value];
     };
-    const storeHalf = (address: number, values: readonly number[]) => {
-      f.get(address);
-      for (const value of values) narrowToHalves(f.get(value));
-      if (count === 8) f.i16x8("narrow_i32x4_s").vmem("store");
-      else f.vlane("store16_lane", 0);
+    const store = (type: "f32" | "f16", address: number, values: readonly number[]) => {
+      if (count === 8) storeUnit(context, type, address, values);
+      else storeLanes(context, type, address, values[0]!, undefined, one);
     };
     const biases = f.locals(V128, vectors);
+    const setBiases = (values: readonly number[]) => {
+      biases.forEach((b, v) => f.get(values[v]!).set(b));
+    };
     biases.forEach((b) => f.f32x4const(0).set(b));
     ifSet(hasBias, () => {
-      ifSet(biasHalf, () => {
-        biases.forEach((b, v) => loadHalf(bias, v).set(b));
-      }, () => {
-        biases.forEach((b, v) => load(bias, v).set(b));
-      });
+      ifSet(biasHalf, () => setBiases(load("f16", bias)), () => setBiases(load("f32", bias)));
     });
     f.get(bias).set(rowBias);
     f.get(source).set(x).get(pre).set(p).get(out).set(o).get(rows).set(i);
@@ -130,19 +108,24 @@ function finishWith(module: Module, kind: Activation): Func {
         for (const b of biases) f.get(rowBias).vmem("load32_splat").set(b);
         f.advance(rowBias, 4);
       });
-      const values = f.locals(V128, vectors);
-      values.forEach((value, v) => load(x, v).get(biases[v]!).f32x4("add").set(value));
+      const values = load("f32", x);
+      values.forEach((value, v) => f.get(value).get(biases[v]!).f32x4("add").set(value));
       ifSet(hasPre, () => {
-        ifSet(preHalf, () => storeHalf(p, values), () => store(p, values));
+        ifSet(preHalf, () => store("f16", p, values), () => store("f32", p, values));
         f.get(p).get(preRowBytes).i64("add").set(p);
       });
-      const results = values.map(apply);
+      for (const value of values) {
+        activate(context, kind, value);
+        f.set(value);
+      }
       ifSet(outHalf, () => {
         ifSet(add, () => {
-          results.forEach((r, v) => loadHalf(o, v).get(r).f32x4("add").set(r));
+          const old = load("f16", o);
+          values.forEach((value, v) => f.get(value).get(old[v]!).f32x4("add").set(value));
         });
-        storeHalf(o, results);
-      }, () => store(o, results));
+        store("f16", o, values);
+      }, () => store("f32", o, values));
+      context.temporaries.releaseAll();
       f.get(o).get(outRowBytes).i64("add").set(o);
       f.get(x).get(sourceRowBytes).i64("add").set(x);
     }, () => f.get(i).i64const(1).i64("sub").tee(i).i64const(0).i64("gt_s"));
@@ -159,8 +142,8 @@ function finishWith(module: Module, kind: Activation): Func {
 }
 
 /** `finishWith` for the activation that the job names. */
-export function finishStrip(module: Module): Func {
-  const kinds = ACTIVATIONS.map((kind) => finishWith(module, kind));
+export function finishStrip(module: Module, tier: Tier): Func {
+  const kinds = ACTIVATIONS.map((kind) => finishWith(module, tier, kind));
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   kinds.forEach((kind, number) => {
     f.get(0).mem("i64.load", FINISH.activation).i64const(number).i64("eq").if(() => {

@@ -81,7 +81,7 @@ export interface ProductCode {
 export function addProduct(module: Module, tier: Tier): ProductCode {
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
-  const finish = finishStrip(module);
+  const finish = finishStrip(module, tier);
   const block = tileLoop(module, tile, kernels, finish);
   return { tile, kernels, block };
 }

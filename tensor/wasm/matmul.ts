@@ -30,12 +30,12 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const code = addProduct(module, tier);
   const { tile } = code;
   const packA = {
-    f32: packPanels(module, tile.rows, "f32"),
-    f16: packPanels(module, tile.rows, "f16"),
+    f32: packPanels(module, tier, tile.rows),
+    f16: packPanels(module, tier, tile.rows, "f16"),
   };
   const packB = {
-    f32: packPanels(module, tile.cols, "f32"),
-    f16: packPanels(module, tile.cols, "f16"),
+    f32: packPanels(module, tier, tile.cols),
+    f16: packPanels(module, tier, tile.cols, "f16"),
   };
   const f = kernel("matmul");
   const slots = SLOTS.of(f);

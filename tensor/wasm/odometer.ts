@@ -3,17 +3,11 @@
  * like an odometer, each operand's pointer following its own strides.
  */
 import type { View } from "../backend.ts";
-import { type DType, DTYPE_BYTES } from "../dtype.ts";
+import { DTYPE_BYTES } from "../dtype.ts";
 import { slotI64 } from "./abi.ts";
-import { type Step, stepOf } from "./access.ts";
+import { type Operand, stepOf } from "./access.ts";
 import { type Func, I64 } from "./assembler.ts";
 import type { WasmRuntime } from "./runtime.ts";
-
-/** What code for an operand depends on. */
-export interface Operand {
-  readonly dtype: DType;
-  readonly step: Step;
-}
 
 /** Operands with their common dimensions merged where all allow it. */
 export interface Layout {

@@ -3,20 +3,34 @@
  * order. A panel holds `width` lines (rows of A, columns of B) of `k` elements each; element k of
  * line j lies at `k * width + j`, in f32 whatever the source.
  */
+import { type AccessContext, loadRepeated, loadUnit } from "./access.ts";
 import { Func, I64, type Module, V128 } from "./assembler.ts";
-import { loadHalfSplat, loadHalves } from "./half.ts";
+import { accessContext } from "./rows.ts";
+import type { Tier } from "./tier.ts";
 
 /** Element types a panel can be packed from. */
 export type PackSource = "f32" | "f16";
 
 const ELEMENT_BYTES = { f32: 4, f16: 2 } as const satisfies Record<PackSource, number>;
 
-function load4(f: Func, source: PackSource, offset = 0): Func {
-  return source === "f32" ? f.vmem("load", offset) : loadHalves(f, offset);
+/** What a packing function is made for. */
+interface Packing {
+  readonly module: Module;
+  readonly tier: Tier;
+  readonly width: number;
+  readonly source: PackSource;
 }
 
-function load1(f: Func, source: PackSource): Func {
-  return source === "f32" ? f.mem("f32.load") : loadHalfSplat(f).f32x4extract(0);
+/** Pushes the element at `pointer` as an f32. */
+function load1(context: AccessContext, source: PackSource, pointer: number): void {
+  const { f, temporaries } = context;
+  if (source === "f32") {
+    f.get(pointer).mem("f32.load");
+    return;
+  }
+  const value = temporaries.take();
+  loadRepeated(context, source, pointer, value);
+  f.get(value).f32x4extract(0);
 }
 
 /** `for (; k > 0; k -= step)`; `k` an i64 local. */
@@ -57,42 +71,38 @@ export function transpose4(f: Func, rows: readonly number[]): number[] {
 }
 
 /** `(src, dst, k, kBytes)`: a full panel from lines that are neighbours in memory. */
-function copyLines(module: Module, width: number, source: PackSource): Func {
+function copyLines({ module, tier, width, source }: Packing): Func {
   const f = new Func("", [I64, I64, I64, I64]);
+  const context = accessContext(f, tier);
   const [src, dst, k, kBytes] = [0, 1, 2, 3] as const;
   const bytes = ELEMENT_BYTES[source];
-  const values = f.locals(V128, Math.ceil(width / 4));
   countDown(f, k, 1, () => {
-    values.forEach((v, i) => load4(f.get(src), source, i * 4 * bytes).set(v));
+    const values = Array.from(
+      { length: Math.ceil(width / 4) },
+      (_, i) => loadUnit(context, source, src, i * 4 * bytes),
+    );
     values.forEach((v, i) => {
       f.get(dst).get(v);
       if (4 * i + 4 <= width) f.vmem("store", i * 16);
       else f.vlane("store64_lane", 0, i * 16);
     });
     f.get(src).get(kBytes).i64("add").set(src).advance(dst, width * 4);
+    context.temporaries.releaseAll();
   });
   return module.add(f);
 }
 
 /** `(src, dst, k, lineBytes)`: `count` lines whose k are neighbours in memory, by 4x4 transposes. */
-function transposeLines(
-  module: Module,
-  width: number,
-  source: PackSource,
-  count: 2 | 4,
-): Func {
+function transposeLines({ module, tier, width, source }: Packing, count: 2 | 4): Func {
   const f = new Func("", [I64, I64, I64, I64]);
+  const context = accessContext(f, tier);
   const [src, dst, k, lineBytes] = [0, 1, 2, 3] as const;
   const bytes = ELEMENT_BYTES[source];
   const lines = f.locals(I64, count);
   f.get(src).set(lines[0]!);
   for (let i = 1; i < count; i++) f.get(lines[i - 1]!).get(lineBytes).i64("add").set(lines[i]!);
   countDown(f, k, 4, () => {
-    const rows = lines.map((line) => {
-      const v = f.local(V128);
-      load4(f.get(line), source).set(v);
-      return v;
-    });
+    const rows = lines.map((line) => loadUnit(context, source, line, 0));
     if (count === 4) {
       transpose4(f, rows).forEach((v, i) => f.get(dst).get(v).vmem("store", i * width * 4));
     } else {
@@ -103,12 +113,13 @@ function transposeLines(
     }
     lines.forEach((line) => f.advance(line, 4 * bytes));
     f.advance(dst, 4 * width * 4);
+    context.temporaries.releaseAll();
   });
   countDown(f, k, 1, () => {
     lines.forEach((line, i) => {
       f.get(dst);
-      load1(f.get(line), source).mem("f32.store", i * 4);
-      f.advance(line, bytes);
+      load1(context, source, line);
+      f.mem("f32.store", i * 4).advance(line, bytes);
     });
     f.advance(dst, width * 4);
   });
@@ -116,13 +127,14 @@ function transposeLines(
 }
 
 /** `(src, dst, k, kBytes)`: one line, element by element. */
-function stridedLine(module: Module, width: number, source: PackSource): Func {
+function stridedLine({ module, tier, width, source }: Packing): Func {
   const f = new Func("", [I64, I64, I64, I64]);
+  const context = accessContext(f, tier);
   const [src, dst, k, kBytes] = [0, 1, 2, 3] as const;
   countDown(f, k, 1, () => {
     f.get(dst);
-    load1(f.get(src), source).mem("f32.store");
-    f.get(src).get(kBytes).i64("add").set(src).advance(dst, width * 4);
+    load1(context, source, src);
+    f.mem("f32.store").get(src).get(kBytes).i64("add").set(src).advance(dst, width * 4);
   });
   return module.add(f);
 }
@@ -133,12 +145,12 @@ function stridedLine(module: Module, width: number, source: PackSource): Func {
  * what the others hold lands in parts of a tile that nobody keeps. (So a copy may read past the
  * end of a row, and by less than a panel past the end of the matrix.)
  */
-function packPanel(module: Module, width: number, source: PackSource): Func {
+function packPanel(packing: Packing): Func {
+  const { module, width, source } = packing;
   const bytes = ELEMENT_BYTES[source];
-  const copy = copyLines(module, width, source);
-  const transposed4 = transposeLines(module, width, source, 4);
-  const transposed2 = transposeLines(module, width, source, 2);
-  const strided = stridedLine(module, width, source);
+  const copy = copyLines(packing);
+  const transposed4 = transposeLines(packing, 4), transposed2 = transposeLines(packing, 2);
+  const strided = stridedLine(packing);
 
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
@@ -165,8 +177,13 @@ function packPanel(module: Module, width: number, source: PackSource): Func {
  * A function `(src, dst, k, lineBytes, kBytes, lines)` that packs any number of lines into panels
  * of `width`, one after another; the last may be partly filled.
  */
-export function packPanels(module: Module, width: number, source: PackSource): Func {
-  const panel = packPanel(module, width, source);
+export function packPanels(
+  module: Module,
+  tier: Tier,
+  width: number,
+  source: PackSource = "f32",
+): Func {
+  const panel = packPanel({ module, tier, width, source });
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
   const more = () => f.get(lines).i64const(0).i64("gt_s");

@@ -3,11 +3,18 @@
  * three elements as one vector with a mask.
  */
 import { type Func, I64, type Push, V128 } from "./assembler.ts";
+import type { AccessContext } from "./access.ts";
+import type { Tier } from "./tier.ts";
 import { Constants, Temporaries, type VectorContext } from "./vector_math.ts";
 
 /** The tools of `vector_math.ts` for one function. */
 export function vectorContext(f: Func): VectorContext {
   return { f, constants: new Constants(f), temporaries: new Temporaries(f) };
+}
+
+/** The same with memory access of all types, for one tier. */
+export function accessContext(f: Func, tier: Tier): AccessContext {
+  return { ...vectorContext(f), half: tier === "fast" };
 }
 
 /** One step of a walk. */

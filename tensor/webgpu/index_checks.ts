@@ -12,12 +12,13 @@ import type { WebGpuRuntime } from "./runtime.ts";
 interface Check {
   readonly op: string;
   readonly limit: number;
+  readonly signed: boolean;
 }
 
 export class IndexChecks {
   /** Number (from 1) of the failed check, position of the first bad index, its bits. */
   readonly #record: GpuBuffer;
-  /** Checks made so far, one for all with the same op and limit. */
+  /** Checks made so far, one for all with the same op, limit and type. */
   readonly #checks: Check[] = [];
   readonly #numbers = new Map<string, number>();
   #pending = false;
@@ -44,16 +45,20 @@ export class IndexChecks {
         { name: "index", view: index, access: "read" },
         { name: "record", view: record, access: "readwrite" },
       ],
-      u32: { length: sizeOf(index.shape), limit, check: this.#number(op, limit) },
+      u32: {
+        length: sizeOf(index.shape),
+        limit,
+        check: this.#number(op, limit, index.dtype === "i32"),
+      },
       workgroups: 1,
     });
   }
 
-  #number(op: string, limit: number): number {
-    const key = `${limit} ${op}`;
+  #number(op: string, limit: number, signed: boolean): number {
+    const key = `${signed} ${limit} ${op}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
-      number = this.#checks.push({ op, limit });
+      number = this.#checks.push({ op, limit, signed });
       this.#numbers.set(key, number);
     }
     return number;
@@ -74,9 +79,10 @@ export class IndexChecks {
   examine(record: Uint32Array): void {
     const check = this.#checks[record[0]! - 1];
     if (!check) return;
+    const [, position, bits] = record as unknown as [number, number, number];
     throw new IndexError(
-      `${check.op}: expected indices in [0, ${check.limit}) but got ${record[2]! | 0} ` +
-        `at position ${record[1]!}`,
+      `${check.op}: expected indices in [0, ${check.limit}) but got ` +
+        `${check.signed ? bits | 0 : bits} at position ${position}`,
     );
   }
 }

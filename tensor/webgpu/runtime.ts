@@ -12,6 +12,7 @@ import { Faults } from "./faults.ts";
 import type { WebGpuOptions } from "./options.ts";
 import { MAX_VIEWS, Pipelines } from "./pipelines.ts";
 import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+import { Profiler, type ProfileRow } from "./profiler.ts";
 import { StagedRing } from "./staged_ring.ts";
 
 /** One launch of a kernel. */
@@ -67,6 +68,7 @@ export class WebGpuRuntime {
   readonly faults: Faults;
   /** Serial number of the batch being recorded. */
   batch = 0;
+  #profiler: Profiler | null = null;
   #dispatches = 0;
   #submits = 0;
 
@@ -151,7 +153,7 @@ export class WebGpuRuntime {
     for (let i = 0; i < slots; i++) this.#ends[i]! -= this.#starts[i]!;
     const group = pipeline.groups.get(slots, blocks, this.#starts, this.#ends);
 
-    const pass = this.#openPass();
+    const pass = this.#openPass(d);
     if (this.#passPipeline !== pipeline.gpu) {
       pass.setPipeline(pipeline.gpu);
       this.#passPipeline = pipeline.gpu;
@@ -257,8 +259,28 @@ export class WebGpuRuntime {
     return this.#encoder ??= this.device.createCommandEncoder();
   }
 
-  #openPass(): GPUComputePassEncoder {
-    return this.#pass ??= this.#openEncoder().beginComputePass();
+  #openPass({ op, key }: Dispatch): GPUComputePassEncoder {
+    if (this.#profiler === null) return this.#pass ??= this.#openEncoder().beginComputePass();
+    return this.#pass = this.copyEncoder().beginComputePass(this.#profiler.pass(op, key));
+  }
+
+  /**
+   * GPU time of every kernel that `run` launches, the longest first.
+   *
+   * @throws {DeviceError} where the GPU keeps no time.
+   */
+  async profile(run: () => void | Promise<void>): Promise<ProfileRow[]> {
+    if (!this.device.features.has("timestamp-query")) {
+      throw new DeviceError("profile: this GPU has no timestamps");
+    }
+    const profiler = new Profiler(this.device);
+    this.#profiler = profiler;
+    try {
+      await run();
+    } finally {
+      this.#profiler = null;
+    }
+    return await profiler.finish(this);
   }
 
   /** The encoder with no pass open, to record copies between dispatches. */

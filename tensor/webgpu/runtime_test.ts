@@ -192,3 +192,21 @@ gpuTest("a lookup of a bad index touches nothing and gives zeros", async (b) => 
   }, "embedding");
   assertEquals([...await b.read(out, "f32", 0, 6)], [3, 4, 0, 0, 0, 0]);
 });
+
+gpuTest("profile() names the launches and their time on the GPU", async (b) => {
+  if (!b.runtime.device.features.has("timestamp-query")) {
+    await assertRejects(() => b.runtime.profile(() => {}), DeviceError, "timestamps");
+    return;
+  }
+  const buffer = b.alloc(4000, "test");
+  b.write(buffer, 0, new Float32Array(1000));
+  const rows = await b.runtime.profile(() => {
+    for (let i = 0; i < 2100; i++) increment(b, line(buffer, 1000), line(buffer, 1000));
+  });
+  assertEquals(rows.map(({ op, launches }) => ({ op, launches })), [{ op: "add", launches: 2100 }]);
+  assert(
+    rows[0]!.milliseconds > 0 && rows[0]!.kernel.startsWith("elementwise runtimeTest.plusOne"),
+  );
+  increment(b, line(buffer, 1000), line(buffer, 1000));
+  assertEquals((await b.read(buffer, "f32", 999, 1))[0], 2101);
+});

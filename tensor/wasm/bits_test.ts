@@ -1,0 +1,176 @@
+/**
+ * The kernels promise more than closeness to the reference: the same bits for any number of
+ * threads, at sizes that are cut into blocks, panels and pieces.
+ */
+import { assertEquals } from "@std/assert";
+import type { KernelArgs, KernelName, View } from "../backend.ts";
+import { contiguousStrides, sizeOf } from "../shape.ts";
+import { createWasmBackend, type WasmBackend } from "./backend.ts";
+
+/** Allocates arrays on a backend, inputs filled with a fixed sequence. */
+class Arrays {
+  readonly views: View[] = [];
+  readonly outputs: View[] = [];
+  #seed = 1;
+
+  constructor(readonly backend: WasmBackend) {}
+
+  input(...shape: number[]): View {
+    const view = this.#make(shape);
+    const data = new Float32Array(sizeOf(shape));
+    for (let i = 0; i < data.length; i++) {
+      this.#seed = (Math.imul(this.#seed, 1664525) + 1013904223) | 0;
+      data[i] = this.#seed / 2 ** 31;
+    }
+    this.backend.write(view.buffer, 0, data);
+    return view;
+  }
+
+  output(...shape: number[]): View {
+    const view = this.#make(shape);
+    this.outputs.push(view);
+    return view;
+  }
+
+  #make(shape: number[]): View {
+    const buffer = this.backend.alloc(sizeOf(shape) * 4, "test");
+    const strides = contiguousStrides(shape);
+    const view: View = { buffer, dtype: "f32", offset: 0, shape, strides };
+    this.views.push(view);
+    return view;
+  }
+
+  free(): void {
+    for (const view of this.views) this.backend.free(view.buffer);
+  }
+}
+
+/** The bits of a kernel's outputs, for each number of threads. */
+async function bitsByThreads<K extends KernelName>(
+  kernel: K,
+  make: (arrays: Arrays) => KernelArgs[K],
+): Promise<Uint32Array[][]> {
+  const backend = await createWasmBackend({ threads: 1 });
+  try {
+    const results: Uint32Array[][] = [];
+    for (const threads of [1, 2, 5]) {
+      await backend.setThreads(threads);
+      const arrays = new Arrays(backend);
+      backend.run(kernel, make(arrays), "test");
+      const bits: Uint32Array[] = [];
+      for (const { buffer, shape } of arrays.outputs) {
+        const data = await backend.read(buffer, "f32", 0, sizeOf(shape)) as Float32Array;
+        bits.push(new Uint32Array(data.buffer as ArrayBuffer));
+      }
+      results.push(bits);
+      arrays.free();
+    }
+    return results;
+  } finally {
+    await backend.dispose();
+  }
+}
+
+function sameBits<K extends KernelName>(
+  title: string,
+  kernel: K,
+  make: (arrays: Arrays) => KernelArgs[K],
+): void {
+  Deno.test(`${title} gives the same bits with 1, 2 and 5 threads`, async () => {
+    const [one, ...others] = await bitsByThreads(kernel, make);
+    for (const other of others) assertEquals(other, one);
+  });
+}
+
+const plain = { bias: null, activation: "none", pre: null, accumulate: false } as const;
+
+for (const [m, n, k] of [[301, 190, 800], [7, 500, 390], [500, 3, 1000]] as const) {
+  sameBits(`matmul [${m}, ${k}] x [${k}, ${n}]`, "matmul", (arrays) => ({
+    a: arrays.input(1, 1, m, k),
+    b: arrays.input(1, 1, k, n),
+    ...plain,
+    out: arrays.output(1, 1, m, n),
+  }));
+}
+
+sameBits("a batch of matmul with bias and activation", "matmul", (arrays) => ({
+  a: arrays.input(3, 1, 70, 50),
+  b: arrays.input(3, 1, 50, 90),
+  bias: arrays.input(90),
+  activation: "gelu",
+  pre: arrays.output(3, 1, 70, 90),
+  out: arrays.output(3, 1, 70, 90),
+  accumulate: false,
+}));
+
+for (const [heads, queries, keys] of [[1, 150, 1100], [3, 130, 130]] as const) {
+  const title = `attention of ${heads} heads, ${queries} queries on ${keys} keys`;
+  sameBits(title, "attention", (arrays) => ({
+    q: arrays.input(1, heads, queries, 24),
+    k: arrays.input(1, heads, keys, 24),
+    v: arrays.input(1, heads, keys, 24),
+    scale: 0.2,
+    out: arrays.output(1, heads, queries, 24),
+    lse: arrays.output(1, heads, queries),
+  }));
+  sameBits(`the gradient of ${title}`, "attentionGrad", (arrays) => ({
+    q: arrays.input(1, heads, queries, 24),
+    k: arrays.input(1, heads, keys, 24),
+    v: arrays.input(1, heads, keys, 24),
+    out: arrays.input(1, heads, queries, 24),
+    lse: arrays.input(1, heads, queries),
+    g: arrays.input(1, heads, queries, 24),
+    scale: 0.2,
+    dq: arrays.output(1, heads, queries, 24),
+    dk: arrays.output(1, heads, keys, 24),
+    dv: arrays.output(1, heads, keys, 24),
+  }));
+}
+
+sameBits("convolution", "conv2d", (arrays) => ({
+  x: arrays.input(3, 20, 30, 34),
+  w: arrays.input(40, 20, 3, 3),
+  bias: arrays.input(40),
+  stride: 1,
+  padTop: 1,
+  padLeft: 1,
+  dilation: 1,
+  out: arrays.output(3, 40, 30, 34),
+}));
+
+sameBits("the weight gradient of convolution", "conv2dGradWeight", (arrays) => ({
+  x: arrays.input(3, 20, 30, 34),
+  g: arrays.input(3, 40, 30, 34),
+  stride: 1,
+  padTop: 1,
+  padLeft: 1,
+  out: arrays.output(40, 20, 3, 3),
+}));
+
+sameBits("layer norm's gradient with a weight", "layerNormGrad", (arrays) => ({
+  x: arrays.input(3, 300, 130),
+  g: arrays.input(3, 300, 130),
+  weight: arrays.input(130),
+  scale: null,
+  mean: arrays.input(3, 300),
+  rstd: arrays.input(3, 300),
+  dx: arrays.output(3, 300, 130),
+  dWeight: arrays.output(130),
+  dBias: arrays.output(130),
+  dScale: null,
+  dShift: null,
+}));
+
+sameBits("group norm's gradient", "groupNormGrad", (arrays) => ({
+  x: arrays.input(5, 12, 5000),
+  g: arrays.input(5, 12, 5000),
+  weight: arrays.input(12),
+  bias: arrays.input(12),
+  groups: 4,
+  silu: true,
+  mean: arrays.input(5, 4),
+  rstd: arrays.input(5, 4),
+  dx: arrays.output(5, 12, 5000),
+  dWeight: arrays.output(12),
+  dBias: arrays.output(12),
+}));
