@@ -1,1 +1,9 @@
-export {};
+/**
+ * Diffusion Transformers (arXiv 2212.09748): the model, its twelve configurations, guidance.
+ *
+ * @module
+ */
+export * from "./configs.ts";
+export * from "./dit.ts";
+export * from "./embedders.ts";
+export * from "./positions.ts";

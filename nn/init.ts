@@ -10,32 +10,50 @@ import {
   rand,
   randn,
   type Shape,
+  type Tensor,
+  tensor,
 } from "../tensor/mod.ts";
 
-/** Where random weights come from. */
+/** Makes a parameter of a shape. */
+export type Initializer = (shape: Shape, options?: InitOptions) => Parameter;
+
+/** How the weights of a layer start. */
 export interface InitOptions {
-  /** By default the one that `manualSeed` sets. */
+  /** Where random weights come from; by default the generator that `manualSeed` sets. */
   generator?: Generator;
+  /** Makes the weight, instead of the layer's default. */
+  weightInit?: Initializer;
+  /** Makes the bias, instead of the layer's default. */
+  biasInit?: Initializer;
 }
 
 let skipping = false;
+let dtype: "f32" | "f16" = "f32";
 
 /**
  * Runs `fn` with weights left undefined: for modules whose weights are loaded next, so that a
  * large model does not draw numbers only to overwrite them.
+ *
+ * @param options `dtype: "f16"` stores the weights in half the memory, to use but not to train:
+ * layers read them as they are, and compute in the precision of their inputs.
  */
-export function withoutInit<T>(fn: () => T): T {
-  const before = skipping;
-  skipping = true;
+export function withoutInit<T>(fn: () => T, options: { dtype?: "f32" | "f16" } = {}): T {
+  const before = [skipping, dtype] as const;
+  [skipping, dtype] = [true, options.dtype ?? dtype];
   try {
     return fn();
   } finally {
-    skipping = before;
+    [skipping, dtype] = before;
   }
 }
 
-function parameter(shape: Shape, make: () => ReturnType<typeof full>): Parameter {
-  return new Parameter(skipping ? empty(currentDevice(), "f32", shape, "init") : make());
+function parameter(shape: Shape, make: () => Tensor): Parameter {
+  return new Parameter(skipping ? empty(currentDevice(), dtype, shape, "init") : make());
+}
+
+/** A parameter with these elements, which it has inside {@link withoutInit} too; not trained. */
+export function frozen(shape: Shape, data: Float32Array | Float64Array): Parameter {
+  return new Parameter(tensor(data, shape, { dtype }), { requiresGrad: false });
 }
 
 /** A parameter uniform in [low, high). */

@@ -11,8 +11,21 @@ import {
   type Padding,
   type Parameter,
 } from "../autograd/mod.ts";
-import { defaultGenerator, type Generator, ShapeError, type Tensor } from "../tensor/mod.ts";
-import { constant, fanInUniform, fans, type InitOptions, normal } from "./init.ts";
+import {
+  defaultGenerator,
+  type Generator,
+  type Shape,
+  ShapeError,
+  type Tensor,
+} from "../tensor/mod.ts";
+import {
+  constant,
+  fanInUniform,
+  fans,
+  type Initializer,
+  type InitOptions,
+  normal,
+} from "./init.ts";
 import { Module } from "./module.ts";
 
 /** Throws unless every size is a whole number, 1 or more. */
@@ -22,6 +35,17 @@ export function checkSizes(layer: string, sizes: Readonly<Record<string, number>
       throw new ShapeError(`${layer}: expected ${name} to be 1 or more but got ${value}`);
     }
   }
+}
+
+/** A weight [O, I, ...] and a bias [O], by default as PyTorch starts them. */
+function weightAndBias(
+  shape: Shape,
+  options: InitOptions & { bias?: boolean },
+): [Parameter, Parameter | null] {
+  const { fanIn } = fans(shape);
+  const standard: Initializer = (s, o) => fanInUniform(s, fanIn, o);
+  const { weightInit = standard, biasInit = standard, bias = true } = options;
+  return [weightInit(shape, options), bias ? biasInit([shape[0]!], options) : null];
 }
 
 /** Settings of {@link Linear}. */
@@ -41,8 +65,7 @@ export class Linear extends Module {
   constructor(inputs: number, outputs: number, options: LinearLayerOptions = {}) {
     super();
     checkSizes("Linear", { inputs, outputs });
-    this.weight = fanInUniform([outputs, inputs], inputs, options);
-    this.bias = options.bias === false ? null : fanInUniform([outputs], inputs, options);
+    [this.weight, this.bias] = weightAndBias([outputs, inputs], options);
     this.#options = options.activation ? { activation: options.activation } : {};
   }
 
@@ -141,10 +164,7 @@ export class Conv2d extends Module {
   constructor(inputs: number, outputs: number, size: number, options: ConvLayerOptions = {}) {
     super();
     checkSizes("Conv2d", { inputs, outputs, size });
-    const shape = [outputs, inputs, size, size];
-    const { fanIn } = fans(shape);
-    this.weight = fanInUniform(shape, fanIn, options);
-    this.bias = options.bias === false ? null : fanInUniform([outputs], fanIn, options);
+    [this.weight, this.bias] = weightAndBias([outputs, inputs, size, size], options);
     this.#options = { stride: options.stride ?? 1, padding: options.padding ?? 0 };
   }
 
@@ -159,10 +179,11 @@ export class Embedding extends Module {
   /** [count, size] */
   weight: Parameter;
 
-  constructor(count: number, size: number, options: InitOptions & { std?: number } = {}) {
+  constructor(count: number, size: number, options: InitOptions = {}) {
     super();
     checkSizes("Embedding", { count, size });
-    this.weight = normal([count, size], options.std ?? 1, options);
+    const { weightInit = (s, o) => normal(s, 1, o) } = options;
+    this.weight = weightInit([count, size], options);
   }
 
   /** index (i32 or u32) [...] to [..., size]. */

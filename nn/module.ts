@@ -138,9 +138,9 @@ export abstract class Module {
     for (const p of this.parameters()) p.zeroGrad();
   }
 
-  /** Frees parameters and buffers. */
+  /** Frees parameters and buffers, those of the modules below included. */
   dispose(): void {
-    for (const [, t] of this.namedTensors()) t.dispose();
+    for (const [, member] of this.members()) member.dispose();
   }
 
   /** `using model = ...` frees at the end of the block. */

@@ -1,6 +1,7 @@
 /** Matrix products; their gradients are products too, with transposes as strides. */
 import {
   type Activation,
+  commonFloat,
   evaluateOne,
   type Expr,
   type Formula,
@@ -13,6 +14,7 @@ import {
   sumTo,
   type Tensor,
 } from "../../tensor/mod.ts";
+import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
 import { ELEMENTWISE } from "./elementwise_table.ts";
 import { transpose } from "./shape.ts";
@@ -94,6 +96,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
       }`,
     );
   }
+  if (autocastDtype() === null) commonFloat("matmul", [a, b]);
   const x = options.transposeA ? transpose(a) : a;
   const y = options.transposeB ? transpose(b) : b;
   return callMatmul([x, y], null)[0]!;
@@ -169,7 +172,8 @@ export interface LinearOptions {
 }
 
 /**
- * activation(x Wᵀ + b) for x [..., I], w [O, I], bias [O]: [..., O].
+ * activation(x Wᵀ + b) for x [..., I], w [O, I], bias [O]: [..., O]. Weight and bias may be f16
+ * where x is f32 (weights stored to be used, not trained); the result has the type of x.
  *
  * @throws {ShapeError} where the shapes do not fit.
  */

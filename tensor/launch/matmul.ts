@@ -24,7 +24,8 @@ export interface ProductOptions {
 
 /**
  * `activation(a b + bias)` for a [..., M, K] and b [..., K, N], batch dimensions broadcast. `pre`
- * is the value before the activation where asked for.
+ * is the value before the activation where asked for. Each operand may be f32 or f16: the result
+ * has the type of `a`, so that weights may be stored in half the memory.
  */
 export function product(
   op: string,
@@ -35,7 +36,8 @@ export function product(
   const { bias = null, activation = "none", keepPre = false } = options;
   const tensors = bias ? [a, b, bias] : [a, b];
   const device = commonDevice(op, tensors);
-  const dtype = commonFloat(op, tensors);
+  for (const t of tensors) commonFloat(op, [t]);
+  const dtype = commonFloat(op, [a]);
   const [m, k] = [a.shape.at(-2), a.shape.at(-1)];
   const [k2, n] = [b.shape.at(-2), b.shape.at(-1)];
   if (m === undefined || k2 === undefined || k === undefined || n === undefined || k !== k2) {

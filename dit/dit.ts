@@ -1,0 +1,413 @@
+/**
+ * The Diffusion Transformer of "Scalable Diffusion Models with Transformers" (arXiv 2212.09748).
+ * Latents are cut into patches; transformer blocks, each told the timestep and the class through
+ * adaptive layer norm, turn them into the noise (and its variance) of every patch.
+ *
+ * Shapes: N batch, C channels, S latent size, P patch size, T = (S / P)^2 tokens, D hidden size.
+ */
+import {
+  add,
+  addcmul,
+  cast,
+  checkpoint,
+  chunk,
+  concat,
+  layerNormModulate,
+  linear,
+  mul,
+  type Parameter,
+  permute,
+  reshape,
+  silu,
+  slice,
+  sub,
+  unsqueeze,
+} from "../autograd/mod.ts";
+import {
+  Attention,
+  Conv2d,
+  frozen,
+  type InitOptions,
+  Linear,
+  Mlp,
+  Module,
+  Sequential,
+  xavierUniform,
+  zerosParameter,
+} from "../nn/mod.ts";
+import {
+  DTypeError,
+  type Generator,
+  IndexError,
+  isFloat,
+  scope,
+  ShapeError,
+  shapeText,
+  type Tensor,
+} from "../tensor/mod.ts";
+import { type LabelDrop, LabelEmbedder, TimestepEmbedder } from "./embedders.ts";
+import { sinCosPositions } from "./positions.ts";
+
+/** Shape of a model; the defaults are those of DiT-XL/2 on 256x256 images. */
+export interface DiTOptions {
+  /** Width and height of the latents, S: an eighth of the image's; 32. */
+  inputSize?: number;
+  /** Width and height of a patch, P; 2. */
+  patchSize?: number;
+  /** Channels of the latents, C; 4. */
+  inChannels?: number;
+  /** Width of a token, D; 1152. */
+  hiddenSize?: number;
+  /** Number of blocks; 28. */
+  depth?: number;
+  /** Attention heads; 16. */
+  numHeads?: number;
+  /** Width of the MLP's hidden layer over that of a token; 4. */
+  mlpRatio?: number;
+  /**
+   * Probability that a label is dropped while training; 0.1. Where it is 0 there is no null class,
+   * and no guidance without one.
+   */
+  classDropoutProb?: number;
+  /** Number of classes; 1000. */
+  numClasses?: number;
+  /** Whether the output has C more channels, for the variance; true. */
+  learnSigma?: boolean;
+}
+
+/** Linear layers start uniform, with zero biases ... */
+const XAVIER: InitOptions = { weightInit: xavierUniform, biasInit: zerosParameter };
+/** ... but for those of adaLN and the last one: a new block is the identity, a new model says 0. */
+const ZEROS: InitOptions = { weightInit: zerosParameter, biasInit: zerosParameter };
+/** A patch embedding starts as the linear layer that it is. */
+const XAVIER_PATCH: InitOptions = {
+  weightInit: (shape, options) =>
+    xavierUniform(shape, { ...options, as: [shape[0]!, shape[1]! * shape[2]! * shape[3]!] }),
+  biasInit: zerosParameter,
+};
+
+/** Frees what `fn` makes on the way to its result; a tape keeps what it needs of it. */
+function tidy(fn: () => Tensor): Tensor {
+  using s = scope();
+  return s.keep(fn());
+}
+
+/** Latents [N, C, S, S] to tokens [N, T, D]: one linear layer on every patch. */
+export class PatchEmbed extends Module {
+  /** [D, C, P, P] and [D]; a convolution with stride P in the original, which is the same */
+  proj: Conv2d;
+  readonly #patch: number;
+
+  /** Patches of `patch` x `patch` pixels of `channels` channels to `hidden` numbers. */
+  constructor(patch: number, channels: number, hidden: number, options: InitOptions = {}) {
+    super();
+    this.proj = new Conv2d(channels, hidden, patch, { ...options, ...XAVIER_PATCH, stride: patch });
+    this.#patch = patch;
+  }
+
+  /** x [N, C, S, S] to [N, T, D]. */
+  forward(x: Tensor): Tensor {
+    const [n, c, s] = x.shape as [number, number, number];
+    const p = this.#patch;
+    const [side, size] = [s / p, c * p * p];
+    const grid = permute(reshape(x, [n, c, side, p, side, p]), [0, 2, 4, 1, 3, 5]); // n h w c p q
+    const patches = reshape(grid, [n, side * side, size]); // [N, T, C P P]
+    const { weight, bias } = this.proj;
+    return linear(patches, reshape(weight, [-1, size]), bias);
+  }
+}
+
+/** A layer that is told the condition c [N, D] by adaLN: SiLU, then a linear layer. */
+export abstract class Conditioned extends Module {
+  /** The original's name for it is not snake case. */
+  protected override nameOf(property: string): string {
+    return property === "adaLNModulation" ? "adaLN_modulation" : super.nameOf(property);
+  }
+}
+
+/** A transformer block with adaLN-Zero conditioning. */
+export class DiTBlock extends Conditioned {
+  /** Tokens among themselves */
+  attn: Attention;
+  /** Every token by itself; tanh GELU */
+  mlp: Mlp;
+  /** c [N, D] to [N, 6 D]: shift, scale and gate of the attention, then of the MLP */
+  adaLNModulation: Sequential;
+
+  /** A block of `heads` heads, whose MLP is `mlpRatio` times as wide as a token. */
+  constructor(hidden: number, heads: number, mlpRatio: number, options: InitOptions = {}) {
+    super();
+    const init = { ...options, ...XAVIER };
+    this.attn = new Attention(hidden, heads, init);
+    this.mlp = new Mlp(hidden, Math.floor(hidden * mlpRatio), init);
+    this.adaLNModulation = new Sequential(silu, new Linear(hidden, 6 * hidden, ZEROS));
+  }
+
+  /** x [N, T, D] and c [N, D] to [N, T, D]. */
+  forward(x: Tensor, c: Tensor): Tensor {
+    const modulation = chunk(this.adaLNModulation.forward(c), 6, 1); // six of [N, D]
+    const [shiftMsa, scaleMsa, gateMsa, shiftMlp, scaleMlp, gateMlp] = modulation as Six;
+    // x + gate * attention(norm(x)), the gate one number a channel
+    const y = tidy(() => {
+      const h = this.attn.forward(layerNormModulate(x, shiftMsa, scaleMsa));
+      return addcmul(x, unsqueeze(gateMsa, 1), h);
+    });
+    return tidy(() => {
+      const h = this.mlp.forward(layerNormModulate(y, shiftMlp, scaleMlp));
+      return addcmul(y, unsqueeze(gateMlp, 1), h);
+    });
+  }
+}
+
+type Six = [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+
+/** Tokens [N, T, D] to the pixels of their patches [N, T, P P channels]. */
+export class FinalLayer extends Conditioned {
+  /** D to P P channels */
+  linear: Linear;
+  /** c [N, D] to [N, 2 D]: shift and scale */
+  adaLNModulation: Sequential;
+
+  /** A layer from `hidden` to `outputs` numbers a token. */
+  constructor(hidden: number, outputs: number) {
+    super();
+    this.linear = new Linear(hidden, outputs, ZEROS);
+    this.adaLNModulation = new Sequential(silu, new Linear(hidden, 2 * hidden, ZEROS));
+  }
+
+  /** x [N, T, D] and c [N, D] to [N, T, P P channels]. */
+  forward(x: Tensor, c: Tensor): Tensor {
+    const [shift, scale] = chunk(this.adaLNModulation.forward(c), 2, 1) as [Tensor, Tensor];
+    return this.linear.forward(layerNormModulate(x, shift, scale));
+  }
+}
+
+/** What a model does with the classes and with guidance. */
+export interface GuidanceOptions {
+  /**
+   * Channels that are guided: the first three (or all where there are fewer), as the original does
+   * "for exact reproducibility", or all C. The variance never is.
+   */
+  guidedChannels?: 3 | "all";
+}
+
+/** A Diffusion Transformer. */
+export class DiT extends Module {
+  /** [1, T, D], fixed sines and cosines; the first parameter, as in the original */
+  posEmbed: Parameter;
+  /** x [N, C, S, S] to tokens [N, T, D] */
+  xEmbedder: PatchEmbed;
+  /** t [N] to [N, D] */
+  tEmbedder: TimestepEmbedder;
+  /** y [N] to [N, D] */
+  yEmbedder: LabelEmbedder;
+  /** The transformer: [N, T, D] to [N, T, D] each */
+  blocks: DiTBlock[];
+  /** [N, T, D] to [N, T, P P outChannels] */
+  finalLayer: FinalLayer;
+  /**
+   * Whether blocks are computed again when backward reaches them, instead of keeping what they
+   * computed: the same gradients, bit for bit, for a third more time and much less memory.
+   */
+  gradientCheckpointing = false;
+  /** The shape of this model, defaults filled in. */
+  readonly options: Readonly<Required<DiTOptions>>;
+
+  /**
+   * A model with fresh weights; nothing is drawn inside `withoutInit`.
+   *
+   * @param options See {@link DiTOptions}.
+   * @param init `generator`: where the weights are drawn from.
+   * @throws {ShapeError} where sizes do not fit each other.
+   */
+  constructor(options: DiTOptions = {}, init: { generator?: Generator } = {}) {
+    super();
+    const config = this.options = checkedOptions(options);
+    const { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads, mlpRatio } = config;
+    const side = inputSize / patchSize;
+    this.posEmbed = frozen([1, side * side, hiddenSize], sinCosPositions(hiddenSize, side));
+    this.xEmbedder = new PatchEmbed(patchSize, inChannels, hiddenSize, init);
+    this.tEmbedder = new TimestepEmbedder(hiddenSize, init);
+    const { numClasses, classDropoutProb } = config;
+    this.yEmbedder = new LabelEmbedder(numClasses, hiddenSize, classDropoutProb, init);
+    this.blocks = Array.from(
+      { length: depth },
+      () => new DiTBlock(hiddenSize, numHeads, mlpRatio, init),
+    );
+    this.finalLayer = new FinalLayer(hiddenSize, patchSize * patchSize * this.outChannels);
+  }
+
+  /** Channels of the output: C, or 2 C where the variance is learned. */
+  get outChannels(): number {
+    const { inChannels, learnSigma } = this.options;
+    return learnSigma ? 2 * inChannels : inChannels;
+  }
+
+  /** The label that means "no class"; null where the model was made without one. */
+  get nullClass(): number | null {
+    const { numClasses, classDropoutProb } = this.options;
+    return classDropoutProb > 0 ? numClasses : null;
+  }
+
+  /**
+   * The noise (and its variance) that the model sees in x.
+   *
+   * @param x [N, C, S, S] noisy latents, f32 or f16.
+   * @param t [N] timesteps, integers or fractions.
+   * @param y [N] class labels, i32 or u32; `nullClass` for none.
+   * @param drop Which labels to drop, where that is not left to chance.
+   * @returns [N, C, S, S], or [N, 2 C, S, S] with the variance behind.
+   * @throws {ShapeError} where x, t and y do not fit the model or each other.
+   * @throws {IndexError} where a label is no class of the model, or a timestep is below 0.
+   */
+  forward(x: Tensor, t: Tensor, y: Tensor, drop: LabelDrop = {}): Tensor {
+    this.#check(x, t, y);
+    using s = scope("DiT");
+    // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
+    const labels = cast(this.yEmbedder.forward(y, drop), "f32");
+    const c = add(cast(this.tEmbedder.forward(t), "f32"), labels); // [N, D]
+    let tokens = add(cast(this.xEmbedder.forward(x), "f32"), cast(this.posEmbed, "f32"));
+    for (const block of this.blocks) {
+      using before = tokens; // [N, T, D]; freed once the next tokens are there
+      tokens = tidy(() => this.#run(block, before, c));
+    }
+    return s.keep(this.#unpatchify(tidy(() => this.finalLayer.forward(tokens, c))));
+  }
+
+  /**
+   * As `forward` with classifier-free guidance (arXiv 2207.12598): the first half of the batch is
+   * computed with its labels and again with those of the second half (the null class), and moved
+   * away from the latter: without + cfgScale * (with - without).
+   *
+   * @param x [2 N, C, S, S]; the first half is used for both.
+   * @param t [2 N]
+   * @param y [2 N]: N labels, then N times `nullClass`.
+   * @param cfgScale 1 guides nothing; 4 is usual for pictures, 1.5 for good FID.
+   * @returns [2 N, outChannels, S, S], the guided channels the same in both halves.
+   */
+  forwardWithCfg(
+    x: Tensor,
+    t: Tensor,
+    y: Tensor,
+    cfgScale: number,
+    options: GuidanceOptions = {},
+  ): Tensor {
+    if (x.shape[0]! % 2 !== 0) {
+      throw new ShapeError(
+        `DiT.forwardWithCfg: expected an even batch, half of it without class, but got ${
+          shapeText(x.shape)
+        }`,
+      );
+    }
+    using s = scope("DiT");
+    const n = x.shape[0]! / 2;
+    const half = slice(x, 0, { end: n });
+    const out = this.forward(concat([half, half], 0), t, y);
+    const { inChannels } = this.options;
+    const guided = options.guidedChannels === "all" ? inChannels : Math.min(3, inChannels);
+    const [eps, rest] = [slice(out, 1, { end: guided }), slice(out, 1, { start: guided })];
+    const [withClass, without] = [slice(eps, 0, { end: n }), slice(eps, 0, { start: n })];
+    const moved = add(without, mul(sub(withClass, without), cfgScale)); // [N, guided, S, S]
+    return s.keep(concat([concat([moved, moved], 0), rest], 1));
+  }
+
+  #run(block: DiTBlock, x: Tensor, c: Tensor): Tensor {
+    if (!this.gradientCheckpointing) return block.forward(x, c);
+    return checkpoint((x, c) => block.forward(x!, c!), x, c);
+  }
+
+  /** Patches [N, T, P P channels] to pictures [N, channels, S, S]. */
+  #unpatchify(patches: Tensor): Tensor {
+    const { inputSize, patchSize: p } = this.options;
+    const side = inputSize / p;
+    const grid = reshape(patches, [-1, side, side, p, p, this.outChannels]); // n h w p q c
+    const rows = permute(grid, [0, 5, 1, 3, 2, 4]); // n c h p w q
+    return reshape(rows, [-1, this.outChannels, inputSize, inputSize]);
+  }
+
+  /** Refuses what does not fit before any work is done. */
+  #check(x: Tensor, t: Tensor, y: Tensor): void {
+    const { inChannels, inputSize, numClasses } = this.options;
+    const [n, c, h, w] = x.shape;
+    if (x.rank !== 4 || c !== inChannels || h !== inputSize || w !== inputSize) {
+      throw new ShapeError(
+        `DiT: expected latents [N, ${inChannels}, ${inputSize}, ${inputSize}] but got ${
+          shapeText(x.shape)
+        }`,
+      );
+    }
+    for (const [name, given] of [["timesteps", t], ["labels", y]] as const) {
+      if (given.rank !== 1 || given.shape[0] !== n) {
+        throw new ShapeError(
+          `DiT: expected ${name} [${n}], one a sample, but got ${shapeText(given.shape)}`,
+        );
+      }
+    }
+    if (!isFloat(x.dtype) || isFloat(y.dtype) || y.dtype === "u8") {
+      throw new DTypeError(
+        `DiT: expected latents of f32 or f16 and labels of i32 or u32 but got ${x.dtype} and ${y.dtype}`,
+      );
+    }
+    const times = knownRange(t);
+    if (times && times.min < 0) {
+      throw new IndexError(`DiT: expected timesteps of 0 or more but got ${times.min}`);
+    }
+    const labels = knownRange(y);
+    const highest = this.nullClass ?? numClasses - 1;
+    if (labels && (labels.min < 0 || labels.max > highest)) {
+      const nullClass = this.nullClass === null ? "without a null class" : "the last one null";
+      throw new IndexError(
+        `DiT: expected labels from 0 to ${highest} (${numClasses} classes, ${nullClass}) but got ` +
+          `some from ${labels.min} to ${labels.max}`,
+      );
+    }
+  }
+}
+
+/** Smallest and largest element, where the host knows without asking the device. */
+function knownRange(t: Tensor): { min: number; max: number } | null {
+  return t.size === t.storage.length ? t.storage.range : null;
+}
+
+function checkedOptions(options: DiTOptions): Required<DiTOptions> {
+  const config = {
+    inputSize: 32,
+    patchSize: 2,
+    inChannels: 4,
+    hiddenSize: 1152,
+    depth: 28,
+    numHeads: 16,
+    mlpRatio: 4,
+    classDropoutProb: 0.1,
+    numClasses: 1000,
+    learnSigma: true,
+    ...options,
+  };
+  const { inputSize, patchSize, hiddenSize, numHeads, mlpRatio, classDropoutProb } = config;
+  const { inChannels, depth, numClasses } = config;
+  const counts = { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads, numClasses };
+  for (const [name, value] of Object.entries(counts)) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new ShapeError(`DiT: expected ${name} to be 1 or more but got ${value}`);
+    }
+  }
+  if (inputSize % patchSize !== 0) {
+    throw new ShapeError(
+      `DiT: expected an inputSize that is a multiple of the patchSize but got ${inputSize} and ${patchSize}`,
+    );
+  }
+  if (hiddenSize % numHeads !== 0 || hiddenSize % 4 !== 0) {
+    throw new ShapeError(
+      `DiT: expected a hiddenSize that is a multiple of 4 and of numHeads but got ${hiddenSize} and ${numHeads}`,
+    );
+  }
+  if (!(mlpRatio > 0) || Math.floor(hiddenSize * mlpRatio) < 1) {
+    throw new RangeError(`DiT: expected an mlpRatio above 0 but got ${mlpRatio}`);
+  }
+  if (!(classDropoutProb >= 0 && classDropoutProb <= 1)) {
+    throw new RangeError(
+      `DiT: expected a classDropoutProb in [0, 1] but got ${classDropoutProb}`,
+    );
+  }
+  return config;
+}

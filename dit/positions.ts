@@ -1,0 +1,51 @@
+/** Sine and cosine features of places and times, computed in float64 on the host. */
+import { ShapeError } from "../tensor/mod.ts";
+
+/**
+ * Fixed position embedding of a square grid of tokens: rows of `size` features, row-major, half of
+ * them for the column and half for the row of the token (the column first, as the original has it).
+ *
+ * @param size Features a token; a multiple of 4.
+ * @param side Tokens along an edge.
+ * @param extraTokens Tokens in front of the grid (a class token, say), with zeros.
+ * @returns [extraTokens + side * side, size], row-major.
+ * @throws {ShapeError} where `size` is not a multiple of 4.
+ */
+export function sinCosPositions(
+  size: number,
+  side: number,
+  extraTokens = 0,
+): Float64Array<ArrayBuffer> {
+  if (!Number.isInteger(size) || size < 4 || size % 4 !== 0) {
+    throw new ShapeError(`sinCosPositions: expected a multiple of 4 features but got ${size}`);
+  }
+  const quarter = size / 4;
+  const out = new Float64Array((extraTokens + side * side) * size);
+  for (let row = 0; row < side; row++) {
+    for (let column = 0; column < side; column++) {
+      const at = (extraTokens + row * side + column) * size;
+      for (let i = 0; i < quarter; i++) {
+        const frequency = 1 / 10000 ** (i / quarter);
+        out[at + i] = Math.sin(column * frequency);
+        out[at + quarter + i] = Math.cos(column * frequency);
+        out[at + 2 * quarter + i] = Math.sin(row * frequency);
+        out[at + 3 * quarter + i] = Math.cos(row * frequency);
+      }
+    }
+  }
+  return out;
+}
+
+/**
+ * Frequencies of a timestep's features, falling from 1 towards 1 / maxPeriod:
+ * exp(-ln(maxPeriod) i / half), in float64 and then rounded.
+ *
+ * @param size Features; half of them (rounded down) are cosines, half sines.
+ */
+export function timestepFrequencies(size: number, maxPeriod = 10000): Float32Array<ArrayBuffer> {
+  const half = Math.floor(size / 2);
+  return Float32Array.from(
+    { length: half },
+    (_, i) => Math.exp(-Math.log(maxPeriod) * i / half),
+  );
+}
