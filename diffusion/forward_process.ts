@@ -51,6 +51,8 @@ export class ForwardProcess {
   readonly posteriorMeanCoef2: Float64Array;
 
   /**
+   * The process of these betas.
+   *
    * @param betas One a timestep.
    * @throws {RangeError} where a beta lies outside (0, 1].
    */

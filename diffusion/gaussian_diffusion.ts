@@ -29,7 +29,11 @@ export type DdimLoopOptions<K extends ModelKwargs = ModelKwargs> = DdimOptions<K
 export class GaussianDiffusion extends TrainableProcess {
   readonly #config: GaussianDiffusionConfig;
 
-  /** @throws {RangeError} where the settings do not go together. */
+  /**
+   * A process of any combination of settings.
+   *
+   * @throws {RangeError} where the settings do not go together.
+   */
   constructor(config: GaussianDiffusionConfig) {
     super(config);
     this.#config = config;

@@ -70,7 +70,11 @@ export class TrainableProcess extends ReverseProcess {
   /** Weight limit of min-SNR; undefined where errors are not weighted. */
   readonly minSnrGamma: number | undefined;
 
-  /** @throws {RangeError} where the settings do not go together. */
+  /**
+   * A process that a model is trained for.
+   *
+   * @throws {RangeError} where the settings do not go together.
+   */
   constructor(config: TrainableProcessConfig) {
     super(config);
     this.lossType = config.lossType;

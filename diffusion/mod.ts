@@ -6,9 +6,10 @@
 export * from "./create.ts";
 export * from "./forward_process.ts";
 export * from "./gaussian_diffusion.ts";
+export * from "./guidance.ts";
 export * from "./likelihood.ts";
 export * from "./losses.ts";
-export type { Model, ModelFunction, ModelKwargs, ModelObject } from "./model.ts";
+export type { Model, ModelFunction, ModelKwargs, ModelObject, ModelOutput } from "./model.ts";
 export type { NoiseFn, NoiseOptions, NoiseSource } from "./noise.ts";
 export * from "./respace.ts";
 export * from "./reverse_process.ts";

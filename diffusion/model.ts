@@ -23,6 +23,7 @@ export type ModelFunction<K extends ModelKwargs = ModelKwargs> = (
 
 /** A network as an object. Its `forward` gets the further inputs in the order they were given. */
 export interface ModelObject {
+  /** As a {@link ModelFunction}, with the further inputs one by one. */
   forward(x: Tensor, t: Tensor, ...rest: unknown[]): Tensor;
 }
 

@@ -1,5 +1,6 @@
 /** Where the noise of a run comes from, so that a run can be replayed. */
 import {
+  defaultGenerator,
   type Device,
   Generator,
   randn,
@@ -14,7 +15,7 @@ import { concat } from "../autograd/mod.ts";
 /** Noise given step by step: `step` counts from 0; -1 is the noise that sampling starts from. */
 export type NoiseFn = (step: number, shape: Shape) => Tensor;
 
-/** Where random numbers come from. Without any of these they are new in every run. */
+/** Where random numbers come from; without any of these, from the default generator. */
 export interface NoiseSource {
   /** Called for every draw; goes before `generator`. */
   noiseFn?: NoiseFn;
@@ -31,13 +32,6 @@ export interface NoiseOptions extends NoiseSource {
   noise?: Tensor;
   /** What `noiseFn` is told; 0 by default. */
   step?: number;
-}
-
-/** For runs that nobody asked to be repeatable. */
-let unseeded: Generator | undefined;
-
-function freshGenerator(): Generator {
-  return unseeded ??= new Generator(crypto.getRandomValues(new BigUint64Array(1))[0]!);
 }
 
 function checkNoise(op: string, noise: Tensor, shape: Shape): Tensor {
@@ -61,7 +55,7 @@ export function drawNoise(
   device: Device,
   source: NoiseOptions,
 ): Tensor {
-  const { noise, noiseFn, generator = freshGenerator(), step = 0 } = source;
+  const { noise, noiseFn, generator = defaultGenerator(), step = 0 } = source;
   if (noise) return checkNoise(op, noise, shape);
   if (noiseFn) return checkNoise(op, noiseFn(step, shape), shape);
   if (generator instanceof Generator) return randn(shape, { generator, device });

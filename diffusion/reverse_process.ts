@@ -100,7 +100,11 @@ export class ReverseProcess extends ForwardProcess {
   /** What the model is told for each timestep: those of the process it was trained on. */
   readonly timestepMap: readonly number[];
 
-  /** @throws {RangeError} where the betas or the map do not fit. */
+  /**
+   * A process with these betas.
+   *
+   * @throws {RangeError} where the betas or the map do not fit.
+   */
   constructor({ betas, meanType, varType, timestepMap }: ReverseProcessConfig) {
     super(betas);
     this.meanType = meanType;

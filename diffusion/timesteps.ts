@@ -32,6 +32,8 @@ export class BatchTimesteps {
   readonly #device: Tensor | undefined;
 
   /**
+   * Checks timesteps.
+   *
    * @param op For messages.
    * @param batch Number of samples.
    * @param limit Number of timesteps, T.

@@ -6,7 +6,7 @@ import { eachDevice, scaledError, type TestDevice } from "./devices.ts";
 import { goldenPath } from "./fixtures.ts";
 
 /** Devices that the cases run on. */
-export const DEVICES: readonly TestDevice[] = ["reference"];
+export const DEVICES: readonly TestDevice[] = ["reference", "wasm", "webgpu"];
 
 /** One reference file: `loss/analytic` is `loss/analytic.safetensors` and its json. */
 export class Golden<J> {
