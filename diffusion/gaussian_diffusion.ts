@@ -74,6 +74,7 @@ export class GaussianDiffusion extends TrainableProcess {
   ): AsyncGenerator<SamplingStep, void> {
     const { noise: _, ...each } = options; // of the first x, not of each step
     return trajectory(
+      this.timestepMap,
       () => startNoise("pSampleLoop", shape, options),
       descending(this.numTimesteps),
       ({ x, t, step }) => this.pSample(model, x, t, { ...each, step }),
@@ -102,6 +103,7 @@ export class GaussianDiffusion extends TrainableProcess {
   ): AsyncGenerator<SamplingStep, void> {
     const { noise: _, ...each } = options;
     return trajectory(
+      this.timestepMap,
       () => startNoise("ddimSampleLoop", shape, options),
       descending(this.numTimesteps),
       ({ x, t, step }) => this.ddimSample(model, x, t, { ...each, step }),
@@ -129,6 +131,7 @@ export class GaussianDiffusion extends TrainableProcess {
     options: StepOptions<K> = {},
   ): AsyncGenerator<SamplingStep, void> {
     return trajectory(
+      this.timestepMap,
       () => xStart,
       descending(this.numTimesteps).reverse(),
       ({ x, t }) => this.ddimReverseSample(model, x, t, options),

@@ -13,6 +13,13 @@ export type { Model, ModelFunction, ModelKwargs, ModelObject, ModelOutput } from
 export type { NoiseFn, NoiseOptions, NoiseSource } from "./noise.ts";
 export * from "./respace.ts";
 export * from "./reverse_process.ts";
+export type { Spacing } from "./samplers/grid.ts";
+export {
+  sample,
+  type SampleOptions,
+  sampleProgressive,
+  type SamplerName,
+} from "./samplers/sample.ts";
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
 export * from "./timestep_samplers.ts";

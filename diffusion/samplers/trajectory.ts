@@ -14,7 +14,7 @@ export interface SamplingStep {
   predXstart: Tensor;
   /** Counts from 0. */
   step: number;
-  /** The timestep that the step began at. */
+  /** The timestep that the step began at, as the model sees it. */
   t: number;
 }
 
@@ -49,10 +49,12 @@ const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides))
  * Takes a step for each of `timesteps`, without gradients. Each step has a scope of its own, none of
  * which spans a step of the caller's.
  *
+ * @param timestepMap What the model is told for each timestep.
  * @param start Makes the first x.
  * @param advance Takes one step.
  */
 export async function* trajectory(
+  timestepMap: readonly number[],
   start: () => Tensor,
   timesteps: readonly number[],
   advance: (from: Position) => { sample: Tensor; predXstart: Tensor },
@@ -73,7 +75,7 @@ export async function* trajectory(
       x.dispose();
       lastXstart?.dispose();
       ({ sample: x, predXstart: lastXstart } = next);
-      yield { ...next, step, t };
+      yield { ...next, step, t: timestepMap[t]! };
     }
   } finally {
     x.dispose();
