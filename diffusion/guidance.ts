@@ -21,7 +21,7 @@ import type { CondFn } from "./reverse_process.ts";
 import { combine } from "./tensors.ts";
 
 /** Settings of {@link guided}. */
-export interface GuidanceOptions<K extends ModelKwargs = ModelKwargs> {
+export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
   /** 1 is the conditional model itself; 4 is common. */
   scale: number;
   /** The inputs that stand for "no condition", such as `{ y: nullLabels }`, [N, ...] each. */
@@ -47,7 +47,7 @@ export interface GuidanceOptions<K extends ModelKwargs = ModelKwargs> {
  */
 export function guided<K extends ModelKwargs>(
   model: Model<K>,
-  options: GuidanceOptions<K>,
+  options: ClassifierFreeOptions<K>,
 ): ModelFunction<K> {
   const { scale, nullKwargs, interval = [-Infinity, Infinity], guidedChannels = 3 } = options;
   const [first, last] = interval;

@@ -32,7 +32,8 @@ export function normalKl(mean1: Tensor, logvar1: Tensor, mean2: Arg, logvar2: Ar
   const ratio = sub(logvar1, logvar2);
   const precision = typeof logvar2 === "number" ? Math.exp(-logvar2) : exp(neg(logvar2));
   const apart = mul(square(sub(mean1, mean2)), precision);
-  return mul(add(sub(exp(ratio), ratio), sub(apart, 1)), 0.5);
+  const shape = sub(sub(exp(ratio), 1), ratio); // in this order, exact where both are nearly equal
+  return mul(add(shape, apart), 0.5);
 }
 
 /** The standard normal distribution function by the tanh approximation that GELU uses too. */

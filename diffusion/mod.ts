@@ -23,4 +23,4 @@ export {
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
 export * from "./timestep_samplers.ts";
-export { BatchTimesteps, type Schedule, type Timesteps } from "./timesteps.ts";
+export { BatchTimesteps, type Timesteps, type TimestepTable } from "./timesteps.ts";

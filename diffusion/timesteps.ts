@@ -20,7 +20,7 @@ import { type Arg, cast, embedding, expand, reshape } from "../autograd/mod.ts";
 export type Timesteps = number | readonly number[] | Tensor | BatchTimesteps;
 
 /** A value for each timestep. */
-export type Schedule = ArrayLike<number> | ((t: number) => number);
+export type TimestepTable = ArrayLike<number> | ((t: number) => number);
 
 /** Checked timesteps of a batch. */
 export class BatchTimesteps {
@@ -73,7 +73,7 @@ export class BatchTimesteps {
    *
    * @param rank Dimensions of that tensor.
    */
-  gather(schedule: Schedule, x: Tensor, rank: number = x.rank): Arg {
+  gather(schedule: TimestepTable, x: Tensor, rank: number = x.rank): Arg {
     const at = (t: number): number => {
       return typeof schedule === "function" ? schedule(t) : schedule[t]!;
     };
@@ -86,7 +86,7 @@ export class BatchTimesteps {
   }
 
   /** Values of `schedule` for each sample, repeated to the shape of `x` without copying. */
-  expand(schedule: Schedule, x: Tensor): Tensor {
+  expand(schedule: TimestepTable, x: Tensor): Tensor {
     const values = this.gather(schedule, x);
     const { device } = x;
     return expand(values instanceof Tensor ? values : full([], values, { device }), x.shape);

@@ -16,7 +16,7 @@ import {
 } from "../diffusion/mod.ts";
 import { scope, tensor } from "../tensor/mod.ts";
 import { goldenTest } from "./fixtures.ts";
-import { assertClose, Golden, goldenEachDevice } from "./golden_diffusion_test_util.ts";
+import { assertGolden, assertScaled, Golden, goldenJson, goldenOnDevices } from "./goldens.ts";
 
 interface Arrays {
   cases: {
@@ -40,7 +40,7 @@ interface Arrays {
   }[];
 }
 
-const ARRAYS = ["diffusion/arrays.json", "diffusion/arrays.safetensors"];
+const ARRAYS = ["diffusion/arrays.json", "diffusion/arrays.safetensors"] as const;
 const FUNCTION_LIMIT = 5e-5;
 const GRADIENT_LIMIT = 5e-4;
 
@@ -54,12 +54,13 @@ const optionsOf = (call: Record<string, unknown>): DiffusionOptions =>
 /** Asserts agreement of every element by itself. */
 function assertRelative(name: string, got: ArrayLike<number>, want: ArrayLike<number>): void {
   assertEquals(got.length, want.length, name);
-  for (let i = 0; i < want.length; i++) assertClose(`${name}[${i}]`, [got[i]!], [want[i]!], 1e-10);
+  for (let i = 0; i < want.length; i++) assertScaled(`${name}[${i}]`, [got[i]!], [want[i]!], 1e-10);
 }
 
 goldenTest("every schedule array of every case is the original's", ARRAYS, async () => {
-  const golden = await Golden.load<Arrays>("diffusion/arrays");
-  for (const { index, arrays, ...call } of golden.json.cases) {
+  const { cases } = await goldenJson<Arrays>(ARRAYS[0]);
+  const golden = await Golden.load(ARRAYS[1]);
+  for (const { index, arrays, ...call } of cases) {
     const { num_timesteps, timestep_respacing, noise_schedule, diffusion_steps } = call;
     const diffusion = createDiffusion(
       optionsOf({ timestep_respacing, noise_schedule, diffusion_steps }),
@@ -68,7 +69,7 @@ goldenTest("every schedule array of every case is the original's", ARRAYS, async
     for (const name of arrays) {
       if (name === "posterior_log_variance_clipped" && num_timesteps === 1) continue; // is empty
       const got = diffusion[camel(name) as keyof GaussianDiffusion] as ArrayLike<number>;
-      assertRelative(`${index}/${name}`, got, golden.values(`${index}/${name}`));
+      assertRelative(`${index}/${name}`, got, golden.doubles(`${index}/${name}`));
     }
     assertEquals([...diffusion.timestepMap], golden.integers(`${index}/timestep_map`));
   }
@@ -77,8 +78,8 @@ goldenTest("every schedule array of every case is the original's", ARRAYS, async
 });
 
 goldenTest("raw schedules are the original's", ARRAYS, async () => {
-  const golden = await Golden.load<Arrays>("diffusion/arrays");
-  const stored = [...golden.tensors.keys()].filter((key) => key.startsWith("beta_schedule/"));
+  const golden = await Golden.load(ARRAYS[1]);
+  const stored = golden.names("beta_schedule/");
   assertEquals(stored.length, 6);
   for (const key of stored) {
     const [, name, count] = /\/(\w+)_(\d+)$/.exec(key)!;
@@ -87,7 +88,7 @@ goldenTest("raw schedules are the original's", ARRAYS, async () => {
       betaEnd: 0.02,
       numDiffusionTimesteps: Number(count),
     });
-    assertRelative(key, betas, golden.values(key));
+    assertRelative(key, betas, golden.doubles(key));
   }
 });
 
@@ -95,7 +96,7 @@ goldenTest(
   "createDiffusion() reads all combinations of flags as the original",
   ARRAYS,
   async () => {
-    const { json } = await Golden.load<Arrays>("diffusion/arrays");
+    const json = await goldenJson<Arrays>(ARRAYS[0]);
     assertEquals(json.flags.length, 32);
     for (const { model_mean_type, model_var_type, loss_type, ...flags } of json.flags) {
       const { meanType, varType, lossType } = createDiffusion(optionsOf(flags));
@@ -110,7 +111,7 @@ goldenTest(
 );
 
 goldenTest("spaceTimesteps() keeps and refuses what the original does", ARRAYS, async () => {
-  const { json } = await Golden.load<Arrays>("diffusion/arrays");
+  const json = await goldenJson<Arrays>(ARRAYS[0]);
   for (const { num_timesteps, section_counts, timesteps } of json.space_timesteps) {
     assertEquals(spaceTimesteps(num_timesteps, section_counts), timesteps);
   }
@@ -123,11 +124,11 @@ goldenTest("spaceTimesteps() keeps and refuses what the original does", ARRAYS, 
   }
 });
 
-goldenEachDevice(
+goldenOnDevices(
   "the closed forms of q are the original's",
-  ["diffusion/q_functions"],
+  ["diffusion/q_functions.safetensors"],
   async () => {
-    const golden = await Golden.load("diffusion/q_functions");
+    const golden = await Golden.load("diffusion/q_functions.safetensors");
     using _ = scope();
     const diffusion = createDiffusion();
     const [xStart, xT, noise] = ["x_start", "x_t", "noise"].map((n) =>
@@ -153,42 +154,46 @@ goldenEachDevice(
         eps_from_xstart: diffusion.predictEpsFromXstart(xT, t, xStart),
       };
       for (const [name, got] of Object.entries(results)) {
-        await golden.compare(got, `out/${name}`, FUNCTION_LIMIT);
+        await assertGolden(golden, got, `out/${name}`, FUNCTION_LIMIT);
       }
     }
     // the reference takes a difference in float32
-    await golden.compare(diffusion.priorBpd(xStart), "out/prior_bpd", 2e-3);
+    await assertGolden(golden, diffusion.priorBpd(xStart), "out/prior_bpd", 2e-3);
   },
 );
 
-goldenEachDevice("likelihoods and gradients are the original's", ["diffusion/utils"], async () => {
-  const golden = await Golden.load("diffusion/utils");
-  using _ = scope();
-  const parameter = (name: string) => new Parameter(golden.tensor(name));
-  const [m1, l1, m2, l2] = ["m1", "l1", "m2", "l2"].map((n) => parameter(`kl/${n}`)) as [
-    Parameter,
-    Parameter,
-    Parameter,
-    Parameter,
-  ];
-  const kl = normalKl(m1, l1, m2, l2);
-  await golden.compare(kl, "kl/out", FUNCTION_LIMIT);
-  await golden.compare(normalKl(m1, l1, 0, 0), "kl/out_scalar", FUNCTION_LIMIT);
-  const byKl = gradients(kl, [m1, l1, m2, l2], golden.tensor("kl/gout"));
-  for (const [i, name] of ["m1", "l1", "m2", "l2"].entries()) {
-    await golden.compare(byKl[i]!, `kl/grad_${name}`, GRADIENT_LIMIT);
-  }
+goldenOnDevices(
+  "likelihoods and gradients are the original's",
+  ["diffusion/utils.safetensors"],
+  async () => {
+    const golden = await Golden.load("diffusion/utils.safetensors");
+    using _ = scope();
+    const parameter = (name: string) => new Parameter(golden.tensor(name));
+    const [m1, l1, m2, l2] = ["m1", "l1", "m2", "l2"].map((n) => parameter(`kl/${n}`)) as [
+      Parameter,
+      Parameter,
+      Parameter,
+      Parameter,
+    ];
+    const kl = normalKl(m1, l1, m2, l2);
+    await assertGolden(golden, kl, "kl/out", FUNCTION_LIMIT);
+    await assertGolden(golden, normalKl(m1, l1, 0, 0), "kl/out_scalar", FUNCTION_LIMIT);
+    const byKl = gradients(kl, [m1, l1, m2, l2], golden.tensor("kl/gout"));
+    for (const [i, name] of ["m1", "l1", "m2", "l2"].entries()) {
+      await assertGolden(golden, byKl[i]!, `kl/grad_${name}`, GRADIENT_LIMIT);
+    }
 
-  const cdf = approxStandardNormalCdf(golden.tensor("cdf/x"));
-  await golden.compare(cdf, "cdf/out", FUNCTION_LIMIT);
+    const cdf = approxStandardNormalCdf(golden.tensor("cdf/x"));
+    await assertGolden(golden, cdf, "cdf/out", FUNCTION_LIMIT);
 
-  const [means, logScales] = [parameter("nll/means"), parameter("nll/log_scales")];
-  const x = golden.tensor("nll/x");
-  const normal = continuousGaussianLogLikelihood(x, { means, logScales });
-  await golden.compare(normal, "cll/out", FUNCTION_LIMIT);
-  const pixels = discretizedGaussianLogLikelihood(x, { means, logScales });
-  await golden.compare(pixels, "nll/out", FUNCTION_LIMIT);
-  const byPixels = gradients(pixels, [means, logScales], golden.tensor("nll/gout"));
-  await golden.compare(byPixels[0]!, "nll/grad_means", GRADIENT_LIMIT);
-  await golden.compare(byPixels[1]!, "nll/grad_log_scales", GRADIENT_LIMIT);
-});
+    const [means, logScales] = [parameter("nll/means"), parameter("nll/log_scales")];
+    const x = golden.tensor("nll/x");
+    const normal = continuousGaussianLogLikelihood(x, { means, logScales });
+    await assertGolden(golden, normal, "cll/out", FUNCTION_LIMIT);
+    const pixels = discretizedGaussianLogLikelihood(x, { means, logScales });
+    await assertGolden(golden, pixels, "nll/out", FUNCTION_LIMIT);
+    const byPixels = gradients(pixels, [means, logScales], golden.tensor("nll/gout"));
+    await assertGolden(golden, byPixels[0]!, "nll/grad_means", GRADIENT_LIMIT);
+    await assertGolden(golden, byPixels[1]!, "nll/grad_log_scales", GRADIENT_LIMIT);
+  },
+);

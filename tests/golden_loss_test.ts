@@ -9,7 +9,7 @@ import {
   type VarType,
 } from "../diffusion/mod.ts";
 import { scope, type Tensor, tensor } from "../tensor/mod.ts";
-import { assertClose, Golden, goldenEachDevice } from "./golden_diffusion_test_util.ts";
+import { assertGolden, assertScaled, Golden, goldenJson, goldenOnDevices } from "./goldens.ts";
 
 interface Analytic {
   cases: {
@@ -22,6 +22,8 @@ interface Analytic {
   }[];
   p_mean_variance_cases: string[];
 }
+
+const FILES = ["loss/analytic.json", "loss/analytic.safetensors"] as const;
 
 const MEAN_TYPES: Record<string, MeanType> = {
   EPSILON: "epsilon",
@@ -52,18 +54,19 @@ function diffusionOf(meanType: string, varType: string, lossType = "MSE"): Gauss
 }
 
 /** A recorded output [N, 2 C, H, W] as one that a model with or without a variance gives. */
-function recorded(golden: Golden<Analytic>, name: string, learnsVariance: boolean): Tensor {
-  const [n, c, h, w] = golden.host(name).shape as [number, number, number, number];
+function recorded(golden: Golden, name: string, learnsVariance: boolean): Tensor {
+  const [n, c, h, w] = golden.shape(name) as [number, number, number, number];
   if (learnsVariance) return golden.tensor(name);
   const half = c / 2 * h * w;
-  const values = golden.values(name).filter((_, i) => i % (2 * half) < half);
+  const values = golden.floats(name).filter((_, i) => i % (2 * half) < half);
   return tensor(values, [n, c / 2, h, w], { dtype: "f32" });
 }
 
-goldenEachDevice("every loss and its gradient is the original's", ["loss/analytic"], async () => {
-  const golden = await Golden.load<Analytic>("loss/analytic");
+goldenOnDevices("every loss and its gradient is the original's", FILES, async () => {
+  const { cases } = await goldenJson<Analytic>(FILES[0]);
+  const golden = await Golden.load(FILES[1]);
   const t = golden.integers("in/t");
-  for (const { name, model_mean_type, model_var_type, loss_type, ...rest } of golden.json.cases) {
+  for (const { name, model_mean_type, model_var_type, loss_type, ...rest } of cases) {
     using _ = scope();
     const [xStart, noise] = [golden.tensor("in/x_start"), golden.tensor("in/noise")];
     const diffusion = diffusionOf(model_mean_type, model_var_type, loss_type);
@@ -79,19 +82,19 @@ goldenEachDevice("every loss and its gradient is the original's", ["loss/analyti
     );
     assertEquals(Object.keys(losses).sort(), [...rest.terms].sort(), name);
     for (const term of rest.terms) {
-      await golden.compare(losses[term]!, `out/${name}/${term}`, 5e-5);
+      await assertGolden(golden, losses[term]!, `out/${name}/${term}`, 5e-5);
     }
     const weighted = sum(mul(losses.loss, golden.tensor("in/loss_weight")));
     const [gradient] = gradients(weighted, [output]);
-    await golden.compare(gradient!, `out/${name}/grad_model_out`, 5e-4);
+    await assertGolden(golden, gradient!, `out/${name}/grad_model_out`, 5e-4);
   }
 });
 
-goldenEachDevice(
+goldenOnDevices(
   "the loss is the same for timesteps on the device",
-  ["loss/analytic"],
+  FILES,
   async () => {
-    const golden = await Golden.load<Analytic>("loss/analytic");
+    const golden = await Golden.load(FILES[1]);
     using _ = scope();
     const host = golden.integers("in/t");
     const t = tensor(host, [host.length], { dtype: "i32" });
@@ -101,16 +104,16 @@ goldenEachDevice(
     const losses = diffusion.trainingLosses(() => output, golden.tensor("in/x_start"), t, {
       noise,
     });
-    await golden.compare(losses.loss, "out/LEARNED_RANGE.EPSILON.MSE/loss", 5e-5);
-    await golden.compare(losses.vb!, "out/LEARNED_RANGE.EPSILON.MSE/vb", 5e-5);
+    await assertGolden(golden, losses.loss, "out/LEARNED_RANGE.EPSILON.MSE/loss", 5e-5);
+    await assertGolden(golden, losses.vb!, "out/LEARNED_RANGE.EPSILON.MSE/vb", 5e-5);
   },
 );
 
-goldenEachDevice(
+goldenOnDevices(
   "x_t and what the model is told are the original's",
-  ["loss/analytic"],
+  FILES,
   async () => {
-    const golden = await Golden.load<Analytic>("loss/analytic");
+    const golden = await Golden.load(FILES[1]);
     using _ = scope();
     const diffusion = createDiffusion();
     const seen: Promise<ArrayLike<number>>[] = [];
@@ -123,14 +126,15 @@ goldenEachDevice(
       noise,
     });
     const [x, t] = await Promise.all(seen);
-    assertClose("out/x_t", x!, golden.values("out/x_t"), 5e-5);
+    assertScaled("out/x_t", x!, golden.doubles("out/x_t"), 5e-5);
     assertEquals(Array.from(t!), golden.integers("out/t_mapped"));
   },
 );
 
-goldenEachDevice("pMeanVariance() is the original's in every case", ["loss/analytic"], async () => {
-  const golden = await Golden.load<Analytic>("loss/analytic");
-  for (const name of golden.json.p_mean_variance_cases) {
+goldenOnDevices("pMeanVariance() is the original's in every case", FILES, async () => {
+  const { p_mean_variance_cases } = await goldenJson<Analytic>(FILES[0]);
+  const golden = await Golden.load(FILES[1]);
+  for (const name of p_mean_variance_cases) {
     using _ = scope();
     const [varType, meanType, clip] = name.split(".") as [string, string, string];
     const diffusion = diffusionOf(meanType, varType);
@@ -141,9 +145,9 @@ goldenEachDevice("pMeanVariance() is the original's in every case", ["loss/analy
       golden.integers("in/t"),
       { clipDenoised: clip === "clip1" },
     );
-    await golden.compare(mean, `pmv/${name}/mean`, 5e-5);
-    await golden.compare(variance, `pmv/${name}/variance`, 5e-5);
-    await golden.compare(logVariance, `pmv/${name}/log_variance`, 5e-5);
-    await golden.compare(predXstart, `pmv/${name}/pred_xstart`, 5e-5);
+    await assertGolden(golden, mean, `pmv/${name}/mean`, 5e-5);
+    await assertGolden(golden, variance, `pmv/${name}/variance`, 5e-5);
+    await assertGolden(golden, logVariance, `pmv/${name}/log_variance`, 5e-5);
+    await assertGolden(golden, predXstart, `pmv/${name}/pred_xstart`, 5e-5);
   }
 });

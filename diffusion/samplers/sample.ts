@@ -1,7 +1,7 @@
 /** Every sampler behind one interface. */
 import type { Shape, Tensor } from "../../tensor/mod.ts";
 import type { GaussianDiffusion } from "../gaussian_diffusion.ts";
-import { type GuidanceOptions, guided } from "../guidance.ts";
+import { type ClassifierFreeOptions, guided } from "../guidance.ts";
 import type { Model, ModelKwargs } from "../model.ts";
 import type { StepOptions } from "../reverse_process.ts";
 import { dpmSolverStep } from "./dpm_solver.ts";
@@ -35,7 +35,7 @@ export interface SampleOptions<K extends ModelKwargs = ModelKwargs>
   /** Where `dpm++` (by default `logSnr`) and `heun` (by default `karras`) stop. */
   spacing?: Spacing;
   /** Guides the model by itself without its condition. */
-  guidance?: GuidanceOptions<K>;
+  guidance?: ClassifierFreeOptions<K>;
 }
 
 /** The spacing of each is that of its paper. */
