@@ -22,9 +22,11 @@ export type CastRule = "half" | "single" | "widest";
 
 /** How the generic test makes one operand. */
 export interface SampleInput {
+  /** Dimensions, outermost first. */
   shape: Shape;
-  /** Values are uniform in [low, high]; -2 to 2 by default. */
+  /** Smallest value, of a uniform distribution; -2 by default. */
   low?: number;
+  /** Largest value; 2 by default. */
   high?: number;
   /** i32 and u8 operands hold whole numbers in [low, high]. */
   dtype?: DType;
@@ -34,7 +36,9 @@ export interface SampleInput {
 
 /** One call the generic test makes of an op. */
 export interface Sample {
+  /** What is special about it, for the name of the test. */
   name: string;
+  /** One an operand. */
   inputs: readonly SampleInput[];
   /** The call itself, as a user would write it. */
   call: (inputs: Tensor[]) => Tensor | Tensor[];
@@ -44,7 +48,9 @@ export interface Sample {
 
 /** One op. */
 export interface OpRow<A, S extends Operands> {
+  /** Unlike any other; errors and tests call the op by it. */
   readonly name: string;
+  /** What it computes in under autocast; `"widest"` by default. */
   readonly cast?: CastRule;
   /**
    * Computes the outputs from operands on one device.
@@ -61,12 +67,15 @@ export interface OpRow<A, S extends Operands> {
     attrs: A,
     needs: readonly boolean[],
   ): readonly (Tensor | null)[];
+  /** Calls that cover its shapes and options, small enough for finite differences. */
   readonly samples: readonly Sample[];
 }
 
 /** What the generic test needs of an op. */
 export interface OpEntry {
+  /** Under which errors and {@link ops} know it. */
   readonly name: string;
+  /** Calls to check. */
   readonly samples: readonly Sample[];
 }
 

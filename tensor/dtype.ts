@@ -3,10 +3,15 @@ export type DType = "f32" | "f16" | "i32" | "u32" | "u8";
 
 /** The host's array for each element type. */
 export interface HostArrays {
+  /** 24 bits of precision; the type of weights, and of every sum. */
   f32: Float32Array<ArrayBuffer>;
+  /** 11 bits of precision, 65504 at most; stored so, computed with as f32. */
   f16: Float16Array<ArrayBuffer>;
+  /** Two's complement; indices. */
   i32: Int32Array<ArrayBuffer>;
+  /** 0 to 2^32 - 1; random bits. */
   u32: Uint32Array<ArrayBuffer>;
+  /** 0 to 255; booleans as 0 and 1, pixels. */
   u8: Uint8Array<ArrayBuffer>;
 }
 

@@ -17,9 +17,13 @@ import { defineOp } from "../op.ts";
 
 /** Pixels added around the image, with zeros. */
 export interface Padding {
+  /** Rows above. */
   top: number;
+  /** Rows below. */
   bottom: number;
+  /** Columns before. */
   left: number;
+  /** Columns after. */
   right: number;
 }
 

@@ -85,7 +85,9 @@ const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
 
 /** Which operands are given with their last two dimensions swapped. */
 export interface MatmulOptions {
+  /** Whether a is [..., K, M]; false by default. */
   transposeA?: boolean;
+  /** Whether b is [..., N, K]; false by default. */
   transposeB?: boolean;
 }
 

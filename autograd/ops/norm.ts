@@ -174,8 +174,9 @@ const callLayerNorm = defineOp<
 
 /** Settings of {@link layerNorm}. */
 export interface LayerNormOptions {
-  /** [N]; both or neither of weight and bias. */
+  /** [N], multiplied in; none by default. Both or neither of weight and bias. */
   weight?: Tensor | null;
+  /** [N], added last; none by default. */
   bias?: Tensor | null;
   /** Added to the variance; 1e-6 as in DiT. */
   eps?: number;

@@ -23,8 +23,9 @@ import { defineComposite, defineOp } from "../op.ts";
 import { mul, square, sub } from "./elementwise.ts";
 import { noGrad } from "../modes.ts";
 
-/** Whether reduced axes stay as size 1. */
+/** What a reduction leaves of the axes it reduces. */
 export interface ReduceOptions {
+  /** Whether they stay, with size 1; false by default. */
   keepdim?: boolean;
 }
 

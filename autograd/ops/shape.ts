@@ -128,11 +128,13 @@ export function contiguous(x: Tensor): Tensor {
   return x.contiguous ? x : callContiguous([x], null)[0]!;
 }
 
-/** Start, end and step along one axis; negative ones count from the end. */
+/** Places along one axis; negative ones count from the end. */
 export interface Range {
+  /** The first; 0 by default. */
   start?: number;
+  /** The first that is left out; by default none is. */
   end?: number;
-  /** 1 or more. */
+  /** From one to the next: 1, the default, or more. */
   step?: number;
 }
 

@@ -10,7 +10,9 @@ import { empty, type Tensor } from "../tensor.ts";
 
 /** A formula with a name that is its own: the name and the operand types key the compiled code. */
 export interface Formula {
+  /** Names the formula and its constants; two formulas must never share one. */
   readonly name: string;
+  /** Called once for each list of operand types: an expression a result from one an operand. */
   readonly build: (...args: Expr[]) => Expr | Expr[];
 }
 
