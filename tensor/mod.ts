@@ -47,6 +47,7 @@ export {
   hostArray,
   type HostArrays,
   isFloat,
+  limitsOf,
 } from "./dtype.ts";
 export {
   broadcastShapes,
