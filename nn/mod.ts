@@ -12,5 +12,5 @@ export * from "./gradients.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./mlp.ts";
-export * from "./module.ts";
+export { type Member, Module, type StateDict, StateDictError, type StateValue } from "./module.ts";
 export * from "./schedule.ts";

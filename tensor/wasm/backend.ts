@@ -75,8 +75,9 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
 
 /** Views in an argument, a list of them included. */
 function checkArgument(value: unknown, op: string): void {
-  if (Array.isArray(value)) { for (const each of value) checkArgument(each, op); }
-  else if (typeof value === "object" && value !== null && "buffer" in value) {
+  if (Array.isArray(value)) {
+    for (const each of value) checkArgument(each, op);
+  } else if (typeof value === "object" && value !== null && "buffer" in value) {
     checkView(value as View, op);
   }
 }
