@@ -11,6 +11,7 @@ export * from "./grad_scaler.ts";
 export * from "./gradients.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
+export * from "./load.ts";
 export * from "./mlp.ts";
 export * from "./module.ts";
 export * from "./schedule.ts";
