@@ -1,28 +1,23 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { tempDir } from "../tests/fixtures.ts";
+import { diskTest } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
 import { AtomicFile, openFile, writeAtomically } from "./file.ts";
 import { BytesSink, bytesSource, readRange } from "./source.ts";
 
-async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  await using folder = await tempDir();
-  await run(folder.path);
-}
+diskTest("writeAtomically() replaces a file whole, in any order of writing", async (folder) => {
+  const path = `${folder}/x.bin`;
+  await Deno.writeFile(path, Uint8Array.of(9));
+  await writeAtomically(path, async (sink) => {
+    await sink.writeAt(3, Uint8Array.of(4, 5));
+    await sink.writeAt(0, Uint8Array.of(1, 2));
+    assertEquals(await Deno.readFile(path), Uint8Array.of(9));
+  });
+  assertEquals(await Deno.readFile(path), Uint8Array.of(1, 2, 0, 4, 5));
+});
 
-Deno.test("writeAtomically() replaces a file whole, in any order of writing", () =>
-  inFolder(async (folder) => {
-    const path = `${folder}/x.bin`;
-    await Deno.writeFile(path, Uint8Array.of(9));
-    await writeAtomically(path, async (sink) => {
-      await sink.writeAt(3, Uint8Array.of(4, 5));
-      await sink.writeAt(0, Uint8Array.of(1, 2));
-      assertEquals(await Deno.readFile(path), Uint8Array.of(9));
-    });
-    assertEquals(await Deno.readFile(path), Uint8Array.of(1, 2, 0, 4, 5));
-  }));
-
-Deno.test("writeAtomically() leaves the old file and nothing else when writing fails", () =>
-  inFolder(async (folder) => {
+diskTest(
+  "writeAtomically() leaves the old file and nothing else when writing fails",
+  async (folder) => {
     const path = `${folder}/x.bin`;
     await Deno.writeFile(path, Uint8Array.of(9));
     await assertRejects(
@@ -36,39 +31,37 @@ Deno.test("writeAtomically() leaves the old file and nothing else when writing f
     );
     assertEquals(await Deno.readFile(path), Uint8Array.of(9));
     assertEquals([...Deno.readDirSync(folder)].length, 1);
-  }));
+  },
+);
 
-Deno.test("AtomicFile refuses writes after commit", () =>
-  inFolder(async (folder) => {
-    await using file = await AtomicFile.create(`${folder}/x.bin`);
-    await file.commit();
-    await assertRejects(() => file.writeAt(0, Uint8Array.of(1)), Error, "after commit");
-  }));
+diskTest("AtomicFile refuses writes after commit", async (folder) => {
+  await using file = await AtomicFile.create(`${folder}/x.bin`);
+  await file.commit();
+  await assertRejects(() => file.writeAt(0, Uint8Array.of(1)), Error, "after commit");
+});
 
-Deno.test("readRange() refuses ranges past the end before it allocates", () =>
-  inFolder(async (folder) => {
-    const path = `${folder}/x.bin`;
-    await Deno.writeFile(path, Uint8Array.of(1, 2, 3));
-    const file = await openFile(path);
-    const memory = bytesSource(Uint8Array.of(1, 2, 3));
-    for (const source of [file, memory]) {
-      assertEquals(await readRange(source, 1, 2), Uint8Array.of(2, 3));
-      await assertRejects(() => readRange(source, 1, 2 ** 50), FormatError, "byte 1");
-      await assertRejects(() => source.readInto(2, new Uint8Array(2)), FormatError);
-    }
-    file.close();
-  }));
+diskTest("readRange() refuses ranges past the end before it allocates", async (folder) => {
+  const path = `${folder}/x.bin`;
+  await Deno.writeFile(path, Uint8Array.of(1, 2, 3));
+  const file = await openFile(path);
+  const memory = bytesSource(Uint8Array.of(1, 2, 3));
+  for (const source of [file, memory]) {
+    assertEquals(await readRange(source, 1, 2), Uint8Array.of(2, 3));
+    await assertRejects(() => readRange(source, 1, 2 ** 50), FormatError, "byte 1");
+    await assertRejects(() => source.readInto(2, new Uint8Array(2)), FormatError);
+  }
+  file.close();
+});
 
-Deno.test("concurrent reads of one file do not disturb each other", () =>
-  inFolder(async (folder) => {
-    const path = `${folder}/x.bin`;
-    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
-    await Deno.writeFile(path, bytes);
-    const file = await openFile(path);
-    const parts = await Promise.all([7, 100, 3, 255].map((at) => readRange(file, at, 1)));
-    assertEquals(parts.map((p) => p[0]), [7, 100, 3, 255]);
-    file.close();
-  }));
+diskTest("concurrent reads of one file do not disturb each other", async (folder) => {
+  const path = `${folder}/x.bin`;
+  const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+  await Deno.writeFile(path, bytes);
+  const file = await openFile(path);
+  const parts = await Promise.all([7, 100, 3, 255].map((at) => readRange(file, at, 1)));
+  assertEquals(parts.map((p) => p[0]), [7, 100, 3, 255]);
+  file.close();
+});
 
 Deno.test("BytesSink grows and zero-fills gaps", async () => {
   const sink = new BytesSink();

@@ -4,7 +4,7 @@
  * memory taken because a header says so.
  */
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { goldenPath } from "../tests/fixtures.ts";
+import { goldenTest } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
 import { NpyFile, writeNpy } from "./numpy/npy.ts";
@@ -160,14 +160,18 @@ Deno.test("damaged checkpoints give the same values or are refused", async () =>
 });
 
 for (const name of ["deflated.pt", "newer_layout.pt", "protocol4.pt"]) {
-  Deno.test(`damaged copies of ${name} give the same values or are refused`, async () => {
-    const bytes = await Deno.readFile(goldenPath(`checkpoint/${name}`)!);
+  goldenTest(`damaged copies of ${name} give the same values or are refused`, [
+    `checkpoint/${name}`,
+  ], async ([path]) => {
+    const bytes = await Deno.readFile(path!);
     await hunt(bytes, readTorch, (value, whole) => assertEquals(value, whole));
   });
 }
 
-Deno.test("damaged checkpoints in the old format are read or refused", async () => {
-  await hunt(await Deno.readFile(goldenPath("checkpoint/legacy.pt")!), readTorch);
+goldenTest("damaged checkpoints in the old format are read or refused", [
+  "checkpoint/legacy.pt",
+], async ([path]) => {
+  await hunt(await Deno.readFile(path!), readTorch);
 });
 
 Deno.test("damaged pickles are read or refused", async () => {

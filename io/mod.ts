@@ -1,8 +1,32 @@
 export { FormatError } from "./errors.ts";
-export * from "./host_tensor.ts";
-export * from "./convert.ts";
-export * from "./source.ts";
-export * from "./file.ts";
+export {
+  byteCount,
+  elementCount,
+  HOST_DTYPE_BYTES,
+  type HostDType,
+  type HostTensor,
+  hostTensor,
+  type HostTypedArray,
+  type TensorInfo,
+} from "./host_tensor.ts";
+export {
+  fromFloat32,
+  toFloat16,
+  toFloat32,
+  toFloat64,
+  toInt32,
+  typedArray,
+  type TypedArrayOf,
+} from "./convert.ts";
+export {
+  type DeviceArray,
+  type StateElements,
+  stateValues,
+  toDeviceArray,
+} from "./state_values.ts";
+export { type ByteSink, BytesSink, bytesSource, type RandomAccess } from "./source.ts";
+export { AtomicFile, openFile, writeAtomically } from "./file.ts";
+export type { DeviceTensor, LazyTensor, SavableTensor } from "./savable.ts";
 export { mapSource, readAll, type TensorSource, type WeightFile } from "./tensor_source.ts";
 export { loadSafetensors, SafetensorsFile } from "./safetensors/reader.ts";
 export {
@@ -13,13 +37,7 @@ export {
 } from "./safetensors/writer.ts";
 export { loadTorch, StoredTensor, TorchFile } from "./torch/file.ts";
 export { lazyStateDict, saveTorch, writeTorch } from "./torch/writer.ts";
-export {
-  type LazyTensor,
-  Namespace,
-  type TorchKey,
-  type TorchValue,
-  Tuple,
-} from "./torch/values.ts";
+export { Namespace, type TorchKey, type TorchValue, Tuple } from "./torch/values.ts";
 export { loadNpy, NpyFile, RowWriter, saveNpy, writeNpy } from "./numpy/npy.ts";
 export { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./numpy/npz.ts";
 export { ditFromDiffusers, ditToDiffusers } from "./state_dict/dit.ts";

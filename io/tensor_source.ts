@@ -1,6 +1,7 @@
 /** Named tensors that are read one at a time, wherever they are. */
 import { FormatError, quote } from "./errors.ts";
 import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "./host_tensor.ts";
+import { fetchTensor, type SavableTensor } from "./savable.ts";
 
 /**
  * A map of tensors whose values stay where they are until they are asked for: a weight file, a
@@ -54,26 +55,34 @@ export async function readAll(source: TensorSource): Promise<Map<string, HostTen
   return all;
 }
 
-/** Tensors in memory as a source; `read` hands them out as they are, without a copy. */
+/**
+ * Tensors by name as a source. Those in memory are handed out as they are, without a copy; those
+ * elsewhere are fetched when they are read.
+ */
 export function mapSource(
-  tensors: ReadonlyMap<string, HostTensor>,
+  tensors: ReadonlyMap<string, SavableTensor>,
   name = "(memory)",
 ): TensorSource {
-  const get = (key: string): HostTensor => tensors.get(key) ?? missing(name, key);
+  const get = (key: string): SavableTensor => tensors.get(key) ?? missing(name, key);
   return {
     name,
     keys: () => [...tensors.keys()],
     has: (key) => tensors.has(key),
     info: (key) => tensorInfo(get(key)),
-    // deno-lint-ignore require-await -- a throw must become a rejection
-    read: async (key) => get(key),
-    // deno-lint-ignore require-await
+    read: async (key) => await fetchTensor(get(key)),
     readInto: async (key, target, start = 0) => {
-      const { data } = get(key);
+      const { data } = await fetchTensor(get(key));
       checkWindow(name, key, data.byteLength, start, target.byteLength);
       target.set(data.subarray(start, start + target.byteLength));
     },
   };
+}
+
+/** A map of tensors as a source; a source as it is. */
+export function asSource(
+  tensors: ReadonlyMap<string, SavableTensor> | TensorSource,
+): TensorSource {
+  return tensors instanceof Map ? mapSource(tensors) : tensors as TensorSource;
 }
 
 /** Throws the error for a tensor that is not there. */

@@ -85,3 +85,19 @@ export async function tempDir(): Promise<TempDir> {
     [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
   };
 }
+
+/**
+ * Registers a test that gets the path of an empty folder to write in. Where writing or reading is
+ * not allowed the test is reported as ignored, and its name says so.
+ */
+export function diskTest(name: string, run: (folder: string) => Promise<void>): void {
+  const allowed = !unreadable && granted({ name: "write", path: TEMPORARY });
+  Deno.test({
+    name: allowed ? name : `${name} (needs --allow-read and --allow-write)`,
+    ignore: !allowed,
+    fn: async () => {
+      await using folder = await tempDir();
+      await run(folder.path);
+    },
+  });
+}

@@ -9,6 +9,7 @@ import {
   type TensorInfo,
 } from "../host_tensor.ts";
 import { type ByteSink, type RandomAccess, readRange } from "../source.ts";
+import { fetchTensor, type SavableTensor } from "../savable.ts";
 import { checkWindow } from "../tensor_source.ts";
 import { encodeNpyHeader, MAX_NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader } from "./header.ts";
 import { isNative, toNative } from "./order.ts";
@@ -94,12 +95,13 @@ export async function loadNpy(path: string): Promise<HostTensor> {
  *
  * @throws {TypeError} If NumPy has no such element type (`bf16`).
  */
-export async function saveNpy(path: string, tensor: HostTensor): Promise<void> {
+export async function saveNpy(path: string, tensor: SavableTensor): Promise<void> {
   await writeAtomically(path, (sink) => writeNpy(sink, tensor));
 }
 
 /** Writes an array in the `.npy` format to any sink. */
-export async function writeNpy(sink: ByteSink, tensor: HostTensor): Promise<void> {
+export async function writeNpy(sink: ByteSink, array: SavableTensor): Promise<void> {
+  const tensor = await fetchTensor(array);
   checkBytes(sink.name, "array", tensor);
   const header = encodeNpyHeader(tensor);
   await sink.writeAt(0, header);

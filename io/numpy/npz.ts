@@ -10,9 +10,10 @@ import {
   tensorInfo,
 } from "../host_tensor.ts";
 import type { ByteSink, RandomAccess } from "../source.ts";
+import type { SavableTensor } from "../savable.ts";
 import {
+  asSource,
   checkWindow,
-  mapSource,
   missing,
   readAll,
   type TensorSource,
@@ -185,19 +186,22 @@ export async function loadNpz(path: string): Promise<Map<string, HostTensor>> {
 /**
  * Writes arrays to a `.npz` archive (stored, of any size), atomically.
  *
- * @param arrays A map in memory, or a source that is read one array at a time.
+ * @param arrays By name, on the host, on a device or in a file; each is fetched when its turn comes.
  * @throws {TypeError} If NumPy has no such element type (`bf16`).
  */
 export async function saveNpz(
   path: string,
-  arrays: ReadonlyMap<string, HostTensor> | TensorSource,
+  arrays: ReadonlyMap<string, SavableTensor> | TensorSource,
 ): Promise<void> {
-  const source = arrays instanceof Map ? mapSource(arrays) : arrays as TensorSource;
-  await writeAtomically(path, (sink) => writeNpz(sink, source));
+  await writeAtomically(path, (sink) => writeNpz(sink, arrays));
 }
 
 /** Writes arrays in the `.npz` format to any sink. */
-export async function writeNpz(sink: ByteSink, source: TensorSource): Promise<void> {
+export async function writeNpz(
+  sink: ByteSink,
+  arrays: ReadonlyMap<string, SavableTensor> | TensorSource,
+): Promise<void> {
+  const source = asSource(arrays);
   const zip = new ZipWriter(sink);
   for (const key of source.keys()) {
     const tensor = await source.read(key);

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { goldenTest, tempDir } from "../../tests/fixtures.ts";
+import { diskTest, goldenTest } from "../../tests/fixtures.ts";
 import { toFloat64 } from "../convert.ts";
 import { FormatError } from "../errors.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
@@ -55,9 +55,8 @@ Deno.test("npy files keep every element type and shape", async () => {
   for (const tensor of ARRAYS) assertEquals(await decode(await encode(tensor)), tensor);
 });
 
-Deno.test("saveNpy() and loadNpy() round-trip on disk, and by range", async () => {
-  await using folder = await tempDir();
-  const path = `${folder.path}/x.npy`;
+diskTest("saveNpy() and loadNpy() round-trip on disk, and by range", async (folder) => {
+  const path = `${folder}/x.npy`;
   const tensor = ARRAYS[10]!;
   await saveNpy(path, tensor);
   assertEquals(await loadNpy(path), tensor);
@@ -148,9 +147,8 @@ goldenTest("npy latents of the original's feature extraction are read, and writt
   }
 });
 
-Deno.test("saveNpz() and loadNpz() round-trip", async () => {
-  await using folder = await tempDir();
-  const path = `${folder.path}/x.npz`;
+diskTest("saveNpz() and loadNpz() round-trip", async (folder) => {
+  const path = `${folder}/x.npz`;
   const arrays = new Map(ARRAYS.map((tensor, i) => [`arr_${i}`, tensor]));
   await saveNpz(path, arrays);
   assertEquals(await loadNpz(path), arrays);
@@ -161,9 +159,8 @@ Deno.test("saveNpz() and loadNpz() round-trip", async () => {
   await assertRejects(() => file.read("arr_13"), FormatError, "arr_13");
 });
 
-Deno.test("NpzWriter writes batches and learns their number at the end", async () => {
-  await using folder = await tempDir();
-  const path = `${folder.path}/samples.npz`;
+diskTest("NpzWriter writes batches and learns their number at the end", async (folder) => {
+  const path = `${folder}/samples.npz`;
   await using npz = await NpzWriter.create(path);
   const images = npz.begin("arr_0", "u8", [2, 2, 3]);
   for (let i = 0; i < 5; i++) await images.write(new Uint8Array(3 * 12).fill(i));
@@ -182,15 +179,14 @@ Deno.test("NpzWriter writes batches and learns their number at the end", async (
   assertEquals(joined, (await file.read("arr_0")).data);
 });
 
-Deno.test("NpzWriter leaves nothing behind when it is abandoned", async () => {
-  await using folder = await tempDir();
+diskTest("NpzWriter leaves nothing behind when it is abandoned", async (folder) => {
   {
-    await using npz = await NpzWriter.create(`${folder.path}/samples.npz`);
+    await using npz = await NpzWriter.create(`${folder}/samples.npz`);
     const images = npz.begin("arr_0", "u8", [3]);
     await images.write(new Uint8Array(4));
     await assertRejects(() => images.end(), RangeError, "whole rows of 3 bytes");
   }
-  assertEquals([...Deno.readDirSync(folder.path)], []);
+  assertEquals([...Deno.readDirSync(folder)], []);
 });
 
 Deno.test("a header for few rows fits where one for many was reserved", () => {

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FormatError } from "../errors.ts";
-import { goldenTest, tempDir } from "../../tests/fixtures.ts";
+import { diskTest, goldenTest } from "../../tests/fixtures.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { BytesSink, bytesSource } from "../source.ts";
 import { mapSource, readAll } from "../tensor_source.ts";
@@ -71,9 +71,8 @@ Deno.test("safetensors data is aligned to its elements", async () => {
   assertEquals(Number(new DataView(bytes.buffer).getBigUint64(0, true)) % 8, 0);
 });
 
-Deno.test("saveSafetensors() and loadSafetensors() round-trip on disk", async () => {
-  await using folder = await tempDir();
-  const path = `${folder.path}/sample.safetensors`;
+diskTest("saveSafetensors() and loadSafetensors() round-trip on disk", async (folder) => {
+  const path = `${folder}/sample.safetensors`;
   await saveSafetensors(path, sample());
   assertEquals(sorted(await loadSafetensors(path)), sorted(sample()));
   using file = await SafetensorsFile.open(path);

@@ -5,12 +5,12 @@ import {
   elementCount,
   HOST_DTYPE_BYTES,
   type HostDType,
-  type HostTensor,
   infoText,
   type TensorInfo,
 } from "../host_tensor.ts";
 import type { ByteSink } from "../source.ts";
-import { mapSource, missing, type TensorSource } from "../tensor_source.ts";
+import type { SavableTensor } from "../savable.ts";
+import { asSource, missing, type TensorSource } from "../tensor_source.ts";
 import { MAX_HEADER_BYTES, SAFETENSORS_DTYPES } from "./header.ts";
 
 /** A tensor that will be written. */
@@ -131,24 +131,24 @@ export class SafetensorsWriter {
  * Writes tensors to a safetensors file, atomically.
  *
  * @param path Replaced only when the new file is complete.
- * @param tensors A map in memory, or a source that is read one tensor at a time.
+ * @param tensors By name, on the host, on a device or in a file; each is fetched when its turn comes.
  * @param metadata Free text for the file's `__metadata__`.
  */
 export async function saveSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, HostTensor> | TensorSource,
+  tensors: ReadonlyMap<string, SavableTensor> | TensorSource,
   metadata: Iterable<readonly [string, string]> = [],
 ): Promise<void> {
-  const source = tensors instanceof Map ? mapSource(tensors) : tensors as TensorSource;
-  await writeAtomically(path, (sink) => writeSafetensors(sink, source, metadata));
+  await writeAtomically(path, (sink) => writeSafetensors(sink, tensors, metadata));
 }
 
 /** Writes tensors in the safetensors format to any sink. */
 export async function writeSafetensors(
   sink: ByteSink,
-  source: TensorSource,
+  tensors: ReadonlyMap<string, SavableTensor> | TensorSource,
   metadata: Iterable<readonly [string, string]> = [],
 ): Promise<void> {
+  const source = asSource(tensors);
   const plan = source.keys().map((name) => ({ name, ...source.info(name) }));
   const writer = await SafetensorsWriter.create(sink, plan, metadata);
   for (const { name } of plan) await writer.write(name, (await source.read(name)).data);

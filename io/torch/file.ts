@@ -9,17 +9,12 @@ import {
   tensorInfo,
 } from "../host_tensor.ts";
 import { type RandomAccess, readRange } from "../source.ts";
+import type { LazyTensor } from "../savable.ts";
 import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { openLegacyCheckpoint } from "./legacy_checkpoint.ts";
 import { gather, isRowMajor } from "../strided.ts";
-import {
-  type LazyTensor,
-  mapTensors,
-  TensorRef,
-  type TorchKey,
-  type TorchValue,
-} from "./values.ts";
+import { mapTensors, TensorRef, type TorchKey, type TorchValue } from "./values.ts";
 import { openZipCheckpoint } from "./zip_checkpoint.ts";
 
 /** A tensor of an open checkpoint; its values stay in the file until they are read. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { goldenTest, tempDir } from "../../tests/fixtures.ts";
+import { diskTest, goldenTest } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
@@ -172,9 +172,8 @@ const SAMPLE = new Map<TorchKey, Loaded>([
   ["step", 3],
 ]);
 
-Deno.test("saveTorch() and loadTorch() round-trip on disk", async () => {
-  await using folder = await tempDir();
-  const path = `${folder.path}/x.pt`;
+diskTest("saveTorch() and loadTorch() round-trip on disk", async (folder) => {
+  const path = `${folder}/x.pt`;
   await saveTorch(path, SAMPLE);
   assertEquals(await loadTorch(path), SAMPLE);
   using file = await TorchFile.open(path);

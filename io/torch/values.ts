@@ -1,5 +1,5 @@
 /** Python values of a checkpoint as plain data. */
-import type { HostDType, HostTensor, TensorInfo } from "../host_tensor.ts";
+import type { HostDType, TensorInfo } from "../host_tensor.ts";
 
 /** Keys of Python dicts that occur in checkpoints: names, and the optimiser's indices. */
 export type TorchKey = string | number | bigint | boolean | null;
@@ -49,12 +49,6 @@ export interface TorchStorage {
   readonly dtype: HostDType;
   /** Elements. */
   readonly count: number;
-}
-
-/** A tensor whose values can be read when they are wanted. */
-export interface LazyTensor extends TensorInfo {
-  /** The whole tensor, row-major. */
-  read(): Promise<HostTensor>;
 }
 
 /** A tensor as the pickle describes it: a strided view of a storage. Strides count elements. */

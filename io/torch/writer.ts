@@ -1,11 +1,12 @@
 import { FormatError } from "../errors.ts";
 import { writeAtomically } from "../file.ts";
-import { byteCount, type HostTensor, infoText } from "../host_tensor.ts";
+import { byteCount, infoText } from "../host_tensor.ts";
+import { fetchTensor, type LazyTensor, type SavableTensor } from "../savable.ts";
 import type { ByteSink } from "../source.ts";
 import type { TensorSource } from "../tensor_source.ts";
 import { ZipWriter } from "../zip/writer.ts";
 import { writePickle } from "./pickle_writer.ts";
-import type { LazyTensor, TorchValue } from "./values.ts";
+import type { TorchValue } from "./values.ts";
 
 /** Where PyTorch's own writer begins each storage. */
 const STORAGE_ALIGNMENT = 64;
@@ -14,13 +15,13 @@ const STORAGE_ALIGNMENT = 64;
  * Writes a checkpoint that PyTorch (1.6 and later) reads, atomically.
  *
  * @param path Replaced only when the new file is complete.
- * @param value A state dict as a Map of tensors, or any nesting of values; a {@linkcode LazyTensor}
- * is read when its turn comes, so that one tensor at a time is in memory.
+ * @param value A state dict as a Map of tensors, or any nesting of values. Tensors may be on the host,
+ * on a device or in a file; each is fetched when its turn comes.
  * @throws {TypeError} If a part has no counterpart in PyTorch.
  */
 export async function saveTorch(
   path: string,
-  value: TorchValue<HostTensor | LazyTensor>,
+  value: TorchValue<SavableTensor>,
 ): Promise<void> {
   await writeAtomically(path, (sink) => writeTorch(sink, value));
 }
@@ -28,13 +29,13 @@ export async function saveTorch(
 /** Writes a checkpoint in PyTorch's zip format to any sink. */
 export async function writeTorch(
   sink: ByteSink,
-  value: TorchValue<HostTensor | LazyTensor>,
+  value: TorchValue<SavableTensor>,
 ): Promise<void> {
   const { bytes, tensors } = writePickle(value);
   const zip = new ZipWriter(sink);
   await zip.add("archive/data.pkl", bytes, STORAGE_ALIGNMENT);
   for (const [key, tensor] of tensors.entries()) {
-    const { data } = "data" in tensor ? tensor : await tensor.read();
+    const { data } = await fetchTensor(tensor);
     if (data.byteLength !== byteCount(tensor)) {
       throw new FormatError(
         sink.name,

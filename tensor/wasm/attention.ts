@@ -13,7 +13,6 @@ import {
   evenBlock,
   headParts,
   loadVectors,
-  min64,
   panelProduct,
   QUERY_BLOCK,
   storeVectors,
@@ -22,7 +21,7 @@ import {
 import { F32, Func, I32, I64, Module, V128 } from "./assembler.ts";
 import { type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
 import { packPanels } from "./pack.ts";
-import { vectorContext } from "./rows.ts";
+import { min64, vectorContext } from "./rows.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
@@ -40,10 +39,8 @@ const STATE_ROWS = 3;
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "tasks", "parts", "partQueries", "heads", "queries", "keys", "depth", "keyBlock", "scale",
-  "q", "qOuter", "qInner", "qRow", "k", "kOuter", "kInner", "kRow", "v", "vOuter", "vInner", "vRow",
-  "out", "outOuter", "outInner", "outRow", "lse",
-  "packedK", "packedKBlock", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
-]);
+  "lse", "packedK", "packedKBlock", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
+], ["q", "k", "v", "out"]);
 
 /**
  * `(panel, keys, state, scale, first)`: replaces scores [keys, cols] by exponentials relative to
@@ -168,13 +165,14 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const parts = slots.i32("parts"), heads = slots.i32("heads");
   const scale = f.local(F32);
   f.push(slots.f32x4("scale")).f32x4extract(0).set(scale);
-  const operand = (name: "q" | "k" | "v" | "out") => ({
-    base: slots.i64(name),
-    outer: slots.i64(`${name}Outer`),
-    inner: slots.i64(`${name}Inner`),
-    row: slots.i64(`${name}Row`),
-  });
-  const q = operand("q"), k = operand("k"), v = operand("v"), out = operand("out");
+  const q = slots.operand("q"), k = slots.operand("k"), v = slots.operand("v");
+  const out = slots.operand("out");
+  const [qRow, kRow, vRow, outRow] = [q, k, v, out].map((x) => x.strides[2]) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   const lse = slots.i64("lse");
   const packedK = inScratch("packedK"), packedKBlock = slots.i64("packedKBlock");
   const packedV = inScratch("packedV"), packedVBlock = slots.i64("packedVBlock");
@@ -205,7 +203,8 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     const until = min64(f, queries, (f) => f.get(from).get(partQueries).i64("add"));
     const start = (x: typeof q) => {
       const address = f.local(I64);
-      plus(x.base, outer, x.outer).get(inner).get(x.inner).i64("mul").i64("add").set(address);
+      plus(x.base, outer, x.strides[0]).get(inner).get(x.strides[1]).i64("mul").i64("add");
+      f.set(address);
       return address;
     };
     const qHead = start(q), kHead = start(k), vHead = start(v), outHead = start(out);
@@ -214,12 +213,12 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     f.get(lse).i64("add").set(lseHead);
 
     overBlocks((key, count, block) => {
-      plus(kHead, key, k.row);
+      plus(kHead, key, kRow);
       plus(packedK, block, packedKBlock);
-      f.get(depth).get(k.row).push(element).get(count).call(packRows);
-      plus(vHead, key, v.row);
+      f.get(depth).get(kRow).push(element).get(count).call(packRows);
+      plus(vHead, key, vRow);
       plus(packedV, block, packedVBlock);
-      f.get(count).push(element).get(v.row).get(depth).call(packRows);
+      f.get(count).push(element).get(vRow).get(depth).call(packRows);
     });
     f.get(from).set(at);
     f.for64(at, until, QUERY_BLOCK, () => {
@@ -231,7 +230,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
       const panels = f.local(I64), panel = f.local(I64), panelState = f.local(I64);
       const left = f.local(I64), panelAt = f.local(I64);
       f.get(lanes).i64const(tile.cols - 1).i64("add").i64const(tile.cols).i64("div_u").set(panels);
-      plus(qHead, at, q.row).get(packedQ).get(depth).get(q.row).push(element).get(lanes);
+      plus(qHead, at, qRow).get(packedQ).get(depth).get(qRow).push(element).get(lanes);
       f.call(packColumns);
       const overPanels = (body: () => void) => {
         f.i64const(0).set(panel).get(state).set(panelState);
@@ -265,7 +264,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
         plus(sums, panel, depthBytes).get(depth);
         f.get(min64(f, left, (f) => f.i64const(tile.cols)));
         f.get(panelState).i64const(width).i64("add");
-        plus(outHead, panelAt, out.row).get(out.row).i32const(0).call(write);
+        plus(outHead, panelAt, outRow).get(outRow).i32const(0).call(write);
         f.advance(left, -tile.cols).advance(panelAt, tile.cols);
       });
     });
@@ -276,7 +275,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
 
 /** `attention` of the kernel contract. */
 export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): void {
-  const { q, k, v, scale, out, lse } = args;
+  const { q, k, scale, lse } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const tile = TILES[runtime.tier];
@@ -295,16 +294,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
   };
   const rows = (count: number) => Math.ceil(count / tile.rows) * tile.rows;
   const packedKBlock = rows(keyBlock) * depth * 4, packedVBlock = rows(depth) * keyBlock * 4;
-  const [qOuter, qInner, qRow] = q.strides.map((s) => s * 4) as [number, number, number, number];
-  const [kOuter, kInner, kRow] = k.strides.map((s) => s * 4) as [number, number, number, number];
-  const [vOuter, vInner, vRow] = v.strides.map((s) => s * 4) as [number, number, number, number];
-  const [outOuter, outInner, outRow] = out.strides.map((s) => s * 4) as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const slots = SLOTS.fill({
+  const slots = SLOTS.fillWith(runtime, {
     tasks: batch * heads * parts,
     parts,
     partQueries,
@@ -314,22 +304,6 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     depth,
     keyBlock,
     scale: scale * Math.LOG2E,
-    q: runtime.address(q),
-    qOuter,
-    qInner,
-    qRow,
-    k: runtime.address(k),
-    kOuter,
-    kInner,
-    kRow,
-    v: runtime.address(v),
-    vOuter,
-    vInner,
-    vRow,
-    out: runtime.address(out),
-    outOuter,
-    outInner,
-    outRow,
     lse: runtime.address(lse),
     packedK: reserve(blocks * packedKBlock),
     packedKBlock,
@@ -339,7 +313,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     scores: reserve(QUERY_BLOCK * keyBlock * 4),
     sums: reserve(QUERY_BLOCK * depth * 4),
     state: reserve(QUERY_BLOCK * STATE_ROWS * 4),
-  });
+  }, args);
   const { tier } = runtime;
   const kernelId = runtime.load(`attention ${tier}`, () => build(tier))("attention");
   runtime.launch(kernelId, slots, { scratchBytes, threads });

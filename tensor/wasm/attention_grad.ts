@@ -8,13 +8,12 @@
  * A block of keys meets all blocks of queries in turn: dk and dv collect in scratch memory, dq in
  * its place, in the order of the blocks of keys.
  */
-import type { KernelArgs, View } from "../backend.ts";
+import type { KernelArgs } from "../backend.ts";
 import { claimChunks, kernel, scratchI64 } from "./abi.ts";
 import {
   evenBlock,
   headParts,
   loadVectors,
-  min64,
   panelProduct,
   QUERY_BLOCK,
   storeVectors,
@@ -23,7 +22,7 @@ import {
 import { F32, Func, I32, I64, Module, V128 } from "./assembler.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
 import { packPanels } from "./pack.ts";
-import { vectorContext } from "./rows.ts";
+import { min64, vectorContext } from "./rows.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
@@ -56,9 +55,8 @@ type Scratch = typeof SCRATCH[number];
 const SLOTS = new Slots([
   "tasks", "parts", "partQueries", "partKeys", "heads", "queries", "keys", "depth", "depthWide",
   "keyBlock", "scale", "wantQ", "wantKV", "lse",
-  ...OPERANDS.flatMap((name) => [name, `${name}Outer`, `${name}Inner`, `${name}Row`] as const),
   ...SCRATCH,
-]);
+], OPERANDS);
 
 /** Rows of one f32 a lane that each panel keeps: lse * log2(e), rowsum(g out) and ones. */
 const LANE_ROWS = 3;
@@ -190,12 +188,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     f.get(base).get(address).i64("add").set(address);
     return [field, address];
   })) as Record<Scratch, number>;
-  const operands = Object.fromEntries(OPERANDS.map((name) => [name, {
-    base: slots.i64(name),
-    outer: slots.i64(`${name}Outer`),
-    inner: slots.i64(`${name}Inner`),
-    row: slots.i64(`${name}Row`),
-  }])) as Record<Operand, { base: number; outer: number; inner: number; row: number }>;
+  const operands = OPERANDS.map((name) => [name, slots.operand(name)] as const);
   const queries = slots.i64("queries"), keys = slots.i64("keys"), depth = slots.i64("depth");
   const depthWide = slots.i64("depthWide"), keyBlock = slots.i64("keyBlock");
   const partQueries = slots.i64("partQueries"), partKeys = slots.i64("partKeys");
@@ -217,11 +210,10 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     f.get(task).get(parts).i32("rem_u").i64("extend_i32_u").set(part);
     f.get(head).get(heads).i32("div_u").i64("extend_i32_u").set(outer);
     f.get(head).get(heads).i32("rem_u").i64("extend_i32_u").set(inner);
-    const at = Object.fromEntries(OPERANDS.map((name) => {
-      const operand = operands[name], address = f.local(I64);
-      plus(operand.base, outer, operand.outer).get(inner).get(operand.inner).i64("mul");
-      f.i64("add").set(address);
-      return [name, { start: address, row: operand.row }];
+    const at = Object.fromEntries(operands.map(([name, { base, strides }]) => {
+      const start = f.local(I64);
+      plus(base, outer, strides[0]).get(inner).get(strides[1]).i64("mul").i64("add").set(start);
+      return [name, { start, row: strides[2] }];
     })) as Record<Operand, { start: number; row: number }>;
     const lseHead = f.local(I64);
     f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(4).i64("mul");
@@ -353,7 +345,7 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
   const ceilTo = (x: number, step: number) => Math.ceil(x / step) * step;
   const depthWide = ceilTo(depth, tile.cols);
   const block = ceilTo(keyBlock, tile.rows);
-  const scratch: Record<Scratch, number> = {
+  const scratch = {
     rowsK: reserve(block * depth),
     rowsV: reserve(block * depth),
     columnsK: reserve(ceilTo(depth, tile.rows) * keyBlock),
@@ -369,46 +361,40 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
     sumsV: reserve(keyBlock * depthWide),
     lanes: reserve(QUERY_BLOCK * LANE_ROWS),
   };
-  const operand = <N extends Operand>(name: N, view: View) => {
-    const [outer, inner, row] = view.strides.map((s) => s * 4) as [number, number, number];
-    return {
-      [name]: runtime.address(view),
-      [`${name}Outer`]: outer,
-      [`${name}Inner`]: inner,
-      [`${name}Row`]: row,
-    } as Record<N | `${N}Outer` | `${N}Inner` | `${N}Row`, number>;
-  };
-  const common = {
-    heads,
-    queries,
-    keys,
-    depth,
-    depthWide,
-    keyBlock,
-    scale,
-    lse: runtime.address(lse),
-    ...operand("q", q),
-    ...operand("k", k),
-    ...operand("v", args.v),
-    ...operand("out", args.out),
-    ...operand("g", args.g),
-    ...operand("dq", args.dq),
-    ...operand("dk", args.dk),
-    ...operand("dv", args.dv),
-    ...scratch,
-  };
   const kernelId = runtime.load(`attentionGrad ${tier}`, () => build(tier))("attentionGrad");
+  const lseAddress = runtime.address(lse);
   const launch = (partQueries: number, partKeys: number, wantQ: boolean, wantKV: boolean) => {
     const parts = Math.max(Math.ceil(queries / partQueries), Math.ceil(keys / partKeys));
-    const slots = SLOTS.fill({
-      ...common,
+    const slots = SLOTS.fillWith(runtime, {
       tasks: batch * heads * parts,
       parts,
       partQueries,
       partKeys,
+      heads,
+      queries,
+      keys,
+      depth,
+      depthWide,
+      keyBlock,
+      scale,
       wantQ: Number(wantQ),
       wantKV: Number(wantKV),
-    });
+      lse: lseAddress,
+      rowsK: scratch.rowsK,
+      rowsV: scratch.rowsV,
+      columnsK: scratch.columnsK,
+      panelsQ: scratch.panelsQ,
+      panelsG: scratch.panelsG,
+      panelsOut: scratch.panelsOut,
+      sidewaysQ: scratch.sidewaysQ,
+      sidewaysG: scratch.sidewaysG,
+      scores: scratch.scores,
+      scoreGrads: scratch.scoreGrads,
+      sumsQ: scratch.sumsQ,
+      sumsK: scratch.sumsK,
+      sumsV: scratch.sumsV,
+      lanes: scratch.lanes,
+    }, args);
     runtime.launch(kernelId, slots, { scratchBytes, threads });
   };
   if (batch * heads >= threads) {

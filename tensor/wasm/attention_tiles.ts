@@ -9,13 +9,6 @@ import { transpose4 } from "./pack.ts";
 /** Queries taken at a time, a multiple of the panel width in both tiers. */
 export const QUERY_BLOCK = 64;
 
-/** The smaller of two i64 values in a new local. */
-export function min64(f: Func, a: Push | number, b: Push | number): number {
-  const x = f.local(I64), y = f.local(I64);
-  f.push(a).set(x).push(b).tee(y).get(x).get(y).get(x).i64("lt_s").select().set(x);
-  return x;
-}
-
 /**
  * A function `(rows, panels, k, a, b, bPanel, c, cPanel, accumulate)`: the product of packed rows
  * of A with each of `panels` panels of B, into (or added to) panels of C; `bPanel` and `cPanel`

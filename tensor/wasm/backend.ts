@@ -28,11 +28,15 @@ import { matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";
 import { type WasmBuffer, WasmRuntime } from "./runtime.ts";
 import { softmax, softmaxGrad } from "./softmax.ts";
+import { mayStartThreads } from "./threads.ts";
 import { hasHalfInstructions, type Tier } from "./tier.ts";
 
 /** How to set the device up. */
 export interface WasmOptions {
-  /** Threads at work, the calling one included; as many as there are cores unless given. */
+  /**
+   * Threads at work, the calling one included. Unless given as many as there are cores, or one
+   * where the package's files may not be read (`--allow-read`), as workers must.
+   */
   threads?: number;
   /** Which kernels to use; `auto` takes the fast ones where V8 was started for them. */
   tier?: "auto" | Tier;
@@ -71,8 +75,9 @@ function kernelsOf(runtime: WasmRuntime): KernelTable {
 
 /** Views in an argument, a list of them included. */
 function checkArgument(value: unknown, op: string): void {
-  if (Array.isArray(value)) { for (const each of value) checkArgument(each, op); }
-  else if (typeof value === "object" && value !== null && "buffer" in value) {
+  if (Array.isArray(value)) {
+    for (const each of value) checkArgument(each, op);
+  } else if (typeof value === "object" && value !== null && "buffer" in value) {
     checkView(value as View, op);
   }
 }
@@ -185,11 +190,13 @@ class Wasm implements WasmBackend {
 }
 
 /**
- * Starts the WebAssembly device. More than one thread needs read access to this package's files
- * (`--allow-read`), as every worker in Deno does.
+ * Starts the WebAssembly device.
+ *
+ * @throws {DeviceError} where threads are asked for that cannot start, or a tier that is not there
  */
 export async function createWasmBackend(options: WasmOptions = {}): Promise<WasmBackend> {
-  const { threads = navigator.hardwareConcurrency, tier = "auto" } = options;
+  const { tier = "auto" } = options;
+  const threads = options.threads ?? (mayStartThreads() ? navigator.hardwareConcurrency : 1);
   if (tier === "fast" && !hasHalfInstructions()) {
     throw new DeviceError(
       "wasm: the fast tier needs Deno started with DENO_V8_FLAGS=" +

@@ -6,9 +6,8 @@
  *     dw [Co, K]          = sum over n of g[n] [Co, pixels] . patches[n]ᵀ [pixels, K]
  */
 import type { KernelArgs } from "../backend.ts";
-import { claimChunks, kernel, scratchI64 } from "./abi.ts";
+import { claimChunks, kernel } from "./abi.ts";
 import { type Func, I32, I64, Module } from "./assembler.ts";
-import { min64 } from "./attention_tiles.ts";
 import {
   packPatches,
   packPatchesSideways,
@@ -16,11 +15,11 @@ import {
   pushPatchArgs,
 } from "./conv_patches.ts";
 import { FINISH } from "./epilogue.ts";
-import { addProduct, blocksFor, emitProduct, type ProductCode, productScratch } from "./gemm.ts";
+import { addProduct, emitProduct, type ProductCode } from "./gemm.ts";
 import { TILES } from "./gemm_kernel.ts";
-import { PACK_COST, pieceGrid } from "./matmul.ts";
 import { packPanels } from "./pack.ts";
-import { vectorContext, walk } from "./rows.ts";
+import { PLAN, planLocals, planProduct } from "./product_plan.ts";
+import { min64, vectorContext, walk } from "./rows.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
@@ -105,61 +104,27 @@ function prepareKernel(module: Module, tier: Tier): Func {
 
 // deno-fmt-ignore
 const PRODUCT = new Slots([
-  "pieces", "piecesM", "piecesN", "stepM", "stepN", "m", "n", "k", "mc", "nc", "kc", "ks",
-  "offsetFinish", "offsetA", "offsetB", "images", "imageBytes", "taps", "width", "rowBytes",
-  "stride", "a", "aBytes", "out", "outBytes", "outRow", "bias",
-]);
+  "images", "imageBytes", "taps", "width", "rowBytes", "stride", "a", "aBytes", "batches",
+  "out", "outBytes", "outRow", "bias",
+], [], PLAN.end);
 
-/** What both products begin with: slots, scratch addresses, and the range of a piece. */
+/** What both products begin with. */
 function beginProduct(name: string) {
   const f = kernel(name);
   const slots = PRODUCT.of(f);
-  const scratch = scratchI64(f);
-  const within = (field: "offsetFinish" | "offsetA" | "offsetB") => {
-    const address = slots.i64(field);
-    f.get(scratch).get(address).i64("add").set(address);
-    return address;
-  };
-  const sizes = { m: slots.i64("m"), n: slots.i64("n"), k: slots.i64("k") };
-  const blocks = {
-    k: sizes.k,
-    mc: slots.i64("mc"),
-    nc: slots.i64("nc"),
-    kc: slots.i64("kc"),
-    ks: slots.i64("ks"),
-    panelsA: within("offsetA"),
-    panelsB: within("offsetB"),
-    spare: scratch,
-  };
   const layout: PatchLayout = {
     taps: slots.i64("taps"),
     width: slots.i64("width"),
     rowBytes: slots.i64("rowBytes"),
     stride: slots.i64("stride"),
   };
-  const piecesN = slots.i32("piecesN"), piecesM = slots.i32("piecesM");
-  const stepM = slots.i64("stepM"), stepN = slots.i64("stepN");
-  const range = (index: () => void, step: number, size: number) => {
-    const from = f.local(I64);
-    index();
-    f.i64("extend_i32_u").get(step).i64("mul").set(from);
-    return [from, min64(f, size, (f) => f.get(from).get(step).i64("add"))] as const;
-  };
-  /** Batch, rows and columns of a piece. */
-  const piece = (number: number) => {
-    const batch = f.local(I64), q = f.local(I32);
-    f.get(number).get(piecesM).get(piecesN).i32("mul").i32("div_u").i64("extend_i32_u").set(batch);
-    f.get(number).get(piecesM).get(piecesN).i32("mul").i32("rem_u").set(q);
-    const [m0, m1] = range(() => f.get(q).get(piecesN).i32("div_u"), stepM, sizes.m);
-    const [n0, n1] = range(() => f.get(q).get(piecesN).i32("rem_u"), stepN, sizes.n);
-    return { batch, m0, m1, n0, n1 };
-  };
+  /** The address of item `index`, in a new local. */
   const item = (base: number, index: number, bytes: number) => {
     const address = f.local(I64);
     f.get(base).get(index).get(bytes).i64("mul").i64("add").set(address);
     return address;
   };
-  return { f, slots, within, sizes, blocks, layout, piece, item, pieces: slots.i32("pieces") };
+  return { f, slots, layout, item, plan: planLocals(f) };
 }
 
 /** `layout` with the taps from `first` on. */
@@ -172,11 +137,11 @@ function tapsFrom(f: Func, layout: PatchLayout, first: number): PatchLayout {
 function forwardKernel(module: Module, code: ProductCode): Func {
   const { tile } = code;
   const pack = packPatches(module, tile);
-  const { f, slots, within, sizes, blocks, layout, piece, item, pieces } = beginProduct("forward");
+  const { f, slots, layout, item, plan } = beginProduct("forward");
+  const { blocks, m, finish: job, pieces, piece } = plan;
   const weights = slots.i64("a"), bias = slots.i64("bias");
   const images = slots.i64("images"), imageBytes = slots.i64("imageBytes");
   const out = slots.i64("out"), outBytes = slots.i64("outBytes"), outRow = slots.i64("outRow");
-  const job = within("offsetFinish");
   const put = (field: Exclude<keyof typeof FINISH, "bytes">, value: () => void) => {
     f.get(job);
     value();
@@ -197,7 +162,7 @@ function forwardKernel(module: Module, code: ProductCode): Func {
   put("outRowBytes", () => f.get(outRow));
   const finish = f.local(I64), allRows = f.local(I64), never = f.local(I32);
   f.get(job).i64const(0).get(bias).i64const(0).i64("ne").select().set(finish);
-  f.get(sizes.m).i64const(tile.rows - 1).i64("add").i64const(tile.rows).i64("div_u");
+  f.get(m).i64const(tile.rows - 1).i64("add").i64const(tile.rows).i64("div_u");
   f.i64const(tile.rows).i64("mul").set(allRows);
 
   claimChunks(f, pieces, (number) => {
@@ -236,14 +201,14 @@ function gradWeightKernel(module: Module, tier: Tier, code: ProductCode): Func {
   const { tile } = code;
   const packG = packPanels(module, tier, tile.rows);
   const pack = packPatchesSideways(module, tile);
-  const { f, slots, blocks, layout, piece, item, pieces } = beginProduct("gradWeight");
+  const { f, slots, layout, item, plan } = beginProduct("gradWeight");
+  const { blocks, pieces, piece } = plan;
   const gradients = slots.i64("a"), gradientBytes = slots.i64("aBytes");
   const images = slots.i64("images"), imageBytes = slots.i64("imageBytes");
   const out = slots.i64("out"), outRow = slots.i64("outRow");
   const pixelBytes = f.local(I64), batch = f.local(I64), accumulate = f.local(I32);
   f.get(blocks.k).i64const(4).i64("mul").set(pixelBytes);
-  // Every piece goes through the whole batch: "outBytes" holds its size.
-  const batches = slots.i64("outBytes");
+  const batches = slots.i64("batches");
   claimChunks(f, pieces, (number) => {
     const { batch: _, ...ranges } = piece(number);
     f.i64const(0).set(batch);
@@ -300,18 +265,28 @@ function geometry(
   x: readonly number[],
   w: readonly number[],
   out: readonly number[],
-  rest: Pick<Geometry, "stride" | "padTop" | "padLeft" | "dilation">,
+  { stride, padTop, padLeft }: { stride: number; padTop: number; padLeft: number },
+  dilation: number,
 ): Geometry {
   const [samples, channels, height, width] = x as [number, number, number, number];
-  const [, , kernelHeight, kernelWidth] = w as [number, number, number, number];
-  const [, , outHeight, outWidth] = out as [number, number, number, number];
-  const g = { samples, channels, height, width, kernelHeight, kernelWidth, outHeight, outWidth };
-  const pointwise = kernelHeight === 1 && kernelWidth === 1 && rest.stride === 1 &&
-    rest.dilation === 1 && outHeight === height && outWidth === width;
-  if (!pointwise) return { ...g, ...rest };
+  const kernelHeight = w[2]!, kernelWidth = w[3]!, outHeight = out[2]!, outWidth = out[3]!;
   // Without neighbours an image may as well be one row.
-  const [pixels, outPixels] = [height * width, outHeight * outWidth];
-  return { ...g, ...rest, height: 1, width: pixels, outHeight: 1, outWidth: outPixels };
+  const flat = kernelHeight === 1 && kernelWidth === 1 && stride === 1 && dilation === 1 &&
+    outHeight === height && outWidth === width;
+  return {
+    samples,
+    channels,
+    height: flat ? 1 : height,
+    width: flat ? height * width : width,
+    kernelHeight,
+    kernelWidth,
+    outHeight: flat ? 1 : outHeight,
+    outWidth: flat ? height * width : outWidth,
+    stride,
+    padTop,
+    padLeft,
+    dilation,
+  };
 }
 
 /**
@@ -400,35 +375,18 @@ function withPatches(
   }
 }
 
-/** Multiply-adds under which waking another thread does not pay. */
-const MIN_WORK_FOR_THREADS = 1 << 17;
-
 /** `conv2d` of the kernel contract. */
 export function conv2d(runtime: WasmRuntime, args: KernelArgs["conv2d"]): void {
   const { x, w, bias, out } = args;
   const { tier } = runtime;
-  const tile = TILES[tier];
-  const g = geometry(x.shape, w.shape, out.shape, args);
+  const g = geometry(x.shape, w.shape, out.shape, args, args.dilation);
   const m = w.shape[0]!, n = g.outHeight * g.outWidth;
   const k = g.channels * g.kernelHeight * g.kernelWidth;
-  const threads = g.samples * m * n * k < MIN_WORK_FOR_THREADS ? 1 : runtime.threads;
-  // The weights are packed for all pieces, so only cutting up the rows packs anything twice.
-  const grid = pieceGrid(tile, g.samples, m, n, threads, { a: 0, b: PACK_COST });
-  const blocks = blocksFor(tile, grid.stepM, grid.stepN, k, false);
-  const scratch = productScratch(tile, blocks, false);
-  const weights = { address: runtime.address(w), rows: m, kc: blocks.kc };
+  const plan = planProduct(runtime, { batches: g.samples, m, n, k, packedA: true });
+  const weights = { address: runtime.address(w), rows: m, kc: plan.kc };
   withPatches(runtime, "conv2d", g, runtime.address(x), weights, (patches) => {
     const { images, imageBytes, rowBytes, taps, packed } = patches;
     const slots = PRODUCT.fill({
-      ...grid,
-      ...blocks,
-      pieces: g.samples * grid.piecesM * grid.piecesN,
-      m,
-      n,
-      k,
-      offsetFinish: scratch.finish,
-      offsetA: scratch.a,
-      offsetB: scratch.b,
       images,
       imageBytes,
       taps,
@@ -437,13 +395,14 @@ export function conv2d(runtime: WasmRuntime, args: KernelArgs["conv2d"]): void {
       stride: g.stride,
       a: packed,
       aBytes: 0,
+      batches: g.samples,
       out: runtime.address(out),
       outBytes: m * n * 4,
       outRow: n * 4,
       bias: bias ? runtime.address(bias) : 0,
     });
     const kernelId = runtime.load(`conv ${tier}`, () => build(tier))("forward");
-    runtime.launch(kernelId, slots, { scratchBytes: scratch.bytes, threads });
+    runtime.launch(kernelId, [...PLAN.fill(plan), ...slots], plan);
   });
 }
 
@@ -454,26 +413,13 @@ export function conv2dGradWeight(
 ): void {
   const { x, g: gradient, out } = args;
   const { tier } = runtime;
-  const tile = TILES[tier];
-  const g = geometry(x.shape, out.shape, gradient.shape, { ...args, dilation: 1 });
+  const g = geometry(x.shape, out.shape, gradient.shape, args, 1);
   const m = out.shape[0]!, k = g.outHeight * g.outWidth;
   const n = g.channels * g.kernelHeight * g.kernelWidth;
-  const threads = g.samples * m * n * k < MIN_WORK_FOR_THREADS ? 1 : runtime.threads;
-  const grid = pieceGrid(tile, 1, m, n, threads);
-  const blocks = blocksFor(tile, grid.stepM, grid.stepN, k, false);
-  const scratch = productScratch(tile, blocks, false);
+  const plan = planProduct(runtime, { batches: g.samples, m, n, k, summed: true });
   withPatches(runtime, "conv2dGradWeight", g, runtime.address(x), null, (patches) => {
     const { images, imageBytes, rowBytes, taps } = patches;
     const slots = PRODUCT.fill({
-      ...grid,
-      ...blocks,
-      pieces: grid.piecesM * grid.piecesN,
-      m,
-      n,
-      k,
-      offsetFinish: scratch.finish,
-      offsetA: scratch.a,
-      offsetB: scratch.b,
       images,
       imageBytes,
       taps,
@@ -482,12 +428,13 @@ export function conv2dGradWeight(
       stride: g.stride,
       a: runtime.address(gradient),
       aBytes: m * k * 4,
+      batches: g.samples,
       out: runtime.address(out),
-      outBytes: g.samples,
+      outBytes: 0,
       outRow: n * 4,
       bias: 0,
     });
     const kernelId = runtime.load(`conv ${tier}`, () => build(tier))("gradWeight");
-    runtime.launch(kernelId, slots, { scratchBytes: scratch.bytes, threads });
+    runtime.launch(kernelId, [...PLAN.fill(plan), ...slots], plan);
   });
 }

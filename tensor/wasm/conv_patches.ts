@@ -5,9 +5,9 @@
  * The matrix of all patches is never built: its panels are packed from the image.
  */
 import { Func, I64, type Module, V128 } from "./assembler.ts";
-import { min64 } from "./attention_tiles.ts";
 import type { Tile } from "./gemm_kernel.ts";
 import { transpose4 } from "./pack.ts";
+import { min64 } from "./rows.ts";
 
 /** Locals that say where patches lie. All i64. */
 export interface PatchLayout {

@@ -14,12 +14,12 @@ import { ElementwiseBody } from "./elementwise_body.ts";
 import { type Layout, layoutFrom, layoutKey, Odometer, rowSlots } from "./odometer.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { STAGED_COLUMNS, STAGED_ROWS, Staging, stagingBytes } from "./staging.ts";
-import { operandsOf } from "./vector_expr.ts";
+import { HEAVY, operandsOf } from "./vector_expr.ts";
 
 /** Elements of a tile: long enough to make claiming cheap, short enough to share evenly. */
 const TILE = 16384;
 /** The same where a program has more nodes than `HEAVY`. */
-const HEAVY_TILE = 4096, HEAVY = 24;
+const HEAVY_TILE = 4096;
 /** Columns of a tile where an operand jumps along rows: its cache lines serve several rows. */
 const STRIDED_COLUMNS = 64;
 

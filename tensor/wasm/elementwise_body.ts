@@ -17,10 +17,7 @@ import { type Func, I32, I64, V128 } from "./assembler.ts";
 import { type Layout, type Odometer, rowSlotCount } from "./odometer.ts";
 import { stagedType } from "./staging.ts";
 import { Constants, Temporaries } from "./vector_math.ts";
-import { VectorProgram } from "./vector_expr.ts";
-
-/** Programs of more nodes than this are unrolled by two instead of four. */
-const HEAVY = 24;
+import { HEAVY, VectorProgram } from "./vector_expr.ts";
 
 /** Emits the code for one row of a tile. */
 export class ElementwiseBody {

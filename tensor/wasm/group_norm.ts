@@ -8,10 +8,9 @@
 import type { KernelArgs } from "../backend.ts";
 import { claimChunks, kernel } from "./abi.ts";
 import { sigmoid, silu } from "./activations.ts";
-import { min64 } from "./attention_tiles.ts";
 import { F64, type Func, I64, Module, V128 } from "./assembler.ts";
 import { columnSumKernel, launchColumnSums } from "./column_sums.ts";
-import { accumulators, combine, type Step, vectorContext, walk } from "./rows.ts";
+import { accumulators, combine, min64, type Step, vectorContext, walk } from "./rows.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { VectorContext } from "./vector_math.ts";

@@ -4,26 +4,24 @@
  */
 import type { KernelArgs, View } from "../backend.ts";
 import { DTYPE_BYTES } from "../dtype.ts";
-import { claimChunks, kernel, scratchI64 } from "./abi.ts";
+import { claimChunks, kernel } from "./abi.ts";
 import { type Func, I32, I64, Module } from "./assembler.ts";
 import { ACTIVATIONS, FINISH } from "./epilogue.ts";
-import { addProduct, blocksFor, emitProduct, productScratch } from "./gemm.ts";
-import { type Tile, TILES } from "./gemm_kernel.ts";
+import { addProduct, emitProduct } from "./gemm.ts";
 import { packPanels } from "./pack.ts";
+import { PLAN, planLocals, planProduct } from "./product_plan.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Slots } from "./slots.ts";
 import type { Tier } from "./tier.ts";
 
-/** Slots of the kernel, in order. */
+/** Distances are in bytes, and each dtype is told by whether it is float16. */
 // deno-fmt-ignore
 const SLOTS = new Slots([
-  "pieces", "piecesM", "piecesN", "stepM", "stepN", "m", "n", "k", "innerBatches",
-  "mc", "nc", "kc", "ks", "offsetFinish", "offsetA", "offsetB", "offsetC",
-  "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
+  "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
   "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
   "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
-  "finish", "activation", "bias", "biasHalf", "pre", "preHalf",
-]);
+  "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
+], [], PLAN.end);
 
 function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const module = new Module();
@@ -39,126 +37,85 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   };
   const f = kernel("matmul");
   const slots = SLOTS.of(f);
-  const scratch = scratchI64(f);
-  const within = (field: "offsetFinish" | "offsetA" | "offsetB" | "offsetC") => {
-    const address = slots.i64(field);
-    f.get(scratch).get(address).i64("add").set(address);
-    return address;
-  };
-  const m = slots.i64("m"), n = slots.i64("n"), k = slots.i64("k");
-  const stepM = slots.i64("stepM"), stepN = slots.i64("stepN");
-  const piecesM = slots.i32("piecesM"),
-    piecesN = slots.i32("piecesN"),
-    inner = slots.i32("innerBatches");
-  const a = slots.i64("a"),
-    aRow = slots.i64("aRow"),
-    aColumn = slots.i64("aColumn"),
-    aHalf = slots.i32("aHalf");
-  const b = slots.i64("b"),
-    bRow = slots.i64("bRow"),
-    bColumn = slots.i64("bColumn"),
-    bHalf = slots.i32("bHalf");
-  const out = slots.i64("out"), outRow = slots.i64("outRow"), outHalf = slots.i32("outHalf");
-  const outBytesShift = f.local(I64);
-  f.i64const(2).get(outHalf).i64("extend_i32_u").i64("sub").set(outBytesShift);
-  const pre = slots.i64("pre"), preShift = f.local(I64), preRow = f.local(I64);
-  f.i64const(2).push(slots.i64("preHalf")).i64("sub").set(preShift);
-  f.get(n).get(preShift).i64("shl").set(preRow);
-  const bias = slots.i64("bias"), biasShift = f.local(I64);
-  f.i64const(2).push(slots.i64("biasHalf")).i64("sub").set(biasShift);
-  const strides = {
+  const { blocks, m, n, finish: job, block, pieces, piece } = planLocals(f);
+  const inner = slots.i64("inner");
+  const a = slots.i64("a"), aRow = slots.i64("aRow"), aColumn = slots.i64("aColumn");
+  const b = slots.i64("b"), bRow = slots.i64("bRow"), bColumn = slots.i64("bColumn");
+  const out = slots.i64("out"), outRow = slots.i64("outRow");
+  const bias = slots.i64("bias"), pre = slots.i64("pre");
+  const aHalf = slots.i32("aHalf"), bHalf = slots.i32("bHalf"), outHalf = slots.i32("outHalf");
+  const batchStrides = {
     a: [slots.i64("aOuter"), slots.i64("aInner")],
     b: [slots.i64("bOuter"), slots.i64("bInner")],
     out: [slots.i64("outOuter"), slots.i64("outInner")],
   } as const;
-  const job = within("offsetFinish");
-  const accumulateF32 = f.local(I32);
-  const accumulate = slots.i32("accumulate");
+  /** Bytes of an element by its flag, in a new local. */
+  const elementBytes = (half: number) => {
+    const bytes = f.local(I64);
+    f.i64const(2).i64const(4).get(half).i64const(0).i64("ne").select().set(bytes);
+    return bytes;
+  };
+  const outHalf64 = slots.i64("outHalf");
+  const outBytes = elementBytes(outHalf64);
+  const biasHalf = slots.i64("biasHalf"), biasBytes = elementBytes(biasHalf);
+  const preHalf = slots.i64("preHalf"), preBytes = elementBytes(preHalf);
+  const preRow = f.local(I64);
+  f.get(n).get(preBytes).i64("mul").set(preRow);
+  const accumulate = slots.i32("accumulate"), accumulateF32 = f.local(I32);
   f.get(accumulate).get(outHalf).i32("eqz").i32("and").set(accumulateF32);
-  const blocks = {
-    mc: slots.i64("mc"),
-    nc: slots.i64("nc"),
-    kc: slots.i64("kc"),
-    ks: slots.i64("ks"),
-  };
-  const panels = {
-    panelsA: within("offsetA"),
-    panelsB: within("offsetB"),
-    spare: scratch,
-  };
 
-  const block = within("offsetC");
-
-  // The parts of the finish job that stay the same.
-  const put = (name: keyof typeof FINISH, value: () => void) => {
+  const put = (field: keyof typeof FINISH, value: () => void) => {
     f.get(job);
     value();
-    f.mem("i64.store", FINISH[name]);
+    f.mem("i64.store", FINISH[field]);
   };
-  put("activation", () => f.push(slots.i64("activation")));
-  put("biasHalf", () => f.push(slots.i64("biasHalf")));
+  put("activation", () => f.get(slots.i64("activation")));
+  put("biasHalf", () => f.get(biasHalf));
   put("biasPerRow", () => f.i64const(0));
-  put("preHalf", () => f.push(slots.i64("preHalf")));
+  put("preHalf", () => f.get(preHalf));
   put("preRowBytes", () => f.get(preRow));
-  put("outHalf", () => f.get(outHalf).i64("extend_i32_u"));
+  put("outHalf", () => f.get(outHalf64));
   put("outRowBytes", () => f.get(outRow));
   put("add", () => f.get(accumulate).i64("extend_i32_u"));
   const finish = f.local(I64);
-  f.get(job).i64const(0).push(slots.i32("finish")).select().set(finish);
+  f.get(job).i64const(0).get(slots.i32("finishes")).select().set(finish);
 
-  claimChunks(f, slots.i32("pieces"), (piece) => {
-    const outer = f.local(I64), innerAt = f.local(I64), batch = f.local(I32), q = f.local(I32);
-    const pieceM = f.local(I64), pieceN = f.local(I64);
-    f.get(piece).get(piecesM).get(piecesN).i32("mul").i32("div_u").set(batch);
-    f.get(piece).get(piecesM).get(piecesN).i32("mul").i32("rem_u").set(q);
-    f.get(batch).get(inner).i32("div_u").i64("extend_i32_u").set(outer);
-    f.get(batch).get(inner).i32("rem_u").i64("extend_i32_u").set(innerAt);
-    f.get(q).get(piecesN).i32("div_u").i64("extend_i32_u").set(pieceM);
-    f.get(q).get(piecesN).i32("rem_u").i64("extend_i32_u").set(pieceN);
-    const range = (at: number, step: number, size: number) => {
-      const from = f.local(I64), to = f.local(I64);
-      f.get(at).get(step).i64("mul").tee(from).get(step).i64("add").set(to);
-      f.get(to).get(size).get(to).get(size).i64("lt_s").select().set(to);
-      return [from, to] as const;
-    };
-    const [m0, m1] = range(pieceM, stepM, m);
-    const [n0, n1] = range(pieceN, stepN, n);
+  claimChunks(f, pieces, (number) => {
+    const { batch, ...ranges } = piece(number);
+    const outerAt = f.local(I64), innerAt = f.local(I64);
+    f.get(batch).get(inner).i64("div_u").set(outerAt);
+    f.get(batch).get(inner).i64("rem_u").set(innerAt);
     const start = (base: number, [o, i]: readonly [number, number]) => {
       const address = f.local(I64);
-      f.get(base).get(outer).get(o).i64("mul").i64("add");
+      f.get(base).get(outerAt).get(o).i64("mul").i64("add");
       f.get(innerAt).get(i).i64("mul").i64("add").set(address);
       return address;
     };
-    const a0 = start(a, strides.a), b0 = start(b, strides.b), c0 = start(out, strides.out);
-    const pre0 = f.local(I64);
-    f.get(pre).get(batch).i64("extend_i32_u").get(m).i64("mul").get(preRow).i64("mul").i64("add");
-    f.set(pre0);
+    const a0 = start(a, batchStrides.a), b0 = start(b, batchStrides.b);
+    const out0 = start(out, batchStrides.out), pre0 = f.local(I64);
+    f.get(pre).get(batch).get(m).i64("mul").get(preRow).i64("mul").i64("add").set(pre0);
+    /** Pushes the address of an element. */
     const at = (base: number, row: number, rowBytes: number, column: number, columnBytes: number) =>
       f.get(base).get(row).get(rowBytes).i64("mul").i64("add")
         .get(column).get(columnBytes).i64("mul").i64("add");
     emitProduct(f, code, {
-      m0,
-      m1,
-      n0,
-      n1,
-      k,
+      ...ranges,
       ...blocks,
-      ...panels,
-      c: c0,
+      c: out0,
       ldc: outRow,
       accumulate: accumulateF32,
       aside: { when: outHalf, block },
       packA({ dst, row, lines, p, steps }) {
         const pack = (call: Func) => {
-          at(a0, row, aRow, p, aColumn);
-          f.get(dst).get(steps).get(aRow).get(aColumn).get(lines).call(call);
+          at(a0, row, aRow, p, aColumn).get(dst).get(steps).get(aRow).get(aColumn).get(lines);
+          f.call(call);
         };
         f.get(aHalf).if(() => pack(packA.f16), () => pack(packA.f32));
       },
       packB({ dst, column, lines, p, steps }) {
         const pack = (call: Func) => {
-          at(b0, p, bRow, column, bColumn);
-          f.get(dst).get(steps).get(bColumn).get(bRow).get(lines).call(call);
+          at(b0, p, bRow, column, bColumn).get(dst).get(steps).get(bColumn).get(bRow).get(lines);
+          f.call(call);
         };
         f.get(bHalf).if(() => pack(packB.f16), () => pack(packB.f32));
       },
@@ -166,18 +123,14 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
         job: finish,
         prepare(row, column) {
           put("bias", () => {
-            f.get(bias).get(column).get(biasShift).i64("shl").i64("add").i64const(0);
+            f.get(bias).get(column).get(biasBytes).i64("mul").i64("add").i64const(0);
             f.get(bias).i64const(0).i64("ne").select();
           });
           put("pre", () => {
-            f.get(pre0).get(row).get(preRow).i64("mul").i64("add");
-            f.get(column).get(preShift).i64("shl").i64("add").i64const(0);
+            at(pre0, row, preRow, column, preBytes).i64const(0);
             f.get(pre).i64const(0).i64("ne").select();
           });
-          put("out", () => {
-            f.get(c0).get(row).get(outRow).i64("mul").i64("add");
-            f.get(column).get(outBytesShift).i64("shl").i64("add");
-          });
+          put("out", () => at(out0, row, outRow, column, outBytes));
         },
       },
     });
@@ -186,103 +139,60 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   return module.bytes();
 }
 
-/** Multiply-adds that take as long as packing one element. */
-export const PACK_COST = 13;
-
 /**
- * Rows and columns of the pieces that `threads` threads share `batches` products in.
- *
- * @param packCost of an element of A and of B, in multiply-adds
+ * Whether batch dimension `d` can be taken into the rows: one B for all of it, and rows of A and
+ * of the output that go on from one of its entries to the next.
  */
-export function pieceGrid(
-  tile: Tile,
-  batches: number,
-  m: number,
-  n: number,
-  threads: number,
-  packCost: { a: number; b: number } = { a: PACK_COST, b: PACK_COST },
-): { piecesM: number; piecesN: number; stepM: number; stepN: number } {
-  let best = { piecesM: 1, piecesN: 1, stepM: m, stepN: n };
-  let bestCost = Infinity;
-  const tilesM = Math.ceil(m / tile.rows), tilesN = Math.ceil(n / tile.cols);
-  for (let piecesM = 1; piecesM <= Math.min(threads, tilesM); piecesM++) {
-    for (let piecesN = 1; piecesM * piecesN <= threads && piecesN <= tilesN; piecesN++) {
-      const stepM = Math.ceil(tilesM / piecesM) * tile.rows;
-      const stepN = Math.ceil(tilesN / piecesN) * tile.cols;
-      // What the busiest thread does, in multiply-adds for each k.
-      const rounds = Math.ceil(batches * piecesM * piecesN / threads);
-      const cost = rounds * (stepM * stepN + packCost.a * stepM + packCost.b * stepN);
-      if (cost < bestCost) {
-        bestCost = cost;
-        best = {
-          piecesM: Math.ceil(m / stepM),
-          piecesN: Math.ceil(n / stepN),
-          stepM: Math.min(stepM, m),
-          stepN: Math.min(stepN, n),
-        };
-      }
-    }
-  }
-  return best;
+function joinsRows(a: View, b: View, out: View, d: 0 | 1, rows: number): boolean {
+  return b.strides[d] === 0 && a.strides[d] === rows * a.strides[2]! &&
+    out.strides[d] === rows * out.strides[2]!;
 }
-
-/** Multiply-adds under which waking another thread does not pay. */
-const MIN_WORK_FOR_THREADS = 1 << 17;
 
 /** `matmul` of the kernel contract. */
 export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const { a, b, bias, activation, pre, out, accumulate } = args;
-  const [outerBatches, innerBatches, m, k] = a.shape as [number, number, number, number];
-  const n = b.shape[3]!;
-  const { tier } = runtime;
-  const tile = TILES[tier];
-  const half = out.dtype === "f16";
-  const batches = outerBatches * innerBatches;
-  const threads = batches * m * n * k < MIN_WORK_FOR_THREADS ? 1 : runtime.threads;
-  const grid = pieceGrid(tile, batches, m, n, threads);
-  const blocks = blocksFor(tile, grid.stepM, grid.stepN, k, half);
-  const scratch = productScratch(tile, blocks, half);
-  const bytes = (view: View) => view.strides.map((s) => s * DTYPE_BYTES[view.dtype]);
-  const [aOuter, aInner, aRow, aColumn] = bytes(a) as [number, number, number, number];
-  const [bOuter, bInner, bRow, bColumn] = bytes(b) as [number, number, number, number];
-  const [outOuter, outInner, outRow] = bytes(out) as [number, number, number, number];
+  let [outer, inner, m] = a.shape as [number, number, number];
+  const k = a.shape[3]!, n = b.shape[3]!;
+  if (inner > 1 && joinsRows(a, b, out, 1, m)) {
+    m *= inner;
+    inner = 1;
+  }
+  if (outer > 1 && inner === 1 && joinsRows(a, b, out, 0, m)) {
+    m *= outer;
+    outer = 1;
+  }
+  const wholeK = out.dtype === "f16";
+  const plan = planProduct(runtime, { batches: outer * inner, m, n, k, wholeK });
+  const aBytes = DTYPE_BYTES[a.dtype], bBytes = DTYPE_BYTES[b.dtype];
+  const outBytes = DTYPE_BYTES[out.dtype];
   const slots = SLOTS.fill({
-    ...grid,
-    ...blocks,
-    pieces: batches * grid.piecesM * grid.piecesN,
-    m,
-    n,
-    k,
-    innerBatches,
-    offsetFinish: scratch.finish,
-    offsetA: scratch.a,
-    offsetB: scratch.b,
-    offsetC: scratch.c,
+    inner,
     a: runtime.address(a),
-    aOuter,
-    aInner,
-    aRow,
-    aColumn,
+    aOuter: a.strides[0]! * aBytes,
+    aInner: a.strides[1]! * aBytes,
+    aRow: a.strides[2]! * aBytes,
+    aColumn: a.strides[3]! * aBytes,
     aHalf: Number(a.dtype === "f16"),
     b: runtime.address(b),
-    bOuter,
-    bInner,
-    bRow,
-    bColumn,
+    bOuter: b.strides[0]! * bBytes,
+    bInner: b.strides[1]! * bBytes,
+    bRow: b.strides[2]! * bBytes,
+    bColumn: b.strides[3]! * bBytes,
     bHalf: Number(b.dtype === "f16"),
     out: runtime.address(out),
-    outOuter,
-    outInner,
-    outRow,
-    outHalf: Number(half),
+    outOuter: out.strides[0]! * outBytes,
+    outInner: out.strides[1]! * outBytes,
+    outRow: out.strides[2]! * outBytes,
+    outHalf: Number(wholeK),
     accumulate: Number(accumulate),
-    finish: Number(half || bias !== null || pre !== null || activation !== "none"),
+    finishes: Number(wholeK || bias !== null || pre !== null || activation !== "none"),
     activation: ACTIVATIONS.indexOf(activation),
     bias: bias ? runtime.address(bias) : 0,
     biasHalf: Number(bias?.dtype === "f16"),
     pre: pre ? runtime.address(pre) : 0,
     preHalf: Number(pre?.dtype === "f16"),
   });
-  const launch = runtime.load(`matmul ${tier}`, () => build(tier))("matmul");
-  runtime.launch(launch, slots, { scratchBytes: scratch.bytes, threads });
+  const { tier } = runtime;
+  const kernelId = runtime.load(`matmul ${tier}`, () => build(tier))("matmul");
+  runtime.launch(kernelId, [...PLAN.fill(plan), ...slots], plan);
 }

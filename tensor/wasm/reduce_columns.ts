@@ -24,7 +24,7 @@ import {
 import { REDUCTIONS } from "./reduce_rows.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Constants, Temporaries } from "./vector_math.ts";
-import { VectorProgram } from "./vector_expr.ts";
+import { HEAVY, VectorProgram } from "./vector_expr.ts";
 
 type ReduceOp = KernelArgs["reduce"]["op"];
 
@@ -34,8 +34,6 @@ export const COLUMN_BLOCK = 128;
 const COLUMN_WIDTH = 2048;
 /** Elements that a thread claims at least. */
 const CLAIM = 16384;
-/** Programs of more nodes than this are unrolled less. */
-const HEAVY = 24;
 
 // Argument slots before those of the odometer.
 const COLUMNS = {

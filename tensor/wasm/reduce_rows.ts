@@ -15,7 +15,7 @@ import {
 } from "./odometer.ts";
 import type { WasmRuntime } from "./runtime.ts";
 import { Constants, Temporaries } from "./vector_math.ts";
-import { VectorProgram } from "./vector_expr.ts";
+import { HEAVY, VectorProgram } from "./vector_expr.ts";
 
 type ReduceOp = KernelArgs["reduce"]["op"];
 
@@ -32,8 +32,6 @@ export const ROW_BLOCK = 4096;
 const ROW_RUN = 1024;
 /** Elements that a thread claims at least. */
 const CLAIM = 16384;
-/** Programs of more nodes than this are unrolled less. */
-const HEAVY = 24;
 
 // Argument slots before those of the odometer.
 const ROWS = { tiles: 0, rows: 1, columns: 2, tileRows: 3, blocks: 4, out: 5 } as const;

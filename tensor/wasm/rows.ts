@@ -125,3 +125,10 @@ export function rowAddress(f: Func, base: number, index: Push | number, bytes: n
   f.get(base).push(index).get(bytes).i64("mul").i64("add").set(local);
   return local;
 }
+
+/** The smaller of two i64 values in a new local. */
+export function min64(f: Func, a: Push | number, b: Push | number): number {
+  const x = f.local(I64), y = f.local(I64);
+  f.push(a).set(x).push(b).tee(y).get(x).get(y).get(x).i64("lt_s").select().set(x);
+  return x;
+}

@@ -27,6 +27,16 @@ function workerUrl(): URL {
   return new URL(`data:text/javascript,${encodeURIComponent(script)}`);
 }
 
+/**
+ * Whether workers can start without anyone being asked: they read this package's files, unless it
+ * came over the network.
+ */
+export function mayStartThreads(): boolean {
+  const path = new URL("./", import.meta.url);
+  return path.protocol !== "file:" ||
+    Deno.permissions.querySync({ name: "read", path }).state === "granted";
+}
+
 /** Workers over one shared memory. */
 export class Threads {
   readonly #memory: WebAssembly.Memory;

@@ -1,4 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { mayStartThreads } from "./threads.ts";
+
+/** These tests start processes of their own, which plain `deno test` may not. */
+const ignore = !mayStartThreads() ||
+  Deno.permissions.querySync({ name: "run", command: "deno" }).state !== "granted";
 
 /** Runs a script in a process of its own; what it printed, or an error with what it complained. */
 async function run(script: string, ...flags: string[]): Promise<string> {
@@ -19,37 +24,49 @@ async function run(script: string, ...flags: string[]): Promise<string> {
   return out!.trim();
 }
 
-const script = (url: string) => `
+const script = (url: string, options = "{ threads: 2 }") => `
   import { createWasmBackend } from "${url}";
-  const backend = await createWasmBackend({ threads: 2 });
+  const backend = await createWasmBackend(${options});
   console.log(backend.threads);
 `;
 
-Deno.test("threads need no more than to read the package, and let the process end", async () => {
-  const room = new URL("../", import.meta.url);
-  const url = new URL("wasm/backend.ts", room).href;
-  assertEquals(await run(script(url), `--allow-read=${decodeURIComponent(room.pathname)}`), "2");
-  await run(script(url)).then(
-    () => assert(false, "threads started without read access"),
-    (error) => assert(String(error).includes("they need read access"), String(error)),
-  );
+const room = new URL("../", import.meta.url);
+const backendUrl = new URL("wasm/backend.ts", room).href;
+
+Deno.test({
+  name: "threads need no more than to read the package, and let the process end",
+  ignore,
+  fn: async () => {
+    const read = `--allow-read=${decodeURIComponent(room.pathname)}`;
+    assertEquals(await run(script(backendUrl), read), "2");
+  },
 });
 
-Deno.test("threads start where the package comes over the network", async () => {
-  const room = new URL("../", import.meta.url);
-  const server = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
-    async (request) => {
-      const { pathname } = new URL(request.url);
-      const source = await Deno.readTextFile(new URL(`.${pathname}`, room));
+Deno.test({
+  name: "without read access there is one thread, and an error where more are asked for",
+  ignore,
+  fn: async () => {
+    assertEquals(await run(script(backendUrl, "")), "1");
+    const error = await assertRejects(() => run(script(backendUrl)));
+    assert(String(error).includes("they need read access"), String(error));
+  },
+});
+
+Deno.test({
+  name: "threads start where the package comes over the network",
+  ignore,
+  fn: async () => {
+    const serve = async (request: Request): Promise<Response> => {
+      const source = await Deno.readTextFile(new URL(`.${new URL(request.url).pathname}`, room));
       return new Response(source, { headers: { "content-type": "application/typescript" } });
-    },
-  );
-  const host = `127.0.0.1:${server.addr.port}`;
-  try {
-    const url = `http://${host}/wasm/backend.ts`;
-    assertEquals(await run(script(url), `--allow-import=${host}`), "2");
-  } finally {
-    await server.shutdown();
-  }
+    };
+    const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, serve);
+    const host = `127.0.0.1:${server.addr.port}`;
+    try {
+      const url = `http://${host}/wasm/backend.ts`;
+      assertEquals(await run(script(url), `--allow-import=${host}`), "2");
+    } finally {
+      await server.shutdown();
+    }
+  },
 });

@@ -15,6 +15,9 @@ import { exp2, log2, type VectorContext } from "./vector_math.ts";
 const LAUNCH = 0, ROW = 1, ELEMENT = 2;
 type Level = typeof LAUNCH | typeof ROW | typeof ELEMENT;
 
+/** Programs of more nodes than this are unrolled less, and shared out in smaller pieces. */
+export const HEAVY = 24;
+
 /** Expressions a node is computed from. */
 export function operandsOf({ node }: Expr): readonly Expr[] {
   switch (node.kind) {

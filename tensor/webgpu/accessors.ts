@@ -15,7 +15,7 @@
  * and none has to make infinities.
  */
 import type { View } from "../backend.ts";
-import { type DType, DTYPE_BYTES } from "../dtype.ts";
+import type { DType } from "../dtype.ts";
 import { computeType } from "../expr.ts";
 import type { WebGpuOptions } from "./options.ts";
 
@@ -131,16 +131,17 @@ export function isPacked(dtype: DType, half: HalfMode): boolean {
 
 function storageOf(views: readonly ViewLayout[], half: HalfMode): Storage {
   const { dtype } = views[0]!;
-  const lone = (v: ViewLayout): boolean => v.access !== "read" && !v.vec4;
-  const scalarStores = views.some(lone);
+  const scalarStores = views.some((v) => v.access !== "read" && !v.vec4);
   if (isPacked(dtype, half)) {
     return scalarStores
       ? { kind: "atomicWords", type: "array<atomic<u32>>" }
       : { kind: "words", type: "array<u32>" };
   }
   const scalar = dtype === "f16" ? "f16" : computeType(dtype);
-  if (!views.some((v) => v.vec4)) return { kind: "plain", type: `array<${scalar}>` };
-  return { kind: "vec4", type: `array<vec4<${scalar}>>` };
+  // Ones cannot be stored in an array of fours, but fours can be made of ones.
+  return scalarStores || !views.some((v) => v.vec4)
+    ? { kind: "plain", type: `array<${scalar}>` }
+    : { kind: "vec4", type: `array<vec4<${scalar}>>` };
 }
 
 function accessors(view: ViewLayout, store: Storage): string[] {
@@ -163,8 +164,10 @@ function accessors(view: ViewLayout, store: Storage): string[] {
     lines.push(`fn ${name}_load(i: u32) -> ${ty} { ${at} return ${ty}(${element}); }`);
   }
   if (vec4) {
-    const value = !packed
+    const value = store.kind === "vec4"
       ? `vec4<${ty}>(${b}[e >> 2u])`
+      : store.kind === "plain"
+      ? `vec4<${ty}>(vec4(${b}[e], ${b}[e + 1u], ${b}[e + 2u], ${b}[e + 3u]))`
       : dtype === "u8"
       ? `(vec4u(${word("e >> 2u")}) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(0xffu)`
       : `vec4f(unpack2x16float(${word("e >> 1u")}), unpack2x16float(${word("(e >> 1u) + 1u")}))`;
@@ -173,13 +176,20 @@ function accessors(view: ViewLayout, store: Storage): string[] {
   if (access === "read") return lines;
 
   if (vec4) {
-    const bytes = "let w = (v & vec4u(0xffu)) << vec4u(0u, 8u, 16u, 24u);";
-    const body = !packed
-      ? `${b}[e >> 2u] = vec4<${dtype === "f16" ? "f16" : ty}>(v);`
+    const stored = `let w = vec4<${dtype === "f16" ? "f16" : ty}>(v);`;
+    const set = (index: string, value: string): string =>
+      store.kind === "atomicWords"
+        ? `atomicStore(&${b}[${index}], ${value});`
+        : `${b}[${index}] = ${value};`;
+    const body = store.kind === "vec4"
+      ? `${stored} ${b}[e >> 2u] = w;`
+      : store.kind === "plain"
+      ? `${stored} ${b}[e] = w.x; ${b}[e + 1u] = w.y; ${b}[e + 2u] = w.z; ${b}[e + 3u] = w.w;`
       : dtype === "u8"
-      ? `${bytes} ${b}[e >> 2u] = w.x | w.y | w.z | w.w;`
-      : `${b}[e >> 1u] = half_bits(v.x) | (half_bits(v.y) << 16u);
-  ${b}[(e >> 1u) + 1u] = half_bits(v.z) | (half_bits(v.w) << 16u);`;
+      ? `let w = (v & vec4u(0xffu)) << vec4u(0u, 8u, 16u, 24u);
+  ${set("e >> 2u", "w.x | w.y | w.z | w.w")}`
+      : `${set("e >> 1u", "half_bits(v.x) | (half_bits(v.y) << 16u)")}
+  ${set("(e >> 1u) + 1u", "half_bits(v.z) | (half_bits(v.w) << 16u)")}`;
     lines.push(`fn ${name}_store4(i: u32, v: vec4<${ty}>) { ${at} ${body} }`);
   } else if (packed) {
     // Each element belongs to one thread, which clears and sets its bits only.
@@ -195,9 +205,4 @@ function accessors(view: ViewLayout, store: Storage): string[] {
     );
   }
   return lines;
-}
-
-/** Element size for turning window starts into element offsets. */
-export function elementBytes(view: View): number {
-  return DTYPE_BYTES[view.dtype];
 }

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { View } from "../backend.ts";
+import { DTYPE_BYTES, hostArray } from "../dtype.ts";
 import { program } from "../expr.ts";
 import { canVec4 } from "./accessors.ts";
 import { gpuTest } from "./device_test_util.ts";
@@ -50,6 +51,31 @@ gpuTest("f16 packed into words rounds as the host does", async (b) => {
     );
   }
 }, { half: "packed" });
+
+for (const dtype of ["f32", "f16", "u8"] as const) {
+  gpuTest(`one buffer of ${dtype} is stored to by ones and by fours at once`, async (b) => {
+    const buffer = b.alloc(16 * DTYPE_BYTES[dtype], "test");
+    b.write(buffer, 0, hostArray(dtype, 16));
+    const view = (offset: number): View => ({ buffer, dtype, offset, shape: [4], strides: [1] });
+    b.runtime.dispatch({
+      op: "test",
+      key: "accessorsTest.mixed",
+      source: () => `
+@compute @workgroup_size(1) fn main() {
+  fours_store4(0u, fours_load4(0u) + vec4(1, 2, 3, 4));
+  ones_store(0u, 5);
+  ones_store(1u, 6);
+}`,
+      views: [
+        { name: "fours", view: view(4), access: "readwrite", vec4: true },
+        { name: "ones", view: view(9), access: "write" },
+      ],
+      workgroups: 1,
+    });
+    const got = await b.read(buffer, dtype, 0, 16);
+    assertEquals([...got], [0, 0, 0, 0, 1, 2, 3, 4, 0, 5, 6, 0, 0, 0, 0, 0]);
+  }, { half: "packed" });
+}
 
 Deno.test("canVec4() wants aligned rows without gaps between elements", () => {
   const buffer = { bytes: 1e6 };

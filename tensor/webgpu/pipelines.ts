@@ -84,7 +84,11 @@ export class Pipelines {
       vec4: vec4 ?? false,
       slot: slots[i]!,
     }));
-    for (const view of views) checkSharing(d, view, views);
+    for (const { slot, dtype } of views) {
+      if (views.some((v) => v.slot === slot && v.dtype !== dtype)) {
+        throw new DeviceError(`${d.op}: ${d.key} sees one buffer that it writes as two dtypes`);
+      }
+    }
     const uniforms: UniformLayout = {
       u32: Object.keys(d.u32 ?? NO_UNIFORMS),
       i32: Object.keys(d.i32 ?? NO_UNIFORMS),
@@ -140,17 +144,5 @@ export class Pipelines {
     const groups = new BindGroups(this.device, bindGroupLayout, this.uniformRing, bytes);
     this.#groups.set(key, groups);
     return groups;
-  }
-}
-
-/** Throws where `view` cannot share its binding with the others: a mistake in a kernel. */
-function checkSharing(d: Dispatch, view: ViewLayout, views: readonly ViewLayout[]): void {
-  const sharing = views.filter((v) => v.slot === view.slot);
-  const fours = sharing.some((v) => v.vec4);
-  if (sharing.some((v) => v.dtype !== view.dtype)) {
-    throw new DeviceError(`${d.op}: ${d.key} sees one buffer it writes as two dtypes`);
-  }
-  if (fours && view.access !== "read" && !view.vec4) {
-    throw new DeviceError(`${d.op}: ${d.key} writes one buffer by fours and by ones`);
   }
 }

@@ -62,8 +62,12 @@ export function sizeClass(bytes: number): number {
 }
 
 /**
- * Buffers by size class. A freed block goes to the next taker at once: commands run in the order
- * they were recorded, so work of the former owner is done before the new owner's begins.
+ * Buffers by size class. A freed block may be taken at once: commands run in the order they were
+ * recorded, so work of the former owner is done before the new owner's begins.
+ *
+ * Of the free blocks of a size the oldest is taken first, not the one freed last. So the same
+ * requests get the same blocks every time round a loop, whatever the order they were freed in, and
+ * bind groups made in the first round fit the later ones.
  */
 export class BufferPool {
   /** Buffers taken from the system since the start. */
@@ -73,7 +77,7 @@ export class BufferPool {
   #usedBytes = 0;
   #peakUsedBytes = 0;
   #nextId = 0;
-  /** Free blocks by size, the most recently freed last. */
+  /** Free blocks by size, the oldest last. */
   readonly #free = new Map<number, Block[]>();
 
   constructor(
@@ -123,9 +127,16 @@ export class BufferPool {
   free(buffer: DeviceBuffer): void {
     const block = gpuBuffer(buffer).release();
     this.#usedBytes -= block.size;
-    const list = this.#free.get(block.size);
-    if (list) list.push(block);
-    else this.#free.set(block.size, [block]);
+    let list = this.#free.get(block.size);
+    if (!list) this.#free.set(block.size, list = []);
+    let low = 0;
+    let high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle]!.id > block.id) low = middle + 1;
+      else high = middle;
+    }
+    list.splice(low, 0, block);
   }
 
   /** Whether free blocks take more than they may. */
