@@ -15,3 +15,4 @@ export * from "./load.ts";
 export * from "./mlp.ts";
 export * from "./module.ts";
 export * from "./schedule.ts";
+export * from "./tidy.ts";
