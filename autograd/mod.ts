@@ -4,7 +4,7 @@
  *
  * @module
  */
-export * from "./checkpoint.ts";
+export { checkpoint } from "./checkpoint.ts";
 export * from "./gradcheck.ts";
 export * from "./modes.ts";
 export {

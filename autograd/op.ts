@@ -2,7 +2,15 @@
  * How an op is declared: one row with its forward, its gradient and its samples. The generic test
  * walks the rows, so one without samples fails.
  */
-import { copy, type DType, isFloat, scope, type Shape, type Tensor } from "../tensor/mod.ts";
+import {
+  commonDevice,
+  copy,
+  type DType,
+  isFloat,
+  scope,
+  type Shape,
+  type Tensor,
+} from "../tensor/mod.ts";
 import { autocastDtype, isRecording, noGrad } from "./modes.ts";
 import { hold, record, requiresGrad } from "./tape.ts";
 
@@ -14,9 +22,11 @@ export type CastRule = "half" | "single" | "widest";
 
 /** How the generic test makes one operand. */
 export interface SampleInput {
+  /** Dimensions, outermost first. */
   shape: Shape;
-  /** Values are uniform in [low, high]; -2 to 2 by default. */
+  /** Smallest value, of a uniform distribution; -2 by default. */
   low?: number;
+  /** Largest value; 2 by default. */
   high?: number;
   /** i32 and u8 operands hold whole numbers in [low, high]. */
   dtype?: DType;
@@ -26,7 +36,9 @@ export interface SampleInput {
 
 /** One call the generic test makes of an op. */
 export interface Sample {
+  /** What is special about it, for the name of the test. */
   name: string;
+  /** One an operand. */
   inputs: readonly SampleInput[];
   /** The call itself, as a user would write it. */
   call: (inputs: Tensor[]) => Tensor | Tensor[];
@@ -36,7 +48,9 @@ export interface Sample {
 
 /** One op. */
 export interface OpRow<A, S extends Operands> {
+  /** Unlike any other; errors and tests call the op by it. */
   readonly name: string;
+  /** What it computes in under autocast; `"widest"` by default. */
   readonly cast?: CastRule;
   /**
    * Computes the outputs from operands on one device.
@@ -53,12 +67,15 @@ export interface OpRow<A, S extends Operands> {
     attrs: A,
     needs: readonly boolean[],
   ): readonly (Tensor | null)[];
+  /** Calls that cover its shapes and options, small enough for finite differences. */
   readonly samples: readonly Sample[];
 }
 
 /** What the generic test needs of an op. */
 export interface OpEntry {
+  /** Under which errors and {@link ops} know it. */
   readonly name: string;
+  /** Calls to check. */
   readonly samples: readonly Sample[];
 }
 
@@ -89,6 +106,7 @@ export function defineOp<A, S extends Operands>(
   register(row);
   return (given, attrs) => {
     const mirrored = mirror ? given.map((t) => t && mirror!(t)) : given;
+    commonDevice(row.name, mirrored.filter((t) => t !== null));
     const inputs = castOperands(row.cast ?? "widest", mirrored);
     const needs = inputs.map((t) => t !== null && isRecording() && requiresGrad(t));
     const recording = needs.includes(true);

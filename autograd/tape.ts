@@ -407,6 +407,7 @@ export class Parameter extends Tensor {
     this.#grad = this.#place;
   }
 
+  /** Frees the elements and the gradient. */
   override dispose(): void {
     if (this.disposed) return;
     this.zeroGrad();

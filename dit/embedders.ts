@@ -104,7 +104,11 @@ export class LabelEmbedder extends Module {
   readonly #numClasses: number;
   readonly #dropout: number;
 
-  /** @param dropout Probability that a label is dropped while training; 0 for no null class. */
+  /**
+   * A row for each of `numClasses` classes.
+   *
+   * @param dropout Probability that a label is dropped while training; 0 for no null class.
+   */
   constructor(numClasses: number, hidden: number, dropout: number, options: InitOptions = {}) {
     super();
     const rows = numClasses + (dropout > 0 ? 1 : 0);

@@ -84,6 +84,8 @@ export class AdamW implements Disposable {
   readonly #one: Tensor;
 
   /**
+   * Starts with moments of zero.
+   *
    * @param parameters Those to train; frozen ones are left out. Named ones give the state its names,
    * others are numbered. They are moved into storage shared with each other.
    */

@@ -18,6 +18,7 @@ export class Attention extends Module {
   proj: Linear;
   readonly #heads: number;
 
+  /** Throws a {@link ShapeError} where `size` is no multiple of `heads`. */
   constructor(size: number, heads: number, options: AttentionLayerOptions = {}) {
     super();
     checkSizes("Attention", { size, heads });

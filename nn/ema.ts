@@ -27,7 +27,7 @@ const AVERAGE: Formula = {
 };
 const EXCHANGE: Formula = { name: "ema:exchange", build: (a, b) => [b!, a!] };
 
-/** The average of a model's parameters, frozen ones included; starts as a copy of them. */
+/** The average of a model's parameters, frozen ones included. */
 export class Ema implements Disposable {
   /** Updates so far. */
   step = 0;
@@ -37,6 +37,7 @@ export class Ema implements Disposable {
   readonly #slabs: readonly { readonly slab: Slab; readonly average: Tensor }[];
   #swapped = false;
 
+  /** Starts as a copy of the weights of `model` as they are. */
   constructor(model: Module, options: EmaOptions = {}) {
     const { decay = 0.9999, warmup = false } = options;
     if (!(decay >= 0 && decay <= 1)) {

@@ -55,6 +55,7 @@ export class GradScaler implements Disposable {
   readonly #streak: Tensor;
   readonly #skipped: Tensor;
 
+  /** Lives on the current device, as the gradients must. */
   constructor(options: GradScalerOptions = {}) {
     this.#options = {
       initialScale: 2 ** 16,

@@ -62,6 +62,7 @@ export class Linear extends Module {
   bias: Parameter | null;
   readonly #options: LinearOptions;
 
+  /** Weight and bias uniform in ±1 / sqrt(inputs), as PyTorch starts them. */
   constructor(inputs: number, outputs: number, options: LinearLayerOptions = {}) {
     super();
     checkSizes("Linear", { inputs, outputs });
@@ -91,6 +92,7 @@ export class LayerNorm extends Module {
   bias: Parameter | null;
   readonly #eps: number;
 
+  /** Over `size` numbers; weight 1, bias 0. */
   constructor(size: number, options: LayerNormLayerOptions = {}) {
     super();
     checkSizes("LayerNorm", { size });
@@ -123,6 +125,7 @@ export class GroupNorm extends Module {
   readonly #groups: number;
   readonly #options: GroupNormLayerOptions;
 
+  /** Weight 1, bias 0. Throws a {@link ShapeError} where `channels` is no multiple of `groups`. */
   constructor(groups: number, channels: number, options: GroupNormLayerOptions = {}) {
     super();
     checkSizes("GroupNorm", { groups, channels });
@@ -161,6 +164,7 @@ export class Conv2d extends Module {
   bias: Parameter | null;
   readonly #options: ConvOptions;
 
+  /** Kernels of `size` by `size`, uniform in ±1 / sqrt(inputs size²) as PyTorch starts them. */
   constructor(inputs: number, outputs: number, size: number, options: ConvLayerOptions = {}) {
     super();
     checkSizes("Conv2d", { inputs, outputs, size });
@@ -179,6 +183,7 @@ export class Embedding extends Module {
   /** [count, size] */
   weight: Parameter;
 
+  /** Rows of `size` standard normal numbers, as PyTorch starts them. */
   constructor(count: number, size: number, options: InitOptions = {}) {
     super();
     checkSizes("Embedding", { count, size });
@@ -203,6 +208,7 @@ export class Dropout extends Module {
   readonly #p: number;
   readonly #generator: Generator | null;
 
+  /** Drops with probability `p`, in [0, 1). */
   constructor(p: number, options: DropoutLayerOptions = {}) {
     super();
     this.#p = p;
@@ -220,11 +226,13 @@ export class Dropout extends Module {
 export class Sequential extends Module {
   readonly #steps: readonly (Module | ((x: Tensor) => Tensor))[];
 
+  /** Each step takes what the one before gave. */
   constructor(...steps: (Module | ((x: Tensor) => Tensor))[]) {
     super();
     this.#steps = steps;
   }
 
+  /** The modules among the steps, named `0`, `1`, ... by their place among all of them. */
   override *members(): Iterable<[string, Module]> {
     for (const [i, step] of this.#steps.entries()) if (step instanceof Module) yield [`${i}`, step];
   }

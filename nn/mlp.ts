@@ -18,6 +18,7 @@ export class Mlp extends Module {
   /** hidden to outputs */
   fc2: Linear;
 
+  /** From `inputs` numbers through `hidden` to as many as there were, or `options.outputs`. */
   constructor(inputs: number, hidden: number, options: MlpOptions = {}) {
     super();
     const { activation = "geluTanh", outputs = inputs, ...init } = options;

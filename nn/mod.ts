@@ -13,6 +13,6 @@ export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./load.ts";
 export * from "./mlp.ts";
-export * from "./module.ts";
+export { type Member, Module, type StateDict, StateDictError, type StateValue } from "./module.ts";
 export * from "./schedule.ts";
 export * from "./tidy.ts";

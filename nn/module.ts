@@ -13,6 +13,7 @@ import {
 
 /** Weights that do not fit a module: all that is wrong, by name. */
 export class StateDictError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "StateDictError";
 }
 
@@ -23,7 +24,7 @@ export type StateValue = Tensor | { readonly shape: Shape; readonly data: Tensor
 export type StateDict = Map<string, Tensor>;
 
 /** What a module's properties can hold that has a name in its state. */
-type Member = Module | Parameter | Tensor;
+export type Member = Module | Parameter | Tensor;
 
 /**
  * A layer or model. Properties that hold parameters, modules, or arrays of modules are found and

@@ -14,10 +14,15 @@ export interface DeviceBuffer {
 
 /** Elements of a buffer seen as an array. Strides count elements and are never negative. */
 export interface View {
+  /** Where the elements are; other views may share it. */
   readonly buffer: DeviceBuffer;
+  /** Type of the elements as stored. */
   readonly dtype: DType;
+  /** First element, counted in elements from the start of the buffer. */
   readonly offset: number;
+  /** Dimensions, outermost first. */
   readonly shape: Shape;
+  /** Elements to step for each dimension; 0 where one element repeats. */
   readonly strides: Shape;
 }
 
@@ -121,6 +126,7 @@ export interface KernelArgs {
     mean: View;
     rstd: View;
   };
+  /** Gradients of groupNorm, through SiLU where `silu`: dx like x, dWeight and dBias [C]. */
   groupNormGrad: {
     x: View;
     g: View;
@@ -200,6 +206,7 @@ export interface BackendMemory {
 
 /** A device. */
 export interface Backend {
+  /** What `init({ device })` calls it. */
   readonly name: "wasm" | "webgpu" | "reference";
   /** One line for people: adapter, threads, tier. */
   readonly description: string;
@@ -208,6 +215,7 @@ export interface Backend {
 
   /** `bytes` of memory, contents undefined. Throws OutOfMemoryError naming `op` and the bytes. */
   alloc(bytes: number, op: string): DeviceBuffer;
+  /** Gives `buffer` back, to be used again once the work that reads it is done. */
   free(buffer: DeviceBuffer): void;
   /** Copies `data` (of the buffer's dtype) to elements from `offset` on, after all work so far. */
   write(buffer: DeviceBuffer, offset: number, data: HostArray): void;
@@ -224,7 +232,9 @@ export interface Backend {
   flush(): void;
   /** Waits until the device is idle. */
   sync(): Promise<void>;
+  /** What it holds of the system's memory now. */
   memory(): BackendMemory;
+  /** Frees all its memory and stops its threads; nothing may be called afterwards. */
   dispose(): Promise<void>;
 }
 

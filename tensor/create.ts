@@ -1,8 +1,8 @@
 import { currentDevice } from "./device.ts";
 import { type DType, dtypeOf, type HostArray, hostArray, isFloat } from "./dtype.ts";
 import { DTypeError, ShapeError, shapeText } from "./errors.ts";
-import { fillInto } from "./launch/elementwise.ts";
-import { elementIndex, program } from "./expr.ts";
+import { computeType, elementIndex, program } from "./expr.ts";
+import { checkNumber, fillInto } from "./launch/elementwise.ts";
 import { checkShape, type Shape, sizeOf } from "./shape.ts";
 import type { Device, IndexRange } from "./storage.ts";
 import { empty, type Tensor } from "./tensor.ts";
@@ -104,6 +104,8 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
 
 /**
  * `start`, `start + step`, ... below `end`; `arange(n)` counts from 0 to n - 1. f32 by default.
+ *
+ * @throws {DTypeError} where an integer dtype cannot hold an element.
  */
 export function arange(
   start: number,
@@ -119,18 +121,28 @@ export function arange(
       `arange: expected finite bounds and a step but got ${from}, ${to}, ${step}`,
     );
   }
+  const last = from + (length - 1) * step;
+  if (length > 0) {
+    [from, from + step * Math.sign(length - 1), last].forEach((v) =>
+      checkNumber("arange", v, dtype)
+    );
+  }
   const out = empty(device, dtype, [Math.max(0, length)], "arange");
   if (length > 0) {
-    const ty = isFloat(dtype) ? "f32" : dtype === "i32" ? "i32" : "u32";
+    const ty = computeType(dtype);
     const scalar = { kind: "scalar", ty } as const;
+    const down = step < 0; // a step back is no number of unsigned types
+    const made = program(down ? "arange:down" : "arange", [scalar, scalar], (a, b) => {
+      const way = elementIndex().to(ty).mul(b!);
+      return down ? a!.sub(way) : a!.add(way);
+    });
     device.backend.run("elementwise", {
-      program: program("arange", [scalar, scalar], (a, b) => elementIndex().to(ty).mul(b!).add(a!)),
+      program: made,
       ins: [],
       outs: [out.view("arange")],
-      scalars: [from, step],
+      scalars: [from, length === 1 ? 0 : Math.abs(step)],
     }, "arange");
     if (!isFloat(dtype)) {
-      const last = from + (length - 1) * step;
       out.storage.range = { min: Math.min(from, last), max: Math.max(from, last) };
     }
   }

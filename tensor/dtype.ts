@@ -3,10 +3,15 @@ export type DType = "f32" | "f16" | "i32" | "u32" | "u8";
 
 /** The host's array for each element type. */
 export interface HostArrays {
+  /** 24 bits of precision; the type of weights, and of every sum. */
   f32: Float32Array<ArrayBuffer>;
+  /** 11 bits of precision, 65504 at most; stored so, computed with as f32. */
   f16: Float16Array<ArrayBuffer>;
+  /** Two's complement; indices. */
   i32: Int32Array<ArrayBuffer>;
+  /** 0 to 2^32 - 1; random bits. */
   u32: Uint32Array<ArrayBuffer>;
+  /** 0 to 255; booleans as 0 and 1, pixels. */
   u8: Uint8Array<ArrayBuffer>;
 }
 
@@ -55,4 +60,22 @@ export function dtypeOf(data: ArrayLike<number>): DType | undefined {
 /** Whether `dtype` is a floating-point type, the only ones with gradients. */
 export function isFloat(dtype: DType): dtype is "f32" | "f16" {
   return dtype === "f32" || dtype === "f16";
+}
+
+const INTEGER_RANGES = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+  u8: [0, 255],
+} as const;
+
+/** Smallest and largest number of an integer type; infinite for floats. */
+export function limitsOf(dtype: DType): readonly [number, number] {
+  return isFloat(dtype) ? [-Infinity, Infinity] : INTEGER_RANGES[dtype];
+}
+
+/** Whether `dtype` can hold `value`: floats any number, integers whole ones in their range. */
+export function holds(dtype: DType, value: number): boolean {
+  if (isFloat(dtype)) return true;
+  const [low, high] = INTEGER_RANGES[dtype];
+  return Number.isInteger(value) && value >= low && value <= high;
 }

@@ -1,45 +1,54 @@
 /** Shapes that do not fit an op. */
 export class ShapeError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "ShapeError";
 }
 
 /** Element types that do not fit an op, or do not mix. */
 export class DTypeError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "DTypeError";
 }
 
 /** Tensors of two devices in one op, or a device that is not there. */
 export class DeviceError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "DeviceError";
 }
 
 /** A device that stopped working; every tensor on it is gone. */
 export class DeviceLostError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "DeviceLostError";
 }
 
 /** An allocation the device could not make; names the op and the bytes. */
 export class OutOfMemoryError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "OutOfMemoryError";
 }
 
 /** A tensor used after its scope closed or after `dispose()`. */
 export class UseAfterFreeError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "UseAfterFreeError";
 }
 
 /** Scopes that were closed out of order, or left open. */
 export class ScopeError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "ScopeError";
 }
 
 /** An index outside the range an op allows. */
 export class IndexError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "IndexError";
 }
 
 /** A gradient that does not exist or cannot be had. */
 export class GradientError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
   override readonly name = "GradientError";
 }
 

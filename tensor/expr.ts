@@ -11,7 +11,8 @@ import { type DType, isFloat } from "./dtype.ts";
 /** What a value is while it is computed with; f16 computes as f32, u8 as u32. */
 export type Ty = "f32" | "i32" | "u32" | "bool";
 
-type UnaryOp =
+/** Operations on one value; {@link Expr} has a method for each that says what it does. */
+export type UnaryOp =
   /** any arithmetic type */
   | "neg"
   | "abs"
@@ -30,7 +31,8 @@ type UnaryOp =
   /** bool */
   | "not";
 
-type BinaryOp =
+/** Operations on two values of one type, the type of the result. */
+export type BinaryOp =
   /** f32, i32, u32 */
   | "add"
   | "sub"
@@ -49,7 +51,8 @@ type BinaryOp =
   /** u32: the high 32 bits of the 64-bit product */
   | "mulhi";
 
-type CompareOp = "lt" | "le" | "gt" | "ge" | "eq" | "ne";
+/** Comparisons of two values of one type. */
+export type CompareOp = "lt" | "le" | "gt" | "ge" | "eq" | "ne";
 
 /** One node of an expression. */
 export type Node =
@@ -92,8 +95,10 @@ export type Operand = Expr | number;
 
 /** A value computed from others. Methods build; nothing is evaluated here. */
 export class Expr {
+  /** Wraps one node; formulas begin with the operands they are given instead. */
   constructor(readonly node: Node) {}
 
+  /** Type of the value. */
   get ty(): Ty {
     return this.node.ty;
   }
@@ -115,92 +120,121 @@ export class Expr {
     return new Expr({ kind: "compare", op, a: this, b: this.#lift(b), ty: "bool" });
   }
 
+  /** -x, of any arithmetic type. */
   neg(): Expr {
     return this.#unary("neg");
   }
+  /** |x|, of any arithmetic type. */
   abs(): Expr {
     return this.#unary("abs");
   }
+  /** Square root of an f32; NaN below 0. */
   sqrt(): Expr {
     return this.#unary("sqrt");
   }
+  /** The largest whole number at or below an f32. */
   floor(): Expr {
     return this.#unary("floor");
   }
+  /** The nearest whole number to an f32, halves to the even one. */
   round(): Expr {
     return this.#unary("round");
   }
+  /** 2^x of an f32. */
   exp2(): Expr {
     return this.#unary("exp2");
   }
+  /** Base-2 logarithm of an f32. */
   log2(): Expr {
     return this.#unary("log2");
   }
+  /** Sine of an f32 in radians, right up to 1e5 (the range is reduced). */
   sin(): Expr {
     return this.#unary("sin");
   }
+  /** Cosine of an f32 in radians, right up to 1e5 (the range is reduced). */
   cos(): Expr {
     return this.#unary("cos");
   }
+  /** Error function of an f32. */
   erf(): Expr {
     return this.#unary("erf");
   }
+  /** The other truth value of a bool. */
   not(): Expr {
     return this.#unary("not");
   }
 
+  /** Sum; integers wrap around. */
   add(b: Operand): Expr {
     return this.#binary("add", b);
   }
+  /** Difference; integers wrap around. */
   sub(b: Operand): Expr {
     return this.#binary("sub", b);
   }
+  /** Product; integers keep the low 32 bits. */
   mul(b: Operand): Expr {
     return this.#binary("mul", b);
   }
+  /** Quotient of two f32. */
   div(b: Operand): Expr {
     return this.#binary("div", b);
   }
+  /** The smaller of two numbers; NaN where either is. */
   min(b: Operand): Expr {
     return this.#binary("min", b);
   }
+  /** The larger of two numbers; NaN where either is. */
   max(b: Operand): Expr {
     return this.#binary("max", b);
   }
+  /** Bitwise and of two integers. */
   and(b: Operand): Expr {
     return this.#binary("and", b);
   }
+  /** Bitwise or of two integers. */
   or(b: Operand): Expr {
     return this.#binary("or", b);
   }
+  /** Bitwise exclusive or of two integers. */
   xor(b: Operand): Expr {
     return this.#binary("xor", b);
   }
+  /** An integer moved up by a constant number of bits. */
   shl(bits: number): Expr {
     return this.#binary("shl", bits);
   }
+  /** An integer moved down by a constant number of bits; an i32 keeps its sign. */
   shr(bits: number): Expr {
     return this.#binary("shr", bits);
   }
+  /** The high 32 bits of the 64-bit product of two u32. */
   mulhi(b: Operand): Expr {
     return this.#binary("mulhi", b);
   }
 
+  /** Whether this < b, a bool. */
   lt(b: Operand): Expr {
     return this.#compare("lt", b);
   }
+  /** Whether this <= b, a bool. */
   le(b: Operand): Expr {
     return this.#compare("le", b);
   }
+  /** Whether this > b, a bool. */
   gt(b: Operand): Expr {
     return this.#compare("gt", b);
   }
+  /** Whether this >= b, a bool. */
   ge(b: Operand): Expr {
     return this.#compare("ge", b);
   }
+  /** Whether both are the same number, a bool; `x.eq(x)` is false for NaN. */
   eq(b: Operand): Expr {
     return this.#compare("eq", b);
   }
+  /** Whether the numbers differ, a bool; `x.ne(x)` is true for NaN. */
   ne(b: Operand): Expr {
     return this.#compare("ne", b);
   }
@@ -214,9 +248,11 @@ export class Expr {
     if (x.ty !== y.ty) throw new TypeError(`select mixes ${x.ty} and ${y.ty}`);
     return new Expr({ kind: "select", cond: this, a: x, b: y, ty: like.ty });
   }
+  /** The same number as another type: f32 to integer cuts towards zero, bool is 0 or 1, not 0 is true. */
   to(ty: Ty): Expr {
     return ty === this.ty ? this : new Expr({ kind: "convert", a: this, ty });
   }
+  /** The same 32 bits read as another type. */
   bits(ty: "f32" | "i32" | "u32"): Expr {
     return ty === this.ty ? this : new Expr({ kind: "bitcast", a: this, ty });
   }
@@ -264,8 +300,11 @@ export type Slot = { readonly kind: "input" | "scalar"; readonly ty: Ty };
 export interface Program {
   /** Unique for the formula and the slot types: backends cache compiled code under it. */
   readonly key: string;
+  /** What each input array computes as. */
   readonly inputs: readonly Ty[];
+  /** Types of the numbers given at launch. */
   readonly scalars: readonly Ty[];
+  /** One expression a result; a bool is stored as 0 or 1. */
   readonly outs: readonly Expr[];
 }
 

@@ -3,15 +3,99 @@
  *
  * @module
  */
-export * from "./backend.ts";
-export * from "./create.ts";
-export * from "./device.ts";
-export * from "./dtype.ts";
+
+// Making tensors, and how long they live.
+export {
+  arange,
+  full,
+  ones,
+  tensor,
+  type TensorData,
+  type TensorOptions,
+  zeros,
+} from "./create.ts";
+export {
+  defaultGenerator,
+  Generator,
+  type GeneratorState,
+  manualSeed,
+  onDraw,
+  rand,
+  randint,
+  randn,
+  type RandomOptions,
+  thin,
+} from "./random.ts";
+export {
+  currentScope,
+  type Keepable,
+  type KeepHook,
+  onKeep,
+  outsideScopes,
+  type Owned,
+  Scope,
+  scope,
+  setDebug,
+} from "./scope.ts";
+export { empty, Tensor } from "./tensor.ts";
+
+// What tensors are made of.
+export {
+  type DType,
+  DTYPE_BYTES,
+  type HostArray,
+  hostArray,
+  type HostArrays,
+  isFloat,
+  limitsOf,
+} from "./dtype.ts";
+export {
+  broadcastShapes,
+  broadcastStrides,
+  checkShape,
+  contiguousStrides,
+  normalizeAxis,
+  sameShape,
+  type Shape,
+  sizeOf,
+} from "./shape.ts";
 export * from "./errors.ts";
-export * from "./expr.ts";
-export * from "./random.ts";
-export * from "./scope.ts";
-export * from "./shape.ts";
 export * from "./storage.ts";
-export * from "./tensor.ts";
+
+// Devices, and the contract of their kernels.
+export {
+  currentDevice,
+  init,
+  type InitOptions,
+  type Memory,
+  memory,
+  resetPeak,
+  setDevice,
+  shutdown,
+} from "./device.ts";
+export type { WasmOptions } from "./wasm/backend.ts";
+export type { Tier } from "./wasm/tier.ts";
+export type { WebGpuOptions } from "./webgpu/options.ts";
+export type {
+  Activation,
+  Backend,
+  BackendMemory,
+  DeviceBuffer,
+  KernelArgs,
+  KernelName,
+  View,
+} from "./backend.ts";
+
+// Elementwise formulas.
+export {
+  type BinaryOp,
+  type CompareOp,
+  constant,
+  Expr,
+  type Node,
+  type Operand,
+  type Program,
+  type Ty,
+  type UnaryOp,
+} from "./expr.ts";
 export * from "./launch/mod.ts";

@@ -33,6 +33,8 @@ export class Generator {
   #offset = 0;
 
   /**
+   * Stands at the start of a stream.
+   *
    * @param seed Whole number, 64 bits of which are used.
    * @param stream Independent sequence of the same seed (a sample's number, a worker's rank).
    */

@@ -17,7 +17,7 @@ export interface Keepable extends Owned {
 }
 
 /** Called with what leaves a scope, before the rest is freed. */
-type KeepHook = (kept: Keepable, from: Scope, to: Scope | null) => void;
+export type KeepHook = (kept: Keepable, from: Scope, to: Scope | null) => void;
 
 let current: Scope | null = null;
 let serial = 0;

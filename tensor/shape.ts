@@ -32,6 +32,7 @@ export function isContiguous(shape: Shape, strides: Shape): boolean {
   return true;
 }
 
+/** Whether both have the same dimensions; `[2]` and `[1, 2]` do not. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((d, i) => d === b[i]);
 }
@@ -77,6 +78,9 @@ export function broadcastStrides(shape: Shape, strides: Shape, to: Shape): numbe
 
 /** `axis` counted from the front; negative ones count from the end. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
+  if (rank === 0) {
+    throw new ShapeError(`${op}: expected a tensor with at least one axis but got shape []`);
+  }
   const at = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || at < 0 || at >= rank) {
     throw new ShapeError(`${op}: expected an axis in [${-rank}, ${rank}) but got ${axis}`);

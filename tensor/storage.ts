@@ -21,11 +21,13 @@ export class MemoryLedger implements MemoryStats {
   tensors = 0;
   storages = 0;
 
+  /** Counts a storage of `bytes` in. */
   allocated(bytes: number): void {
     this.storages++;
     this.liveBytes += bytes;
     if (this.liveBytes > this.peakBytes) this.peakBytes = this.liveBytes;
   }
+  /** Counts a storage of `bytes` out. */
   freed(bytes: number): void {
     this.storages--;
     this.liveBytes -= bytes;
@@ -34,14 +36,19 @@ export class MemoryLedger implements MemoryStats {
 
 /** A device in use: its backend and what tensors hold on it. */
 export interface Device {
+  /** What `init({ device })` calls it. */
   readonly name: Backend["name"];
+  /** What does the work. */
   readonly backend: Backend;
+  /** What tensors hold here now. */
   readonly ledger: MemoryLedger;
 }
 
 /** Smallest and largest of integers that came from the host, so that indices need no read-back. */
 export interface IndexRange {
+  /** No element is below. */
   readonly min: number;
+  /** No element is above. */
   readonly max: number;
 }
 
@@ -57,16 +64,19 @@ export class Storage {
   /** Times the elements were changed in place; a tape checks that what it saved is unchanged. */
   version = 0;
 
+  /** Room for `length` elements, contents undefined, held once. `op` is named if memory runs out. */
   constructor(readonly device: Device, readonly dtype: DType, readonly length: number, op: string) {
     const bytes = length * DTYPE_BYTES[dtype];
     this.#buffer = device.backend.alloc(bytes, op);
     device.ledger.allocated(bytes);
   }
 
+  /** Size of all its elements. */
   get bytes(): number {
     return this.length * DTYPE_BYTES[this.dtype];
   }
 
+  /** The device's own block. Throws {@link UseAfterFreeError} once nobody holds the storage. */
   get buffer(): DeviceBuffer {
     if (!this.#buffer) throw new UseAfterFreeError("storage used after its last holder let go");
     return this.#buffer;
@@ -77,12 +87,14 @@ export class Storage {
     return this.#holders === 1;
   }
 
+  /** Adds a holder. */
   retain(): this {
     if (this.#holders === 0) throw new UseAfterFreeError("storage retained after it was freed");
     this.#holders++;
     return this;
   }
 
+  /** Takes a holder off; the last one frees the memory. */
   release(): void {
     if (this.#holders === 0) throw new UseAfterFreeError("storage released more often than held");
     if (--this.#holders > 0) return;

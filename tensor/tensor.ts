@@ -1,6 +1,6 @@
 import { checkView, type View } from "./backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
-import { shapeText, UseAfterFreeError } from "./errors.ts";
+import { OutOfMemoryError, shapeText, UseAfterFreeError } from "./errors.ts";
 import { currentScope, isDebug, type Keepable, type Scope } from "./scope.ts";
 import { contiguousStrides, isContiguous, type Shape, sizeOf } from "./shape.ts";
 import { type Device, Storage } from "./storage.ts";
@@ -38,7 +38,7 @@ export class Tensor implements Keepable {
 
   /** Elements on the device. Throws {@link UseAfterFreeError} once freed. */
   get storage(): Storage {
-    if (!this.#storage) throw new UseAfterFreeError(this.#freedText("used"));
+    if (!this.#storage) throw new UseAfterFreeError(this.#freedText());
     return this.#storage;
   }
   /** First element in the storage. */
@@ -74,10 +74,15 @@ export class Tensor implements Keepable {
     return this.#storage === null;
   }
 
+  /** Throws {@link UseAfterFreeError}, naming `op`, where the tensor has been freed. */
+  checkLive(op: string): void {
+    if (!this.#storage) throw new UseAfterFreeError(`${op}: ${this.#freedText()}`);
+  }
+
   /** This tensor for a kernel. */
   view(op: string): View {
-    if (!this.#storage) throw new UseAfterFreeError(`${op}: ${this.#freedText("used")}`);
-    const { buffer, dtype } = this.#storage;
+    this.checkLive(op);
+    const { buffer, dtype } = this.storage;
     const view = { buffer, dtype, offset: this.#offset, shape: this.shape, strides: this.strides };
     checkView(view, op);
     return view;
@@ -102,6 +107,7 @@ export class Tensor implements Keepable {
    * @returns An array of the tensor's dtype; on the reference device floats come as float64.
    */
   async data(): Promise<HostArray> {
+    this.checkLive("data");
     const { storage, shape, strides, offset } = this;
     const size = sizeOf(shape);
     let last = offset;
@@ -146,8 +152,8 @@ export class Tensor implements Keepable {
     return `Tensor(${this.dtype}${shapeText(this.shape)} on ${this.device.name})`;
   }
 
-  #freedText(verb: string): string {
-    return `a tensor of shape ${shapeText(this.shape)} was ${verb} after it was freed ` +
+  #freedText(): string {
+    return `a tensor of shape ${shapeText(this.shape)} was used after it was freed ` +
       `${this.#freedBy}; expected a live one: keep it with s.keep(t), or use it before`;
   }
 }
@@ -158,9 +164,22 @@ export function empty(device: Device, dtype: DType, shape: Shape, op: string): T
   return new Tensor(storage, shape, contiguousStrides(shape), 0);
 }
 
+/** Room for the elements of `shape` on the host; views that repeat elements can be vast there. */
+function hostCopy(kind: new (n: number) => HostArray, shape: Shape): HostArray {
+  try {
+    return new kind(sizeOf(shape));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new OutOfMemoryError(
+      `data: expected room for the elements of ${shapeText(shape)} on the host but found none`,
+      { cause: error },
+    );
+  }
+}
+
 /** Elements of `raw` in row-major order of the strided shape. */
 function gather(raw: HostArray, shape: Shape, strides: Shape): HostArray {
-  const out = new (raw.constructor as new (n: number) => HostArray)(sizeOf(shape));
+  const out = hostCopy(raw.constructor as new (n: number) => HostArray, shape);
   const at = new Array<number>(shape.length).fill(0);
   let from = 0;
   for (let i = 0; i < out.length; i++) {

@@ -76,7 +76,7 @@ import {
 } from "../io/mod.ts";
 import { scope, type Shape, type Tensor, tensor } from "../tensor/mod.ts";
 import { absoluteError, eachDevice, scaledError } from "./devices.ts";
-import { goldenPath } from "./fixtures.ts";
+import { goldenPath, unreadable } from "./fixtures.ts";
 
 /** One case of `ops.json`. */
 interface Case {
@@ -309,5 +309,6 @@ if (table && values) {
   });
   for (const one of cases) eachDevice(`golden ops: ${one.name}`, () => check(one, golden));
 } else {
-  Deno.test({ name: "golden ops (needs golden ops/ops.json)", ignore: true, fn: () => {} });
+  const why = unreadable ?? "needs golden ops/ops.json";
+  Deno.test({ name: `golden ops (${why})`, ignore: true, fn: () => {} });
 }

@@ -8,7 +8,7 @@ import { type HostTensor, loadSafetensors, toFloat32 } from "../io/mod.ts";
 import { AdamW, Ema, Module } from "../nn/mod.ts";
 import { scope, type Tensor, tensor } from "../tensor/mod.ts";
 import { absoluteError, eachDevice } from "./devices.ts";
-import { goldenPath } from "./fixtures.ts";
+import { goldenPath, unreadable } from "./fixtures.ts";
 
 /** Absolute; above 8 a float32 cannot be that near, and may be one unit in the last place off. */
 const LIMIT = 1e-6;
@@ -76,5 +76,6 @@ if (table && values) {
     eachDevice(`golden optim: ${one.name}, with averages`, () => check(one, golden));
   }
 } else {
-  Deno.test({ name: "golden optim (needs golden optim/adamw.json)", ignore: true, fn: () => {} });
+  const why = unreadable ?? "needs golden optim/adamw.json";
+  Deno.test({ name: `golden optim (${why})`, ignore: true, fn: () => {} });
 }

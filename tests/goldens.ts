@@ -1,6 +1,6 @@
 /** Reference files as tensors, and tests that run against them on every device. */
 import type { DiTOptions } from "../dit/mod.ts";
-import { loadSafetensors, toFloat32, toInt32 } from "../io/mod.ts";
+import { loadSafetensors, toFloat32, toFloat64, toInt32 } from "../io/mod.ts";
 import { type Device, type Tensor, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError, type TestDevice } from "./devices.ts";
 import { goldenPath } from "./fixtures.ts";
@@ -23,6 +23,16 @@ export class Golden {
     return toFloat32(this.#get(name));
   }
 
+  /** Elements of a tensor of floats with all their digits. */
+  doubles(name: string): Float64Array<ArrayBuffer> {
+    return toFloat64(this.#get(name));
+  }
+
+  /** Elements of a tensor of integers. */
+  integers(name: string): number[] {
+    return [...toInt32(this.#get(name))];
+  }
+
   shape(name: string): readonly number[] {
     return this.#get(name).shape;
   }
@@ -32,6 +42,14 @@ export class Golden {
     const host = this.#get(name);
     const data = /^[iu]/.test(host.dtype) ? toInt32(host) : toFloat32(host);
     return tensor(data, host.shape);
+  }
+
+  /** Part `index` along the first dimension of a tensor of floats, on the current device. */
+  part(name: string, index: number): Tensor {
+    const [count, ...shape] = this.shape(name);
+    const floats = this.floats(name);
+    const size = floats.length / count!;
+    return tensor(floats.slice(index * size, (index + 1) * size), shape);
   }
 
   /** Shapes and f32 elements by name without `prefix`, for `loadStateDict`. */
@@ -87,6 +105,16 @@ export function assertScaled(
   if (!(error <= limit)) {
     throw new Error(`${what}: scaled error ${error}, expected ${limit} at most`);
   }
+}
+
+/** As {@link assertScaled}, of a tensor against the one called `name`. */
+export async function assertGolden(
+  golden: Golden,
+  got: Tensor,
+  name: string,
+  limit: number,
+): Promise<void> {
+  assertScaled(name, await got.data(), golden.floats(name), limit);
 }
 
 /** Throws, naming `what`, unless no element is off by more than `limit`. */

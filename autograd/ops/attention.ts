@@ -1,5 +1,6 @@
 /** Scaled dot product attention (arXiv 1706.03762) that never stores the scores. */
 import {
+  commonFloat,
   dispatch,
   empty,
   fillInto,
@@ -24,6 +25,7 @@ function forward(
   v: Tensor,
   scale: number,
 ): { out: Tensor; lse: Tensor } {
+  commonFloat("attention", [q, k, v]);
   const [b, h, t, d] = q.shape as [number, number, number, number];
   const store = empty(q.device, q.dtype, [b, t, h, d], "attention");
   const out = permuted(store, [0, 2, 1, 3]);
@@ -156,7 +158,8 @@ const callSelfAttention = defineOp<
  */
 export function selfAttention(qkv: Tensor, count: number, options: AttentionOptions = {}): Tensor {
   const width = qkv.shape[2];
-  if (qkv.rank !== 3 || !(count >= 1) || width! % (3 * count) !== 0) {
+  const whole = Number.isInteger(count) && count >= 1;
+  if (qkv.rank !== 3 || !whole || width! % (3 * count) !== 0) {
     throw new ShapeError(
       `selfAttention: expected qkv [B, T, 3 * heads * D] for ${count} heads but got ${
         shapeText(qkv.shape)

@@ -1,5 +1,6 @@
 /** Two-dimensional convolution (cross-correlation, as in PyTorch). */
 import {
+  commonFloat,
   contiguous,
   copyInto,
   dispatch,
@@ -16,9 +17,13 @@ import { defineOp } from "../op.ts";
 
 /** Pixels added around the image, with zeros. */
 export interface Padding {
+  /** Rows above. */
   top: number;
+  /** Rows below. */
   bottom: number;
+  /** Columns before. */
   left: number;
+  /** Columns after. */
   right: number;
 }
 
@@ -49,6 +54,7 @@ const callConv = defineOp<ConvAttrs, readonly [Tensor, Tensor]>({
   name: "conv2d",
   cast: "half",
   forward: (inputs, { stride, padding }) => {
+    commonFloat("conv2d", inputs.filter((t) => t !== null));
     const [x, w] = [contiguous(inputs[0]!), contiguous(inputs[1]!)];
     const bias = inputs[2] ? contiguous(inputs[2]) : null;
     const [n, , h, wd] = x.shape as [number, number, number, number];
@@ -146,7 +152,8 @@ export interface ConvOptions {
 /**
  * x [N, Ci, H, W] with w [Co, Ci, KH, KW] and bias [Co]: [N, Co, OH, OW].
  *
- * @throws {ShapeError} where the shapes do not fit, or the image is smaller than the kernel.
+ * @throws {ShapeError} where the shapes do not fit, or the image is smaller than the kernel. N may
+ * be 0, nothing else.
  */
 export function conv2d(
   x: Tensor,
@@ -173,6 +180,13 @@ export function conv2d(
       `conv2d: expected whole numbers, stride 1 or more and padding 0 or more, but got stride ${stride} and padding ${
         JSON.stringify(padding)
       }`,
+    );
+  }
+  if (x.shape.slice(1).includes(0) || w.shape.includes(0)) {
+    throw new ShapeError(
+      `conv2d: expected an image and a kernel with sizes of 1 or more but got ${
+        shapeText(x.shape)
+      } and ${shapeText(w.shape)}`,
     );
   }
   const tall = x.shape[2]! + p.top + p.bottom >= w.shape[2]!;

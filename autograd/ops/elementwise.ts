@@ -1,10 +1,12 @@
 /** The elementwise ops as functions; their formulas are rows of `elementwise_table.ts`. */
 import {
+  commonFloat,
   DTypeError,
   evaluateOne,
   type Expr,
   type Formula,
   isFloat,
+  limitsOf,
   reduceKeep,
   reshaped,
   type Shape,
@@ -74,7 +76,8 @@ function checkDtypes(op: string, inputs: readonly Tensor[], conditional: boolean
   const condition = conditional ? inputs[0] : undefined;
   const values = conditional ? inputs.slice(1) : inputs;
   const dtype = values[0]?.dtype;
-  const allowed = dtype !== "u8" && (dtype === undefined || isFloat(dtype) || INTEGER_OPS.has(op));
+  const allowed = dtype === undefined ||
+    (dtype !== "u8" && (isFloat(dtype) || INTEGER_OPS.has(op)));
   if (!allowed || values.some((t) => t.dtype !== dtype)) {
     throw new DTypeError(
       `${op}: expected one dtype, ${
@@ -120,6 +123,13 @@ function samplesOf(name: string, row: ElementwiseRow): Sample[] {
       { name: "broadcast the first", inputs: each((i) => i === 0 ? [] : [4, 3]), call },
     );
   }
+  if (name === "where") {
+    samples.push({
+      name: "numbers",
+      inputs: [input(0, [5, 3]), input(1, [5, 3])],
+      call: ([c, x]) => [where(c!, x!, -0.5), where(c!, 1.5, x!), where(c!, 0.25, 0.5)],
+    });
+  }
   if (arity === 2) {
     samples.push({
       name: "a number on either side",
@@ -140,11 +150,12 @@ for (const [name, row] of Object.entries(ROWS)) {
   const formula: Formula = { name, build: row.forward as Formula["build"] };
   const caller = defineOp<Attrs, readonly Tensor[]>({
     name,
-    forward(inputs, { numbers }, recording) {
+    forward(inputs, attrs, recording) {
       const tensors = inputs as readonly Tensor[];
       checkDtypes(name, tensors, conditional);
-      const args = merge(numbers, tensors);
-      const out = evaluateOne(name, formula, args);
+      const args = merge(attrs.numbers, tensors);
+      const numbers = tensors[conditional ? 1 : 0]?.dtype ?? "f32";
+      const out = evaluateOne(name, formula, args, { numbers });
       if (!recording) return { out, saved: [] };
       const saved = row.saves.map((what) => what === "y" ? out : args[what]!);
       return { out, saved: saved.filter((arg) => arg instanceof Tensor) };
@@ -229,7 +240,8 @@ export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
   if (!(min <= max)) {
     throw new RangeError(`clamp: expected min <= max but got ${min} and ${max}`);
   }
-  return elementwise("clamp", [x, min, max]);
+  const [low, high] = limitsOf(x.dtype); // no integer type holds an infinity
+  return elementwise("clamp", [x, Math.max(min, low), Math.min(max, high)]);
 }
 
 /** a where `condition` (u8 or integers) is not 0, else b. */
@@ -239,6 +251,9 @@ export function where(condition: Tensor, a: Arg, b: Arg): Tensor {
 
 /** a^b. Of negative bases for whole exponents only, NaN otherwise. */
 export function pow(a: Arg, b: Arg): Tensor {
+  if (b !== 1 && b !== 2) { // integers have products only
+    for (const x of [a, b]) if (x instanceof Tensor) commonFloat("pow", [x]);
+  }
   if (a instanceof Tensor) {
     if (b === 1) return mul(a, 1);
     if (b === 2) return square(a);

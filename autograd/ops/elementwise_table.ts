@@ -221,7 +221,8 @@ export const COMPARISONS = {
 
 /** Questions about one number, which give u8 and have no gradient. */
 export const PREDICATES = {
-  isNonFinite: (x) => x.isNonFinite(),
+  /** Integers are finite, whatever their bits. */
+  isNonFinite: (x) => x.ty === "f32" ? x.isNonFinite() : x.ne(x),
   /** 1 for 0, 0 for anything else. */
   logicalNot: (x) => x.eq(0),
 } as const satisfies Record<string, (x: Expr) => Expr>;

@@ -1,5 +1,6 @@
 /** Rows picked by number, and dropout. */
 import {
+  commonFloat,
   contiguous,
   dispatch,
   DTypeError,
@@ -7,7 +8,6 @@ import {
   fillInto,
   Generator,
   IndexError,
-  isFloat,
   reshaped,
   ShapeError,
   shapeText,
@@ -83,11 +83,11 @@ function checkIndices(op: string, index: Tensor, limit: number): void {
  * on the device are checked there, and the next read reports it.
  */
 export function embedding(table: Tensor, index: Tensor): Tensor {
-  if (table.rank !== 2 || !isFloat(table.dtype)) {
+  [table, index].forEach((t) => t.checkLive("embedding"));
+  commonFloat("embedding", [table]);
+  if (table.rank !== 2) {
     throw new ShapeError(
-      `embedding: expected a table [V, D] of f32 or f16 but got ${table.dtype} ${
-        shapeText(table.shape)
-      }`,
+      `embedding: expected a table [V, D] but got shape ${shapeText(table.shape)}`,
     );
   }
   checkIndices("embedding", index, table.shape[0]!);
@@ -115,6 +115,7 @@ export interface DropoutOptions {
 /** x with each element 0 with probability `p`, the others divided by 1 - p. */
 export function dropout(x: Tensor, p: number, options: DropoutOptions): Tensor {
   if (!(p >= 0 && p < 1)) throw new RangeError(`dropout: expected p in [0, 1) but got ${p}`);
+  commonFloat("dropout", [x]);
   if (p === 0) return x;
   return callDropout([x], { p, numbers: options.generator.claim(x.size) })[0]!;
 }

@@ -11,6 +11,7 @@ import {
   reshaped,
   ShapeError,
   shapeText,
+  sizeOf,
   sumTo,
   type Tensor,
 } from "../../tensor/mod.ts";
@@ -25,6 +26,11 @@ function flipped(x: Tensor): Tensor {
   return permuted(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
 }
 
+/** `x` [..., N] as [rows, N]. */
+function rowsOf(x: Tensor): Tensor {
+  return reshaped(x, [sizeOf(x.shape.slice(0, -1)), x.shape.at(-1)!]);
+}
+
 const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
   name: "matmul",
   cast: "half",
@@ -37,8 +43,8 @@ const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
     };
     const gradB = () => {
       if (b.rank === 2 && a.rank > 2) { // one product over the whole batch, not one for each
-        using rows = reshaped(a, [-1, a.shape.at(-1)!]);
-        using grads = reshaped(g!, [-1, g!.shape.at(-1)!]);
+        using rows = rowsOf(a);
+        using grads = rowsOf(g!);
         using at = flipped(rows);
         return product("matmul", at, grads).out;
       }
@@ -79,7 +85,9 @@ const callMatmul = defineOp<null, readonly [Tensor, Tensor]>({
 
 /** Which operands are given with their last two dimensions swapped. */
 export interface MatmulOptions {
+  /** Whether a is [..., K, M]; false by default. */
   transposeA?: boolean;
+  /** Whether b is [..., N, K]; false by default. */
   transposeB?: boolean;
 }
 
@@ -121,7 +129,7 @@ const callLinear = defineOp<
   cast: "half",
   forward: ([x, w, bias], { activation }, recording) => {
     using wt = flipped(w!);
-    using rows = reshaped(x!, [-1, x!.shape.at(-1)!]);
+    using rows = rowsOf(x!);
     const keepPre = recording && activation !== "none";
     const { out, pre } = product("linear", rows, wt, { bias: bias ?? null, activation, keepPre });
     const shape = [...x!.shape.slice(0, -1), w!.shape[0]!];
@@ -129,7 +137,7 @@ const callLinear = defineOp<
     return { out: reshaped(flat, shape), saved: [x!, w!, pre] };
   },
   backward: ([g], [x, w, pre], { activation, bias }, needs) => {
-    using rows = reshaped(g!, [-1, w.shape[0]!]);
+    using rows = rowsOf(g!);
     using slope = activation === "none" ? null : activationGrad(rows, pre!, activation);
     const dz = slope ?? rows;
     const gradX = () => {
@@ -137,7 +145,7 @@ const callLinear = defineOp<
       return reshaped(flat, x.shape);
     };
     const gradW = () => {
-      using inputs = reshaped(x, [-1, x.shape.at(-1)!]);
+      using inputs = rowsOf(x);
       using dzt = flipped(dz);
       return product("linear", dzt, inputs).out;
     };

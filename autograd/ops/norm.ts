@@ -1,9 +1,11 @@
 /** Normalisation and softmax: fused kernels with fused gradients. */
 import {
+  commonFloat,
   contiguous,
   contiguousStrides,
   dispatch,
   empty,
+  fillInto,
   normalizeAxis,
   reshaped,
   sameShape,
@@ -33,6 +35,7 @@ const callSoftmax = defineOp<{ log: boolean }, readonly [Tensor]>({
   cast: "single",
   forward: ([x], { log }) => {
     const op = log ? "logSoftmax" : "softmax";
+    commonFloat(op, [x!]);
     const out = empty(x!.device, x!.dtype, x!.shape, op);
     if (out.size > 0) {
       const rows = rowsOf(x!.shape);
@@ -95,7 +98,9 @@ const callLayerNorm = defineOp<
   readonly [Tensor, Tensor, Tensor, Tensor | null]
 >({
   name: "layerNorm",
-  forward: ([x, first, second], { eps, rows, kind }) => {
+  forward: (inputs, { eps, rows, kind }) => {
+    const [x, first, second] = inputs;
+    commonFloat("layerNorm", inputs.filter((t) => t !== null));
     const { device } = x!;
     const out = empty(device, x!.dtype, x!.shape, "layerNorm");
     const mean = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
@@ -143,7 +148,7 @@ const callLayerNorm = defineOp<
         dScale,
         dShift,
       });
-    }
+    } else for (const d of [dWeight, dBias, dScale, dShift]) if (d) fillInto(d, 0, "layerNorm");
     const grads = kind === "affine" ? [dWeight, dBias] : [dShift, dScale];
     return [reshaped(dx, g!.shape), ...grads].map((d, i) => needs[i] ? d : null);
   },
@@ -169,8 +174,9 @@ const callLayerNorm = defineOp<
 
 /** Settings of {@link layerNorm}. */
 export interface LayerNormOptions {
-  /** [N]; both or neither of weight and bias. */
+  /** [N], multiplied in; none by default. Both or neither of weight and bias. */
   weight?: Tensor | null;
+  /** [N], added last; none by default. */
   bias?: Tensor | null;
   /** Added to the variance; 1e-6 as in DiT. */
   eps?: number;
@@ -228,7 +234,8 @@ const callGroupNorm = defineOp<
 >({
   name: "groupNorm",
   forward: ([x, weight, bias], { groups, eps, silu }) => {
-    const { device, dtype, shape } = x!;
+    const { device, shape } = x!;
+    const dtype = commonFloat("groupNorm", [x!, weight!, bias!]);
     const flat = imagesOf(shape);
     const out = empty(device, dtype, shape, "groupNorm");
     const mean = empty(device, "f32", [flat[0], groups], "groupNorm");
@@ -261,7 +268,7 @@ const callGroupNorm = defineOp<
         dWeight,
         dBias,
       });
-    }
+    } else for (const d of [dWeight, dBias]) fillInto(d, 0, "groupNorm");
     return [reshaped(dx, g!.shape), dWeight, dBias].map((d, i) => needs[i] ? d : null);
   },
   samples: [
@@ -299,7 +306,8 @@ export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions):
   const { weight, bias, eps = 1e-6, silu = false } = options;
   const c = x.shape[1];
   const fits = (t: Tensor) => t.rank === 1 && t.shape[0] === c;
-  if (c === undefined || !(groups >= 1) || c % groups !== 0 || !fits(weight) || !fits(bias)) {
+  const whole = Number.isInteger(groups) && groups >= 1;
+  if (c === undefined || !whole || c % groups !== 0 || !fits(weight) || !fits(bias)) {
     throw new ShapeError(
       `groupNorm: expected x [N, C, ...] with C a multiple of ${groups} groups, weight and bias ` +
         `[C], but got ${[x, weight, bias].map((t) => shapeText(t.shape)).join(", ")}`,

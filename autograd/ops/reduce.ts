@@ -23,8 +23,9 @@ import { defineComposite, defineOp } from "../op.ts";
 import { mul, square, sub } from "./elementwise.ts";
 import { noGrad } from "../modes.ts";
 
-/** Whether reduced axes stay as size 1. */
+/** What a reduction leaves of the axes it reduces. */
 export interface ReduceOptions {
+  /** Whether they stay, with size 1; false by default. */
   keepdim?: boolean;
 }
 
@@ -42,8 +43,7 @@ const callSum = defineOp<SumAttrs, readonly []>({
   name: "sum",
   cast: "single",
   forward: ([x], { axes, keepdim, factor }) => {
-    const summed = reduceKeep("sum", "sum", null, [x!], axes);
-    const out = factor === 1 ? summed : evaluateOne("mean", scaleBy, [summed, factor]);
+    const out = reduceKeep(factor === 1 ? "sum" : "mean", "sum", null, [x!], axes, factor);
     return { out: dropAxes(out, axes, keepdim), saved: [] };
   },
   backward: ([g], _, { axes, shape, factor }) => {
@@ -146,7 +146,7 @@ export const variance: (x: Tensor, axes?: Axes, options?: VarianceOptions) => Te
       const { keepdim = false, correction = 1 } = options;
       const count = list.reduce((n, a) => n * x.shape[a]!, 1);
       const apart = square(sub(x, mean(x, list, { keepdim: true })));
-      return mul(sum(apart, list, { keepdim }), 1 / Math.max(0, count - correction));
+      return mul(mean(apart, list, { keepdim }), count / Math.max(0, count - correction));
     },
     [
       { name: "of rows", inputs: [{ shape: [5, 33] }], call: ([x]) => variance(x!, -1) },
@@ -215,9 +215,9 @@ const callMse = defineOp<null, readonly [Tensor, Tensor]>({
   cast: "single",
   forward: ([a, b]) => {
     const axes = a!.shape.map((_, i) => i);
-    using total = reduceKeep("mse", "sum", SQUARED_DIFFERENCE, [a!, b!], axes);
-    using one = reshaped(total, []);
-    return { out: evaluateOne("mse", scaleBy, [one, 1 / sizeOf(a!.shape)]), saved: [a!, b!] };
+    const count = 1 / sizeOf(a!.shape);
+    using total = reduceKeep("mse", "sum", SQUARED_DIFFERENCE, [a!, b!], axes, count);
+    return { out: reshaped(total, []), saved: [a!, b!] };
   },
   backward: ([g], [a, b], _, needs) => {
     const factor = 2 / sizeOf(a.shape);

@@ -2,7 +2,7 @@
 import {
   broadcastShapes,
   broadcastStrides,
-  commonDevice,
+  checkShape,
   copy,
   copyInto,
   DTypeError,
@@ -101,6 +101,7 @@ const callExpand = defineOp<{ from: Shape; to: Shape }, readonly []>({
 /** `x` repeated along dimensions of size 1 and new ones in front, without copying. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   const to = shape.map((d, i) => d === -1 ? x.shape[i - (shape.length - x.rank)] ?? -1 : d);
+  checkShape("expand", to);
   if (!sameShape(broadcastShapes("expand", x.shape, to), to)) {
     throw new ShapeError(
       `expand: expected a shape that ${shapeText(x.shape)} broadcasts to but got ${
@@ -127,11 +128,13 @@ export function contiguous(x: Tensor): Tensor {
   return x.contiguous ? x : callContiguous([x], null)[0]!;
 }
 
-/** Start, end and step along one axis; negative ones count from the end. */
+/** Places along one axis; negative ones count from the end. */
 export interface Range {
+  /** The first; 0 by default. */
   start?: number;
+  /** The first that is left out; by default none is. */
   end?: number;
-  /** 1 or more. */
+  /** From one to the next: 1, the default, or more. */
   step?: number;
 }
 
@@ -236,15 +239,18 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
   let list = sizes;
   if (typeof list === "number") {
     const size = list;
-    if (!(size >= 1)) throw new ShapeError(`split: expected a size of 1 or more but got ${size}`);
+    if (!Number.isInteger(size) || size < 1) {
+      throw new ShapeError(`split: expected a size of 1 or more but got ${size}`);
+    }
     list = Array.from(
       { length: Math.max(1, Math.ceil(total / size)) },
       (_, i) => Math.min(size, total - i * size),
     );
   }
-  if (list.reduce((a, b) => a + b, 0) !== total || list.some((s) => s < 0)) {
+  const whole = list.every((s) => Number.isInteger(s) && s >= 0);
+  if (!whole || list.reduce((a, b) => a + b, 0) !== total) {
     throw new ShapeError(
-      `split: expected sizes that add up to ${total} along axis ${axis} but got [${
+      `split: expected whole sizes, 0 or more, that add up to ${total} along axis ${axis} but got [${
         list.join(", ")
       }]`,
     );
@@ -258,7 +264,9 @@ export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
   if (!Number.isInteger(count) || count < 1) {
     throw new ShapeError(`chunk: expected a count of 1 or more but got ${count}`);
   }
-  return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
+  const size = x.shape[at]!;
+  if (size === 0) return split(x, new Array<number>(count).fill(0), at);
+  return split(x, Math.ceil(size / count), at);
 }
 
 const callConcat = defineOp<{ axis: number; sizes: readonly number[] }, readonly []>({
@@ -296,8 +304,8 @@ export function concat(inputs: readonly Tensor[], axis = 0): Tensor {
   const first = inputs[0];
   if (!first) throw new ShapeError("concat: expected at least one tensor but got none");
   const at = normalizeAxis("concat", axis, first.rank);
-  commonDevice("concat", inputs);
   for (const x of inputs) {
+    x.checkLive("concat");
     const fits = x.rank === first.rank &&
       x.shape.every((d, i) => i === at || d === first.shape[i]);
     if (!fits) {
@@ -386,6 +394,9 @@ export function squeeze(x: Tensor, axis: number): Tensor {
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (x.rank === 0) return reshape(x, [1]);
   const [from, to] = [start, end].map((a) => normalizeAxis("flatten", a, x.rank));
+  if (from! > to!) {
+    throw new ShapeError(`flatten: expected start <= end but got ${start} and ${end}`);
+  }
   return reshape(x, [
     ...x.shape.slice(0, from),
     x.shape.slice(from, to! + 1).reduce((a, b) => a * b, 1),
@@ -397,8 +408,10 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
 export const repeat: (x: Tensor, times: readonly number[]) => Tensor = defineComposite(
   "repeat",
   (x: Tensor, times: readonly number[]) => {
-    if (times.length !== x.rank) {
-      throw new ShapeError(`repeat: expected ${x.rank} counts but got [${times.join(", ")}]`);
+    if (times.length !== x.rank || times.some((n) => !Number.isInteger(n) || n < 0)) {
+      throw new ShapeError(
+        `repeat: expected ${x.rank} counts, 0 or more, but got [${times.join(", ")}]`,
+      );
     }
     const apart = reshape(x, x.shape.flatMap((d) => [1, d]));
     const wide = expand(apart, x.shape.flatMap((d, i) => [times[i]!, d]));
@@ -413,6 +426,9 @@ export const upsampleNearest: (x: Tensor, factor?: number) => Tensor = defineCom
   (x: Tensor, factor = 2) => {
     if (x.rank !== 4) {
       throw new ShapeError(`upsampleNearest: expected [N, C, H, W] but got ${shapeText(x.shape)}`);
+    }
+    if (!Number.isInteger(factor) || factor < 1) {
+      throw new ShapeError(`upsampleNearest: expected a factor of 1 or more but got ${factor}`);
     }
     const [n, c, h, w] = x.shape as [number, number, number, number];
     const wide = expand(reshape(x, [n, c, h, 1, w, 1]), [n, c, h, factor, w, factor]);

@@ -1,11 +1,11 @@
 /** Running the kernels that are not elementwise; f16 by way of f32 where a device needs it. */
 import type { KernelArgs, KernelName, View } from "../backend.ts";
-import { sizeOf } from "../shape.ts";
 import type { Device } from "../storage.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { evaluateInto, type Formula } from "./elementwise.ts";
 
-type OpKernel = Exclude<KernelName, "elementwise">;
+/** Kernels that have a launcher of their own here. */
+export type OpKernel = Exclude<KernelName, "elementwise">;
 
 /** What a kernel writes; everything else it is given it only reads. */
 const OUTPUTS: { readonly [K in OpKernel]: readonly (keyof KernelArgs[K])[] } = {
@@ -71,8 +71,3 @@ export function dispatch<K extends OpKernel>(
 }
 
 const WIDEN: Formula = { name: "copy:f32", build: (a) => a!.to("f32") };
-
-/** Whether a kernel would have nothing to do. */
-export function isEmpty(...tensors: Tensor[]): boolean {
-  return tensors.some((t) => sizeOf(t.shape) === 0);
-}

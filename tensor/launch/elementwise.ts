@@ -1,7 +1,7 @@
 /** Launching elementwise formulas: broadcasting, result types, in-place updates. */
-import { computeType, type Expr, program, type Slot } from "../expr.ts";
+import { computeType, type Expr, program, type Slot, type Ty } from "../expr.ts";
 import type { View } from "../backend.ts";
-import { type DType, isFloat } from "../dtype.ts";
+import { type DType, holds, isFloat } from "../dtype.ts";
 import { currentDevice } from "../device.ts";
 import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
@@ -10,7 +10,9 @@ import { empty, type Tensor } from "../tensor.ts";
 
 /** A formula with a name that is its own: the name and the operand types key the compiled code. */
 export interface Formula {
+  /** Names the formula and its constants; two formulas must never share one. */
   readonly name: string;
+  /** Called once for each list of operand types: an expression a result from one an operand. */
   readonly build: (...args: Expr[]) => Expr | Expr[];
 }
 
@@ -22,10 +24,13 @@ export interface ResultOptions {
   shape?: Shape;
   /** Device where no operand is a tensor. */
   device?: Device;
+  /** What numbers among the operands are; by default as the first tensor. */
+  numbers?: DType;
 }
 
 /** The one device of `tensors`. Throws where there are two. */
 export function commonDevice(op: string, tensors: readonly Tensor[]): Device {
+  for (const t of tensors) t.checkLive(op);
   const first = tensors[0]?.device ?? currentDevice();
   for (const t of tensors) {
     if (t.device !== first) {
@@ -60,14 +65,25 @@ function viewsOf(op: string, tensors: readonly Tensor[], shape: Shape): View[] {
   });
 }
 
-function slotsOf(args: readonly (Tensor | number)[]): Slot[] {
-  const like = args.find((a) => typeof a !== "number");
-  const scalarType = like === undefined ? "f32" : computeType(like.dtype);
-  return args.map((a) =>
-    typeof a === "number"
-      ? { kind: "scalar", ty: scalarType }
-      : { kind: "input", ty: computeType(a.dtype) }
-  );
+/** Throws unless `dtype` can hold `value`: nothing is cut or wrapped on its way to the device. */
+export function checkNumber(op: string, value: number, dtype: DType): void {
+  if (!holds(dtype, value)) {
+    throw new DTypeError(
+      `${op}: expected a whole number that fits ${dtype} but got ${value}; cast the tensor first`,
+    );
+  }
+}
+
+const DTYPE_OF_TYPE = { f32: "f32", i32: "i32", u32: "u32", bool: "u32" } as const;
+
+function slotsOf(op: string, args: readonly (Tensor | number)[], numbers?: DType): Slot[] {
+  const like = numbers ?? args.find((a) => typeof a !== "number")?.dtype ?? "f32";
+  const ty: Ty = computeType(like);
+  return args.map((a) => {
+    if (typeof a !== "number") return { kind: "input", ty: computeType(a.dtype) };
+    checkNumber(op, a, DTYPE_OF_TYPE[ty]);
+    return { kind: "scalar", ty };
+  });
 }
 
 /** Evaluates `formula` over operands that broadcast together: a tensor for each of its outputs. */
@@ -81,7 +97,7 @@ export function evaluate(
   const scalars = args.filter((a) => typeof a === "number");
   const device = tensors.length > 0 ? commonDevice(op, tensors) : options.device ?? currentDevice();
   const shape = options.shape ?? broadcastShapes(op, ...tensors.map((t) => t.shape));
-  const made = program(formula.name, slotsOf(args), formula.build);
+  const made = program(formula.name, slotsOf(op, args, options.numbers), formula.build);
   const floats = tensors.filter((t) => isFloat(t.dtype));
   const outs = made.outs.map((out, k) => {
     const asked = typeof options.dtype === "string" ? options.dtype : options.dtype?.[k];
@@ -140,9 +156,10 @@ export function evaluateInto(
   if (!sameShape(wanted, shape)) {
     throw new ShapeError(`${op}: expected operands that broadcast to ${shapeText(shape)}`);
   }
+  for (const out of outs) out.storage.range = null; // what was known of its elements is over
   if (sizeOf(shape) === 0) return;
   device.backend.run("elementwise", {
-    program: program(formula.name, slotsOf(args), formula.build),
+    program: program(formula.name, slotsOf(op, args), formula.build),
     ins: viewsOf(op, tensors, shape),
     outs: outs.map((t) => t.view(op)),
     scalars: args.filter((a) => typeof a === "number"),
@@ -169,6 +186,8 @@ export function copyInto(x: Tensor, out: Tensor, op = "copy"): void {
 
 /** Sets every element of `out` to `value`. */
 export function fillInto(out: Tensor, value: number, op = "fill"): void {
+  checkNumber(op, value, out.dtype);
+  out.storage.range = null;
   if (out.size === 0) return;
   const ty = TYPE_OF_DTYPE[out.dtype];
   out.device.backend.run("elementwise", {

@@ -10,7 +10,14 @@ export function inferShape(op: string, shape: Shape, size: number): number[] {
   const known = shape.filter((_, i) => i !== unknown);
   checkShape(op, known);
   const out = [...shape];
-  if (unknown >= 0) out[unknown] = sizeOf(known) === 0 ? 0 : size / sizeOf(known);
+  if (unknown >= 0 && sizeOf(known) === 0) {
+    throw new ShapeError(
+      `${op}: expected -1 beside sizes other than 0, which say what it stands for, but got ${
+        shapeText(shape)
+      }`,
+    );
+  }
+  if (unknown >= 0) out[unknown] = size / sizeOf(known);
   if (sizeOf(out) !== size || out.some((d) => !Number.isInteger(d))) {
     throw new ShapeError(
       `${op}: expected a shape with ${size} elements but got ${shapeText(shape)}`,

@@ -17,6 +17,7 @@ import { commonDevice, commonFloat, copy, fillInto } from "./elementwise.ts";
 export interface ProductOptions {
   /** Added to every row: [N]. */
   bias?: Tensor | null;
+  /** Applied to the sum; `"none"` by default. */
   activation?: Activation;
   /** Whether to give the value before the activation as well. */
   keepPre?: boolean;

@@ -12,7 +12,14 @@ import {
 } from "../shape.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import { commonDevice, commonFloat, copy, fillInto, type Formula } from "./elementwise.ts";
+import {
+  commonDevice,
+  commonFloat,
+  copy,
+  evaluateOne,
+  fillInto,
+  type Formula,
+} from "./elementwise.ts";
 import { reshaped, threeDimensional } from "./layout.ts";
 
 /** Axes as given by a user: one, several, or all of them. */
@@ -36,9 +43,11 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
 const IDENTITY: Formula = { name: "identity", build: (x) => x! };
 const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
 
+const scaleBy: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
+
 /**
- * Reduces `formula` of the operands over `axes`; the result keeps the reduced axes as 1. It is
- * computed in f32 and has the operands' dtype.
+ * Reduces `formula` of the operands over `axes`, times `factor`; the result keeps the reduced axes
+ * as 1. It is computed in f32 throughout and has the operands' dtype.
  */
 export function reduceKeep(
   op: string,
@@ -46,6 +55,7 @@ export function reduceKeep(
   formula: Formula | null,
   args: readonly Tensor[],
   axes: readonly number[],
+  factor = 1,
 ): Tensor {
   const dtype = args.every((a) => isFloat(a.dtype)) ? commonFloat(op, args) : null;
   if (!dtype) {
@@ -61,7 +71,7 @@ export function reduceKeep(
       throw new ShapeError(`${op}: expected at least one element to reduce but got none`);
     }
     const out = empty(device, dtype, kept, op);
-    fillInto(out, EMPTY_RESULT[kind], op);
+    fillInto(out, EMPTY_RESULT[kind] * factor, op);
     return out;
   }
   let operands = args.map((a) => a.as(shape, broadcastStrides(a.shape, a.strides, shape)));
@@ -91,9 +101,9 @@ export function reduceKeep(
     map = IDENTITY;
   }
   const total = operands[0]!;
-  if (dtype === "f32") return total;
-  using wide = total;
-  return copy(wide, dtype, op);
+  if (dtype === "f32" && factor === 1) return total;
+  using wide = total; // scaled before it is narrowed: a sum may be more than f16 holds
+  return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, scaleBy, [wide, factor], { dtype });
 }
 
 /** Runs of neighbouring axes as [start, end), last first; axes of size 1 join either side. */

@@ -19,12 +19,16 @@ import {
 import type { WebGpuRuntime } from "./runtime.ts";
 import { type StridedOperand, stridedOperand } from "./strided.ts";
 import { declareAccumulators, declareStaging, threadsOf, visitAccumulators } from "./tile.ts";
+import { ranInParts } from "./wide.ts";
 
 /** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
 const MOST_CHUNKS = 4;
 
 /** See {@linkcode KernelArgs}. */
 export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"], op: string): void {
+  const arrays = ["q", "k", "v", "out", "lse"] as const;
+  const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op);
+  if (ranInParts(runtime, args, [arrays, arrays], again)) return;
   const { q, k, v, scale, out, lse } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;

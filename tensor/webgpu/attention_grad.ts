@@ -22,11 +22,12 @@ import {
   SCORES,
   stageScores,
 } from "./attention_tile.ts";
-import { rowGroups, rowKernel, rowLayout } from "./rows.ts";
+import { alongRow, layoutKey, rowGroups, rowKernel, rowLayout, rowsByFours } from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { type StridedOperand, stridedOperand } from "./strided.ts";
 import { declareAccumulators, declareStaging, visitAccumulators } from "./tile.ts";
+import { ranInParts } from "./wide.ts";
 
 /** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
 const MOST_CHUNKS = 4;
@@ -39,6 +40,9 @@ export function attentionGrad(
   args: KernelArgs["attentionGrad"],
   op: string,
 ): void {
+  const arrays = ["q", "k", "v", "out", "lse", "g", "dq", "dk", "dv"] as const;
+  const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
+  if (ranInParts(runtime, args, [arrays, arrays], again)) return;
   const depth = args.q.shape[3]!;
   withScratch(runtime, op, [args.lse.shape], (delta) => {
     rowDots(runtime, args, delta!, op);
@@ -61,14 +65,15 @@ function rowDots(
   op: string,
 ): void {
   const [batch, heads, queries, depth] = out.shape as [number, number, number, number];
-  const layout = rowLayout(depth);
+  const layout = rowLayout(depth, rowsByFours(depth, out, g));
+  const four = layout.byFours ? "4" : "";
   const rows = batch * heads * queries;
   const place = (name: string): string =>
     `head / params.heads * params.${name}Outer + head % params.heads * params.${name}Inner +
     row % params.queries * params.${name}Row`;
   runtime.dispatch({
     op,
-    key: `attentionGrad/delta/${layout.lanes}`,
+    key: `attentionGrad/delta/${layoutKey(layout)}`,
     source: () =>
       rowKernel(
         layout,
@@ -77,14 +82,14 @@ function rowDots(
   let head = row / params.queries;
   let outAt = ${place("out")};
   let gAt = ${place("g")};
-  var sum = 0.0;
-  for (var i = lane; i < params.depth; i += LANES) { sum += out_load(outAt + i) * g_load(gAt + i); }
-  sum = row_sum(thread, sum);
+  var sums = T();
+  ${alongRow("params.depth")} { sums += out_load${four}(outAt + i) * g_load${four}(gAt + i); }
+  let sum = row_sum(thread, total(sums));
   if (live && lane == 0u) { delta_store(row, sum); }`,
       ),
     views: [
-      { name: "out", view: out, access: "read" },
-      { name: "g", view: g, access: "read" },
+      { name: "out", view: out, access: "read", vec4: layout.byFours },
+      { name: "g", view: g, access: "read", vec4: layout.byFours },
       { name: "delta", view: delta, access: "write" },
     ],
     u32: {

@@ -9,6 +9,7 @@ import { runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { stridedOperand } from "./strided.ts";
 import type { Operand } from "./tile.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 /** Sizes of a convolution; `pixels` are those of the result. */
 interface Geometry {
@@ -59,6 +60,7 @@ function geometryOf(
 
 /** See {@linkcode KernelArgs}. */
 export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: string): void {
+  if (ranInParts(runtime, args, [["x", "out"]], (part) => conv2d(runtime, part, op))) return;
   const { x, w, bias, out } = args;
   const geometry = geometryOf(x, out.shape, w.shape, args);
   if (isPointwise(geometry)) {
@@ -156,23 +158,24 @@ function patches(g: Geometry): Operand {
   return {
     order: "across",
     prepare: (x) =>
-      [0, 1, 2, 3].map((lane) => `
-  let pixel${lane} = min(${x} + ${lane}u, params.n - 1u);
+      [0, 1, 2, 3].map((lane) =>
+        `  let pixel${lane} = min(${x} + ${lane}u, params.n - 1u);
   let xAt${lane} = pixel${lane} / ${g.pixels}u * ${g.inChannels * g.height * g.width}u;
   let xRow${lane} = i32(pixel${lane} % ${g.pixels}u / ${g.outWidth}u * ${g.stride}u) - ${
-        literal(g.padTop)
-      };
-  let xColumn${lane} = i32(pixel${lane} % ${g.outWidth}u * ${g.stride}u) - ${literal(g.padLeft)};`)
+          literal(g.padTop)
+        };
+  let xColumn${lane} = i32(pixel${lane} % ${g.outWidth}u * ${g.stride}u) - ${literal(g.padLeft)};`
+      )
         .join("\n"),
-    load: (name, k) => `
-      let channelAt = ${k} / ${taps}u * ${g.height * g.width}u;
+    load: (name, k) =>
+      `      let channelAt = ${k} / ${taps}u * ${g.height * g.width}u;
       let ky = i32(${k} % ${taps}u / ${g.kernelWidth}u);
       let kx = i32(${k} % ${g.kernelWidth}u);
       let ${name} = vec4f(${
-      [0, 1, 2, 3].map((lane) =>
-        `x_pixel(xAt${lane} + channelAt, xRow${lane} + ky, xColumn${lane} + kx)`
-      ).join(",\n        ")
-    });`,
+        [0, 1, 2, 3].map((lane) =>
+          `x_pixel(xAt${lane} + channelAt, xRow${lane} + ky, xColumn${lane} + kx)`
+        ).join(",\n        ")
+      });`,
   };
 }
 
@@ -182,6 +185,8 @@ export function conv2dGradWeight(
   args: KernelArgs["conv2dGradWeight"],
   op: string,
 ): void {
+  const again = (part: typeof args): void => conv2dGradWeight(runtime, part, op);
+  if (ranInSummedParts(runtime, args, [["x", "g"]], ["out"], again, op)) return;
   const { x, g, out } = args;
   const geometry = geometryOf(x, g.shape, out.shape, { ...args, dilation: 1 });
   const { samples, outChannels, pixels } = geometry;
@@ -239,11 +244,12 @@ function patchesAlongPixels(g: Geometry): Operand {
   return {
     order: "deep",
     prepare: (x) =>
-      [0, 1, 2, 3].map((lane) => `
-  let tap${lane} = min(${x} + ${lane}u, params.n - 1u);
+      [0, 1, 2, 3].map((lane) =>
+        `  let tap${lane} = min(${x} + ${lane}u, params.n - 1u);
   let xAt${lane} = tap${lane} / ${taps}u * ${g.height * g.width}u;
   let xRow${lane} = i32(tap${lane} % ${taps}u / ${g.kernelWidth}u) - ${literal(g.padTop)};
-  let xColumn${lane} = i32(tap${lane} % ${g.kernelWidth}u) - ${literal(g.padLeft)};`).join("\n"),
+  let xColumn${lane} = i32(tap${lane} % ${g.kernelWidth}u) - ${literal(g.padLeft)};`
+      ).join("\n"),
     load: (name, k, lane) =>
       `      let ${name} = vec4f(${
         [0, 1, 2, 3].map((i) => tap(`(${k} + ${i}u)`, lane)).join(",\n        ")

@@ -5,16 +5,30 @@
  */
 import type { KernelArgs, View } from "../backend.ts";
 import { declareActivation } from "./activation.ts";
-import { rowGroups, rowKernel, rowLayout, type RowReduction } from "./rows.ts";
+import {
+  alongRow,
+  layoutKey,
+  rowGroups,
+  rowKernel,
+  rowLayout,
+  type RowReduction,
+  rowsByFours,
+} from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const SUM2: RowReduction = { name: "row_sum", combine: "+", type: "vec2f" };
 /** Elements below which dividing a row again gains nothing: 16 a thread. */
 const SHORTEST_PART = 4096;
 const THREADS = 64;
+
+/** Rounded up to whole vec4s, at which parts may be cut. */
+function wholeFours(length: number): number {
+  return Math.ceil(length / 4) * 4;
+}
 
 /** A kernel of one thread for each of `params.count` results; `body` finds its number `i`. */
 function flatKernel(body: string): string {
@@ -37,46 +51,50 @@ export function groupNorm(
   args: KernelArgs["groupNorm"],
   op: string,
 ): void {
+  const cut = [["x", "out", "mean", "rstd"]] as const;
+  if (ranInParts(runtime, args, cut, (part) => groupNorm(runtime, part, op))) return;
   const { x, groups, eps, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * groups;
   const width = channels / groups * spatial;
   const parts = partsFor(rows, width, SHORTEST_PART);
+  const perPart = wholeFours(width / parts);
   withScratch(runtime, op, [[rows, parts], [rows, parts]], (means, squares) => {
-    const layout = rowLayout(Math.ceil(width / parts));
+    const layout = rowLayout(Math.ceil(width / parts), rowsByFours(spatial, x));
+    const four = layout.byFours ? "4" : "";
+    const each = alongRow("length");
     runtime.dispatch({
       op,
-      key: `groupNorm/parts/${layout.lanes}`,
+      key: `groupNorm/parts/${layoutKey(layout)}`,
       // Two passes over a part: its mean, and its sum of squares around that mean.
       source: () =>
         rowKernel(
           layout,
           [SUM],
           `
-  let perPart = (params.width + params.parts - 1u) / params.parts;
-  let first = row % params.parts * perPart;
-  let length = min(first + perPart, max(params.width, first)) - first;
+  let first = row % params.parts * params.perPart;
+  let length = min(first + params.perPart, max(params.width, first)) - first;
   let begin = row / params.parts * params.width + first;
-  var sum = 0.0;
-  for (var i = lane; i < length; i += LANES) { sum += x_load(begin + i); }
-  let mean = row_sum(thread, sum) / f32(max(length, 1u));
-  var squares = 0.0;
-  for (var i = lane; i < length; i += LANES) {
-    let d = x_load(begin + i) - mean;
+  var sums = T();
+  ${each} { sums += x_load${four}(begin + i); }
+  let mean = row_sum(thread, total(sums)) / f32(max(length, 1u));
+  var squares = T();
+  ${each} {
+    let d = x_load${four}(begin + i) - mean;
     squares += d * d;
   }
-  squares = row_sum(thread, squares);
+  let spread = row_sum(thread, total(squares));
   if (live && lane == 0u) {
     means_store(row, mean);
-    squares_store(row, squares);
+    squares_store(row, spread);
   }`,
         ),
       views: [
-        { name: "x", view: x, access: "read" },
+        { name: "x", view: x, access: "read", vec4: layout.byFours },
         { name: "means", view: means!, access: "write" },
         { name: "squares", view: squares!, access: "write" },
       ],
-      u32: { rows: rows * parts, parts, width },
+      u32: { rows: rows * parts, parts, perPart, width },
       workgroups: rowGroups(layout, rows * parts),
     });
     runtime.dispatch({
@@ -86,18 +104,17 @@ export function groupNorm(
       // parts' means plus what the parts' means are off.
       source: () =>
         flatKernel(`
-  let perPart = (params.width + params.parts - 1u) / params.parts;
   var sum = 0.0;
   for (var part = 0u; part < params.parts; part++) {
-    let first = part * perPart;
-    let length = min(first + perPart, max(params.width, first)) - first;
+    let first = part * params.perPart;
+    let length = min(first + params.perPart, max(params.width, first)) - first;
     sum += means_load(i * params.parts + part) * f32(length);
   }
   let mean = sum / f32(params.width);
   var squares = 0.0;
   for (var part = 0u; part < params.parts; part++) {
-    let first = part * perPart;
-    let length = min(first + perPart, max(params.width, first)) - first;
+    let first = part * params.perPart;
+    let length = min(first + params.perPart, max(params.width, first)) - first;
     let d = means_load(i * params.parts + part) - mean;
     squares += squares_load(i * params.parts + part) + d * d * f32(length);
   }
@@ -109,7 +126,7 @@ export function groupNorm(
         { name: "mean", view: mean, access: "write" },
         { name: "rstd", view: rstd, access: "write" },
       ],
-      u32: { count: rows, parts, width },
+      u32: { count: rows, parts, perPart, width },
       f32: { eps },
       workgroups: Math.ceil(rows / THREADS),
     });
@@ -121,7 +138,7 @@ export function groupNorm(
 function normalise(runtime: WebGpuRuntime, args: KernelArgs["groupNorm"], op: string): void {
   const { x, weight, bias, groups, silu, out, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
-  const byFours = spatial % 4 === 0 && x.offset % 4 === 0 && out.offset % 4 === 0;
+  const byFours = rowsByFours(spatial, x, out);
   const count = samples * channels * spatial / (byFours ? 4 : 1);
   const [four, type] = byFours ? ["4", "vec4f"] as const : ["", "f32"] as const;
   runtime.dispatch({
@@ -185,6 +202,9 @@ export function groupNormGrad(
   args: KernelArgs["groupNormGrad"],
   op: string,
 ): void {
+  const cut = [["x", "g", "mean", "rstd", "dx"]] as const;
+  const again = (part: typeof args): void => groupNormGrad(runtime, part, op);
+  if (ranInSummedParts(runtime, args, cut, ["dWeight", "dBias"], again, op)) return;
   const { x, dWeight, dBias } = args;
   const [samples, channels] = x.shape as [number, number, number];
   const perChannel = [samples, channels];
@@ -215,11 +235,12 @@ function channelSums(
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * channels;
   const parts = partsFor(rows, spatial, SHORTEST_PART);
-  const layout = rowLayout(Math.ceil(spatial / parts));
+  const layout = rowLayout(Math.ceil(spatial / parts), rowsByFours(spatial, x, g));
+  const { byFours } = layout;
   const launch = (sums: View, products: View): void =>
     runtime.dispatch({
       op,
-      key: `groupNormGrad/sums/${layout.lanes}${silu ? "/silu" : ""}`,
+      key: `groupNormGrad/sums/${layoutKey(layout)}${silu ? "/silu" : ""}`,
       source: () =>
         rowKernel(
           layout,
@@ -229,22 +250,24 @@ function channelSums(
   let part = row / params.channelRows;
   let channel = channelRow % params.channels;
   let group = channelRow / params.perGroup;
-  let perPart = (params.spatial + params.parts - 1u) / params.parts;
-  let end = min((part + 1u) * perPart, params.spatial);
-  var sums = vec2f();
-  for (var i = part * perPart + lane; i < end; i += LANES) {
-  let at = channelRow * params.spatial + i;${gradientSource(silu, "")}
-  sums += vec2f(g, g * z);
+  let first = part * params.perPart;
+  let length = min(first + params.perPart, max(params.spatial, first)) - first;
+  var sum = T();
+  var product = T();
+  ${alongRow("length")} {
+  let at = channelRow * params.spatial + first + i;${gradientSource(silu, byFours ? "4" : "")}
+  sum += g;
+  product += g * z;
   }
-  sums = row_sum(thread, sums);
+  let sums = row_sum(thread, vec2f(total(sum), total(product)));
   if (live && lane == 0u) {
     sums_store(row, sums.x);
     products_store(row, sums.y);
   }`,
         ),
       views: [
-        { name: "x", view: x, access: "read" },
-        { name: "g", view: g, access: "read" },
+        { name: "x", view: x, access: "read", vec4: byFours },
+        { name: "g", view: g, access: "read", vec4: byFours },
         ...silu
           ? [
             { name: "weight", view: weight, access: "read" } as const,
@@ -259,7 +282,7 @@ function channelSums(
       u32: {
         rows: rows * parts,
         channelRows: rows,
-        parts,
+        perPart: wholeFours(spatial / parts),
         channels,
         spatial,
         perGroup: channels / groups,
@@ -328,7 +351,7 @@ function inputGrad(
 ): void {
   const { x, g, weight, bias, groups, silu, mean, rstd, dx } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
-  const byFours = spatial % 4 === 0 && [x, g, dx].every((v) => v.offset % 4 === 0);
+  const byFours = rowsByFours(spatial, x, g, dx);
   const count = samples * channels * spatial / (byFours ? 4 : 1);
   const four = byFours ? "4" : "";
   runtime.dispatch({

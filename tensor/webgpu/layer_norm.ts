@@ -1,14 +1,32 @@
 /** Layer normalisation with its affine forms, and its gradients. */
 import type { KernelArgs, View } from "../backend.ts";
 import type { ViewBinding } from "./accessors.ts";
-import { rowGroups, rowKernel, rowLayout } from "./rows.ts";
+import { contiguousStrides } from "../shape.ts";
+import { alongRow, layoutKey, rowGroups, rowKernel, rowLayout, rowsByFours } from "./rows.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
+import { ranInParts, ranInSummedParts } from "./wide.ts";
 
 /** A read-only binding, or none for a missing view. */
-function maybe(name: string, view: View | null): ViewBinding[] {
-  return view ? [{ name, view, access: "read" }] : [];
+function maybe(name: string, view: View | null, vec4: boolean): ViewBinding[] {
+  return view ? [{ name, view, access: "read", vec4 }] : [];
+}
+
+/** WGSL of the factor and the summand a row's elements `i` get, where there are any. */
+function affineSource(
+  { weight, bias, scale, shift }: Record<"weight" | "bias" | "scale" | "shift", View | null>,
+  name: string,
+  four: "" | "4",
+): string {
+  // By fours the steps are 1.
+  const step = (name: string): string => (four ? "i" : `i * params.${name}Step`);
+  return [
+    weight ? `${name} *= weight_load${four}(${step("weight")});` : "",
+    bias ? `${name} += bias_load${four}(${step("bias")});` : "",
+    scale ? `${name} *= 1.0 + scale_load${four}(sample * params.scaleStep + i);` : "",
+    shift ? `${name} += shift_load${four}(sample * params.shiftStep + i);` : "",
+  ].filter(Boolean).join("\n      ");
 }
 
 /** See {@linkcode KernelArgs}. */
@@ -17,48 +35,52 @@ export function layerNorm(
   args: KernelArgs["layerNorm"],
   op: string,
 ): void {
+  const rows = ["x", "out", "mean", "rstd"] as const;
+  const cut = [[...rows, "scale", "shift"], rows] as const;
+  if (ranInParts(runtime, args, cut, (part) => layerNorm(runtime, part, op))) return;
   const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const layout = rowLayout(width);
+  const byFours = rowsByFours(width, x, out, weight, bias, scale, shift);
+  const layout = rowLayout(width, byFours);
+  const four = byFours ? "4" : "";
+  const each = alongRow("params.width");
   // The variance is taken around the mean in a pass of its own: E[x^2] - E[x]^2 loses all its
   // digits where the mean is far from 0.
   const body = `
   let begin = row * params.width;
-  var sum = 0.0;
-  for (var i = lane; i < params.width; i += LANES) { sum += x_load(begin + i); }
-  let mean = row_sum(thread, sum) / f32(params.width);
-  var squares = 0.0;
-  for (var i = lane; i < params.width; i += LANES) {
-    let d = x_load(begin + i) - mean;
+  var sum = T();
+  ${each} { sum += x_load${four}(begin + i); }
+  let mean = row_sum(thread, total(sum)) / f32(params.width);
+  var squares = T();
+  ${each} {
+    let d = x_load${four}(begin + i) - mean;
     squares += d * d;
   }
-  let rstd = 1.0 / sqrt(row_sum(thread, squares) / f32(params.width) + params.eps);
+  let variance = row_sum(thread, total(squares)) / f32(params.width);
+  let rstd = 1.0 / sqrt(variance + params.eps);
   if (live) {
     if (lane == 0u) {
       mean_store(row, mean);
       rstd_store(row, rstd);
     }
     let sample = row / params.tokens;
-    for (var i = lane; i < params.width; i += LANES) {
-      var z = (x_load(begin + i) - mean) * rstd;
-      ${weight ? "z *= weight_load(i * params.weightStep);" : ""}
-      ${bias ? "z += bias_load(i * params.biasStep);" : ""}
-      ${scale ? "z *= 1.0 + scale_load(sample * params.scaleStep + i);" : ""}
-      ${shift ? "z += shift_load(sample * params.shiftStep + i);" : ""}
-      result_store(begin + i, z);
+    ${each} {
+      var z = (x_load${four}(begin + i) - mean) * rstd;
+      ${affineSource(args, "z", four)}
+      result_store${four}(begin + i, z);
     }
   }`;
   runtime.dispatch({
     op,
-    key: `layerNorm/${layout.lanes}/${[weight, bias, scale, shift].map(Boolean).join()}`,
+    key: `layerNorm/${layoutKey(layout)}/${[weight, bias, scale, shift].map(Boolean).join()}`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "f32" }], body),
     views: [
-      { name: "x", view: x, access: "read" },
-      ...maybe("weight", weight),
-      ...maybe("bias", bias),
-      ...maybe("scale", scale),
-      ...maybe("shift", shift),
-      { name: "result", view: out, access: "write" },
+      { name: "x", view: x, access: "read", vec4: byFours },
+      ...maybe("weight", weight, byFours),
+      ...maybe("bias", bias, byFours),
+      ...maybe("scale", scale, byFours),
+      ...maybe("shift", shift, byFours),
+      { name: "result", view: out, access: "write", vec4: byFours },
       { name: "mean", view: mean, access: "write" },
       { name: "rstd", view: rstd, access: "write" },
     ],
@@ -87,47 +109,69 @@ export function layerNormGrad(
   op: string,
 ): void {
   inputGrad(runtime, args, op);
-  const [batch, tokens] = args.x.shape as [number, number, number];
-  affineGrad(runtime, args, args.dWeight, args.dBias, 1, batch * tokens, op);
-  affineGrad(runtime, args, args.dScale, args.dShift, batch, tokens, op);
+  const { x, g, mean, rstd, dWeight, dBias, dScale, dShift } = args;
+  affineGrad(runtime, { x, g, mean, rstd, factor: dScale, summand: dShift }, op);
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const asOne = (view: View): View => reshaped(view, [1, batch * tokens, width]);
+  const rowsAsOne = (view: View): View => reshaped(view, [1, batch * tokens]);
+  affineGrad(runtime, {
+    x: asOne(x),
+    g: asOne(g),
+    mean: rowsAsOne(mean),
+    rstd: rowsAsOne(rstd),
+    factor: dWeight && reshaped(dWeight, [1, width]),
+    summand: dBias && reshaped(dBias, [1, width]),
+  }, op);
+}
+
+/** A contiguous view as another shape. */
+function reshaped(view: View, shape: readonly number[]): View {
+  return { ...view, shape, strides: contiguousStrides(shape) };
 }
 
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
+  const arrays = ["x", "g", "mean", "rstd", "dx"] as const;
+  const cut = [[...arrays, "scale"], arrays] as const;
+  if (ranInParts(runtime, args, cut, (part) => inputGrad(runtime, part, op))) return;
   const { x, g, weight, scale, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const layout = rowLayout(width);
+  const byFours = rowsByFours(width, x, g, weight, scale, dx);
+  const layout = rowLayout(width, byFours);
+  const four = byFours ? "4" : "";
+  const each = alongRow("params.width");
   const slope = `
-      var dz = g_load(begin + i);
-      ${weight ? "dz *= weight_load(i * params.weightStep);" : ""}
-      ${scale ? "dz *= 1.0 + scale_load(sample * params.scaleStep + i);" : ""}
-      let z = (x_load(begin + i) - mean) * rstd;`;
+      var dz = g_load${four}(begin + i);
+      ${affineSource({ weight, scale, bias: null, shift: null }, "dz", four)}
+      let z = (x_load${four}(begin + i) - mean) * rstd;`;
   const body = `
   let begin = row * params.width;
   let sample = row / params.tokens;
   let mean = mean_load(row);
   let rstd = rstd_load(row);
-  var sums = vec2f();
-  for (var i = lane; i < params.width; i += LANES) {${slope}
-      sums += vec2f(dz, dz * z);
+  var sum = T();
+  var product = T();
+  ${each} {${slope}
+      sum += dz;
+      product += dz * z;
   }
-  sums = row_sum(thread, sums) / f32(params.width);
+  let means = row_sum(thread, vec2f(total(sum), total(product))) / f32(params.width);
   if (live) {
-    for (var i = lane; i < params.width; i += LANES) {${slope}
-      dx_store(begin + i, rstd * (dz - sums.x - z * sums.y));
+    ${each} {${slope}
+      dx_store${four}(begin + i, rstd * (dz - means.x - z * means.y));
     }
   }`;
   runtime.dispatch({
     op,
-    key: `layerNormGrad/${layout.lanes}/${[weight, scale].map(Boolean).join()}`,
+    key: `layerNormGrad/${layoutKey(layout)}/${[weight, scale].map(Boolean).join()}`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body),
     views: [
-      { name: "x", view: x, access: "read" },
-      { name: "g", view: g, access: "read" },
-      ...maybe("weight", weight),
-      ...maybe("scale", scale),
+      { name: "x", view: x, access: "read", vec4: byFours },
+      { name: "g", view: g, access: "read", vec4: byFours },
+      ...maybe("weight", weight, byFours),
+      ...maybe("scale", scale, byFours),
       { name: "mean", view: mean, access: "read" },
       { name: "rstd", view: rstd, access: "read" },
-      { name: "dx", view: dx, access: "write" },
+      { name: "dx", view: dx, access: "write", vec4: byFours },
     ],
     u32: {
       rows: batch * tokens,
@@ -145,23 +189,29 @@ const COLUMN_THREADS = 256;
 /** Rows below which dividing a sum again gains nothing. */
 const SHORTEST_PART = 32;
 
+/** Rows of x and g [B, T, N] with their statistics [B, T], and what to sum them into, [B, N]. */
+interface AffineGrad {
+  readonly x: View;
+  readonly g: View;
+  readonly mean: View;
+  readonly rstd: View;
+  readonly factor: View | null;
+  readonly summand: View | null;
+}
+
 /**
- * For each of `samples` groups of `rows` rows: the sums of g z into `dFactor` and of g into
- * `dSummand`. Neighbouring threads take neighbouring columns, and several threads the rows of a
- * column by turns; where there are few columns, several workgroups take parts of the rows, which
- * are added in order afterwards.
+ * For each b the sums of g z into `factor` and of g into `summand`. Neighbouring threads take
+ * neighbouring columns, and several threads the rows of a column by turns; where there are few
+ * columns, several workgroups take parts of the rows, which are added in order afterwards.
  */
-function affineGrad(
-  runtime: WebGpuRuntime,
-  { x, g, mean, rstd }: KernelArgs["layerNormGrad"],
-  dFactor: View | null,
-  dSummand: View | null,
-  samples: number,
-  rows: number,
-  op: string,
-): void {
-  if (!dFactor && !dSummand) return;
-  const width = x.shape[2]!;
+function affineGrad(runtime: WebGpuRuntime, args: AffineGrad, op: string): void {
+  const { x, g, mean, rstd, factor, summand } = args;
+  if (!factor && !summand) return;
+  const rowsOf = ["x", "g", "mean", "rstd"] as const;
+  const again = (part: AffineGrad): void => affineGrad(runtime, part, op);
+  if (ranInParts(runtime, args, [[...rowsOf, "factor", "summand"]], again)) return;
+  if (ranInSummedParts(runtime, args, [[], rowsOf], ["factor", "summand"], again, op)) return;
+  const [samples, rows, width] = x.shape as [number, number, number];
   let columns = 8;
   while (columns < width && columns < 64) columns *= 2;
   const lanes = COLUMN_THREADS / columns;
@@ -199,15 +249,15 @@ fn main(
       sums += found[thread + other * ${columns}u];
     }
     let at = (part * params.samples + sample) * params.width + column;
-    ${dFactor ? "factor_store(at, sums.x);" : ""}
-    ${dSummand ? "summand_store(at, sums.y);" : ""}
+    ${factor ? "factor_store(at, sums.x);" : ""}
+    ${summand ? "summand_store(at, sums.y);" : ""}
   }
 }
 `;
   const launch = (factor: View | null, summand: View | null): void =>
     runtime.dispatch({
       op,
-      key: `layerNormGrad/columns/${columns}/${[dFactor, dSummand].map(Boolean).join()}`,
+      key: `layerNormGrad/columns/${columns}/${[factor, summand].map(Boolean).join()}`,
       source: () => source,
       views: [
         { name: "x", view: x, access: "read" },
@@ -221,13 +271,13 @@ fn main(
       workgroups: blocks * samples * parts,
     });
   if (parts === 1) {
-    launch(dFactor, dSummand);
+    launch(factor, summand);
     return;
   }
   const length = samples * width;
   withScratch(runtime, op, [[parts, length], [parts, length]], (factors, summands) => {
-    launch(dFactor && factors!, dSummand && summands!);
-    if (dFactor) sumParts(runtime, factors!, dFactor, parts, length, op);
-    if (dSummand) sumParts(runtime, summands!, dSummand, parts, length, op);
+    launch(factor && factors!, summand && summands!);
+    if (factor) sumParts(runtime, factors!, factor, parts, length, op);
+    if (summand) sumParts(runtime, summands!, summand, parts, length, op);
   });
 }

@@ -5,6 +5,7 @@ import { canVec4, type ViewBinding } from "./accessors.ts";
 import { type Plan, runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 import { stridedOperand } from "./strided.ts";
+import { ranInParts } from "./wide.ts";
 
 /** What a product may do besides the contract's. */
 export interface MatmulOptions {
@@ -21,6 +22,9 @@ export function matmul(
   op: string,
   options: MatmulOptions = {},
 ): void {
+  const cut = [["a", "b", "out", "pre"], ["a", "b", "out", "pre"], ["a", "out", "pre"]] as const;
+  const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
+  if (ranInParts(runtime, args, cut, again)) return;
   const { activation, accumulate, pre } = args;
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];

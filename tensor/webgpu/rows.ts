@@ -5,21 +5,37 @@
  * Rows are read once for each pass over them. Passes after the first find them in the cache,
  * which holds the few rows a workgroup works on.
  */
+import type { View } from "../backend.ts";
+import { canVec4 } from "./accessors.ts";
 
-/** Threads that share a row, and rows of a workgroup: powers of two. */
+/** How a workgroup is spread over rows. */
 export interface RowLayout {
+  /** Threads that share a row, and rows of a workgroup: powers of two. */
   readonly lanes: number;
   readonly rows: number;
+  /** Whether a thread reads four neighbours at a time. */
+  readonly byFours: boolean;
 }
 
 const MOST_LANES = 256;
 const FEWEST_THREADS = 64;
 
-/** About four elements a thread, in workgroups of 64 to 256 threads. */
-export function rowLayout(width: number): RowLayout {
+/** About four reads of a row a thread, in workgroups of 64 to 256 threads. */
+export function rowLayout(width: number, byFours: boolean): RowLayout {
+  const reads = byFours ? width / 4 : width;
   let lanes = 1;
-  while (lanes * 4 < width && lanes < MOST_LANES) lanes *= 2;
-  return { lanes, rows: Math.max(1, FEWEST_THREADS / lanes) };
+  while (lanes * 4 < reads && lanes < MOST_LANES) lanes *= 2;
+  return { lanes, rows: Math.max(1, FEWEST_THREADS / lanes), byFours };
+}
+
+/** Whether contiguous rows of `width` elements can be read by fours from all of these arrays. */
+export function rowsByFours(width: number, ...views: readonly (View | null)[]): boolean {
+  return width % 4 === 0 && views.every((view) => view === null || canVec4(view));
+}
+
+/** Names a layout in the key of a kernel. */
+export function layoutKey({ lanes, byFours }: RowLayout): string {
+  return `${lanes}${byFours ? "x4" : ""}`;
 }
 
 /** Workgroups for `count` rows. */
@@ -57,18 +73,22 @@ ${steps.join("\n")}
 }
 
 /**
- * A kernel over `params.rows` rows. `body` finds `row`, `lane` and `thread`; barriers inside it
- * are reached by all, so lanes without a row repeat the last one: stores go into
- * `if (live) { }`, and steps along a row go `for (var i = lane; i < width; i += LANES)`.
+ * A kernel over `params.rows` rows. `body` finds `row`, `lane` and `thread`. Steps along a row go
+ * `for (var i = lane * STEP; i < width; i += LANES * STEP)`, each over a `T` (f32 or vec4f), whose
+ * elements `total` adds up. All threads reach the barriers of reductions, those without a row of
+ * their own with the last one: stores go into `if (live) { }`.
  */
 export function rowKernel(
   layout: RowLayout,
   reductions: readonly RowReduction[],
   body: string,
 ): string {
-  const { lanes, rows } = layout;
+  const { lanes, rows, byFours } = layout;
   return `
+alias T = ${byFours ? "vec4f" : "f32"};
+const STEP = ${byFours ? 4 : 1}u;
 const LANES = ${lanes}u;
+fn total(x: T) -> f32 { return ${byFours ? "(x.x + x.y) + (x.z + x.w)" : "x"}; }
 ${reductions.map((r) => declareReduction(layout, r)).join("\n")}
 @compute @workgroup_size(${lanes * rows})
 fn main(
@@ -84,4 +104,9 @@ fn main(
 ${body}
 }
 `;
+}
+
+/** The head of a loop over a thread's elements, numbered `i`, of the first `width` of a row. */
+export function alongRow(width: string): string {
+  return `for (var i = lane * STEP; i < ${width}; i += LANES * STEP)`;
 }

@@ -69,29 +69,29 @@ export function multiplyStaged(tile: Tile, name: string, depth: number = tile.de
   const threads = threadsOf(tile);
   const acc = accumulators(tile, name);
   const unroll = depth % 8 === 0 ? 8 : 4;
-  const lines = [`  for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
+  const lines = [`    for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
   for (let k = 0; k < unroll; k++) {
     const load = (array: string, place: string, pitch: number, group: number, step: number) =>
       `${array}[(k + ${k}u) * ${pitch}u + ${place} + ${group * step}u]`;
-    lines.push("    {");
+    lines.push("      {");
     for (let g = 0; g < tile.threadRows / 4; g++) {
       lines.push(
-        `      let a${g} = ${load("left", "down", pitchOf(tile.rows), g, threads.down)};`,
+        `        let l${g} = ${load("left", "down", pitchOf(tile.rows), g, threads.down)};`,
       );
     }
     for (let g = 0; g < tile.threadColumns / 4; g++) {
       lines.push(
-        `      let b${g} = ${load("right", "across", pitchOf(tile.columns), g, threads.across)};`,
+        `        let r${g} = ${load("right", "across", pitchOf(tile.columns), g, threads.across)};`,
       );
     }
     acc.forEach((row, r) =>
       row.forEach((c, g) =>
-        lines.push(`      ${c} = fma(vec4f(a${r >> 2}.${"xyzw"[r & 3]}), b${g}, ${c});`)
+        lines.push(`        ${c} = fma(vec4f(l${r >> 2}.${"xyzw"[r & 3]}), r${g}, ${c});`)
       )
     );
-    lines.push("    }");
+    lines.push("      }");
   }
-  lines.push("  }");
+  lines.push("    }");
   return lines.join("\n");
 }
 
@@ -184,14 +184,14 @@ ${operand.load("value", "k", 0)}
   let ${x4} = ${side}Block / ${quads}u;
 ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
   const mask = "(vec4u(k) + vec4u(0u, 1u, 2u, 3u)) < vec4u(kEnd)";
+  const part = (lane: number): string =>
+    ragged
+      ? `${operand.load(`raw${lane}`, "k", lane)}
+      let part${lane} = select(vec4f(), raw${lane}, ${mask});`
+      : operand.load(`part${lane}`, "k", lane);
   const stage = `    ${busy}{
       let k = k0 + ${k};
-${[0, 1, 2, 3].map((lane) => operand.load(`raw${lane}`, "k", lane)).join("\n")}
-${
-    [0, 1, 2, 3].map((lane) =>
-      `      let part${lane} = ${ragged ? `select(vec4f(), raw${lane}, ${mask})` : `raw${lane}`};`
-    ).join("\n")
-  }
+${[0, 1, 2, 3].map(part).join("\n")}
 ${
     ["x", "y", "z", "w"].map((c, i) =>
       `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(part0.${c}, part1.${c}, part2.${c}, part3.${c});`

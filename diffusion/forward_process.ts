@@ -1,0 +1,216 @@
+/**
+ * The forward process q, which adds noise: its closed forms (Ho et al., "Denoising diffusion
+ * probabilistic models", arXiv 2006.11239, section 2) and the schedule values they are made of.
+ */
+import { scope, ShapeError, shapeText, Tensor } from "../tensor/mod.ts";
+import { mul, square, sub } from "../autograd/mod.ts";
+import { bitsPerDimension } from "./likelihood.ts";
+import { combine, keepAll } from "./tensors.ts";
+import { drawNoise, type NoiseOptions } from "./noise.ts";
+import { BatchTimesteps, type Timesteps } from "./timesteps.ts";
+
+/** A diagonal Gaussian by element, all of the shape of the data. */
+export interface DiagonalGaussian {
+  /** Means. */
+  mean: Tensor;
+  /** Variances. */
+  variance: Tensor;
+  /** Logarithms of the variances, finite everywhere. */
+  logVariance: Tensor;
+}
+
+/** The noising process with its schedule. Arrays hold one float64 for each timestep. */
+export class ForwardProcess {
+  /** Number of timesteps, T. */
+  readonly numTimesteps: number;
+  /** beta_t: variance added at step t. */
+  readonly betas: Float64Array;
+  /** alpha-bar_t: product of 1 - beta up to step t. */
+  readonly alphasCumprod: Float64Array;
+  /** alpha-bar of the step before; 1 before the first. */
+  readonly alphasCumprodPrev: Float64Array;
+  /** alpha-bar of the step after; 0 after the last. */
+  readonly alphasCumprodNext: Float64Array;
+  /** sqrt(alpha-bar_t): how much of x_0 is left in x_t. */
+  readonly sqrtAlphasCumprod: Float64Array;
+  /** sqrt(1 - alpha-bar_t): standard deviation of the noise in x_t. */
+  readonly sqrtOneMinusAlphasCumprod: Float64Array;
+  /** log(1 - alpha-bar_t) */
+  readonly logOneMinusAlphasCumprod: Float64Array;
+  /** sqrt(1 / alpha-bar_t) */
+  readonly sqrtRecipAlphasCumprod: Float64Array;
+  /** sqrt(1 / alpha-bar_t - 1): noise to signal, the sigma of Karras et al. (arXiv 2206.00364). */
+  readonly sqrtRecipm1AlphasCumprod: Float64Array;
+  /** beta-tilde_t: variance of q(x_{t-1} | x_t, x_0) (eq. 7). */
+  readonly posteriorVariance: Float64Array;
+  /** Its logarithm, with the second entry for the first, which is log 0; empty where T is 1. */
+  readonly posteriorLogVarianceClipped: Float64Array;
+  /** Weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7). */
+  readonly posteriorMeanCoef1: Float64Array;
+  /** Weight of x_t in it. */
+  readonly posteriorMeanCoef2: Float64Array;
+
+  /**
+   * The process of these betas.
+   *
+   * @param betas One a timestep.
+   * @throws {RangeError} where a beta lies outside (0, 1].
+   */
+  constructor(betas: ArrayLike<number>) {
+    const beta = this.betas = Float64Array.from(betas);
+    const wrong = beta.find((b) => !(b > 0 && b <= 1));
+    if (beta.length === 0 || wrong !== undefined) {
+      throw new RangeError(
+        `betas: expected numbers in (0, 1] but got ${wrong ?? "none"} (a linear schedule is ` +
+          `scaled by 1000 / steps, so it needs 20 steps or more)`,
+      );
+    }
+    this.numTimesteps = beta.length;
+    const alphas = beta.map((b) => 1 - b);
+    let product = 1;
+    const bar = this.alphasCumprod = alphas.map((a) => product *= a);
+    const previous = this.alphasCumprodPrev = Float64Array.of(1, ...bar.subarray(0, -1));
+    this.alphasCumprodNext = Float64Array.of(...bar.subarray(1), 0);
+    this.sqrtAlphasCumprod = bar.map(Math.sqrt);
+    this.sqrtOneMinusAlphasCumprod = bar.map((a) => Math.sqrt(1 - a));
+    this.logOneMinusAlphasCumprod = bar.map((a) => Math.log(1 - a));
+    this.sqrtRecipAlphasCumprod = bar.map((a) => Math.sqrt(1 / a));
+    this.sqrtRecipm1AlphasCumprod = bar.map((a) => Math.sqrt(1 / a - 1));
+    const variance = this.posteriorVariance = beta.map(
+      (b, t) => b * (1 - previous[t]!) / (1 - bar[t]!),
+    );
+    this.posteriorLogVarianceClipped = beta.length > 1
+      ? variance.map((v, t) => Math.log(t === 0 ? variance[1]! : v))
+      : new Float64Array();
+    this.posteriorMeanCoef1 = beta.map(
+      (b, t) => b * Math.sqrt(previous[t]!) / (1 - bar[t]!),
+    );
+    this.posteriorMeanCoef2 = alphas.map(
+      (a, t) => (1 - previous[t]!) * Math.sqrt(a) / (1 - bar[t]!),
+    );
+  }
+
+  /** The timesteps of a batch like `x` [N, C, ...], checked. */
+  protected timestepsOf(op: string, t: Timesteps, x: Tensor): BatchTimesteps {
+    if (t instanceof BatchTimesteps) return t;
+    if (x.rank < 2) {
+      throw new ShapeError(`${op}: expected a batch [N, C, ...] but got ${shapeText(x.shape)}`);
+    }
+    return new BatchTimesteps(op, t, x.shape[0]!, this.numTimesteps);
+  }
+
+  /**
+   * q(x_t | x_0) = N(sqrt(alpha-bar_t) x_0, (1 - alpha-bar_t) I) (eq. 4).
+   *
+   * @param xStart [N, C, ...]
+   */
+  qMeanVariance(xStart: Tensor, t: Timesteps): DiagonalGaussian {
+    using s = scope("qMeanVariance");
+    const at = this.timestepsOf("qMeanVariance", t, xStart);
+    return keepAll(s, {
+      mean: mul(at.gather(this.sqrtAlphasCumprod, xStart), xStart),
+      variance: at.expand((i) => 1 - this.alphasCumprod[i]!, xStart),
+      logVariance: at.expand(this.logOneMinusAlphasCumprod, xStart),
+    });
+  }
+
+  /**
+   * A sample of q(x_t | x_0): sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) noise (eq. 4).
+   *
+   * @param xStart [N, C, ...]
+   * @param noise The noise itself, or where it comes from.
+   */
+  qSample(xStart: Tensor, t: Timesteps, noise: Tensor | NoiseOptions = {}): Tensor {
+    using s = scope("qSample");
+    const at = this.timestepsOf("qSample", t, xStart);
+    const source = noise instanceof Tensor ? { noise } : noise;
+    const drawn = drawNoise("qSample", xStart.shape, xStart.device, source);
+    const signal = at.gather(this.sqrtAlphasCumprod, xStart);
+    return s.keep(
+      combine(signal, xStart, at.gather(this.sqrtOneMinusAlphasCumprod, xStart), drawn),
+    );
+  }
+
+  /** Mean of q(x_{t-1} | x_t, x_0) (eq. 7). */
+  qPosteriorMean(xStart: Tensor, xT: Tensor, t: Timesteps): Tensor {
+    using s = scope("qPosteriorMean");
+    const at = this.timestepsOf("qPosteriorMean", t, xT);
+    const [ofStart, ofT] = [this.posteriorMeanCoef1, this.posteriorMeanCoef2];
+    return s.keep(combine(at.gather(ofStart, xT), xStart, at.gather(ofT, xT), xT));
+  }
+
+  /**
+   * q(x_{t-1} | x_t, x_0), the posterior that the reverse process is held against (eq. 6 and 7).
+   *
+   * @throws {RangeError} where there is one timestep only, whose posterior has no variance.
+   */
+  qPosteriorMeanVariance(xStart: Tensor, xT: Tensor, t: Timesteps): DiagonalGaussian {
+    using s = scope("qPosteriorMeanVariance");
+    const at = this.timestepsOf("qPosteriorMeanVariance", t, xT);
+    this.checkHasVariance("qPosteriorMeanVariance");
+    return keepAll(s, {
+      mean: this.qPosteriorMean(xStart, xT, at),
+      variance: at.expand(this.posteriorVariance, xT),
+      logVariance: at.expand(this.posteriorLogVarianceClipped, xT),
+    });
+  }
+
+  /** Throws where a single timestep leaves the posterior without a variance. */
+  protected checkHasVariance(op: string): void {
+    if (this.numTimesteps < 2) {
+      throw new RangeError(
+        `${op}: expected 2 or more timesteps but got 1, whose posterior has no variance; DDIM, ` +
+          `DPM-Solver++ and Heun can sample in one step`,
+      );
+    }
+  }
+
+  /** x_0 from the noise in x_t: sqrt(1 / alpha-bar_t) x_t - sqrt(1 / alpha-bar_t - 1) eps. */
+  predictXstartFromEps(xT: Tensor, t: Timesteps, eps: Tensor): Tensor {
+    using s = scope("predictXstartFromEps");
+    const at = this.timestepsOf("predictXstartFromEps", t, xT);
+    const [ofX, ofEps] = [this.sqrtRecipAlphasCumprod, this.sqrtRecipm1AlphasCumprod];
+    return s.keep(combine(at.gather(ofX, xT), xT, at.gather((i) => -ofEps[i]!, xT), eps));
+  }
+
+  /** The noise in x_t from x_0: the inverse of {@link predictXstartFromEps}. */
+  predictEpsFromXstart(xT: Tensor, t: Timesteps, xStart: Tensor): Tensor {
+    using s = scope("predictEpsFromXstart");
+    const at = this.timestepsOf("predictEpsFromXstart", t, xT);
+    const [ofX, ofEps] = [this.sqrtRecipAlphasCumprod, this.sqrtRecipm1AlphasCumprod];
+    const toX = at.gather((i) => ofX[i]! / ofEps[i]!, xT);
+    return s.keep(combine(toX, xT, at.gather((i) => -1 / ofEps[i]!, xT), xStart));
+  }
+
+  /** x_0 from the velocity in x_t: sqrt(alpha-bar_t) x_t - sqrt(1 - alpha-bar_t) v. */
+  predictXstartFromV(xT: Tensor, t: Timesteps, v: Tensor): Tensor {
+    using s = scope("predictXstartFromV");
+    const at = this.timestepsOf("predictXstartFromV", t, xT);
+    const [signal, noise] = [this.sqrtAlphasCumprod, this.sqrtOneMinusAlphasCumprod];
+    return s.keep(combine(at.gather(signal, xT), xT, at.gather((i) => -noise[i]!, xT), v));
+  }
+
+  /**
+   * v = sqrt(alpha-bar_t) noise - sqrt(1 - alpha-bar_t) x_0, what a v-prediction aims at (Salimans
+   * & Ho, "Progressive distillation", arXiv 2202.00512).
+   */
+  velocity(xStart: Tensor, t: Timesteps, noise: Tensor): Tensor {
+    using s = scope("velocity");
+    const at = this.timestepsOf("velocity", t, xStart);
+    const [ofNoise, ofStart] = [this.sqrtAlphasCumprod, this.sqrtOneMinusAlphasCumprod];
+    const toStart = at.gather((i) => -ofStart[i]!, xStart);
+    return s.keep(combine(at.gather(ofNoise, xStart), noise, toStart, xStart));
+  }
+
+  /**
+   * KL divergence of q(x_T | x_0) from a standard normal, in bits per dimension [N]: the term of
+   * the bound that training cannot change (L_T, eq. 5).
+   */
+  priorBpd(xStart: Tensor): Tensor {
+    using s = scope("priorBpd");
+    const { mean } = this.qMeanVariance(xStart, this.numTimesteps - 1);
+    // what the variance contributes is a difference that float32 would lose
+    const bar = this.alphasCumprod[this.numTimesteps - 1]!;
+    return s.keep(bitsPerDimension(mul(sub(square(mean), bar + Math.log1p(-bar)), 0.5)));
+  }
+}

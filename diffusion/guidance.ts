@@ -1,0 +1,118 @@
+/** Steering samples: by a model with and without its condition, or by a classifier. */
+import { Tensor } from "../tensor/mod.ts";
+import {
+  add,
+  type Arg,
+  cast,
+  concat,
+  ge,
+  gradients,
+  le,
+  mul,
+  Parameter,
+  reshape,
+  split,
+  sub,
+  sum,
+  withGrad,
+} from "../autograd/mod.ts";
+import { callModel, type Model, type ModelFunction, type ModelKwargs } from "./model.ts";
+import type { CondFn } from "./reverse_process.ts";
+import { combine } from "./tensors.ts";
+
+/** Settings of {@link guided}. */
+export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
+  /** 1 is the conditional model itself; 4 is common. */
+  scale: number;
+  /** The inputs that stand for "no condition", such as `{ y: nullLabels }`, [N, ...] each. */
+  nullKwargs: Partial<K>;
+  /**
+   * First and last timestep (as the model sees them, both included) that are guided; outside of
+   * them the conditional model is used alone and runs once. All by default.
+   */
+  interval?: readonly [first: number, last: number];
+  /**
+   * How many of the predicted channels are guided; the others are the conditional model's. 3 by
+   * default, as in the original, or "all" (those of x; a learned variance is never guided).
+   */
+  guidedChannels?: number | "all";
+}
+
+/**
+ * A model guided by itself without its condition (Ho & Salimans, "Classifier-free diffusion
+ * guidance", arXiv 2207.12598), where wanted only at some noise levels (Kynkäänniemi et al.,
+ * "Applying guidance in a limited interval", arXiv 2404.07724).
+ *
+ * Both halves run as one batch of 2 N, the conditional one first.
+ */
+export function guided<K extends ModelKwargs>(
+  model: Model<K>,
+  options: ClassifierFreeOptions<K>,
+): ModelFunction<K> {
+  const { scale, nullKwargs, interval = [-Infinity, Infinity], guidedChannels = 3 } = options;
+  const [first, last] = interval;
+  return (x, t, kwargs, at) => {
+    if (scale === 1 || (at && !at.some((s) => s >= first && s <= last))) {
+      return callModel(model, x, t, kwargs, at);
+    }
+    const both = callModel(
+      model,
+      concat([x, x]),
+      concat([t, t]),
+      joined(kwargs, { ...kwargs, ...nullKwargs }),
+      at && [...at, ...at],
+    );
+    const [conditional, unconditional] = split(both, x.shape[0]!) as [Tensor, Tensor];
+    const channels = Math.min(guidedChannels === "all" ? Infinity : guidedChannels, x.shape[1]!);
+    const rest = both.shape[1]! - channels;
+    const [to, others] = split(conditional, [channels, rest], 1) as [Tensor, Tensor];
+    const [from] = split(unconditional, [channels, rest], 1) as [Tensor];
+    const size = scaleOf(t, at, x.rank, scale, interval);
+    const steered = combine(typeof size === "number" ? 1 - size : sub(1, size), from, size, to);
+    return rest === 0 ? steered : concat([steered, others], 1);
+  };
+}
+
+/** The scale of each sample: a number for all, or [N, 1, ...]. */
+function scaleOf(
+  t: Tensor,
+  at: readonly number[] | undefined,
+  rank: number,
+  scale: number,
+  [first, last]: readonly [number, number],
+): Arg {
+  if (first === -Infinity && last === Infinity) return scale;
+  if (at?.every((s) => s >= first && s <= last)) return scale;
+  const inside = cast(mul(ge(t, first), le(t, last)), "f32");
+  return reshape(add(mul(inside, scale - 1), 1), [-1, ...new Array<number>(rank - 1).fill(1)]);
+}
+
+/** Inputs of two calls as those of one: tensors joined along the batch, the rest must agree. */
+function joined<K extends ModelKwargs>(a: K, b: K): K {
+  const entries = Object.entries(a).map(([name, value]) => {
+    const other = b[name];
+    if (value instanceof Tensor && other instanceof Tensor) return [name, concat([value, other])];
+    if (value === other) return [name, value];
+    throw new TypeError(
+      `guided: expected "${name}" to be a tensor [N, ...] with and without condition, or the same ` +
+        `in both but got ${value} and ${other}`,
+    );
+  });
+  return Object.fromEntries(entries);
+}
+
+/**
+ * A `condFn` from a differentiable classifier (Dhariwal & Nichol, arXiv 2105.05233, section 4): the
+ * gradient by x of `scale` times the log-probability.
+ *
+ * @param logProb log p(y | x_t) of each sample, [N].
+ */
+export function classifierGuidance<K extends ModelKwargs>(
+  logProb: (x: Tensor, t: Tensor, kwargs: K) => Tensor,
+  scale = 1,
+): CondFn<K> {
+  return (x, t, kwargs) => {
+    using input = new Parameter(x.as(x.shape, x.strides));
+    return withGrad(() => gradients(mul(sum(logProb(input, t, kwargs)), scale), [input])[0]!);
+  };
+}

@@ -1,0 +1,123 @@
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { eachDevice, scaledError } from "../../tests/devices.ts";
+import { Generator, memory, randn, scope, type Tensor } from "../../tensor/mod.ts";
+import { createDiffusion, sample, type SampleOptions, sampleProgressive } from "../mod.ts";
+import { exactFlow, exactModel } from "../exact_model_test_util.ts";
+import { spacedTimesteps } from "./grid.ts";
+
+const DATA = { mean: 0.3, std: 0.5 };
+const SHAPE = [2, 1, 4, 4];
+const OPTIONS = { clipDenoised: false } as const;
+
+/** So many base steps that rounding stops to timesteps does not show. */
+const fine = createDiffusion({ diffusionSteps: 20000, learnSigma: false });
+const usual = createDiffusion({ learnSigma: false });
+
+const noise = (): Tensor => randn(SHAPE, { generator: new Generator(1) });
+
+async function largestError(options: SampleOptions): Promise<number> {
+  using _ = scope();
+  const xT = noise();
+  const got = await sample(fine, exactModel(fine, DATA), SHAPE, { ...options, noise: xT });
+  const want = exactFlow(fine, DATA, await xT.data());
+  return Math.max(...(await got.data()).map((v, i) => Math.abs(v - want[i]!)));
+}
+
+for (const [sampler, order] of [["ddim", 1], ["dpm++", 2], ["heun", 2]] as const) {
+  eachDevice(`${sampler} converges to the exact flow with order ${order}`, async () => {
+    const spacing = "logSnr";
+    const coarse = await largestError({ ...OPTIONS, sampler, spacing, steps: 40 });
+    const twice = await largestError({ ...OPTIONS, sampler, spacing, steps: 80 });
+    assertAlmostEquals(Math.log2(coarse / twice), order, 0.25);
+  }, ["reference"]);
+}
+
+eachDevice("all deterministic samplers arrive at the same samples", async () => {
+  using _ = scope();
+  const xT = noise();
+  const run = async (options: SampleOptions): Promise<ArrayLike<number>> => {
+    const model = exactModel(usual, DATA);
+    using out = await sample(usual, model, SHAPE, { ...OPTIONS, ...options, noise: xT });
+    return await out.data();
+  };
+  const want = exactFlow(usual, DATA, await xT.data());
+  const limits = { ddim: [250, 1.5e-2], "dpm++": [50, 3e-3], heun: [40, 1.5e-2] } as const;
+  for (const [sampler, [steps, limit]] of Object.entries(limits)) {
+    const got = await run({ sampler: sampler as keyof typeof limits, steps });
+    const error = scaledError(got, want);
+    assert(error < limit, `${sampler} is off by ${error}`);
+  }
+}, ["reference", "wasm", "webgpu"]);
+
+eachDevice("solvers take a model of any kind", async () => {
+  using _ = scope();
+  const xT = noise();
+  const results: ArrayLike<number>[] = [];
+  for (
+    const kind of [{}, { predictXstart: true }, { objective: "v" }, { learnSigma: true }] as const
+  ) {
+    const diffusion = createDiffusion({ learnSigma: false, ...kind });
+    const model = exactModel(diffusion, DATA);
+    const options = { ...OPTIONS, sampler: "dpm++", steps: 10, noise: xT } as const;
+    results.push(await (await sample(diffusion, model, SHAPE, options)).data());
+  }
+  for (const other of results) assert(scaledError(other, results[0]!) < 1e-4);
+}, ["reference", "wasm"]);
+
+eachDevice("ddpm samples have the mean and deviation of the data", async () => {
+  using _ = scope();
+  const diffusion = createDiffusion({ learnSigma: false, sigmaSmall: true });
+  const out = await sample(diffusion, exactModel(diffusion, DATA), [4, 1, 32, 32], {
+    ...OPTIONS,
+    steps: 100,
+    generator: new Generator(2),
+  });
+  const values = Array.from(await out.data());
+  const mean = values.reduce((a, b) => a + b) / values.length;
+  const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length;
+  assertAlmostEquals(mean, DATA.mean, 0.03); // four standard errors of 4096 numbers
+  assertAlmostEquals(Math.sqrt(variance), DATA.std, 0.03);
+}, ["wasm"]);
+
+eachDevice(
+  "a solver calls its model once or twice a step and leaves nothing behind",
+  async (device) => {
+    for (const [sampler, calls] of [["dpm++", 6], ["heun", 11]] as const) {
+      let called = 0;
+      const exact = exactModel(usual, DATA);
+      const model: typeof exact = (...args) => {
+        called++;
+        return exact(...args);
+      };
+      const before = memory(device).tensors;
+      const held: number[] = [];
+      const generator = new Generator(3);
+      const steps = sampleProgressive(usual, model, SHAPE, { sampler, steps: 6, generator });
+      for await (const _ of steps) held.push(memory(device).tensors - before);
+      assertEquals(held, new Array(6).fill(2)); // the sample and the predicted x_0
+      assertEquals(called, calls);
+    }
+  },
+  ["wasm"],
+);
+
+Deno.test("spacedTimesteps() goes down from the last timestep to the first without repeating", () => {
+  for (const spacing of ["time", "logSnr", "karras"] as const) {
+    for (const steps of [2, 7, 50, 999, 1000]) {
+      const stops = spacedTimesteps(usual, steps, spacing);
+      assertEquals([stops.length, stops[0], stops.at(-1)], [steps, 999, 0]);
+      assert(stops.every((t, i) => i === 0 || t < stops[i - 1]!), `${spacing} ${steps}`);
+    }
+    assertEquals(spacedTimesteps(usual, 1, spacing), [999]);
+  }
+  assertThrows(() => spacedTimesteps(usual, 1001, "time"), RangeError, "1 to 1000 steps");
+  assertThrows(() => spacedTimesteps(usual, 0, "karras"), RangeError);
+});
+
+eachDevice("sample() refuses samplers and step counts that there are not", async () => {
+  const model = exactModel(usual, DATA);
+  const run = (options: SampleOptions) => sample(usual, model, SHAPE, options);
+  await assertRejects(() => run({ sampler: "euler" as "ddim" }), RangeError, "but got euler");
+  await assertRejects(() => run({ sampler: "heun", steps: 0 }), RangeError);
+  await assertRejects(() => run({ sampler: "ddim", eta: 2 }), RangeError, "eta in [0, 1]");
+}, ["reference"]);
