@@ -211,15 +211,22 @@ function runNode(node: Node, grads: Map<Value, Tensor>): void {
   for (const [value, g] of arrived) accumulate(grads, value, g);
 }
 
+/** Takes the gradient of a leaf, which stays the caller's. */
+type LeafSink = (leaf: Value, g: Tensor) => void;
+
+const intoParameters: LeafSink = (value, g) => value.leaf!.addGrad(g);
+
+/** Where leaves' gradients go in the walk that is on; a checkpointed segment's go there too. */
+let currentSink: LeafSink | null = null;
+
 /**
  * Walks back from `starts` with the given gradients, which it takes over. Each value in `wanted`
- * keeps its gradient in the returned map; every other leaf adds its own to `parameter.grad` where
- * `intoParameters`.
+ * keeps its gradient in the returned map; those of other leaves go to `sink`.
  */
 function walk(
   starts: readonly (readonly [Value, Tensor])[],
   wanted: ReadonlySet<Value>,
-  intoParameters: boolean,
+  sink: LeafSink,
 ): Map<Value, Tensor> {
   const grads = new Map<Value, Tensor>();
   for (const [value, g] of starts) accumulate(grads, value, g);
@@ -227,21 +234,35 @@ function walk(
     const g = grads.get(value);
     if (!g || wanted.has(value)) return;
     grads.delete(value);
-    if (value.leaf && intoParameters) value.leaf.addGrad(g);
+    if (value.leaf) sink(value, g);
     g.dispose();
   };
+  const home = currentScope();
+  const fromSegment: LeafSink = (value, g) => {
+    if (!wanted.has(value)) return sink(value, g);
+    // outlives the scopes of the segment, and goes with the walk's
+    outsideScopes(() => accumulate(grads, value, g.as(g.shape, g.strides)));
+    const held = grads.get(value)!;
+    if (!held.scope) home?.adopt(held);
+  };
   const nodes = dependencies(starts.map(([v]) => v));
-  // a leaf's gradients are added up one by one as they arrive, so that a checkpointed segment,
-  // which adds them from inside, comes to the same bits
-  noGrad(() => {
-    for (const node of nodes) {
-      runNode(node, grads);
-      node.outputs.forEach(settle);
-      node.inputs.forEach((v) => v?.leaf && settle(v));
-      free(node);
-    }
-    for (const value of [...grads.keys()]) settle(value);
-  });
+  const outer = currentSink;
+  currentSink = fromSegment;
+  try {
+    // a leaf's gradients are added up one by one as they arrive, so that a checkpointed segment,
+    // which adds them from inside, comes to the same bits
+    noGrad(() => {
+      for (const node of nodes) {
+        runNode(node, grads);
+        node.outputs.forEach(settle);
+        node.inputs.forEach((v) => v?.leaf && settle(v));
+        free(node);
+      }
+      for (const value of [...grads.keys()]) settle(value);
+    });
+  } finally {
+    currentSink = outer;
+  }
   return grads;
 }
 
@@ -286,10 +307,13 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
 export function backward(loss: Tensor, gradient?: Tensor): void {
   using _ = scope("backward");
   const value = lossValue(loss, "backward");
-  walk([[value, seed(loss, gradient, "backward")]], new Set(), true);
+  walk([[value, seed(loss, gradient, "backward")]], new Set(), intoParameters);
 }
 
-/** As {@link backward} from several outputs at once, with the gradients of `wanted` returned. */
+/**
+ * As {@link backward} from several outputs at once, with the gradients of `wanted` returned. Inside
+ * another walk, gradients of other leaves go where that one takes its own.
+ */
 export function backwardFrom(
   outputs: readonly Tensor[],
   gradients: readonly (Tensor | null)[],
@@ -302,7 +326,8 @@ export function backwardFrom(
     return value && g ? [[value, g.as(g.shape, g.strides)] as const] : [];
   });
   const keys = wanted.map((t) => valueOf(t));
-  const grads = walk(starts, new Set(keys.filter((v) => v !== undefined)), true);
+  const sink = currentSink ?? intoParameters;
+  const grads = walk(starts, new Set(keys.filter((v) => v !== undefined)), sink);
   return keys.map((v) => {
     const g = v && grads.get(v);
     return g ? s.keep(g) : null;
@@ -321,7 +346,7 @@ export function gradients(
   using s = scope("gradients");
   const start = lossValue(loss, "gradients");
   const keys = wrt.map((t) => lossValue(t, "gradients"));
-  const grads = walk([[start, seed(loss, gradient, "gradients")]], new Set(keys), false);
+  const grads = walk([[start, seed(loss, gradient, "gradients")]], new Set(keys), () => {});
   return keys.map((v, i) => {
     const g = grads.get(v);
     const t = wrt[i]!;

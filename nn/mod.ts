@@ -11,6 +11,8 @@ export * from "./grad_scaler.ts";
 export * from "./gradients.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
+export * from "./load.ts";
 export * from "./mlp.ts";
 export { type Member, Module, type StateDict, StateDictError, type StateValue } from "./module.ts";
 export * from "./schedule.ts";
+export * from "./tidy.ts";

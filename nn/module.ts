@@ -2,6 +2,7 @@
 import { Parameter } from "../autograd/mod.ts";
 import {
   copyInto,
+  isFloat,
   sameShape,
   type Shape,
   shapeText,
@@ -191,9 +192,11 @@ export function checkState(
 export function assign(target: Tensor, value: StateValue): void {
   if (value instanceof Tensor) copyInto(value, target, "loadStateDict");
   else {
-    const { device, dtype } = target;
-    const floats = value.data instanceof Float16Array ? "f16" : dtype;
-    using source = tensor(value.data, value.shape, { dtype: floats, device });
+    // floats are rounded to the target's type on the device
+    const { device } = target;
+    const halves = value.data instanceof Float16Array;
+    const dtype = !isFloat(target.dtype) ? target.dtype : halves ? "f16" : "f32";
+    using source = tensor(value.data, value.shape, { dtype, device });
     copyInto(source, target, "loadStateDict");
   }
   target.storage.version++;
