@@ -6,6 +6,8 @@ export const EXIT = {
   failed: 1,
   /** The command line makes no sense. */
   usage: 2,
+  /** The fast kernels gave wrong numbers here: start again without them. */
+  unfit: 70,
   /** Ended by Ctrl-C: 128 + SIGINT. */
   interrupted: 130,
 } as const;
