@@ -84,8 +84,9 @@ function bar(part: number): string {
   return `[${"=".repeat(full)}${" ".repeat(BAR - full)}]`;
 }
 
-/** `42 s`, `3:07 min` or `2:05 h`. */
+/** `4.2 s`, `42 s`, `3:07 min` or `2:05 h`. */
 export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   const two = (n: number): string => String(n).padStart(2, "0");

@@ -21,7 +21,7 @@ export interface TransferOptions extends Expected {
   readonly onProgress?: (bytes: number, total: number | null) => void;
   /** Called before each new attempt with what went wrong. */
   readonly onRetry?: (reason: string) => void;
-  /** Attempts in a row that bring nothing before giving up; 5. */
+  /** Attempts in a row that bring nothing before giving up; 5, or 3 where nothing ever came. */
   readonly attempts?: number;
   /** Milliseconds before the first new attempt, doubled for each one after it; 1000. */
   readonly pause?: number;
@@ -50,7 +50,7 @@ export async function download(
   options: TransferOptions = {},
 ): Promise<void> {
   await Deno.mkdir(dirname(path), { recursive: true });
-  const { attempts = 5, pause = 1000 } = options;
+  const { pause = 1000 } = options;
   await using part = await PartFile.open(path, url);
   for (let failures = 0;;) {
     const before = part.length;
@@ -60,7 +60,7 @@ export async function download(
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       failures = part.length > before ? 1 : failures + 1;
-      if (failures >= attempts) {
+      if (failures >= (options.attempts ?? (part.length > 0 ? 5 : 3))) {
         throw new CommandError(`${url}: ${error.message}${part.kept()}`, { cause: error });
       }
       options.onRetry?.(error.message);
@@ -106,7 +106,7 @@ async function receive(part: PartFile, url: string, options: TransferOptions): P
     const isDisk = error instanceof Error && "code" in error && error.code === "ENOSPC";
     if (isDisk) throw new CommandError(`${part.path}: the disk is full${part.kept()}`);
     throw new Interrupted(
-      abort.signal.aborted ? `nothing arrived for ${patience / 1000} seconds` : messageOf(error),
+      abort.signal.aborted ? `nothing arrived for ${patience / 1000} seconds` : reasonOf(error),
     );
   } finally {
     clearTimeout(alarm);
@@ -152,6 +152,12 @@ async function begin(part: PartFile, url: string, response: Response): Promise<n
     throw new Interrupted(`the server answered ${text}`);
   }
   throw new CommandError(`${url}: the server answered ${text}`);
+}
+
+/** What fetch says, and why where it says that. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause ? ` (${messageOf(error.cause)})` : "";
+  return messageOf(error) + cause;
 }
 
 /** A weak tag ("W/...") does not promise the same bytes. */
@@ -297,7 +303,9 @@ async function sha256Of(file: Deno.FsFile): Promise<string> {
   const hash = createHash("sha256"); // Web Crypto would need the whole file in memory
   const buffer = new Uint8Array(1 << 20);
   await file.seek(0, Deno.SeekMode.Start);
-  for (let count; (count = await file.read(buffer)) !== null;) hash.update(buffer.subarray(0, count));
+  for (let count; (count = await file.read(buffer)) !== null;) {
+    hash.update(buffer.subarray(0, count));
+  }
   return hash.digest("hex");
 }
 
