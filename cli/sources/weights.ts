@@ -22,7 +22,7 @@ import { Checkpoint, findCheckpoint, latestRun } from "../checkpoint.ts";
 import { CommandError } from "../errors.ts";
 import type { ModelConfig } from "../model.ts";
 import { classNamesOf, processOf } from "./diffusers_config.ts";
-import { type Guess, guessConfig, type Hints } from "./guess.ts";
+import { guessConfig, type Hints } from "./guess.ts";
 
 /** Weights whose values are read when they are loaded. */
 export interface Weights extends Disposable {
@@ -48,6 +48,9 @@ export const DIFFUSERS_FILES: readonly string[] = [
   "diffusion_pytorch_model.safetensors",
   "diffusion_pytorch_model.bin",
 ];
+
+/** Width of the latents of files that do not say it: 256 pixels. */
+const USUAL_INPUT = 32;
 
 /**
  * Opens weights.
@@ -119,9 +122,8 @@ async function openTorch(path: string, set: WeightSet): Promise<Weights> {
 function hintsOf(value: TorchValue<StoredTensor>): Hints {
   const args = value instanceof Map ? value.get("args") : undefined;
   if (!(args instanceof Namespace)) return {};
-  const { model, vae, num_classes: numClasses } = Object.fromEntries(args.entries);
+  const { vae, num_classes: numClasses } = Object.fromEntries(args.entries);
   return {
-    model: typeof model === "string" ? model : undefined,
     vae: typeof vae === "string" ? vae : undefined,
     numClasses: typeof numClasses === "number" ? numClasses : undefined,
   };
@@ -149,11 +151,8 @@ async function openTransformer(folder: string, known: Hints): Promise<Weights> {
     ? (await TorchFile.open(path)).stateDict()
     : await SafetensorsFile.open(path);
   try {
-    return bare(path, "diffusers", file, {
-      ...known,
-      numHeads: number("num_attention_heads"),
-      inputSize: number("sample_size"),
-    });
+    const hints: Hints = { ...known, numHeads: number("num_attention_heads") };
+    return bare(path, "diffusers", file, hints, number("sample_size"));
   } catch (error) {
     file.close();
     throw error;
@@ -175,20 +174,19 @@ function bare(
   kind: string,
   file: TensorSource & { close(): void },
   hints: Hints,
+  inputSize?: number,
 ): Weights {
-  const guess = inOriginalNames(file, hints);
-  return { path, kind, ...guess, vaePath: null, [Symbol.dispose]: () => file.close() };
+  const source = ditLayout(file) === "original" ? file : withPositions(file, inputSize);
+  const guess = guessConfig(source, hints);
+  return { path, kind, source, ...guess, vaePath: null, [Symbol.dispose]: () => file.close() };
 }
 
-/** The weights under the original's names, position embedding included. */
-function inOriginalNames(file: TensorSource, hints: Hints): Guess & { source: TensorSource } {
-  if (ditLayout(file) === "original") return { ...guessConfig(file, hints), source: file };
-  const guess = guessConfig(asDiT(file, "original"), hints);
-  const { inputSize, patchSize, hiddenSize } = guess.config.dit;
+/** Diffusers' weights under the original's names, with the positions that diffusers computes. */
+function withPositions(file: TensorSource, inputSize = USUAL_INPUT): TensorSource {
+  const [hiddenSize = 0, , patchSize = 1] = file.info("pos_embed.proj.weight").shape;
   const side = inputSize / patchSize;
   const positions = Float32Array.from(sinCosPositions(hiddenSize, side));
-  const posEmbed = hostTensor(positions, [1, side * side, hiddenSize]);
-  return { ...guess, source: asDiT(file, "original", posEmbed) };
+  return asDiT(file, "original", hostTensor(positions, [1, side * side, hiddenSize]));
 }
 
 /** Whether a file is of PyTorch's formats: a zip archive or a pickle. */
