@@ -63,24 +63,15 @@ function forwardKernel(module: Module, code: ProductCode): Func {
   const weights = slots.i64("a"), bias = slots.i64("bias");
   const images = slots.i64("images"), imageBytes = slots.i64("imageBytes");
   const out = slots.i64("out"), outBytes = slots.i64("outBytes"), outRow = slots.i64("outRow");
-  const put = (field: Exclude<keyof typeof FINISH, "bytes">, value: () => void) => {
+  const put = (field: keyof typeof FINISH, value: () => void) => {
     f.get(job);
     value();
     f.mem("i64.store", FINISH[field]);
   };
-  for (
-    const field of [
-      "activation",
-      "biasHalf",
-      "pre",
-      "preRowBytes",
-      "preHalf",
-      "outHalf",
-      "add",
-    ] as const
-  ) put(field, () => f.i64const(0));
+  for (const field of ["activation", "biasHalf", "pre", "outHalf"] as const) {
+    put(field, () => f.i64const(0));
+  }
   put("biasPerRow", () => f.i64const(1));
-  put("outRowBytes", () => f.get(outRow));
   const finish = f.local(I64), allRows = f.local(I64), never = f.local(I32);
   f.get(job).i64const(0).get(bias).i64const(0).i64("ne").select().set(finish);
   f.get(m).i64const(tile.rows - 1).i64("add").i64const(tile.rows).i64("div_u");
@@ -105,12 +96,8 @@ function forwardKernel(module: Module, code: ProductCode): Func {
       },
       finish: {
         job: finish,
-        prepare(row, column) {
+        prepare(row) {
           put("bias", () => f.get(bias).get(row).i64const(4).i64("mul").i64("add"));
-          put("out", () => {
-            f.get(c).get(row).get(outRow).i64("mul").i64("add");
-            f.get(column).i64const(4).i64("mul").i64("add");
-          });
         },
       },
     });
