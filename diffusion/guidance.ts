@@ -1,7 +1,6 @@
 /** Steering samples: by a model with and without its condition, or by a classifier. */
 import { Tensor } from "../tensor/mod.ts";
 import {
-  add,
   type Arg,
   cast,
   concat,
@@ -14,6 +13,7 @@ import {
   split,
   sub,
   sum,
+  where,
   withGrad,
 } from "../autograd/mod.ts";
 import { callModel, type Model, type ModelFunction, type ModelKwargs } from "./model.ts";
@@ -83,8 +83,9 @@ function scaleOf(
 ): Arg {
   if (first === -Infinity && last === Infinity) return scale;
   if (at?.every((s) => s >= first && s <= last)) return scale;
-  const inside = cast(mul(ge(t, first), le(t, last)), "f32");
-  return reshape(add(mul(inside, scale - 1), 1), [-1, ...new Array<number>(rank - 1).fill(1)]);
+  const time = cast(t, "f32");
+  const each = where(ge(time, first), where(le(time, last), scale, 1), 1);
+  return reshape(each, [-1, ...new Array<number>(rank - 1).fill(1)]);
 }
 
 /** Inputs of two calls as those of one: tensors joined along the batch, the rest must agree. */
