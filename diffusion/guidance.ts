@@ -21,7 +21,7 @@ import type { CondFn } from "./reverse_process.ts";
 import { combine } from "./tensors.ts";
 
 /** Settings of {@link guided}. */
-export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
+export interface ClassifierFreeOptions<K extends object = ModelKwargs> {
   /** 1 is the conditional model itself; 4 is common. */
   scale: number;
   /** The inputs that stand for "no condition", such as `{ y: nullLabels }`, [N, ...] each. */
@@ -45,7 +45,7 @@ export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
  *
  * Both halves run as one batch of 2 N, the conditional one first.
  */
-export function guided<K extends ModelKwargs>(
+export function guided<K extends object>(
   model: Model<K>,
   options: ClassifierFreeOptions<K>,
 ): ModelFunction<K> {
@@ -59,7 +59,7 @@ export function guided<K extends ModelKwargs>(
       model,
       concat([x, x]),
       concat([t, t]),
-      joined(kwargs, { ...kwargs, ...nullKwargs }),
+      joined(kwargs, nullKwargs),
       at && [...at, ...at],
     );
     const [conditional, unconditional] = split(both, x.shape[0]!) as [Tensor, Tensor];
@@ -89,9 +89,10 @@ function scaleOf(
 }
 
 /** Inputs of two calls as those of one: tensors joined along the batch, the rest must agree. */
-function joined<K extends ModelKwargs>(a: K, b: K): K {
-  const entries = Object.entries(a).map(([name, value]) => {
-    const other = b[name];
+function joined<K extends object>(kwargs: K, nullKwargs: Partial<K>): K {
+  const without: Record<string, unknown> = { ...kwargs, ...nullKwargs };
+  const entries = Object.entries(kwargs).map(([name, value]) => {
+    const other = without[name];
     if (value instanceof Tensor && other instanceof Tensor) return [name, concat([value, other])];
     if (value === other) return [name, value];
     throw new TypeError(
@@ -99,7 +100,7 @@ function joined<K extends ModelKwargs>(a: K, b: K): K {
         `in both but got ${value} and ${other}`,
     );
   });
-  return Object.fromEntries(entries);
+  return Object.fromEntries(entries) as K;
 }
 
 /**
@@ -108,7 +109,7 @@ function joined<K extends ModelKwargs>(a: K, b: K): K {
  *
  * @param logProb log p(y | x_t) of each sample, [N].
  */
-export function classifierGuidance<K extends ModelKwargs>(
+export function classifierGuidance<K extends object>(
   logProb: (x: Tensor, t: Tensor, kwargs: K) => Tensor,
   scale = 1,
 ): CondFn<K> {
