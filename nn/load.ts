@@ -103,7 +103,11 @@ export class ModuleWeights implements WeightSource {
   readonly name: string;
   readonly #state: StateDict;
 
-  /** @param of A module, or a state dict such as that of an EMA. */
+  /**
+   * The weights of a module or state dict.
+   *
+   * @param of A module, or a map such as that of an EMA.
+   */
   constructor(of: Module | ReadonlyMap<string, Tensor>, name = "(model)") {
     this.#state = of instanceof Module ? of.stateDict() : new Map(of);
     this.name = name;

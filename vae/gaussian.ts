@@ -28,7 +28,11 @@ export class DiagonalGaussian {
   /** [N, C, h, w]: logarithm of the variance, clamped to [-30, 20] */
   readonly logvar: Tensor;
 
-  /** @param moments [N, 2 C, h, w]: means, then logarithms of variances. */
+  /**
+   * The distribution with these moments.
+   *
+   * @param moments [N, 2 C, h, w]: means, then logarithms of variances.
+   */
   constructor(moments: Tensor) {
     if (moments.rank !== 4 || moments.shape[1]! % 2 !== 0) {
       throw new ShapeError(
