@@ -3,13 +3,10 @@
  * open when its ops ran: it is freed with that scope, or node by node as backward passes.
  */
 import {
-  contiguousStrides,
-  copyInto,
+  ADD,
   currentScope,
   evaluateInto,
   evaluateOne,
-  fillInto,
-  type Formula,
   full,
   GradientError,
   type Keepable,
@@ -30,12 +27,20 @@ export type Backward = (
   saved: readonly (Tensor | null)[],
 ) => readonly (Tensor | null)[];
 
+/** Where the graph begins: what gradients are collected for. */
+export interface Leaf {
+  /** Whether they are collected at present. */
+  requiresGrad: boolean;
+  /** Adds `g`, which stays the caller's, to what has been collected. */
+  addGrad(g: Tensor): void;
+}
+
 /** A value in the graph, whichever handles there are to it. */
 export class Value {
   /** The node that made it; null for a leaf. */
   node: Node | null = null;
 
-  constructor(readonly shape: Shape, readonly leaf: Parameter | null) {}
+  constructor(readonly shape: Shape, readonly leaf: Leaf | null) {}
 }
 
 /** One op that ran. */
@@ -52,11 +57,19 @@ export interface Node {
 }
 
 let sequence = 0;
+const leaves = new WeakMap<Tensor, Value>();
 const values = new WeakMap<Tensor, Value>();
 
-/** The graph value behind a tensor; undefined for constants. */
+/** Makes `t` a place where the graph begins. */
+export function addLeaf(t: Tensor, leaf: Leaf): void {
+  leaves.set(t, new Value(t.shape, leaf));
+}
+
+/** The graph value behind a tensor; undefined for constants and frozen leaves. */
 export function valueOf(t: Tensor): Value | undefined {
-  return t instanceof Parameter ? (t.requiresGrad ? t.value : undefined) : values.get(t);
+  const value = leaves.get(t);
+  if (!value) return values.get(t);
+  return value.leaf!.requiresGrad ? value : undefined;
 }
 
 /** Whether gradients flow to `t`. */
@@ -143,8 +156,6 @@ export function record(
   });
   tape.nodes.add(node);
 }
-
-const ADD: Formula = { name: "accumulate", build: (a, b) => a!.add(b!) };
 
 /** Adds `g` (which it takes over) to what is held for a value. */
 function accumulate(grads: Map<Value, Tensor>, value: Value, g: Tensor): void {
@@ -353,94 +364,3 @@ export function gradients(
     return s.keep(g ? g.as(g.shape, g.strides) : full(t.shape, 0, { device: t.device }));
   });
 }
-
-/**
- * A tensor that gradients are collected for: a weight, or an input under study. It has storage of
- * its own that optimisers change in place.
- */
-export class Parameter extends Tensor {
-  /** @internal */
-  readonly value: Value;
-  /** Whether backward collects a gradient; false freezes it. */
-  requiresGrad: boolean;
-  #grad: Tensor | null = null;
-  /** A place for the gradient that an optimiser has set aside. */
-  #place: Tensor | null = null;
-  /** @internal Told once, when the parameter is disposed of. */
-  onDispose: (() => void) | null = null;
-
-  /** Takes over the elements of `t`, which is disposed of. */
-  constructor(t: Tensor, options: { requiresGrad?: boolean } = {}) {
-    super(t.storage.retain(), t.shape, t.strides, t.offset);
-    this.requiresGrad = options.requiresGrad ?? true;
-    this.value = new Value(t.shape, this);
-    t.dispose();
-  }
-
-  /** Sum of the gradients since the last `zeroGrad()`; null where there are none. */
-  get grad(): Tensor | null {
-    return this.#grad;
-  }
-
-  /** Forgets the gradient. */
-  zeroGrad(): void {
-    if (this.#grad !== this.#place) this.#grad?.dispose();
-    this.#grad = null;
-  }
-
-  /** @internal Adds `g` to the gradient. */
-  addGrad(g: Tensor): void {
-    if (this.#grad) {
-      evaluateInto("backward", ADD, [this.#grad, g], [this.#grad]);
-      return;
-    }
-    if (!this.#place) {
-      this.#grad = outsideScopes(() =>
-        evaluateOne("backward", IDENTITY, [g], { dtype: this.dtype })
-      );
-      return;
-    }
-    this.#grad = this.#place;
-    copyInto(g, this.#place, "backward");
-  }
-
-  /** @internal Moves the elements into a larger tensor, to stand from `at` on. */
-  moveTo(whole: Tensor, at: number): void {
-    outsideScopes(() => {
-      using home = whole.as(this.shape, contiguousStrides(this.shape), at);
-      copyInto(this, home, "parameter");
-      this.rebind(home.storage.retain(), at);
-    });
-  }
-
-  /** @internal Keeps the gradient in a larger tensor, from `at` on. */
-  placeGrad(whole: Tensor, at: number): void {
-    outsideScopes(() => {
-      const before = this.#grad;
-      this.#place = whole.as(this.shape, contiguousStrides(this.shape), at);
-      if (!before) return;
-      copyInto(before, this.#place, "parameter");
-      this.#grad = this.#place;
-      before.dispose();
-    });
-  }
-
-  /** @internal Makes the gradient's place zero where backward reached no gradient. */
-  settleGrad(): void {
-    if (!this.#place || this.#grad) return;
-    fillInto(this.#place, 0, "parameter");
-    this.#grad = this.#place;
-  }
-
-  /** Frees the elements and the gradient. */
-  override dispose(): void {
-    if (this.disposed) return;
-    this.zeroGrad();
-    this.#place?.dispose();
-    this.#place = null;
-    super.dispose();
-    this.onDispose?.();
-  }
-}
-
-const IDENTITY: Formula = { name: "identity", build: (x) => x! };

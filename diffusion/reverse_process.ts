@@ -4,7 +4,7 @@
  */
 import { scope, type Tensor } from "../tensor/mod.ts";
 import { add, addcmul, clamp, exp, mul } from "../autograd/mod.ts";
-import { type DiagonalGaussian, ForwardProcess } from "./forward_process.ts";
+import { ForwardProcess, type GaussianMoments } from "./forward_process.ts";
 import { callModel, type Model, type ModelKwargs, type ModelOutput, splitOutput } from "./model.ts";
 import { drawNoise, type NoiseOptions } from "./noise.ts";
 import { combine, keepAll } from "./tensors.ts";
@@ -66,7 +66,7 @@ export interface DdimOptions<K extends ModelKwargs = ModelKwargs> extends StepOp
 }
 
 /** p(x_{t-1} | x_t) and the x_0 it stands on. */
-export interface ModelPrediction extends DiagonalGaussian {
+export interface ModelPrediction extends GaussianMoments {
   /** [N, C, ...] */
   predXstart: Tensor;
 }

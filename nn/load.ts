@@ -104,9 +104,9 @@ export class ModuleWeights implements WeightSource {
   readonly #state: StateDict;
 
   /**
-   * The weights of a module or state dict.
+   * The weights as they are when each is read.
    *
-   * @param of A module, or a map such as that of an EMA.
+   * @param of A module, or a state dict such as that of an EMA.
    */
   constructor(of: Module | ReadonlyMap<string, Tensor>, name = "(model)") {
     this.#state = of instanceof Module ? of.stateDict() : new Map(of);

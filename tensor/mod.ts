@@ -71,6 +71,7 @@ export {
   memory,
   resetPeak,
   setDevice,
+  setNumThreads,
   shutdown,
 } from "./device.ts";
 export type { WasmOptions } from "./wasm/backend.ts";

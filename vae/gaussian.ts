@@ -14,7 +14,7 @@ import {
 const LOGVAR = { min: -30, max: 20 } as const;
 
 /** Where the noise of a sample comes from. */
-export interface SampleOptions {
+export interface LatentSampleOptions {
   /** The noise itself, shaped like the mean; goes before `generator`. */
   noise?: Tensor;
   /** By default the one that `manualSeed` sets. */
@@ -29,7 +29,7 @@ export class DiagonalGaussian {
   readonly logvar: Tensor;
 
   /**
-   * The distribution with these moments.
+   * Takes the moments apart as an encoder gives them.
    *
    * @param moments [N, 2 C, h, w]: means, then logarithms of variances.
    */
@@ -55,7 +55,7 @@ export class DiagonalGaussian {
   }
 
   /** Latents drawn from the distribution, [N, C, h, w]; gradients flow to mean and variance. */
-  sample(options: SampleOptions = {}): Tensor {
+  sample(options: LatentSampleOptions = {}): Tensor {
     const { shape, device } = this.mean;
     const { generator = defaultGenerator() } = options;
     const noise = options.noise ?? randn(shape, { generator, device });

@@ -13,6 +13,7 @@ import {
   reduceKeep,
   reshaped,
   sameShape,
+  SCALE,
   type Shape,
   ShapeError,
   shapeText,
@@ -37,8 +38,6 @@ interface SumAttrs {
   factor: number;
 }
 
-const scaleBy: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
-
 const callSum = defineOp<SumAttrs, readonly []>({
   name: "sum",
   cast: "single",
@@ -48,7 +47,7 @@ const callSum = defineOp<SumAttrs, readonly []>({
   },
   backward: ([g], _, { axes, shape, factor }) => {
     using kept = reshaped(g!, keptShape(shape, axes));
-    using scaled = factor === 1 ? null : evaluateOne("mean", scaleBy, [kept, factor]);
+    using scaled = factor === 1 ? null : evaluateOne("mean", SCALE, [kept, factor]);
     const each = scaled ?? kept;
     return [each.as(shape, each.strides.map((s, i) => axes.includes(i) ? 0 : s))];
   },

@@ -12,14 +12,8 @@ import {
 } from "../shape.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import {
-  commonDevice,
-  commonFloat,
-  copy,
-  evaluateOne,
-  fillInto,
-  type Formula,
-} from "./elementwise.ts";
+import { commonDevice, commonFloat, copy, evaluateOne, fillInto } from "./elementwise.ts";
+import { type Formula, SCALE } from "./formulas.ts";
 import { reshaped, threeDimensional } from "./layout.ts";
 
 /** Axes as given by a user: one, several, or all of them. */
@@ -42,8 +36,6 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
 
 const IDENTITY: Formula = { name: "identity", build: (x) => x! };
 const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
-
-const scaleBy: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
 
 /**
  * Reduces `formula` of the operands over `axes`, times `factor`; the result keeps the reduced axes
@@ -103,7 +95,7 @@ export function reduceKeep(
   const total = operands[0]!;
   if (dtype === "f32" && factor === 1) return total;
   using wide = total; // scaled before it is narrowed: a sum may be more than f16 holds
-  return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, scaleBy, [wide, factor], { dtype });
+  return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, SCALE, [wide, factor], { dtype });
 }
 
 /** Runs of neighbouring axes as [start, end), last first; axes of size 1 join either side. */

@@ -33,6 +33,9 @@ function load1(context: AccessContext, source: PackSource, pointer: number): voi
   f.get(value).f32x4extract(0);
 }
 
+/** Full panels copied at a time. */
+const COPIED_PANELS = 4;
+
 /** `for (; k > 0; k -= step)`; `k` an i64 local. */
 function countDown(f: Func, k: number, step: number, body: () => void): void {
   const more = () => f.get(k).i64const(step).i64("ge_s");
@@ -70,23 +73,33 @@ export function transpose4(f: Func, rows: readonly number[]): number[] {
   ];
 }
 
-/** `(src, dst, k, kBytes)`: a full panel from lines that are neighbours in memory. */
-function copyLines({ module, tier, width, source }: Packing): Func {
+/**
+ * `(src, dst, k, kBytes)`: `count` full panels from lines that are neighbours in memory. Several
+ * at a time read longer pieces, which matters where each k is on a page of its own.
+ */
+function copyLines({ module, tier, width, source }: Packing, count: number): Func {
   const f = new Func("", [I64, I64, I64, I64]);
   const context = accessContext(f, tier);
   const [src, dst, k, kBytes] = [0, 1, 2, 3] as const;
   const bytes = ELEMENT_BYTES[source];
+  const panels = f.locals(I64, count);
+  panels.forEach((panel, i) => {
+    f.get(dst).get(k).i64const(i * width * 4).i64("mul").i64("add").set(panel);
+  });
   countDown(f, k, 1, () => {
-    const values = Array.from(
-      { length: Math.ceil(width / 4) },
-      (_, i) => loadUnit(context, source, src, i * 4 * bytes),
-    );
-    values.forEach((v, i) => {
-      f.get(dst).get(v);
-      if (4 * i + 4 <= width) f.vmem("store", i * 16);
-      else f.vlane("store64_lane", 0, i * 16);
+    panels.forEach((panel, p) => {
+      const values = Array.from(
+        { length: Math.ceil(width / 4) },
+        (_, i) => loadUnit(context, source, src, (p * width + i * 4) * bytes),
+      );
+      values.forEach((v, i) => {
+        f.get(panel).get(v);
+        if (4 * i + 4 <= width) f.vmem("store", i * 16);
+        else f.vlane("store64_lane", 0, i * 16);
+      });
+      f.advance(panel, width * 4);
     });
-    f.get(src).get(kBytes).i64("add").set(src).advance(dst, width * 4);
+    f.get(src).get(kBytes).i64("add").set(src);
     context.temporaries.releaseAll();
   });
   return module.add(f);
@@ -148,7 +161,7 @@ function stridedLine({ module, tier, width, source }: Packing): Func {
 function packPanel(packing: Packing): Func {
   const { module, width, source } = packing;
   const bytes = ELEMENT_BYTES[source];
-  const copy = copyLines(packing);
+  const copy = copyLines(packing, 1);
   const transposed4 = transposeLines(packing, 4), transposed2 = transposeLines(packing, 2);
   const strided = stridedLine(packing);
 
@@ -183,15 +196,28 @@ export function packPanels(
   width: number,
   source: PackSource = "f32",
 ): Func {
-  const panel = packPanel({ module, tier, width, source });
+  const packing = { module, tier, width, source };
+  const panel = packPanel(packing), copyMany = copyLines(packing, COPIED_PANELS);
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
+  const next = (count: number) => {
+    f.get(src).get(lineBytes).i64const(count * width).i64("mul").i64("add").set(src);
+    f.get(dst).get(k).i64const(count * width * 4).i64("mul").i64("add").set(dst);
+  };
+  f.get(lineBytes).i64const(ELEMENT_BYTES[source]).i64("eq").if(() =>
+    countDown(f, lines, COPIED_PANELS * width, () => {
+      f.get(src).get(dst).get(k).get(kBytes).call(copyMany);
+      next(COPIED_PANELS);
+    })
+  );
   const more = () => f.get(lines).i64const(0).i64("gt_s");
-  f.doWhile(() => {
-    f.get(src).get(dst).get(k).get(lineBytes).get(kBytes).get(lines).call(panel);
-    f.get(src).get(lineBytes).i64const(width).i64("mul").i64("add").set(src);
-    f.get(dst).get(k).i64const(width * 4).i64("mul").i64("add").set(dst);
-    f.advance(lines, -width);
-  }, more);
+  more();
+  f.if(() =>
+    f.doWhile(() => {
+      f.get(src).get(dst).get(k).get(lineBytes).get(kBytes).get(lines).call(panel);
+      next(1);
+      f.advance(lines, -width);
+    }, more)
+  );
   return module.add(f);
 }
