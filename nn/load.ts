@@ -11,17 +11,8 @@ import {
   shapeText,
   type Tensor,
 } from "../tensor/mod.ts";
-import { assign, checkState, Module, type StateDict, StateDictError } from "./module.ts";
-
-/** A tensor as files hold it. */
-export interface RawTensor {
-  /** `f32`, `f16`, `bf16` or `f64`; other element types are no weights. */
-  readonly dtype: string;
-  /** Dimensions, outermost first. */
-  readonly shape: Shape;
-  /** The elements, row-major, little-endian. */
-  readonly data: Uint8Array<ArrayBuffer>;
-}
+import { Module } from "./module.ts";
+import { assign, checkState, type RawTensor, type StateDict, StateDictError } from "./state.ts";
 
 /** Named tensors that are read one at a time. */
 export interface WeightSource {
@@ -40,19 +31,6 @@ export interface LoadOptions {
   /** Called after each tensor with the number loaded so far and in all. */
   onProgress?: (done: number, total: number) => void;
 }
-
-/** Elements of the float types that files have; bf16 is the upper half of f32. */
-const DECODERS: Readonly<
-  Record<string, (b: ArrayBuffer) => Float64Array | Float32Array | Float16Array>
-> = {
-  f64: (b) => new Float64Array(b),
-  f32: (b) => new Float32Array(b),
-  f16: (b) => new Float16Array(b),
-  bf16: (b) => {
-    const bits = Uint32Array.from(new Uint16Array(b), (half) => half << 16);
-    return new Float32Array(bits.buffer);
-  },
-};
 
 /**
  * Loads weights from a source, tensor by tensor. Floats of any precision are turned into the
@@ -76,22 +54,10 @@ export async function loadWeights(
 ): Promise<{ missing: string[]; unexpected: string[] }> {
   const own = module.stateDict();
   const given = new Map(Array.from(source.keys(), (name) => [name, source.info(name)] as const));
-  const shapes = new Map(Array.from(given, ([name, { shape }]) => [name, shape] as const));
-  const found = checkState(own, shapes, options.strict ?? true);
+  const found = checkState(own, given, options.strict ?? true);
   const wanted = [...own].filter(([name]) => given.has(name));
-  const faults = wanted.flatMap(([name]) => {
-    const { dtype } = given.get(name)!;
-    return dtype in DECODERS ? [] : [`${name}: expected floats but got ${dtype}`];
-  });
-  if (faults.length > 0) {
-    throw new StateDictError(
-      `weights that are no numbers to compute with (${faults.length}):\n  ${faults.join("\n  ")}`,
-    );
-  }
   for (const [i, [name, target]] of wanted.entries()) {
-    const { dtype, shape, data } = await source.read(name);
-    const whole = data.byteLength === data.buffer.byteLength ? data.buffer : data.slice().buffer;
-    assign(target, { shape, data: DECODERS[dtype]!(whole) });
+    assign(target, await source.read(name));
     options.onProgress?.(i + 1, wanted.length);
   }
   return found;
