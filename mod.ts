@@ -36,6 +36,7 @@ export {
   ScopeError,
   setDebug,
   setDevice,
+  setNumThreads,
   type Shape,
   ShapeError,
   shutdown,

@@ -1,7 +1,8 @@
 /** Gradient checkpointing: a segment that is computed again when backward reaches it. */
 import { type Generator, onDraw, scope, Tensor } from "../tensor/mod.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
-import { backwardFrom, hold, Parameter, record, requiresGrad } from "./tape.ts";
+import { Parameter } from "./parameter.ts";
+import { backwardFrom, hold, record, requiresGrad } from "./tape.ts";
 
 /** Where each generator stood when `fn` first drew from it. */
 export function noteDraws<T>(fn: () => T): { result: T; draws: Map<Generator, number> } {

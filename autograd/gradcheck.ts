@@ -17,7 +17,8 @@ import { noGrad } from "./modes.ts";
 import { cast, setMirror } from "./op.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { sum } from "./ops/reduce.ts";
-import { gradients, Parameter } from "./tape.ts";
+import { Parameter } from "./parameter.ts";
+import { gradients } from "./tape.ts";
 
 /** Settings of {@link gradcheck}. */
 export interface GradcheckOptions {

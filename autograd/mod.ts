@@ -20,4 +20,5 @@ export {
   type SampleInput,
 } from "./op.ts";
 export * from "./ops/mod.ts";
-export { type Backward, backward, gradients, Parameter, requiresGrad } from "./tape.ts";
+export { Parameter } from "./parameter.ts";
+export { type Backward, backward, gradients, requiresGrad } from "./tape.ts";

@@ -3,13 +3,10 @@
  * open when its ops ran: it is freed with that scope, or node by node as backward passes.
  */
 import {
-  contiguousStrides,
-  copyInto,
+  ADD,
   currentScope,
   evaluateInto,
   evaluateOne,
-  fillInto,
-  type Formula,
   full,
   GradientError,
   type Keepable,
@@ -30,12 +27,20 @@ export type Backward = (
   saved: readonly (Tensor | null)[],
 ) => readonly (Tensor | null)[];
 
+/** Where the graph begins: what gradients are collected for. */
+export interface Leaf {
+  /** Whether they are collected at present. */
+  requiresGrad: boolean;
+  /** Adds `g`, which stays the caller's, to what has been collected. */
+  addGrad(g: Tensor): void;
+}
+
 /** A value in the graph, whichever handles there are to it. */
 export class Value {
   /** The node that made it; null for a leaf. */
   node: Node | null = null;
 
-  constructor(readonly shape: Shape, readonly leaf: Parameter | null) {}
+  constructor(readonly shape: Shape, readonly leaf: Leaf | null) {}
 }
 
 /** One op that ran. */
@@ -52,11 +57,19 @@ export interface Node {
 }
 
 let sequence = 0;
+const leaves = new WeakMap<Tensor, Value>();
 const values = new WeakMap<Tensor, Value>();
 
-/** The graph value behind a tensor; undefined for constants. */
+/** Makes `t` a place where the graph begins. */
+export function addLeaf(t: Tensor, leaf: Leaf): void {
+  leaves.set(t, new Value(t.shape, leaf));
+}
+
+/** The graph value behind a tensor; undefined for constants and frozen leaves. */
 export function valueOf(t: Tensor): Value | undefined {
-  return t instanceof Parameter ? (t.requiresGrad ? t.value : undefined) : values.get(t);
+  const value = leaves.get(t);
+  if (!value) return values.get(t);
+  return value.leaf!.requiresGrad ? value : undefined;
 }
 
 /** Whether gradients flow to `t`. */
@@ -144,8 +157,6 @@ export function record(
   tape.nodes.add(node);
 }
 
-const ADD: Formula = { name: "accumulate", build: (a, b) => a!.add(b!) };
-
 /** Adds `g` (which it takes over) to what is held for a value. */
 function accumulate(grads: Map<Value, Tensor>, value: Value, g: Tensor): void {
   const held = grads.get(value);
@@ -211,15 +222,22 @@ function runNode(node: Node, grads: Map<Value, Tensor>): void {
   for (const [value, g] of arrived) accumulate(grads, value, g);
 }
 
+/** Takes the gradient of a leaf, which stays the caller's. */
+type LeafSink = (leaf: Value, g: Tensor) => void;
+
+const intoParameters: LeafSink = (value, g) => value.leaf!.addGrad(g);
+
+/** Where leaves' gradients go in the walk that is on; a checkpointed segment's go there too. */
+let currentSink: LeafSink | null = null;
+
 /**
  * Walks back from `starts` with the given gradients, which it takes over. Each value in `wanted`
- * keeps its gradient in the returned map; every other leaf adds its own to `parameter.grad` where
- * `intoParameters`.
+ * keeps its gradient in the returned map; those of other leaves go to `sink`.
  */
 function walk(
   starts: readonly (readonly [Value, Tensor])[],
   wanted: ReadonlySet<Value>,
-  intoParameters: boolean,
+  sink: LeafSink,
 ): Map<Value, Tensor> {
   const grads = new Map<Value, Tensor>();
   for (const [value, g] of starts) accumulate(grads, value, g);
@@ -227,21 +245,35 @@ function walk(
     const g = grads.get(value);
     if (!g || wanted.has(value)) return;
     grads.delete(value);
-    if (value.leaf && intoParameters) value.leaf.addGrad(g);
+    if (value.leaf) sink(value, g);
     g.dispose();
   };
+  const home = currentScope();
+  const fromSegment: LeafSink = (value, g) => {
+    if (!wanted.has(value)) return sink(value, g);
+    // outlives the scopes of the segment, and goes with the walk's
+    outsideScopes(() => accumulate(grads, value, g.as(g.shape, g.strides)));
+    const held = grads.get(value)!;
+    if (!held.scope) home?.adopt(held);
+  };
   const nodes = dependencies(starts.map(([v]) => v));
-  // a leaf's gradients are added up one by one as they arrive, so that a checkpointed segment,
-  // which adds them from inside, comes to the same bits
-  noGrad(() => {
-    for (const node of nodes) {
-      runNode(node, grads);
-      node.outputs.forEach(settle);
-      node.inputs.forEach((v) => v?.leaf && settle(v));
-      free(node);
-    }
-    for (const value of [...grads.keys()]) settle(value);
-  });
+  const outer = currentSink;
+  currentSink = fromSegment;
+  try {
+    // a leaf's gradients are added up one by one as they arrive, so that a checkpointed segment,
+    // which adds them from inside, comes to the same bits
+    noGrad(() => {
+      for (const node of nodes) {
+        runNode(node, grads);
+        node.outputs.forEach(settle);
+        node.inputs.forEach((v) => v?.leaf && settle(v));
+        free(node);
+      }
+      for (const value of [...grads.keys()]) settle(value);
+    });
+  } finally {
+    currentSink = outer;
+  }
   return grads;
 }
 
@@ -286,10 +318,13 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
 export function backward(loss: Tensor, gradient?: Tensor): void {
   using _ = scope("backward");
   const value = lossValue(loss, "backward");
-  walk([[value, seed(loss, gradient, "backward")]], new Set(), true);
+  walk([[value, seed(loss, gradient, "backward")]], new Set(), intoParameters);
 }
 
-/** As {@link backward} from several outputs at once, with the gradients of `wanted` returned. */
+/**
+ * As {@link backward} from several outputs at once, with the gradients of `wanted` returned. Inside
+ * another walk, gradients of other leaves go where that one takes its own.
+ */
 export function backwardFrom(
   outputs: readonly Tensor[],
   gradients: readonly (Tensor | null)[],
@@ -302,7 +337,8 @@ export function backwardFrom(
     return value && g ? [[value, g.as(g.shape, g.strides)] as const] : [];
   });
   const keys = wanted.map((t) => valueOf(t));
-  const grads = walk(starts, new Set(keys.filter((v) => v !== undefined)), true);
+  const sink = currentSink ?? intoParameters;
+  const grads = walk(starts, new Set(keys.filter((v) => v !== undefined)), sink);
   return keys.map((v) => {
     const g = v && grads.get(v);
     return g ? s.keep(g) : null;
@@ -321,101 +357,10 @@ export function gradients(
   using s = scope("gradients");
   const start = lossValue(loss, "gradients");
   const keys = wrt.map((t) => lossValue(t, "gradients"));
-  const grads = walk([[start, seed(loss, gradient, "gradients")]], new Set(keys), false);
+  const grads = walk([[start, seed(loss, gradient, "gradients")]], new Set(keys), () => {});
   return keys.map((v, i) => {
     const g = grads.get(v);
     const t = wrt[i]!;
     return s.keep(g ? g.as(g.shape, g.strides) : full(t.shape, 0, { device: t.device }));
   });
 }
-
-/**
- * A tensor that gradients are collected for: a weight, or an input under study. It has storage of
- * its own that optimisers change in place.
- */
-export class Parameter extends Tensor {
-  /** @internal */
-  readonly value: Value;
-  /** Whether backward collects a gradient; false freezes it. */
-  requiresGrad: boolean;
-  #grad: Tensor | null = null;
-  /** A place for the gradient that an optimiser has set aside. */
-  #place: Tensor | null = null;
-  /** @internal Told once, when the parameter is disposed of. */
-  onDispose: (() => void) | null = null;
-
-  /** Takes over the elements of `t`, which is disposed of. */
-  constructor(t: Tensor, options: { requiresGrad?: boolean } = {}) {
-    super(t.storage.retain(), t.shape, t.strides, t.offset);
-    this.requiresGrad = options.requiresGrad ?? true;
-    this.value = new Value(t.shape, this);
-    t.dispose();
-  }
-
-  /** Sum of the gradients since the last `zeroGrad()`; null where there are none. */
-  get grad(): Tensor | null {
-    return this.#grad;
-  }
-
-  /** Forgets the gradient. */
-  zeroGrad(): void {
-    if (this.#grad !== this.#place) this.#grad?.dispose();
-    this.#grad = null;
-  }
-
-  /** @internal Adds `g` to the gradient. */
-  addGrad(g: Tensor): void {
-    if (this.#grad) {
-      evaluateInto("backward", ADD, [this.#grad, g], [this.#grad]);
-      return;
-    }
-    if (!this.#place) {
-      this.#grad = outsideScopes(() =>
-        evaluateOne("backward", IDENTITY, [g], { dtype: this.dtype })
-      );
-      return;
-    }
-    this.#grad = this.#place;
-    copyInto(g, this.#place, "backward");
-  }
-
-  /** @internal Moves the elements into a larger tensor, to stand from `at` on. */
-  moveTo(whole: Tensor, at: number): void {
-    outsideScopes(() => {
-      using home = whole.as(this.shape, contiguousStrides(this.shape), at);
-      copyInto(this, home, "parameter");
-      this.rebind(home.storage.retain(), at);
-    });
-  }
-
-  /** @internal Keeps the gradient in a larger tensor, from `at` on. */
-  placeGrad(whole: Tensor, at: number): void {
-    outsideScopes(() => {
-      const before = this.#grad;
-      this.#place = whole.as(this.shape, contiguousStrides(this.shape), at);
-      if (!before) return;
-      copyInto(before, this.#place, "parameter");
-      this.#grad = this.#place;
-      before.dispose();
-    });
-  }
-
-  /** @internal Makes the gradient's place zero where backward reached no gradient. */
-  settleGrad(): void {
-    if (!this.#place || this.#grad) return;
-    fillInto(this.#place, 0, "parameter");
-    this.#grad = this.#place;
-  }
-
-  /** Frees the elements and the gradient. */
-  override dispose(): void {
-    if (this.disposed) return;
-    this.zeroGrad();
-    this.#place?.dispose();
-    this.#place = null;
-    super.dispose();
-    this.onDispose?.();
-  }
-}
-
-const IDENTITY: Formula = { name: "identity", build: (x) => x! };

@@ -1,1 +1,30 @@
-export {};
+/**
+ * The commands: `deno task train` and its kin. What other programs may want of them: checkpoints,
+ * and building the model that one describes.
+ *
+ * @module
+ */
+export {
+  Checkpoint,
+  type CheckpointHeader,
+  findCheckpoint,
+  latestRun,
+  listCheckpoints,
+  type Section,
+  type Sections,
+  type TrainingState,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+export { CommandError, UsageError } from "./errors.ts";
+export {
+  buildDiffusion,
+  buildModel,
+  type BuiltModel,
+  type DiffusionConfig,
+  type LatentConfig,
+  type ModelConfig,
+  MODELS,
+  modelSize,
+  type Objective,
+  sampleShape,
+} from "./model.ts";

@@ -10,7 +10,7 @@ import { drawNoise, type NoiseOptions } from "./noise.ts";
 import { BatchTimesteps, type Timesteps } from "./timesteps.ts";
 
 /** A diagonal Gaussian by element, all of the shape of the data. */
-export interface DiagonalGaussian {
+export interface GaussianMoments {
   /** Means. */
   mean: Tensor;
   /** Variances. */
@@ -104,7 +104,7 @@ export class ForwardProcess {
    *
    * @param xStart [N, C, ...]
    */
-  qMeanVariance(xStart: Tensor, t: Timesteps): DiagonalGaussian {
+  qMeanVariance(xStart: Tensor, t: Timesteps): GaussianMoments {
     using s = scope("qMeanVariance");
     const at = this.timestepsOf("qMeanVariance", t, xStart);
     return keepAll(s, {
@@ -144,7 +144,7 @@ export class ForwardProcess {
    *
    * @throws {RangeError} where there is one timestep only, whose posterior has no variance.
    */
-  qPosteriorMeanVariance(xStart: Tensor, xT: Tensor, t: Timesteps): DiagonalGaussian {
+  qPosteriorMeanVariance(xStart: Tensor, xT: Tensor, t: Timesteps): GaussianMoments {
     using s = scope("qPosteriorMeanVariance");
     const at = this.timestepsOf("qPosteriorMeanVariance", t, xT);
     this.checkHasVariance("qPosteriorMeanVariance");

@@ -32,6 +32,7 @@ import {
   Mlp,
   Module,
   Sequential,
+  tidy,
   xavierUniform,
   zerosParameter,
 } from "../nn/mod.ts";
@@ -85,12 +86,6 @@ const XAVIER_PATCH: InitOptions = {
     xavierUniform(shape, { ...options, as: [shape[0]!, shape[1]! * shape[2]! * shape[3]!] }),
   biasInit: zerosParameter,
 };
-
-/** Frees what `fn` makes on the way to its result; a tape keeps what it needs of it. */
-function tidy(fn: () => Tensor): Tensor {
-  using s = scope();
-  return s.keep(fn());
-}
 
 /** Latents [N, C, S, S] to tokens [N, T, D]: one linear layer on every patch. */
 export class PatchEmbed extends Module {

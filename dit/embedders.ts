@@ -1,6 +1,14 @@
 /** What conditions a DiT: the timestep and the class label, as vectors. */
 import { cast, concat, cos, eq, lt, mul, pad, reshape, silu, sin, where } from "../autograd/mod.ts";
-import { Embedding, type InitOptions, Linear, Module, normal, Sequential } from "../nn/mod.ts";
+import {
+  Embedding,
+  type InitOptions,
+  Linear,
+  Module,
+  normal,
+  Sequential,
+  zerosParameter,
+} from "../nn/mod.ts";
 import {
   defaultGenerator,
   full,
@@ -18,7 +26,10 @@ import { timestepFrequencies } from "./positions.ts";
 const FREQUENCY_FEATURES = 256;
 
 /** Labels and times start small: normal with this standard deviation. */
-const SMALL: InitOptions = { weightInit: (shape, options) => normal(shape, 0.02, options) };
+const SMALL: InitOptions = {
+  weightInit: (shape, options) => normal(shape, 0.02, options),
+  biasInit: zerosParameter,
+};
 
 /** cos(t f) and then sin(t f) for t [N] and frequencies [half]: [N, 2 half]. */
 function sinusoids(t: Tensor, frequencies: Tensor): Tensor {

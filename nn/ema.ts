@@ -7,7 +7,8 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 import { type Slab, slabsOf } from "./flat.ts";
-import { assign, checkState, type Module, type StateDict, type StateValue } from "./module.ts";
+import type { Module } from "./module.ts";
+import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link Ema}. */
 export interface EmaOptions {
@@ -110,7 +111,7 @@ export class Ema implements Disposable {
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
     const own = this.stateDict();
     try {
-      checkState(own, new Map(Array.from(state, ([k, v]) => [k, v.shape])), true);
+      checkState(own, state, true);
       for (const [name, target] of own) assign(target, state.get(name)!);
     } finally {
       for (const t of own.values()) t.dispose();

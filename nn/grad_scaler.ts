@@ -15,7 +15,7 @@ import {
 } from "../tensor/mod.ts";
 import type { AdamW } from "./adamw.ts";
 import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./module.ts";
+import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link GradScaler}; PyTorch's defaults. */
 export interface GradScalerOptions {
@@ -128,7 +128,7 @@ export class GradScaler implements Disposable {
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
     using _ = scope("GradScaler");
     const own = this.stateDict();
-    checkState(own, new Map(Array.from(state, ([k, v]) => [k, v.shape])), true);
+    checkState(own, state, true);
     for (const [name, target] of own) assign(target, state.get(name)!);
   }
 

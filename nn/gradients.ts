@@ -1,6 +1,7 @@
 /** The size of gradients, and keeping it in bounds, without waiting for the device. */
 import type { Parameter } from "../autograd/mod.ts";
 import {
+  ADD,
   constant,
   evaluateInto,
   evaluateOne,
@@ -8,6 +9,7 @@ import {
   full,
   reduceKeep,
   reshaped,
+  SCALE,
   scope,
   type Tensor,
 } from "../tensor/mod.ts";
@@ -15,14 +17,12 @@ import type { AdamW } from "./adamw.ts";
 
 const SQUARE: Formula = { name: "square", build: (x) => x!.mul(x!) };
 const NON_FINITE: Formula = { name: "nonFinite", build: (x) => x!.isNonFinite().to("f32") };
-const ADD: Formula = { name: "accumulate", build: (a, b) => a!.add(b!) };
 const ROOT: Formula = { name: "root", build: (x) => x!.sqrt() };
 /** min(1, max / (norm + 1e-6)), as PyTorch clips. */
 const COEFFICIENT: Formula = {
   name: "clip:coefficient",
   build: (norm, max) => max!.div(norm!.add(1e-6)).min(constant(1)),
 };
-const SCALE: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
 
 /** Sum of `formula` over all elements of all tensors: one number on the device. */
 function total(op: string, formula: Formula, tensors: readonly Tensor[]): Tensor {

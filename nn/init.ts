@@ -5,11 +5,13 @@ import {
   defaultGenerator,
   empty,
   evaluateOne,
+  type Formula,
   full,
   type Generator,
   rand,
   randn,
   type Shape,
+  sizeOf,
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
@@ -26,6 +28,8 @@ export interface InitOptions {
   /** Makes the bias, instead of the layer's default. */
   biasInit?: Initializer;
 }
+
+const AFFINE: Formula = { name: "init:affine", build: (x, f, c) => x!.mul(f!).add(c!) };
 
 let skipping = false;
 let dtype: "f32" | "f16" = "f32";
@@ -65,8 +69,7 @@ export function uniform(
 ): Parameter {
   return parameter(shape, () => {
     using u = rand(shape, { generator: options.generator ?? defaultGenerator() });
-    const scale = { name: "affine", build: scaleAndShift };
-    return evaluateOne("uniform", scale, [u, high - low, low]);
+    return evaluateOne("uniform", AFFINE, [u, high - low, low]);
   });
 }
 
@@ -74,12 +77,9 @@ export function uniform(
 export function normal(shape: Shape, std: number, options: InitOptions = {}): Parameter {
   return parameter(shape, () => {
     using z = randn(shape, { generator: options.generator ?? defaultGenerator() });
-    return evaluateOne("normal", { name: "affine", build: scaleAndShift }, [z, std, 0]);
+    return evaluateOne("normal", AFFINE, [z, std, 0]);
   });
 }
-
-type Build = Parameters<typeof evaluateOne>[1]["build"];
-const scaleAndShift: Build = (x, scale, shift) => x!.mul(scale!).add(shift!);
 
 /** A parameter whose elements are all `value`. */
 export function constant(shape: Shape, value: number): Parameter {
@@ -94,7 +94,7 @@ export function zerosParameter(shape: Shape): Parameter {
 /** Inputs and outputs of a weight [O, I, ...]: `I * k` and `O * k` for k taps a channel. */
 export function fans(shape: Shape): { fanIn: number; fanOut: number } {
   const [o = 1, i = 1, ...taps] = shape;
-  const k = taps.reduce((a, b) => a * b, 1);
+  const k = sizeOf(taps);
   return { fanIn: i * k, fanOut: o * k };
 }
 

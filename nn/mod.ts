@@ -11,6 +11,15 @@ export * from "./grad_scaler.ts";
 export * from "./gradients.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
+export * from "./load.ts";
 export * from "./mlp.ts";
-export { type Member, Module, type StateDict, StateDictError, type StateValue } from "./module.ts";
+export { type Member, Module } from "./module.ts";
+export {
+  type HostElements,
+  type RawTensor,
+  type StateDict,
+  StateDictError,
+  type StateValue,
+} from "./state.ts";
 export * from "./schedule.ts";
+export * from "./tidy.ts";

@@ -1,26 +1,7 @@
 /** The base of layers and models: finding parameters, naming them, moving weights in and out. */
 import { Parameter } from "../autograd/mod.ts";
-import {
-  copyInto,
-  sameShape,
-  type Shape,
-  shapeText,
-  Tensor,
-  tensor,
-  type TensorData,
-} from "../tensor/mod.ts";
-
-/** Weights that do not fit a module: all that is wrong, by name. */
-export class StateDictError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "StateDictError";
-}
-
-/** A weight on its way in: a tensor, or elements on the host with their shape. */
-export type StateValue = Tensor | { readonly shape: Shape; readonly data: TensorData };
-
-/** Weights by name. */
-export type StateDict = Map<string, Tensor>;
+import { Tensor } from "../tensor/mod.ts";
+import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
 
 /** What a module's properties can hold that has a name in its state. */
 export type Member = Module | Parameter | Tensor;
@@ -97,7 +78,8 @@ export abstract class Module {
   /**
    * Copies weights in. Nothing is changed unless everything fits.
    *
-   * @param state By name; floats of any precision.
+   * @param state By name: tensors, elements on the host, or tensors as files hold them, so that
+   * what `loadSafetensors` and `loadTorch` give goes straight in. Floats of any precision.
    * @param options `strict: false` lets names be missing or unexpected; shapes must fit always.
    * @returns Names that were missing and unexpected.
    * @throws {StateDictError} listing every name that is missing, unexpected or misshapen.
@@ -108,8 +90,7 @@ export abstract class Module {
   ): { missing: string[]; unexpected: string[] } {
     const given = state instanceof Map ? state : new Map(Object.entries(state));
     const own = this.stateDict();
-    const shapes = new Map(Array.from(given, ([name, value]) => [name, value.shape] as const));
-    const found = checkState(own, shapes, options.strict ?? true);
+    const found = checkState(own, given, options.strict ?? true);
     for (const [name, target] of own) {
       const value = given.get(name);
       if (value) assign(target, value);
@@ -148,53 +129,4 @@ export abstract class Module {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/**
- * Compares the names and shapes of weights with those wanted.
- *
- * @throws {StateDictError} listing all that does not fit.
- */
-export function checkState(
-  own: ReadonlyMap<string, { readonly shape: Shape }>,
-  given: ReadonlyMap<string, Shape>,
-  strict: boolean,
-): { missing: string[]; unexpected: string[] } {
-  const missing = [...own.keys()].filter((name) => !given.has(name));
-  const unexpected = [...given.keys()].filter((name) => !own.has(name));
-  const misshapen = [...own].flatMap(([name, { shape }]) => {
-    const got = given.get(name);
-    return got && !sameShape(got, shape)
-      ? [`${name}: expected ${shapeText(shape)} but got ${shapeText(got)}`]
-      : [];
-  });
-  const faults = [
-    ...(strict
-      ? missing.map((name) =>
-        `${name}: expected ${shapeText(own.get(name)!.shape)} but it is missing`
-      )
-      : []),
-    ...(strict
-      ? unexpected.map((name) => `${name}: unexpected, of shape ${shapeText(given.get(name)!)}`)
-      : []),
-    ...misshapen,
-  ];
-  if (faults.length > 0) {
-    throw new StateDictError(
-      `weights that do not fit (${faults.length}):\n  ${faults.join("\n  ")}`,
-    );
-  }
-  return { missing, unexpected };
-}
-
-/** Copies a weight over `target`, in place. */
-export function assign(target: Tensor, value: StateValue): void {
-  if (value instanceof Tensor) copyInto(value, target, "loadStateDict");
-  else {
-    const { device, dtype } = target;
-    const floats = value.data instanceof Float16Array ? "f16" : dtype;
-    using source = tensor(value.data, value.shape, { dtype: floats, device });
-    copyInto(source, target, "loadStateDict");
-  }
-  target.storage.version++;
 }

@@ -1,7 +1,7 @@
 import type { Backend } from "./backend.ts";
 import { DeviceError } from "./errors.ts";
 import { type Device, MemoryLedger, type MemoryStats } from "./storage.ts";
-import type { WasmOptions } from "./wasm/backend.ts";
+import type { WasmBackend, WasmOptions } from "./wasm/backend.ts";
 import type { WebGpuOptions } from "./webgpu/backend.ts";
 
 /** How to choose and set up a device. */
@@ -105,4 +105,20 @@ export function memory(device: Device = currentDevice()): Memory {
 /** Starts a new peak count from what is live now. */
 export function resetPeak(device: Device = currentDevice()): void {
   device.ledger.peakBytes = device.ledger.liveBytes;
+}
+
+/**
+ * Sets how many threads the WebAssembly device works with, the calling one included; as many as
+ * there are cores unless told otherwise. No result depends on it.
+ *
+ * @throws {DeviceError} on other devices, and where threads cannot be started.
+ */
+export async function setNumThreads(
+  count: number,
+  device: Device = currentDevice(),
+): Promise<void> {
+  if (device.name !== "wasm") {
+    throw new DeviceError(`setNumThreads: expected the wasm device but got ${device.name}`);
+  }
+  await (device.backend as WasmBackend).setThreads(count);
 }

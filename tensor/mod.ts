@@ -50,6 +50,7 @@ export {
   limitsOf,
 } from "./dtype.ts";
 export {
+  broadcastAxes,
   broadcastShapes,
   broadcastStrides,
   checkShape,
@@ -71,6 +72,7 @@ export {
   memory,
   resetPeak,
   setDevice,
+  setNumThreads,
   shutdown,
 } from "./device.ts";
 export type { WasmOptions } from "./wasm/backend.ts";

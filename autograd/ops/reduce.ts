@@ -13,6 +13,7 @@ import {
   reduceKeep,
   reshaped,
   sameShape,
+  SCALE,
   type Shape,
   ShapeError,
   shapeText,
@@ -37,8 +38,6 @@ interface SumAttrs {
   factor: number;
 }
 
-const scaleBy: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
-
 const callSum = defineOp<SumAttrs, readonly []>({
   name: "sum",
   cast: "single",
@@ -48,7 +47,7 @@ const callSum = defineOp<SumAttrs, readonly []>({
   },
   backward: ([g], _, { axes, shape, factor }) => {
     using kept = reshaped(g!, keptShape(shape, axes));
-    using scaled = factor === 1 ? null : evaluateOne("mean", scaleBy, [kept, factor]);
+    using scaled = factor === 1 ? null : evaluateOne("mean", SCALE, [kept, factor]);
     const each = scaled ?? kept;
     return [each.as(shape, each.strides.map((s, i) => axes.includes(i) ? 0 : s))];
   },
@@ -66,6 +65,11 @@ const callSum = defineOp<SumAttrs, readonly []>({
   ],
 });
 
+/** Elements of x that a reduction over `axes` puts into one. */
+function countAlong(x: Tensor, axes: readonly number[]): number {
+  return sizeOf(axes.map((a) => x.shape[a]!));
+}
+
 /** Sum over `axes` (all by default). */
 export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("sum", axes, x.rank);
@@ -77,7 +81,7 @@ export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): 
 export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("mean", axes, x.rank);
   const { keepdim = false } = options;
-  const count = list.reduce((n, a) => n * x.shape[a]!, 1);
+  const count = countAlong(x, list);
   const factor = count === 0 ? NaN : 1 / count;
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor })[0]!;
 }
@@ -144,7 +148,7 @@ export const variance: (x: Tensor, axes?: Axes, options?: VarianceOptions) => Te
     (x: Tensor, axes: Axes = null, options: VarianceOptions = {}) => {
       const list = normalizeAxes("variance", axes, x.rank);
       const { keepdim = false, correction = 1 } = options;
-      const count = list.reduce((n, a) => n * x.shape[a]!, 1);
+      const count = countAlong(x, list);
       const apart = square(sub(x, mean(x, list, { keepdim: true })));
       return mul(mean(apart, list, { keepdim }), count / Math.max(0, count - correction));
     },

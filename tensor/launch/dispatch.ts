@@ -2,7 +2,10 @@
 import type { KernelArgs, KernelName, View } from "../backend.ts";
 import type { Device } from "../storage.ts";
 import { empty, type Tensor } from "../tensor.ts";
-import { evaluateInto, type Formula } from "./elementwise.ts";
+import { evaluateInto } from "./elementwise.ts";
+import { convertTo } from "./formulas.ts";
+
+const WIDEN = convertTo("f32");
 
 /** Kernels that have a launcher of their own here. */
 export type OpKernel = Exclude<KernelName, "elementwise">;
@@ -69,5 +72,3 @@ export function dispatch<K extends OpKernel>(
   after.forEach((then) => then());
   temporaries.forEach((t) => t.dispose());
 }
-
-const WIDEN: Formula = { name: "copy:f32", build: (a) => a!.to("f32") };

@@ -1,5 +1,5 @@
 /** Launching elementwise formulas: broadcasting, result types, in-place updates. */
-import { computeType, type Expr, program, type Slot, type Ty } from "../expr.ts";
+import { computeType, program, type Slot, type Ty } from "../expr.ts";
 import type { View } from "../backend.ts";
 import { type DType, holds, isFloat } from "../dtype.ts";
 import { currentDevice } from "../device.ts";
@@ -7,14 +7,7 @@ import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
 import type { Device } from "../storage.ts";
 import { empty, type Tensor } from "../tensor.ts";
-
-/** A formula with a name that is its own: the name and the operand types key the compiled code. */
-export interface Formula {
-  /** Names the formula and its constants; two formulas must never share one. */
-  readonly name: string;
-  /** Called once for each list of operand types: an expression a result from one an operand. */
-  readonly build: (...args: Expr[]) => Expr | Expr[];
-}
+import { convertTo, type Formula } from "./formulas.ts";
 
 /** What the results of a formula are like; by default as the operands. */
 export interface ResultOptions {
@@ -166,22 +159,18 @@ export function evaluateInto(
   }, op);
 }
 
-const TYPE_OF_DTYPE = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", u8: "u32" } as const;
-
 /**
  * A contiguous copy, as `dtype` where given. Floats to integers cut towards zero.
  */
 export function copy(x: Tensor, dtype: DType = x.dtype, op = "copy"): Tensor {
-  const ty = TYPE_OF_DTYPE[dtype];
-  const out = evaluateOne(op, { name: `copy:${ty}`, build: (a) => a!.to(ty) }, [x], { dtype });
+  const out = evaluateOne(op, convertTo(computeType(dtype)), [x], { dtype });
   if (!isFloat(dtype)) out.storage.range = x.storage.range;
   return out;
 }
 
 /** Writes `x`, broadcast and converted, into `out`. */
 export function copyInto(x: Tensor, out: Tensor, op = "copy"): void {
-  const ty = TYPE_OF_DTYPE[out.dtype];
-  evaluateInto(op, { name: `copy:${ty}`, build: (a) => a!.to(ty) }, [x], [out]);
+  evaluateInto(op, convertTo(computeType(out.dtype)), [x], [out]);
 }
 
 /** Sets every element of `out` to `value`. */
@@ -189,7 +178,7 @@ export function fillInto(out: Tensor, value: number, op = "fill"): void {
   checkNumber(op, value, out.dtype);
   out.storage.range = null;
   if (out.size === 0) return;
-  const ty = TYPE_OF_DTYPE[out.dtype];
+  const ty = computeType(out.dtype);
   out.device.backend.run("elementwise", {
     program: program("fill", [{ kind: "scalar", ty }], (v) => v!),
     ins: [],

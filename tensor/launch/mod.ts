@@ -4,6 +4,7 @@
  */
 export * from "./dispatch.ts";
 export * from "./elementwise.ts";
+export * from "./formulas.ts";
 export * from "./layout.ts";
 export * from "./matmul.ts";
 export * from "./reduce.ts";

@@ -3,6 +3,7 @@ import { computeType, program } from "../expr.ts";
 import { isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import {
+  broadcastAxes,
   broadcastShapes,
   broadcastStrides,
   contiguousStrides,
@@ -12,14 +13,8 @@ import {
 } from "../shape.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import {
-  commonDevice,
-  commonFloat,
-  copy,
-  evaluateOne,
-  fillInto,
-  type Formula,
-} from "./elementwise.ts";
+import { commonDevice, commonFloat, copy, evaluateOne, fillInto } from "./elementwise.ts";
+import { type Formula, SCALE } from "./formulas.ts";
 import { reshaped, threeDimensional } from "./layout.ts";
 
 /** Axes as given by a user: one, several, or all of them. */
@@ -42,8 +37,6 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
 
 const IDENTITY: Formula = { name: "identity", build: (x) => x! };
 const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
-
-const scaleBy: Formula = { name: "scale", build: (x, f) => x!.mul(f!) };
 
 /**
  * Reduces `formula` of the operands over `axes`, times `factor`; the result keeps the reduced axes
@@ -103,7 +96,7 @@ export function reduceKeep(
   const total = operands[0]!;
   if (dtype === "f32" && factor === 1) return total;
   using wide = total; // scaled before it is narrowed: a sum may be more than f16 holds
-  return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, scaleBy, [wide, factor], { dtype });
+  return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, SCALE, [wide, factor], { dtype });
 }
 
 /** Runs of neighbouring axes as [start, end), last first; axes of size 1 join either side. */
@@ -127,11 +120,7 @@ export function dropAxes(x: Tensor, axes: readonly number[], keepdim: boolean): 
 
 /** Sums `g` down to `shape`, undoing a broadcast. A new handle even where nothing is summed. */
 export function sumTo(g: Tensor, shape: Shape, op: string): Tensor {
-  const lead = g.rank - shape.length;
-  const axes: number[] = [];
-  g.shape.forEach((d, i) => {
-    if (i < lead || (shape[i - lead] === 1 && d !== 1)) axes.push(i);
-  });
+  const axes = broadcastAxes(shape, g.shape);
   if (axes.length === 0) return g.as(g.shape, g.strides);
   using summed = reduceKeep(op, "sum", null, [g], axes);
   return reshaped(summed, shape, op);

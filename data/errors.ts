@@ -1,0 +1,10 @@
+/** Data that cannot be used as it is: missing, contradictory, or made with other settings. */
+export class DataError extends Error {
+  /** Tells it from other errors. */
+  override readonly name = "DataError";
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,78 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { FormatError } from "@dit/core/io";
+import { join } from "@std/path";
+import { diskTest, unreadable } from "../tests/fixtures.ts";
+import { DataError } from "./errors.ts";
+import { loadMnist } from "./mnist.ts";
+
+/** Why the package cannot be read here, or its test digits. */
+const digits = unreadable ?? await loadMnist({ split: "test" }).catch((error) => String(error));
+const missing = typeof digits === "string" ? digits : undefined;
+
+Deno.test({
+  name: missing === undefined
+    ? "MNIST has 60,000 and 10,000 digits, black around"
+    : `MNIST has 60,000 and 10,000 digits (${missing})`,
+  ignore: missing !== undefined,
+  async fn() {
+    const train = await loadMnist();
+    const test = digits as Exclude<typeof digits, string>;
+    assertEquals([train.size, test.size], [60_000, 10_000]);
+    assertEquals([train.channels, train.height, train.width], [1, 32, 32]);
+    assertEquals(train.classNames, [..."0123456789"]);
+    assertEquals([...train.labels.subarray(0, 8)], [5, 0, 4, 1, 9, 2, 1, 3]);
+    const { images, labels } = await test.read([0, 9_999]);
+    assertEquals([...labels], [7, 6]);
+    const { length } = images.filter((value) => value > 0);
+    assert(length > 100 && length < 400, `${length} bright pixels`);
+    for (let i = 0; i < 32; i++) {
+      assertEquals([images[i], images[32 * i + 1], images[32 * 31 + i]], [-1, -1, -1]);
+    }
+  },
+});
+
+/** An IDX file of unsigned bytes. */
+function idx(shape: number[], bytes: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(4 + 4 * shape.length + bytes.length);
+  const view = new DataView(out.buffer);
+  [0x800 + shape.length, ...shape].forEach((value, i) => view.setUint32(4 * i, value));
+  out.set(Array.from(bytes), 4 + 4 * shape.length);
+  return out;
+}
+
+async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const packed = new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"));
+  return await new Response(packed).bytes();
+}
+
+diskTest(
+  "MNIST is read from a folder, packed or not, into the middle of 32 x 32",
+  async (folder) => {
+    const images = join(folder, "t10k-images-idx3-ubyte");
+    const pixels = new Uint8Array(2 * 28 * 28);
+    pixels[28 * 28] = 255; // the corner of the second digit
+    await Deno.writeFile(`${images}.gz`, await gzip(idx([2, 28, 28], pixels)));
+    await Deno.writeFile(join(folder, "t10k-labels-idx1-ubyte"), idx([2], [3, 4]));
+    const data = await loadMnist({ split: "test", folder });
+    const read = await data.read([1]);
+    assertEquals([...read.labels], [4]);
+    assertEquals(read.images.indexOf(1), 2 * 32 + 2);
+    assertEquals(read.images.filter((value) => value !== -1).length, 1);
+  },
+);
+
+diskTest("MNIST says what is wrong with a folder", async (folder) => {
+  const load = () => loadMnist({ folder });
+  await assertRejects(load, DataError, "train-images-idx3-ubyte.gz but found neither");
+  const images = join(folder, "train-images-idx3-ubyte");
+  const labels = join(folder, "train-labels-idx1-ubyte");
+  await Deno.writeFile(images, idx([1, 28, 28], new Uint8Array(28 * 28)));
+  await Deno.writeFile(labels, idx([2], [0, 0]));
+  await assertRejects(load, FormatError, "dimension 0: expected 1 but found 2");
+  await Deno.writeFile(labels, idx([1], [10]));
+  await assertRejects(load, DataError, "expected labels in [0, 10) but got 10");
+  await Deno.writeFile(images, idx([1, 28, 28], new Uint8Array(28)));
+  await assertRejects(load, FormatError, "its end: expected 800 bytes but found 44");
+  await Deno.writeFile(images, Uint8Array.from({ length: 99 }, () => 1));
+  await assertRejects(load, FormatError, "byte 0: expected the number 2051");
+});

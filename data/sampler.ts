@@ -1,0 +1,163 @@
+import type { NoiseKey } from "./dataset.ts";
+import { DataError } from "./errors.ts";
+import { sequence } from "./random.ts";
+
+/** Where a sampler stands: all that is needed to continue it exactly. Exact in JSON. */
+export interface SamplerPosition {
+  /** Pass over the data, from 0. */
+  readonly epoch: number;
+  /** Batches of that pass that are done. */
+  readonly step: number;
+}
+
+/** What goes into one batch. */
+export interface BatchPlan {
+  /** Which examples. */
+  readonly indices: readonly number[];
+  /** Of each, whether it is mirrored. */
+  readonly flips: readonly boolean[];
+  /** For latents that are sampled. */
+  readonly noise: NoiseKey;
+  /** The pass this batch belongs to, from 0. */
+  readonly epoch: number;
+  /** Its number in that pass, from 0. */
+  readonly step: number;
+  /** Where to continue after this batch. */
+  readonly next: SamplerPosition;
+}
+
+/** How a dataset is divided into batches. */
+export interface BatchSamplerOptions {
+  /** Examples in the dataset. */
+  readonly size: number;
+  /** Examples a batch, over all processes. */
+  readonly batchSize: number;
+  /** What order and flips are drawn from; 0 by default. */
+  readonly seed?: number | bigint;
+  /** Whether each example is mirrored every other time, as in the original; true by default. */
+  readonly flip?: boolean;
+  /** This process among those that share each batch; 0 by default. */
+  readonly rank?: number;
+  /** How many processes share each batch; 1 by default. */
+  readonly world?: number;
+  /** Where to start; the beginning by default. */
+  readonly position?: SamplerPosition;
+}
+
+/**
+ * Divides a dataset into batches without end: every pass has a random order of its own, and what
+ * does not fill a batch at its end is left out, as in the original (`shuffle=True,
+ * drop_last=True`). The batches of a seed are the same whatever the number of processes, each of
+ * which gets its share of every batch.
+ *
+ * @example
+ * ```ts
+ * import { BatchSampler } from "@dit/data";
+ *
+ * const sampler = new BatchSampler({ size: 10, batchSize: 4, seed: 1 });
+ * const { indices } = sampler.next();
+ * console.assert(indices.length === 4 && sampler.position.step === 1);
+ * ```
+ */
+export class BatchSampler {
+  /** Batches a pass. */
+  readonly stepsPerEpoch: number;
+  readonly #size: number;
+  readonly #batchSize: number;
+  readonly #seed: bigint;
+  readonly #flip: boolean;
+  /** This process's part of a batch. */
+  readonly #share: { begin: number; end: number };
+  #position: SamplerPosition = { epoch: 0, step: 0 };
+  #order: { epoch: number; indices: Uint32Array } | undefined;
+
+  /**
+   * Starts at the position given.
+   *
+   * @throws {RangeError} If a number makes no sense, or the processes cannot share a batch equally.
+   * @throws {DataError} If the dataset does not fill one batch.
+   */
+  constructor(options: BatchSamplerOptions) {
+    const { size, batchSize, seed = 0, flip = true, rank = 0, world = 1, position } = options;
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      throw new RangeError(`BatchSampler: expected a batch size of 1 or more but got ${batchSize}`);
+    }
+    if (!Number.isInteger(rank) || rank < 0 || rank >= world) {
+      throw new RangeError(`BatchSampler: expected a rank in [0, ${world}) but got ${rank}`);
+    }
+    if (batchSize % world !== 0) {
+      throw new RangeError(
+        `BatchSampler: expected a batch size that ${world} processes can share equally ` +
+          `but got ${batchSize}`,
+      );
+    }
+    if (size < batchSize) {
+      throw new DataError(
+        `BatchSampler: expected at least one batch of ${batchSize} examples but the data has ` +
+          `${size}; make the batch smaller`,
+      );
+    }
+    this.stepsPerEpoch = Math.floor(size / batchSize);
+    this.#size = size;
+    this.#batchSize = batchSize;
+    this.#seed = BigInt(seed);
+    this.#flip = flip;
+    const share = batchSize / world;
+    this.#share = { begin: rank * share, end: (rank + 1) * share };
+    if (position !== undefined) this.seek(position);
+  }
+
+  /** Where the next batch comes from. */
+  get position(): SamplerPosition {
+    return this.#position;
+  }
+
+  /**
+   * Moves to a position.
+   *
+   * @throws {RangeError} If a pass has no such batch.
+   */
+  seek({ epoch, step }: SamplerPosition): void {
+    if (
+      !Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(step) || step < 0 ||
+      step > this.stepsPerEpoch
+    ) {
+      throw new RangeError(
+        `BatchSampler: expected a position with 0 to ${this.stepsPerEpoch} steps ` +
+          `but got epoch ${epoch}, step ${step}`,
+      );
+    }
+    // The end of one pass is the beginning of the next: one place, one name.
+    this.#position = step === this.stepsPerEpoch ? { epoch: epoch + 1, step: 0 } : { epoch, step };
+  }
+
+  /** The next batch: this process's share of it. */
+  next(): BatchPlan {
+    const { epoch, step } = this.#position;
+    const first = step * this.#batchSize;
+    const { begin, end } = this.#share;
+    const indices = [...this.#epochOrder(epoch).subarray(first + begin, first + end)];
+    const positions = indices.map((_, i) => first + begin + i);
+    const flips = this.#flips(epoch, positions);
+    this.seek({ epoch, step: step + 1 });
+    const noise = { seed: this.#seed, epoch, positions };
+    return { indices, flips, noise, epoch, step, next: this.#position };
+  }
+
+  #epochOrder(epoch: number): Uint32Array {
+    if (this.#order?.epoch !== epoch) {
+      const indices = sequence(this.#seed, "order", epoch).permutation(this.#size);
+      this.#order = { epoch, indices };
+    }
+    return this.#order.indices;
+  }
+
+  #flips(epoch: number, positions: readonly number[]): boolean[] {
+    if (!this.#flip) return positions.map(() => false);
+    const coin = sequence(this.#seed, "flip", epoch);
+    return positions.map((position) => {
+      coin.seek(position);
+      return coin.nextUniform() < 0.5;
+    });
+  }
+}

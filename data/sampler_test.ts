@@ -1,0 +1,55 @@
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { DataError } from "./errors.ts";
+import { BatchSampler } from "./sampler.ts";
+
+const options = { size: 10, batchSize: 4, seed: 7 };
+
+Deno.test("a pass shows every example once at most, and leaves out what fills no batch", () => {
+  const sampler = new BatchSampler(options);
+  assertEquals(sampler.stepsPerEpoch, 2);
+  const seen = [sampler.next(), sampler.next()].flatMap(({ indices }) => indices);
+  assertEquals(new Set(seen).size, 8);
+  assert(seen.every((index) => index >= 0 && index < 10));
+  assertEquals(sampler.position, { epoch: 1, step: 0 });
+});
+
+Deno.test("passes differ, seeds differ, and a seed repeats itself", () => {
+  const pass = (seed: number, epoch: number) =>
+    new BatchSampler({ size: 50, batchSize: 50, seed, position: { epoch, step: 0 } }).next();
+  assertNotEquals(pass(7, 0).indices, pass(7, 1).indices);
+  assertNotEquals(pass(7, 0).indices, pass(8, 0).indices);
+  assertNotEquals(pass(7, 0).flips, pass(7, 1).flips);
+  assertEquals(pass(7, 1), pass(7, 1));
+});
+
+Deno.test("a sampler continues exactly from a position that went through JSON", () => {
+  const whole = new BatchSampler(options);
+  const batches = Array.from({ length: 5 }, () => whole.next());
+  const position = JSON.parse(JSON.stringify(batches[2]!.next));
+  const resumed = new BatchSampler({ ...options, position });
+  assertEquals([resumed.next(), resumed.next()], batches.slice(3));
+});
+
+Deno.test("about half of the examples are mirrored, or none", () => {
+  const half = new BatchSampler({ size: 1000, batchSize: 1000 }).next().flips.filter(Boolean);
+  assert(half.length > 420 && half.length < 580);
+  const none = new BatchSampler({ size: 1000, batchSize: 1000, flip: false }).next();
+  assert(!none.flips.includes(true));
+});
+
+Deno.test("processes share the very batch that one alone would take", () => {
+  const alone = new BatchSampler(options).next();
+  const shares = [0, 1].map((rank) => new BatchSampler({ ...options, rank, world: 2 }).next());
+  assertEquals(shares.flatMap(({ indices }) => indices), alone.indices);
+  assertEquals(shares.flatMap(({ flips }) => flips), alone.flips);
+  assertEquals(shares.flatMap(({ noise }) => noise.positions), alone.noise.positions);
+});
+
+Deno.test("a sampler refuses what it cannot divide", () => {
+  const make = (changed: object) => () => new BatchSampler({ ...options, ...changed });
+  assertThrows(make({ size: 3 }), DataError, "at least one batch of 4 examples but the data has 3");
+  assertThrows(make({ batchSize: 0 }), RangeError, "batch size of 1 or more");
+  assertThrows(make({ world: 3 }), RangeError, "3 processes can share equally");
+  assertThrows(make({ rank: 1 }), RangeError, "rank in [0, 1)");
+  assertThrows(make({ position: { epoch: 0, step: 3 } }), RangeError, "0 to 2 steps");
+});

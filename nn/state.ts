@@ -1,0 +1,136 @@
+/** Weights by name: what is wrong with them, and putting them in place. */
+import {
+  copyInto,
+  isFloat,
+  sameShape,
+  type Shape,
+  shapeText,
+  sizeOf,
+  Tensor,
+  tensor,
+  type TensorData,
+} from "../tensor/mod.ts";
+
+/** Weights that do not fit a module: all that is wrong, by name. */
+export class StateDictError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
+  override readonly name = "StateDictError";
+}
+
+/** Weights by name. */
+export type StateDict = Map<string, Tensor>;
+
+/** A tensor as files hold it. */
+export interface RawTensor {
+  /** `f32`, `f16`, `bf16` or `f64`; other element types are no weights. */
+  readonly dtype: string;
+  /** Dimensions, outermost first. */
+  readonly shape: Shape;
+  /** The elements, row-major, little-endian. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Elements on the host with their shape. */
+export interface HostElements {
+  /** Tells them from a {@link RawTensor}, whose data are bytes. */
+  readonly dtype?: undefined;
+  /** Dimensions, outermost first. */
+  readonly shape: Shape;
+  /** The elements, row-major. */
+  readonly data: TensorData;
+}
+
+/** A weight on its way in. */
+export type StateValue = Tensor | HostElements | RawTensor;
+
+/** Elements of the float types that files have; bf16 is the upper half of f32. */
+const DECODERS: Readonly<
+  Record<string, (b: ArrayBuffer) => Float64Array | Float32Array | Float16Array>
+> = {
+  f64: (b) => new Float64Array(b),
+  f32: (b) => new Float32Array(b),
+  f16: (b) => new Float16Array(b),
+  bf16: (b) => {
+    const bits = Uint32Array.from(new Uint16Array(b), (half) => half << 16);
+    return new Float32Array(bits.buffer);
+  },
+};
+
+/** What is known of a weight before it is read. */
+interface Described {
+  readonly shape: Shape;
+  /** Of a device, or of a file. */
+  readonly dtype?: string | undefined;
+  /** Absent where it is read later. */
+  readonly data?: unknown;
+}
+
+/** What is wrong with one weight, or null. */
+function faultOf(name: string, shape: Shape, given: Described): string | null {
+  if (!sameShape(given.shape, shape)) {
+    return `${name}: expected ${shapeText(shape)} but got ${shapeText(given.shape)}`;
+  }
+  if (given instanceof Tensor) return null;
+  if (given.dtype !== undefined && !(given.dtype in DECODERS)) {
+    return `${name}: expected floats but got ${given.dtype}`;
+  }
+  const { data } = given as Partial<HostElements>;
+  if (given.dtype === undefined && data && data.length !== sizeOf(shape)) {
+    return `${name}: expected ${sizeOf(shape)} elements but got ${data.length}`;
+  }
+  return null;
+}
+
+/**
+ * Compares the names, shapes and element types of weights with those wanted.
+ *
+ * @throws {StateDictError} listing all that does not fit.
+ */
+export function checkState(
+  own: ReadonlyMap<string, { readonly shape: Shape }>,
+  given: ReadonlyMap<string, Described>,
+  strict: boolean,
+): { missing: string[]; unexpected: string[] } {
+  const missing = [...own.keys()].filter((name) => !given.has(name));
+  const unexpected = [...given.keys()].filter((name) => !own.has(name));
+  const shapeOf = (of: ReadonlyMap<string, Described>, name: string) =>
+    shapeText(of.get(name)!.shape);
+  const strictFaults = [
+    ...missing.map((name) => `${name}: expected ${shapeOf(own, name)} but it is missing`),
+    ...unexpected.map((name) => `${name}: unexpected, of shape ${shapeOf(given, name)}`),
+  ];
+  const faults = strict ? strictFaults : [];
+  for (const [name, { shape }] of own) {
+    const value = given.get(name);
+    const fault = value ? faultOf(name, shape, value) : null;
+    if (fault) faults.push(fault);
+  }
+  if (faults.length > 0) {
+    throw new StateDictError(
+      `weights that do not fit (${faults.length}):\n  ${faults.join("\n  ")}`,
+    );
+  }
+  return { missing, unexpected };
+}
+
+/** The elements of a weight on the host. */
+function elementsOf(value: HostElements | RawTensor): TensorData {
+  if (value.dtype === undefined) return value.data;
+  const { data } = value;
+  const whole = data.byteLength === data.buffer.byteLength ? data.buffer : data.slice().buffer;
+  return DECODERS[value.dtype]!(whole);
+}
+
+/** Copies a weight over `target`, in place. Floats are rounded to its type on the device. */
+export function assign(target: Tensor, value: StateValue): void {
+  if (value instanceof Tensor) copyInto(value, target, "loadStateDict");
+  else {
+    const data = elementsOf(value);
+    const { device } = target;
+    const halves = data instanceof Float16Array;
+    const dtype = !isFloat(target.dtype) ? target.dtype : halves ? "f16" : "f32";
+    using source = tensor(data, value.shape, { dtype, device });
+    copyInto(source, target, "loadStateDict");
+  }
+  target.storage.version++;
+}

@@ -1,0 +1,10 @@
+import { scope, type Tensor } from "../tensor/mod.ts";
+
+/**
+ * Runs `fn` and frees what it made on the way to its result, so that a deep model holds the
+ * tensors of one layer at a time. A tape keeps what it needs of them.
+ */
+export function tidy(fn: () => Tensor): Tensor {
+  using s = scope();
+  return s.keep(fn());
+}
