@@ -89,18 +89,8 @@ export function addProduct(module: Module, tier: Tier): ProductCode {
 
 function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: Func): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32, I64, I64]);
-  const [mc, nc, kc, a, b, c, ldc, accumulate, spare, job] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-  ] as const;
+  const [mc, nc, kc, a, b] = [0, 1, 2, 3, 4] as const;
+  const [c, ldc, accumulate, spare, job] = [5, 6, 7, 8, 9] as const;
   const i = f.local(I64), j = f.local(I64), rows = f.local(I64), cols = f.local(I64);
   const panelA = f.local(I64), at = f.local(I64), panelBytes = f.local(I64);
   const row = f.local(I64), col = f.local(I64), from = f.local(I64), to = f.local(I64);
