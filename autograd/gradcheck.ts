@@ -93,8 +93,8 @@ function compare(
     error = Math.max(error, off / scale);
     if (!(off <= tolerance * scale)) {
       throw new GradientError(
-        `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: the ` +
-          `gradient is ${got[place(i)]} but central differences give ${want} (largest ${scale})`,
+        `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: expected ` +
+          `${want} by central differences (the largest is ${scale}) but got ${got[place(i)]}`,
       );
     }
   }
@@ -202,7 +202,11 @@ class ReferenceFunction {
     let copy = copies.get(t);
     if (!copy) {
       const data = this.constants.get(t);
-      if (!data) throw new GradientError(`gradcheck: ${t} was not used when gradients were taken`);
+      if (!data) {
+        throw new GradientError(
+          `gradcheck: expected a function that uses the same tensors every time but got ${t} anew`,
+        );
+      }
       copies.set(t, copy = tensor(data, t.shape, { dtype: t.dtype }));
     }
     return copy;

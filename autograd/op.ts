@@ -87,7 +87,9 @@ export function ops(): ReadonlyMap<string, OpEntry> {
 }
 
 function register(entry: OpEntry): void {
-  if (registry.has(entry.name)) throw new Error(`op ${entry.name} is declared twice`);
+  if (registry.has(entry.name)) {
+    throw new Error(`defineOp: expected a name of its own but got "${entry.name}" again`);
+  }
   registry.set(entry.name, entry);
 }
 
