@@ -32,6 +32,7 @@ const checks: Record<string, string[]> = {
   types: ["check", "--quiet"],
   imports: ["task", "--quiet", "imports"],
   docs: ["doc", "--quiet", "--lint", ...await entryPoints()],
+  package: ["publish", "--quiet", "--dry-run", "--allow-dirty"],
   tests: ["test", "-P=test"],
 };
 if (Deno.args.includes("--no-tests")) delete checks["tests"];
