@@ -74,6 +74,7 @@ export class Ema implements Disposable {
    * memory is needed for it.
    */
   async swapped<T>(fn: () => T | Promise<T>): Promise<T> {
+    if (this.#swapped) throw new Error("Ema: expected swapped() while the weights are in place");
     this.#exchange();
     try {
       return await fn();

@@ -48,6 +48,10 @@ const UPDATE: Formula = {
 };
 const DIVIDE: Formula = { name: "divide", build: (a, b) => a!.div(b!) };
 
+function check(wanted: string, value: number, fits: boolean): void {
+  if (!fits) throw new RangeError(`GradScaler: expected ${wanted} but got ${value}`);
+}
+
 /** Scales losses up so that small gradients survive f16, and gradients back down. */
 export class GradScaler implements Disposable {
   readonly #options: Required<GradScalerOptions>;
@@ -65,10 +69,16 @@ export class GradScaler implements Disposable {
       enabled: true,
       ...options,
     };
-    const { initialScale, enabled } = this.#options;
-    if (!(initialScale > 0)) {
-      throw new RangeError(`GradScaler: expected a scale above 0 but got ${initialScale}`);
-    }
+    const { initialScale, growthFactor, backoffFactor, growthInterval, enabled } = this.#options;
+    check("a scale above 0", initialScale, initialScale > 0 && initialScale < Infinity);
+    check("a growth factor above 1", growthFactor, growthFactor > 1 && growthFactor < Infinity);
+    check(
+      "a backoff factor between 0 and 1",
+      backoffFactor,
+      backoffFactor > 0 && backoffFactor < 1,
+    );
+    const steps = Number.isInteger(growthInterval) && growthInterval >= 1;
+    check("a growth interval of 1 or more steps", growthInterval, steps);
     const cell = (value: number) => outsideScopes(() => full([], value));
     this.#scale = cell(enabled ? initialScale : 1);
     this.#streak = cell(0);
