@@ -13,7 +13,7 @@ import {
 } from "../tensor/mod.ts";
 import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
 import { AdamW, type AdamWOptions } from "./adamw.ts";
-import { StateDictError } from "./module.ts";
+import { StateDictError } from "./state.ts";
 
 function random(length: number, seed: number): Float32Array<ArrayBuffer> {
   const next = numbers(seed);

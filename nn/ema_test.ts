@@ -5,7 +5,7 @@ import { eachDevice, scaledError } from "../tests/devices.ts";
 import { AdamW } from "./adamw.ts";
 import { Ema } from "./ema.ts";
 import { Linear } from "./layers.ts";
-import { StateDictError } from "./module.ts";
+import { StateDictError } from "./state.ts";
 
 async function values(state: Map<string, Tensor>): Promise<Record<string, number[]>> {
   const out: Record<string, number[]> = {};

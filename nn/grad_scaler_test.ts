@@ -4,7 +4,7 @@ import { init, scope, type Tensor, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
 import { AdamW } from "./adamw.ts";
 import { GradScaler } from "./grad_scaler.ts";
-import { StateDictError } from "./module.ts";
+import { StateDictError } from "./state.ts";
 
 /** A step whose gradient by every weight is `slope`. */
 function step(p: Parameter, optimizer: AdamW, scaler: GradScaler, slope: number): Tensor {

@@ -3,7 +3,8 @@ import { mul, Parameter, relu, sum } from "../autograd/mod.ts";
 import { init, memory, scope, type Tensor, tensor, zeros } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
 import { Dropout, Linear, Sequential } from "./layers.ts";
-import { Module, StateDictError } from "./module.ts";
+import { Module } from "./module.ts";
+import { StateDictError } from "./state.ts";
 
 class Block extends Module {
   fc1: Linear = new Linear(2, 3);
