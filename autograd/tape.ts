@@ -27,6 +27,12 @@ export type Backward = (
   saved: readonly (Tensor | null)[],
 ) => readonly (Tensor | null)[];
 
+/**
+ * Computes a segment again, on the tape this time, from tensors that stand for its inputs; gives
+ * its outputs.
+ */
+export type Rerun = (inputs: readonly Tensor[]) => readonly Tensor[];
+
 /** Where the graph begins: what gradients are collected for. */
 export interface Leaf {
   /** Whether they are collected at present. */
@@ -49,7 +55,8 @@ export interface Node {
   readonly sequence: number;
   readonly inputs: readonly (Value | null)[];
   readonly outputs: readonly Value[];
-  readonly backward: Backward;
+  /** How gradients pass, or how to find the ops that they pass. */
+  readonly back: { readonly backward: Backward } | { readonly rerun: Rerun };
   saved: readonly (Tensor | null)[];
   readonly versions: readonly number[];
   /** Where it is kept; null once it has been freed. */
@@ -70,6 +77,11 @@ export function valueOf(t: Tensor): Value | undefined {
   const value = leaves.get(t);
   if (!value) return values.get(t);
   return value.leaf!.requiresGrad ? value : undefined;
+}
+
+/** Whether the graph begins at `t`. */
+export function isLeaf(t: Tensor): boolean {
+  return leaves.has(t);
 }
 
 /** Whether gradients flow to `t`. */
@@ -107,20 +119,29 @@ function free(node: Node): void {
   node.saved = [];
 }
 
-// A tensor that leaves its scope takes the nodes it depends on along.
-onKeep((kept, from, to) => {
-  if (!(kept instanceof Tensor)) return;
+/** Hands the nodes of scope `from` that `values` depend on to the scope `to`. */
+function moveHistory(
+  values: readonly (Value | undefined)[],
+  from: Scope,
+  to: Scope | null,
+): void {
   const own = tapes.get(from);
   if (!own) return;
   const target = tapeOf(to);
-  const pending = [valueOf(kept)?.node];
-  for (let node = pending.pop(); node || pending.length > 0; node = pending.pop()) {
+  const pending = values.map((v) => v?.node);
+  while (pending.length > 0) {
+    const node = pending.pop();
     if (!node || node.tape !== own) continue;
     own.nodes.delete(node);
     target.nodes.add(node);
     node.tape = target;
     for (const input of node.inputs) pending.push(input?.node);
   }
+}
+
+// A tensor that leaves its scope takes the nodes it depends on along.
+onKeep((kept, from, to) => {
+  if (kept instanceof Tensor) moveHistory([valueOf(kept)], from, to);
 });
 
 /** Handles of the tape's own to tensors that backward needs. */
@@ -139,13 +160,33 @@ export function record(
   saved: readonly (Tensor | null)[],
   backward: Backward,
 ): void {
+  addNode(op, inputs, outputs, saved, { backward });
+}
+
+/** As {@link record}, of a segment that is computed again when backward reaches it. */
+export function recordSegment(
+  op: string,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  rerun: Rerun,
+): void {
+  addNode(op, inputs, outputs, hold(inputs), { rerun });
+}
+
+function addNode(
+  op: string,
+  inputs: readonly (Tensor | null)[],
+  outputs: readonly Tensor[],
+  saved: readonly (Tensor | null)[],
+  back: Node["back"],
+): void {
   const tape = tapeOf(currentScope());
   const node: Node = {
     op,
     sequence: sequence++,
     inputs: inputs.map((t) => t && valueOf(t) || null),
     outputs: outputs.map((t) => new Value(t.shape, null)),
-    backward,
+    back,
     saved,
     versions: saved.map((t) => t ? t.storage.version : 0),
     tape,
@@ -172,40 +213,46 @@ function accumulate(grads: Map<Value, Tensor>, value: Value, g: Tensor): void {
   }
 }
 
-/** Every node that `start` depends on, latest first. */
-function dependencies(start: readonly Value[]): Node[] {
-  const found = new Set<Node>();
-  const pending = start.map((v) => v.node);
+/** Every node that `start` depends on and that is not among `known`, to which they are added. */
+function dependencies(start: readonly (Value | undefined)[], known: Set<Node>): Node[] {
+  const found: Node[] = [];
+  const pending = start.map((v) => v?.node);
   while (pending.length > 0) {
     const node = pending.pop();
-    if (!node || found.has(node)) continue;
+    if (!node || known.has(node)) continue;
     if (!node.tape) {
       throw new GradientError(
         `backward: ${node.op} was already freed: expected one backward a forward, inside the ` +
           `scope where the loss was computed`,
       );
     }
-    found.add(node);
-    for (const input of node.inputs) if (input) pending.push(input.node);
+    known.add(node);
+    found.push(node);
+    for (const input of node.inputs) pending.push(input?.node);
   }
-  return [...found].sort((a, b) => b.sequence - a.sequence);
+  return found;
 }
 
-function runNode(node: Node, grads: Map<Value, Tensor>): void {
-  const outGrads = node.outputs.map((v) => grads.get(v) ?? null);
-  if (outGrads.every((g) => g === null)) return;
+function checkUnchanged(node: Node): void {
   node.saved.forEach((t, i) => {
-    if (t && t.storage.version !== node.versions[i]) {
-      throw new GradientError(
-        `backward: a tensor of shape ${shapeText(t.shape)} that ${node.op} needs was changed in ` +
-          `place after it ran: expected the optimiser to step after backward`,
-      );
-    }
+    if (t && t.storage.version !== node.versions[i]) throw changedInPlace(t.shape, node.op);
   });
+}
+
+/** The error for a tensor that backward needs as it was. */
+export function changedInPlace(shape: Shape, op: string): GradientError {
+  return new GradientError(
+    `backward: a tensor of shape ${shapeText(shape)} that ${op} needs was changed in place after ` +
+      `it ran: expected the optimiser to step after backward`,
+  );
+}
+
+/** Passes the gradients of a node's outputs on to its inputs. */
+function runNode(node: Node, backward: Backward, grads: Map<Value, Tensor>): void {
   const arrived: [Value, Tensor][] = [];
   {
     using s = scope(node.op);
-    const results = node.backward(outGrads, node.saved);
+    const results = backward(node.outputs.map((v) => grads.get(v) ?? null), node.saved);
     node.inputs.forEach((value, i) => {
       const g = results[i];
       if (!value || !g) return;
@@ -222,58 +269,80 @@ function runNode(node: Node, grads: Map<Value, Tensor>): void {
   for (const [value, g] of arrived) accumulate(grads, value, g);
 }
 
-/** Takes the gradient of a leaf, which stays the caller's. */
-type LeafSink = (leaf: Value, g: Tensor) => void;
-
-const intoParameters: LeafSink = (value, g) => value.leaf!.addGrad(g);
-
-/** Where leaves' gradients go in the walk that is on; a checkpointed segment's go there too. */
-let currentSink: LeafSink | null = null;
+/**
+ * Computes a segment again and passes the gradients of its outputs on to the values they turn out
+ * to be, which are returned. The ops in between belong to the scope of the walk from then on.
+ */
+function expandNode(
+  node: Node,
+  rerun: Rerun,
+  grads: Map<Value, Tensor>,
+): (Value | undefined)[] {
+  let found: (Value | undefined)[];
+  {
+    using s = scope(node.op);
+    const inputs = node.saved.map((t, i) => {
+      const again = t!.as(t!.shape, t!.strides);
+      const value = node.inputs[i];
+      if (value) values.set(again, value); // the same place in the graph, so that gradients add up
+      return again;
+    });
+    found = rerun(inputs).map((t) => valueOf(t));
+    moveHistory(found, s, s.parent);
+  }
+  node.outputs.forEach((value, i) => {
+    const [g, target] = [grads.get(value), found[i]];
+    if (g && target) accumulate(grads, target, g.as(g.shape, g.strides));
+  });
+  return found;
+}
 
 /**
- * Walks back from `starts` with the given gradients, which it takes over. Each value in `wanted`
- * keeps its gradient in the returned map; those of other leaves go to `sink`.
+ * Walks back from `start` with gradient `g`, which it takes over. Each value in `wanted` keeps its
+ * gradient in the returned map; every other leaf adds its own to what it has, where
+ * `intoLeaves`.
+ *
+ * Gradients of a value are added up one by one, those of later ops first. A segment that is
+ * computed again takes the place of its node in this order, so that it comes to the same bits.
  */
 function walk(
-  starts: readonly (readonly [Value, Tensor])[],
+  start: Value,
+  g: Tensor,
   wanted: ReadonlySet<Value>,
-  sink: LeafSink,
+  intoLeaves: boolean,
 ): Map<Value, Tensor> {
-  const grads = new Map<Value, Tensor>();
-  for (const [value, g] of starts) accumulate(grads, value, g);
+  const grads = new Map<Value, Tensor>([[start, g]]);
   const settle = (value: Value) => {
     const g = grads.get(value);
     if (!g || wanted.has(value)) return;
     grads.delete(value);
-    if (value.leaf) sink(value, g);
+    if (value.leaf && intoLeaves) value.leaf.addGrad(g);
     g.dispose();
   };
-  const home = currentScope();
-  const fromSegment: LeafSink = (value, g) => {
-    if (!wanted.has(value)) return sink(value, g);
-    // outlives the scopes of the segment, and goes with the walk's
-    outsideScopes(() => accumulate(grads, value, g.as(g.shape, g.strides)));
-    const held = grads.get(value)!;
-    if (!held.scope) home?.adopt(held);
+  const settleLeaf = (value: Value | null | undefined) => value?.leaf && settle(value);
+  const known = new Set<Node>();
+  const pending: Node[] = [];
+  const enter = (values: readonly (Value | undefined)[]) => {
+    pending.push(...dependencies(values, known));
+    pending.sort((a, b) => a.sequence - b.sequence); // the latest last
   };
-  const nodes = dependencies(starts.map(([v]) => v));
-  const outer = currentSink;
-  currentSink = fromSegment;
-  try {
-    // a leaf's gradients are added up one by one as they arrive, so that a checkpointed segment,
-    // which adds them from inside, comes to the same bits
-    noGrad(() => {
-      for (const node of nodes) {
-        runNode(node, grads);
-        node.outputs.forEach(settle);
-        node.inputs.forEach((v) => v?.leaf && settle(v));
-        free(node);
+  enter([start]);
+  noGrad(() => {
+    for (let node = pending.pop(); node; node = pending.pop()) {
+      if (node.outputs.some((v) => grads.has(v))) {
+        checkUnchanged(node);
+        if ("rerun" in node.back) {
+          const found = expandNode(node, node.back.rerun, grads);
+          enter(found);
+          found.forEach(settleLeaf);
+        } else runNode(node, node.back.backward, grads);
       }
-      for (const value of [...grads.keys()]) settle(value);
-    });
-  } finally {
-    currentSink = outer;
-  }
+      node.outputs.forEach(settle);
+      node.inputs.forEach(settleLeaf);
+      free(node);
+    }
+    settleLeaf(start);
+  });
   return grads;
 }
 
@@ -318,31 +387,7 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
 export function backward(loss: Tensor, gradient?: Tensor): void {
   using _ = scope("backward");
   const value = lossValue(loss, "backward");
-  walk([[value, seed(loss, gradient, "backward")]], new Set(), intoParameters);
-}
-
-/**
- * As {@link backward} from several outputs at once, with the gradients of `wanted` returned. Inside
- * another walk, gradients of other leaves go where that one takes its own.
- */
-export function backwardFrom(
-  outputs: readonly Tensor[],
-  gradients: readonly (Tensor | null)[],
-  wanted: readonly Tensor[],
-): (Tensor | null)[] {
-  using s = scope("backward");
-  const starts = outputs.flatMap((t, i) => {
-    const value = valueOf(t);
-    const g = gradients[i];
-    return value && g ? [[value, g.as(g.shape, g.strides)] as const] : [];
-  });
-  const keys = wanted.map((t) => valueOf(t));
-  const sink = currentSink ?? intoParameters;
-  const grads = walk(starts, new Set(keys.filter((v) => v !== undefined)), sink);
-  return keys.map((v) => {
-    const g = v && grads.get(v);
-    return g ? s.keep(g) : null;
-  });
+  walk(value, seed(loss, gradient, "backward"), new Set(), true);
 }
 
 /**
@@ -357,10 +402,12 @@ export function gradients(
   using s = scope("gradients");
   const start = lossValue(loss, "gradients");
   const keys = wrt.map((t) => lossValue(t, "gradients"));
-  const grads = walk([[start, seed(loss, gradient, "gradients")]], new Set(keys), () => {});
+  const grads = walk(start, seed(loss, gradient, "gradients"), new Set(keys), false);
   return keys.map((v, i) => {
     const g = grads.get(v);
     const t = wrt[i]!;
-    return s.keep(g ? g.as(g.shape, g.strides) : full(t.shape, 0, { device: t.device }));
+    return s.keep(
+      g ? g.as(g.shape, g.strides) : full(t.shape, 0, { device: t.device, dtype: t.dtype }),
+    );
   });
 }
