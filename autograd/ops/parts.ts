@@ -159,6 +159,12 @@ const callConcat = defineOp<{ axis: number; sizes: readonly number[] }, readonly
   name: "concat",
   forward: (inputs, { axis, sizes }) => {
     const first = inputs[0]!;
+    for (const x of inputs) {
+      if (x!.dtype === first.dtype) continue;
+      throw new DTypeError(
+        `concat: expected one dtype but got ${first.dtype} and ${x!.dtype}; cast first`,
+      );
+    }
     const total = sizes.reduce((a, b) => a + b, 0);
     const shape = first.shape.map((d, i) => i === axis ? total : d);
     const out = empty(first.device, first.dtype, shape, "concat");
@@ -199,11 +205,6 @@ export function concat(inputs: readonly Tensor[], axis = 0): Tensor {
         `concat: expected shapes that differ along axis ${axis} only but got ${
           inputs.map((t) => shapeText(t.shape)).join(" and ")
         }`,
-      );
-    }
-    if (x.dtype !== first.dtype) {
-      throw new DTypeError(
-        `concat: expected one dtype but got ${first.dtype} and ${x.dtype}; cast first`,
       );
     }
   }
