@@ -1,8 +1,9 @@
 /** Gradient checkpointing: a segment that is computed again when backward reaches it. */
 import { type Generator, onDraw, scope, type Storage, Tensor } from "../tensor/mod.ts";
+import { changedInPlace } from "./backward.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
 import { watchOperands } from "./op.ts";
-import { changedInPlace, isLeaf, recordSegment } from "./tape.ts";
+import { isLeaf, recordSegment } from "./tape.ts";
 
 /** Where each generator stood when `fn` first drew from it. */
 export function noteDraws<T>(fn: () => T): { result: T; draws: Map<Generator, number> } {

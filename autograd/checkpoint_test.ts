@@ -12,6 +12,7 @@ import {
   tensor,
 } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
+import { backward, gradients } from "./backward.ts";
 import { checkpoint } from "./checkpoint.ts";
 import { autocast, noGrad } from "./modes.ts";
 import {
@@ -26,7 +27,7 @@ import {
   sum,
 } from "./ops/mod.ts";
 import { Parameter } from "./parameter.ts";
-import { backward, gradients, requiresGrad } from "./tape.ts";
+import { requiresGrad } from "./tape.ts";
 
 type Segment = (...inputs: Tensor[]) => Tensor[];
 type Wrap = (segment: Segment, ...inputs: Tensor[]) => Tensor[];

@@ -12,13 +12,13 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
+import { gradients } from "./backward.ts";
 import { noteDraws, replayDraws } from "./checkpoint.ts";
 import { noGrad } from "./modes.ts";
 import { cast, setMirror } from "./op.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { sum } from "./ops/reduce.ts";
 import { Parameter } from "./parameter.ts";
-import { gradients } from "./tape.ts";
 
 /** Settings of {@link gradcheck}. */
 export interface GradcheckOptions {

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { randn, type Tensor } from "../tensor/mod.ts";
 import { Generator, init, scope, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
+import { backward } from "./backward.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
 import { cast } from "./op.ts";
 import {
@@ -22,7 +23,7 @@ import {
   sum,
 } from "./ops/mod.ts";
 import { Parameter } from "./parameter.ts";
-import { backward, requiresGrad } from "./tape.ts";
+import { requiresGrad } from "./tape.ts";
 
 Deno.test("noGrad() stops recording, and what was is again after it, also after an error", async () => {
   await init({ device: "wasm" });
