@@ -15,7 +15,7 @@ import {
 } from "../tensor/mod.ts";
 import type { AdamW } from "./adamw.ts";
 import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link GradScaler}; PyTorch's defaults. */
 export interface GradScalerOptions {
@@ -137,9 +137,7 @@ export class GradScaler implements Disposable {
   /** Takes the state of another run. */
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
     using _ = scope("GradScaler");
-    const own = this.stateDict();
-    checkState(own, state, true);
-    for (const [name, target] of own) assign(target, state.get(name)!);
+    assignState(this.stateDict(), state);
   }
 
   /** Frees its numbers. */
