@@ -44,11 +44,18 @@ export function onKeep(hook: KeepHook): void {
  *
  * @example
  * ```ts
- * import { scope, tensor, init } from "@dit/core";
+ * import { assertEquals } from "@std/assert";
+ * import { init, memory, mul, scope, type Tensor, tensor } from "@dit/core";
  *
  * await init({ device: "wasm" });
- * using s = scope();
- * const x = tensor([1, 2, 3], [3]);
+ * function doubled(numbers: number[]): Tensor {
+ *   using s = scope();
+ *   const x = tensor(numbers); // freed at the end of the block
+ *   return s.keep(mul(x, 2)); // the caller's from now on
+ * }
+ * using y = doubled([1, 2, 3]);
+ * assertEquals(memory().tensors, 1);
+ * assertEquals(await y.data(), Float32Array.of(2, 4, 6));
  * ```
  */
 export class Scope implements Disposable {
