@@ -1,7 +1,7 @@
 /** The base of layers and models: finding parameters, naming them, moving weights in and out. */
 import { Parameter } from "../autograd/mod.ts";
 import { Tensor } from "../tensor/mod.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** What a module's properties can hold that has a name in its state. */
 export type Member = Module | Parameter | Tensor;
@@ -89,13 +89,7 @@ export abstract class Module {
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
     const given = state instanceof Map ? state : new Map(Object.entries(state));
-    const own = this.stateDict();
-    const found = checkState(own, given, options.strict ?? true);
-    for (const [name, target] of own) {
-      const value = given.get(name);
-      if (value) assign(target, value);
-    }
-    return found;
+    return assignState(this.stateDict(), given, options.strict);
   }
 
   /** Switches to training behaviour, or away from it. */

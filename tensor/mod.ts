@@ -50,6 +50,7 @@ export {
   limitsOf,
 } from "./dtype.ts";
 export {
+  broadcastAxes,
   broadcastShapes,
   broadcastStrides,
   checkShape,

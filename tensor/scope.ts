@@ -96,7 +96,9 @@ export class Scope implements Disposable {
 
   /** Takes ownership of `thing`. */
   adopt(thing: Keepable): void {
-    if (!this.#open) throw new ScopeError(`a tensor was given to a closed scope (${this.#label})`);
+    if (!this.#open) {
+      throw new ScopeError(`scope: expected an open one for what is made but got ${this.#label}`);
+    }
     this.#owned.add(thing);
     thing.scope = this;
   }

@@ -1,5 +1,6 @@
 /** The elementwise ops as functions; their formulas are rows of `elementwise_table.ts`. */
 import {
+  broadcastAxes,
   commonFloat,
   DTypeError,
   evaluateOne,
@@ -52,7 +53,7 @@ function gradFormula(name: string, row: ElementwiseRow, i: number): Formula {
 function gradient(op: string, formula: Formula, args: readonly Arg[], shape: Shape): Tensor {
   const tensors = args.filter((a) => a instanceof Tensor);
   const dtype = tensors[0]!.dtype;
-  const axes = broadcastAxes(tensors[0]!.shape, shape);
+  const axes = broadcastAxes(shape, tensors[0]!.shape);
   const oneType = tensors.length === args.length && tensors.every((t) => t.dtype === dtype);
   if (axes.length > 0 && oneType) { // computed and summed in one pass
     using summed = reduceKeep(op, "sum", formula, tensors, axes);
@@ -62,27 +63,18 @@ function gradient(op: string, formula: Formula, args: readonly Arg[], shape: Sha
   return sumTo(whole, shape, op);
 }
 
-function broadcastAxes(full: Shape, shape: Shape): number[] {
-  const lead = full.length - shape.length;
-  return full.flatMap((d, i) => i < lead || (shape[i - lead] === 1 && d !== 1) ? [i] : []);
-}
+/** Whether the first operand chooses between the others, and is of another type. */
+const isConditional = (row: ElementwiseRow) => row.grads[0] === null;
 
-/** Ops that take integers too. */
-const INTEGER_OPS = new Set([
-  ...["add", "sub", "mul", "neg", "abs", "square", "maximum", "minimum", "clamp", "where"],
-]);
-
-function checkDtypes(op: string, inputs: readonly Tensor[], conditional: boolean): void {
-  const condition = conditional ? inputs[0] : undefined;
-  const values = conditional ? inputs.slice(1) : inputs;
+function checkDtypes(op: string, row: ElementwiseRow, inputs: readonly Tensor[]): void {
+  const condition = isConditional(row) ? inputs[0] : undefined;
+  const values = condition ? inputs.slice(1) : inputs;
   const dtype = values[0]?.dtype;
   const allowed = dtype === undefined ||
-    (dtype !== "u8" && (isFloat(dtype) || INTEGER_OPS.has(op)));
+    (dtype !== "u8" && (isFloat(dtype) || row.integers === true));
   if (!allowed || values.some((t) => t.dtype !== dtype)) {
     throw new DTypeError(
-      `${op}: expected one dtype, ${
-        INTEGER_OPS.has(op) ? "f32, f16, i32 or u32" : "f32 or f16"
-      }, ` +
+      `${op}: expected one dtype, ${row.integers ? "f32, f16, i32 or u32" : "f32 or f16"}, ` +
         `but got ${values.map((t) => t.dtype).join(" and ")}; cast first`,
     );
   }
@@ -102,7 +94,7 @@ function samplesOf(name: string, row: ElementwiseRow): Sample[] {
   const domain = (i: number) => row.domain?.[i] ?? row.domain?.[0] ?? [-2, 2];
   const input = (i: number, shape: Shape, strided = false): SampleInput => {
     const [low, high] = domain(i);
-    const dtype = row.grads[i] === null && i === 0 ? "u8" : "f32";
+    const dtype = isConditional(row) && i === 0 ? "u8" : "f32";
     return { shape, low, high, dtype, strided };
   };
   const call = (inputs: Tensor[]) => elementwise(name as ElementwiseName, inputs);
@@ -146,15 +138,14 @@ function samplesOf(name: string, row: ElementwiseRow): Sample[] {
 const callers = new Map<string, (inputs: Operands, attrs: Attrs) => Tensor[]>();
 
 for (const [name, row] of Object.entries(ROWS)) {
-  const conditional = row.grads[0] === null;
   const formula: Formula = { name, build: row.forward as Formula["build"] };
   const caller = defineOp<Attrs, readonly Tensor[]>({
     name,
     forward(inputs, attrs, recording) {
       const tensors = inputs as readonly Tensor[];
-      checkDtypes(name, tensors, conditional);
+      checkDtypes(name, row, tensors);
       const args = merge(attrs.numbers, tensors);
-      const numbers = tensors[conditional ? 1 : 0]?.dtype ?? "f32";
+      const numbers = tensors[isConditional(row) ? 1 : 0]?.dtype ?? "f32";
       const out = evaluateOne(name, formula, args, { numbers });
       if (!recording) return { out, saved: [] };
       const saved = row.saves.map((what) => what === "y" ? out : args[what]!);
