@@ -20,6 +20,7 @@ export {
   type GeneratorState,
   manualSeed,
   onDraw,
+  philox,
   rand,
   randint,
   randn,
