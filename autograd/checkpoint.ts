@@ -1,8 +1,9 @@
 /** Gradient checkpointing: a segment that is computed again when backward reaches it. */
-import { type Generator, onDraw, scope, Tensor } from "../tensor/mod.ts";
+import { type Generator, onDraw, scope, type Storage, Tensor } from "../tensor/mod.ts";
+import { changedInPlace } from "./backward.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
-import { Parameter } from "./parameter.ts";
-import { backwardFrom, hold, record, requiresGrad } from "./tape.ts";
+import { watchOperands } from "./op.ts";
+import { isLeaf, recordSegment } from "./tape.ts";
 
 /** Where each generator stood when `fn` first drew from it. */
 export function noteDraws<T>(fn: () => T): { result: T; draws: Map<Generator, number> } {
@@ -28,12 +29,33 @@ export function replayDraws<T>(draws: ReadonlyMap<Generator, number>, fn: () => 
   }
 }
 
+/** A parameter's elements as a segment used them. */
+interface Use {
+  readonly storage: Storage;
+  readonly version: number;
+}
+
 /**
  * `fn(...inputs)` without keeping what backward needs from inside it: only the inputs and the
  * random state are kept, and `fn` runs again when backward gets here ("Training deep nets with
  * sublinear memory cost", arXiv 1604.06174). Gradients are the same, bit for bit.
  *
- * @param fn Must depend on nothing but its inputs, parameters and generators.
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { backward, checkpoint, init, nn, randn, scope, sum } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using _ = scope();
+ * using block = new nn.Mlp(8, 32);
+ * const x = randn([4, 8]);
+ * const y = checkpoint((x) => block.forward(x), x); // the hidden layer is not stored
+ * backward(sum(y));
+ * assertEquals(block.fc1.weight.grad!.shape, [32, 8]);
+ * ```
+ *
+ * @param fn Must compute the same when it runs again: from its inputs, parameters, generators, and
+ * what does not change.
  */
 export function checkpoint<R extends Tensor | readonly Tensor[]>(
   fn: (...inputs: Tensor[]) => R,
@@ -41,29 +63,30 @@ export function checkpoint<R extends Tensor | readonly Tensor[]>(
 ): R {
   if (!isRecording()) return fn(...inputs);
   const precision = autocastDtype();
+  const uses = new Map<Tensor, Use>();
+  const use = (t: Tensor) => {
+    if (isLeaf(t)) uses.set(t, { storage: t.storage, version: t.storage.version });
+  };
   let result: R;
   let draws: Map<Generator, number>;
+  let outs: readonly Tensor[];
   {
     using s = scope("checkpoint");
-    ({ result, draws } = noteDraws(() => noGrad(() => fn(...inputs))));
-    s.keep(result);
+    const run = () => noGrad(() => watchOperands(use, () => fn(...inputs)));
+    ({ result, draws } = noteDraws(run));
+    // a result that was there before is given another handle, to be a value of its own
+    outs = listOf(result).map((t) => s.owned.has(t) ? t : t.as(t.shape, t.strides));
+    s.keep(outs);
   }
-  const outs = listOf(result);
-  // a result that is one of the inputs needs a handle of its own, to be a value of its own
-  const fresh = outs.map((t) => inputs.includes(t) ? t.as(t.shape, t.strides) : t);
-  const flows = inputs.map((t) => requiresGrad(t));
-  record("checkpoint", inputs, fresh, hold(inputs), (grads, saved) => {
-    using s = scope("checkpoint");
-    const again = saved.map((t, i) => {
-      const copy = t!.as(t!.shape, t!.strides);
-      return flows[i] ? new Parameter(copy) : copy;
-    });
+  recordSegment("checkpoint", inputs, outs, (again) => {
+    for (const [t, { storage, version }] of uses) {
+      const changed = !t.disposed && t.storage === storage && storage.version !== version;
+      if (changed) throw changedInPlace(t.shape, "checkpoint");
+    }
     const rerun = () => withGrad(() => autocast(precision, () => fn(...again)));
-    const back = backwardFrom(listOf(replayDraws(draws, rerun)), grads, again);
-    s.keep(back.filter((g) => g !== null));
-    return back;
+    return listOf(replayDraws(draws, rerun));
   });
-  return (result instanceof Tensor ? fresh[0] : fresh) as R;
+  return (result instanceof Tensor ? outs[0] : outs) as R;
 }
 
 function listOf(result: Tensor | readonly Tensor[]): readonly Tensor[] {

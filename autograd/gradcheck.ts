@@ -12,13 +12,13 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
+import { gradients } from "./backward.ts";
 import { noteDraws, replayDraws } from "./checkpoint.ts";
 import { noGrad } from "./modes.ts";
 import { cast, setMirror } from "./op.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { sum } from "./ops/reduce.ts";
 import { Parameter } from "./parameter.ts";
-import { gradients } from "./tape.ts";
 
 /** Settings of {@link gradcheck}. */
 export interface GradcheckOptions {
@@ -43,6 +43,17 @@ export interface GradcheckResult {
 /**
  * Compares the gradients of `fn` on the current device with central differences in float64 on the
  * reference device.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { gradcheck, init, mul, sigmoid, tensor } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using x = tensor([0.5, -1, 2]);
+ * const [result] = await gradcheck((x) => mul(x, sigmoid(x)), [x]); // throws where they differ
+ * assertEquals(result!.compared, 3);
+ * ```
  *
  * @param fn Gives a tensor or several, which are weighted by fixed numbers and summed. It may use
  * parameters and constants of its own; they are copied to the reference.
@@ -93,8 +104,8 @@ function compare(
     error = Math.max(error, off / scale);
     if (!(off <= tolerance * scale)) {
       throw new GradientError(
-        `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: the ` +
-          `gradient is ${got[place(i)]} but central differences give ${want} (largest ${scale})`,
+        `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: expected ` +
+          `${want} by central differences (the largest is ${scale}) but got ${got[place(i)]}`,
       );
     }
   }
@@ -202,7 +213,11 @@ class ReferenceFunction {
     let copy = copies.get(t);
     if (!copy) {
       const data = this.constants.get(t);
-      if (!data) throw new GradientError(`gradcheck: ${t} was not used when gradients were taken`);
+      if (!data) {
+        throw new GradientError(
+          `gradcheck: expected a function that uses the same tensors every time but got ${t} anew`,
+        );
+      }
       copies.set(t, copy = tensor(data, t.shape, { dtype: t.dtype }));
     }
     return copy;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { backward, gradients } from "./backward.ts";
 export { checkpoint } from "./checkpoint.ts";
 export * from "./gradcheck.ts";
 export * from "./modes.ts";
@@ -21,4 +22,4 @@ export {
 } from "./op.ts";
 export * from "./ops/mod.ts";
 export { Parameter } from "./parameter.ts";
-export { type Backward, backward, gradients, requiresGrad } from "./tape.ts";
+export { type Backward, requiresGrad } from "./tape.ts";

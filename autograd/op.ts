@@ -87,7 +87,9 @@ export function ops(): ReadonlyMap<string, OpEntry> {
 }
 
 function register(entry: OpEntry): void {
-  if (registry.has(entry.name)) throw new Error(`op ${entry.name} is declared twice`);
+  if (registry.has(entry.name)) {
+    throw new Error(`defineOp: expected a name of its own but got "${entry.name}" again`);
+  }
   registry.set(entry.name, entry);
 }
 
@@ -99,6 +101,22 @@ export function setMirror(through: ((t: Tensor) => Tensor) | null): void {
   mirror = through;
 }
 
+let watcher: ((t: Tensor) => void) | null = null;
+
+/** Runs `fn` and shows `see` every operand of the ops in it. */
+export function watchOperands<T>(see: (t: Tensor) => void, fn: () => T): T {
+  const before = watcher;
+  watcher = (t) => {
+    before?.(t);
+    see(t);
+  };
+  try {
+    return fn();
+  } finally {
+    watcher = before;
+  }
+}
+
 /** Declares an op; returns the function that calls it. */
 export function defineOp<A, S extends Operands>(
   row: OpRow<A, S>,
@@ -107,6 +125,7 @@ export function defineOp<A, S extends Operands>(
   return (given, attrs) => {
     const mirrored = mirror ? given.map((t) => t && mirror!(t)) : given;
     commonDevice(row.name, mirrored.filter((t) => t !== null));
+    if (watcher) { for (const t of mirrored) if (t) watcher(t); }
     const inputs = castOperands(row.cast ?? "widest", mirrored);
     const needs = inputs.map((t) => t !== null && isRecording() && requiresGrad(t));
     const recording = needs.includes(true);

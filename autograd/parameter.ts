@@ -1,6 +1,7 @@
 /** Tensors that are trained: the leaves of the graph. */
 import {
   ADD,
+  commonFloat,
   contiguousStrides,
   copy,
   copyInto,
@@ -26,6 +27,7 @@ export class Parameter extends Tensor {
 
   /** Takes over the elements of `t`, which is disposed of. */
   constructor(t: Tensor, options: { requiresGrad?: boolean } = {}) {
+    if (options.requiresGrad !== false) commonFloat("Parameter", [t]);
     super(t.storage.retain(), t.shape, t.strides, t.offset);
     this.requiresGrad = options.requiresGrad ?? true;
     addLeaf(this, this);

@@ -5,19 +5,19 @@
  * is JSON in the file's `__metadata__`. A file that is only to be sampled from (the demo's weights)
  * has the section `ema` alone, as f16, and no training state.
  */
+import type { TimestepSamplerState } from "@dit/core/diffusion";
 import {
   FormatError,
-  type GeneratorState,
   type LazyTensor,
   mapSource,
-  type nn,
   SafetensorsFile,
   type SavableTensor,
   saveSafetensors,
   type StateElements,
   stateValues,
-  type TimestepSamplerState,
-} from "@dit/core";
+} from "@dit/core/io";
+import type * as nn from "@dit/core/nn";
+import type { GeneratorState } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
 import { basename, join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
@@ -85,7 +85,9 @@ export async function writeCheckpoint(
 
 /** A checkpoint whose header has been read and whose tensors are read on demand. */
 export class Checkpoint implements Disposable {
+  /** The file. */
   readonly path: string;
+  /** All but the tensors. */
   readonly header: CheckpointHeader;
   readonly #file: SafetensorsFile;
 

@@ -1,7 +1,6 @@
 /** Choosing a device, and making sure that it can count, before work begins. */
-import { type Device, init, memory, type Tensor } from "@dit/core";
 import { matmul } from "@dit/core/autograd";
-import { Generator, randn, scope } from "@dit/core/tensor";
+import { type Device, Generator, init, memory, randn, scope, type Tensor } from "@dit/core/tensor";
 import { CommandError, messageOf } from "./errors.ts";
 
 /** Devices that `--device` can name. */

@@ -2,18 +2,10 @@
  * What a model is, apart from its weights: enough to build it again, train it on and sample from it
  * without being told anything a second time. Checkpoints carry it.
  */
-import {
-  createDiffusion,
-  DiT,
-  DIT_CONFIGS,
-  type DiTOptions,
-  type DiTSize,
-  type GaussianDiffusion,
-  type Generator,
-  nn,
-  type NoiseSchedule,
-  type Shape,
-} from "@dit/core";
+import { createDiffusion, type GaussianDiffusion, type NoiseSchedule } from "@dit/core/diffusion";
+import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
+import * as nn from "@dit/core/nn";
+import type { Generator, Shape } from "@dit/core/tensor";
 import { UsageError } from "./errors.ts";
 
 /** What a model is trained to predict. */

@@ -17,10 +17,10 @@ import {
 export type GaussianDiffusionConfig = TrainableProcessConfig;
 
 /** Settings of the DDPM loops. */
-export type SampleLoopOptions<K extends ModelKwargs = ModelKwargs> = StepOptions<K> & StartOptions;
+export type SampleLoopOptions<K extends object = ModelKwargs> = StepOptions<K> & StartOptions;
 
 /** Settings of the DDIM loops. */
-export type DdimLoopOptions<K extends ModelKwargs = ModelKwargs> = DdimOptions<K> & StartOptions;
+export type DdimLoopOptions<K extends object = ModelKwargs> = DdimOptions<K> & StartOptions;
 
 /**
  * A diffusion process over continuous data; {@link createDiffusion} makes one from the original's
@@ -58,7 +58,7 @@ export class GaussianDiffusion extends TrainableProcess {
    * @param shape [N, C, ...]
    * @returns x_0, [N, C, ...]
    */
-  async pSampleLoop<K extends ModelKwargs>(
+  async pSampleLoop<K extends object>(
     model: Model<K>,
     shape: Shape,
     options: SampleLoopOptions<K> = {},
@@ -67,7 +67,7 @@ export class GaussianDiffusion extends TrainableProcess {
   }
 
   /** As {@link pSampleLoop}, step by step. */
-  pSampleLoopProgressive<K extends ModelKwargs>(
+  pSampleLoopProgressive<K extends object>(
     model: Model<K>,
     shape: Shape,
     options: SampleLoopOptions<K> = {},
@@ -87,7 +87,7 @@ export class GaussianDiffusion extends TrainableProcess {
    * @param shape [N, C, ...]
    * @returns x_0, [N, C, ...]
    */
-  async ddimSampleLoop<K extends ModelKwargs>(
+  async ddimSampleLoop<K extends object>(
     model: Model<K>,
     shape: Shape,
     options: DdimLoopOptions<K> = {},
@@ -96,7 +96,7 @@ export class GaussianDiffusion extends TrainableProcess {
   }
 
   /** As {@link ddimSampleLoop}, step by step. */
-  ddimSampleLoopProgressive<K extends ModelKwargs>(
+  ddimSampleLoopProgressive<K extends object>(
     model: Model<K>,
     shape: Shape,
     options: DdimLoopOptions<K> = {},
@@ -116,7 +116,7 @@ export class GaussianDiffusion extends TrainableProcess {
    * @param xStart x_0, [N, C, ...]
    * @returns x_T, [N, C, ...]
    */
-  async ddimReverseSampleLoop<K extends ModelKwargs>(
+  async ddimReverseSampleLoop<K extends object>(
     model: Model<K>,
     xStart: Tensor,
     options: StepOptions<K> = {},
@@ -125,7 +125,7 @@ export class GaussianDiffusion extends TrainableProcess {
   }
 
   /** As {@link ddimReverseSampleLoop}, step by step. */
-  ddimReverseSampleLoopProgressive<K extends ModelKwargs>(
+  ddimReverseSampleLoopProgressive<K extends object>(
     model: Model<K>,
     xStart: Tensor,
     options: StepOptions<K> = {},

@@ -1,8 +1,6 @@
 /** Steering samples: by a model with and without its condition, or by a classifier. */
 import { Tensor } from "../tensor/mod.ts";
 import {
-  add,
-  type Arg,
   cast,
   concat,
   ge,
@@ -14,6 +12,8 @@ import {
   split,
   sub,
   sum,
+  type TensorLike,
+  where,
   withGrad,
 } from "../autograd/mod.ts";
 import { callModel, type Model, type ModelFunction, type ModelKwargs } from "./model.ts";
@@ -21,7 +21,7 @@ import type { CondFn } from "./reverse_process.ts";
 import { combine } from "./tensors.ts";
 
 /** Settings of {@link guided}. */
-export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
+export interface ClassifierFreeOptions<K extends object = ModelKwargs> {
   /** 1 is the conditional model itself; 4 is common. */
   scale: number;
   /** The inputs that stand for "no condition", such as `{ y: nullLabels }`, [N, ...] each. */
@@ -45,7 +45,7 @@ export interface ClassifierFreeOptions<K extends ModelKwargs = ModelKwargs> {
  *
  * Both halves run as one batch of 2 N, the conditional one first.
  */
-export function guided<K extends ModelKwargs>(
+export function guided<K extends object>(
   model: Model<K>,
   options: ClassifierFreeOptions<K>,
 ): ModelFunction<K> {
@@ -59,7 +59,7 @@ export function guided<K extends ModelKwargs>(
       model,
       concat([x, x]),
       concat([t, t]),
-      joined(kwargs, { ...kwargs, ...nullKwargs }),
+      joined(kwargs, nullKwargs),
       at && [...at, ...at],
     );
     const [conditional, unconditional] = split(both, x.shape[0]!) as [Tensor, Tensor];
@@ -80,17 +80,19 @@ function scaleOf(
   rank: number,
   scale: number,
   [first, last]: readonly [number, number],
-): Arg {
+): TensorLike {
   if (first === -Infinity && last === Infinity) return scale;
   if (at?.every((s) => s >= first && s <= last)) return scale;
-  const inside = cast(mul(ge(t, first), le(t, last)), "f32");
-  return reshape(add(mul(inside, scale - 1), 1), [-1, ...new Array<number>(rank - 1).fill(1)]);
+  const time = cast(t, "f32");
+  const each = where(ge(time, first), where(le(time, last), scale, 1), 1);
+  return reshape(each, [-1, ...new Array<number>(rank - 1).fill(1)]);
 }
 
 /** Inputs of two calls as those of one: tensors joined along the batch, the rest must agree. */
-function joined<K extends ModelKwargs>(a: K, b: K): K {
-  const entries = Object.entries(a).map(([name, value]) => {
-    const other = b[name];
+function joined<K extends object>(kwargs: K, nullKwargs: Partial<K>): K {
+  const without: Record<string, unknown> = { ...kwargs, ...nullKwargs };
+  const entries = Object.entries(kwargs).map(([name, value]) => {
+    const other = without[name];
     if (value instanceof Tensor && other instanceof Tensor) return [name, concat([value, other])];
     if (value === other) return [name, value];
     throw new TypeError(
@@ -98,7 +100,7 @@ function joined<K extends ModelKwargs>(a: K, b: K): K {
         `in both but got ${value} and ${other}`,
     );
   });
-  return Object.fromEntries(entries);
+  return Object.fromEntries(entries) as K;
 }
 
 /**
@@ -107,7 +109,7 @@ function joined<K extends ModelKwargs>(a: K, b: K): K {
  *
  * @param logProb log p(y | x_t) of each sample, [N].
  */
-export function classifierGuidance<K extends ModelKwargs>(
+export function classifierGuidance<K extends object>(
   logProb: (x: Tensor, t: Tensor, kwargs: K) => Tensor,
   scale = 1,
 ): CondFn<K> {

@@ -29,7 +29,7 @@ export interface TrainableProcessConfig extends ReverseProcessConfig {
 }
 
 /** How a loss is to be computed. */
-export type TrainingOptions<K extends ModelKwargs = ModelKwargs> = ModelOptions<K> & NoiseOptions;
+export type TrainingOptions<K extends object = ModelKwargs> = ModelOptions<K> & NoiseOptions;
 
 /** Losses of a batch, one number a sample. */
 export interface TrainingLosses {
@@ -100,7 +100,7 @@ export class TrainableProcess extends ReverseProcess {
    * @param xStart x_0, [N, C, ...]
    * @throws {ShapeError} where the model's output does not fit.
    */
-  trainingLosses<K extends ModelKwargs>(
+  trainingLosses<K extends object>(
     model: Model<K>,
     xStart: Tensor,
     t: Timesteps,
@@ -164,7 +164,7 @@ export class TrainableProcess extends ReverseProcess {
    * @param xStart x_0, [N, C, ...]
    * @param xT x_t
    */
-  vbTermsBpd<K extends ModelKwargs>(
+  vbTermsBpd<K extends object>(
     model: Model<K>,
     xStart: Tensor,
     xT: Tensor,
@@ -212,7 +212,7 @@ export class TrainableProcess extends ReverseProcess {
    * @param xStart x_0, [N, C, ...]
    * @param options `noiseFn` is asked for the noise of iteration 0, 1, ... that makes x_t.
    */
-  calcBpdLoop<K extends ModelKwargs>(
+  calcBpdLoop<K extends object>(
     model: Model<K>,
     xStart: Tensor,
     options: Omit<PredictOptions<K>, "denoisedFn"> & NoiseSource = {},

@@ -2,7 +2,7 @@
 import { sameShape, type Shape, ShapeError, shapeText, type Tensor } from "../tensor/mod.ts";
 import { cast, split } from "../autograd/mod.ts";
 
-/** Further inputs of a model by name, such as `{ y }`. */
+/** Further inputs of a model by name, such as `{ y }`, where nothing more is known of them. */
 export type ModelKwargs = Record<string, unknown>;
 
 /**
@@ -14,7 +14,7 @@ export type ModelKwargs = Record<string, unknown>;
  * @param at `t` on the host, where it is known there.
  * @returns [N, C, ...], or [N, 2 C, ...] where the variance is learned too.
  */
-export type ModelFunction<K extends ModelKwargs = ModelKwargs> = (
+export type ModelFunction<K extends object = ModelKwargs> = (
   x: Tensor,
   t: Tensor,
   kwargs: K,
@@ -28,10 +28,10 @@ export interface ModelObject {
 }
 
 /** A model as a function or as an object. */
-export type Model<K extends ModelKwargs = ModelKwargs> = ModelFunction<K> | ModelObject;
+export type Model<K extends object = ModelKwargs> = ModelFunction<K> | ModelObject;
 
 /** Calls `model`, whichever kind it is. */
-export function callModel<K extends ModelKwargs>(
+export function callModel<K extends object>(
   model: Model<K>,
   x: Tensor,
   t: Tensor,

@@ -12,7 +12,7 @@ import type { BatchTimesteps, Timesteps } from "./timesteps.ts";
 
 /**
  * What the model predicts: the noise in x_t, x_0, the velocity of arXiv 2202.00512, or x_{t-1}.
- * `previousX` is a target of {@link TrainingOptions} only: as in the original, whatever reads the
+ * `previousX` is known to the squared error only: as in the original, whatever else reads the
  * model's output takes it for the noise.
  */
 export type MeanType = "epsilon" | "xStart" | "v" | "previousX";
@@ -25,7 +25,7 @@ export type MeanType = "epsilon" | "xStart" | "v" | "previousX";
 export type VarType = "fixedSmall" | "fixedLarge" | "learnedRange" | "learned";
 
 /** How a model is to be called. */
-export interface ModelOptions<K extends ModelKwargs = ModelKwargs> {
+export interface ModelOptions<K extends object = ModelKwargs> {
   /** Further inputs of the model, such as `{ y }`. */
   modelKwargs?: K;
 }
@@ -39,28 +39,28 @@ export interface XstartOptions {
 }
 
 /** How x_0 is to be predicted. */
-export type PredictOptions<K extends ModelKwargs = ModelKwargs> = ModelOptions<K> & XstartOptions;
+export type PredictOptions<K extends object = ModelKwargs> = ModelOptions<K> & XstartOptions;
 
 /**
  * Gradient of log p(y | x_t) by x_t, for guidance by a classifier.
  *
  * @param t As a model sees it.
  */
-export type CondFn<K extends ModelKwargs = ModelKwargs> = (
+export type CondFn<K extends object = ModelKwargs> = (
   x: Tensor,
   t: Tensor,
   kwargs: K,
 ) => Tensor;
 
 /** How a step is to be taken. */
-export interface StepOptions<K extends ModelKwargs = ModelKwargs>
+export interface StepOptions<K extends object = ModelKwargs>
   extends ModelOptions<K>, XstartOptions {
   /** Guides the step. */
   condFn?: CondFn<K>;
 }
 
 /** A step of DDIM. */
-export interface DdimOptions<K extends ModelKwargs = ModelKwargs> extends StepOptions<K> {
+export interface DdimOptions<K extends object = ModelKwargs> extends StepOptions<K> {
   /** 0 (the default) is deterministic, 1 as random as DDPM. */
   eta?: number;
 }
@@ -123,7 +123,7 @@ export class ReverseProcess extends ForwardProcess {
   }
 
   /** Calls the model and takes its output apart. */
-  protected output<K extends ModelKwargs>(
+  protected output<K extends object>(
     op: string,
     model: Model<K>,
     x: Tensor,
@@ -204,7 +204,7 @@ export class ReverseProcess extends ForwardProcess {
    * @param x x_t, [N, C, ...]
    * @throws {ShapeError} where the model's output does not fit.
    */
-  pMeanVariance<K extends ModelKwargs>(
+  pMeanVariance<K extends object>(
     model: Model<K>,
     x: Tensor,
     t: Timesteps,
@@ -222,7 +222,7 @@ export class ReverseProcess extends ForwardProcess {
    *
    * @param x x_t, [N, C, ...]
    */
-  predictXstart<K extends ModelKwargs>(
+  predictXstart<K extends object>(
     model: Model<K>,
     x: Tensor,
     t: Timesteps,
@@ -238,7 +238,7 @@ export class ReverseProcess extends ForwardProcess {
   }
 
   /** Algorithm 2 of Dhariwal & Nichol, arXiv 2105.05233: eps - sqrt(1 - alpha-bar) gradient. */
-  #guidedXstart<K extends ModelKwargs>(
+  #guidedXstart<K extends object>(
     condFn: CondFn<K>,
     predXstart: Tensor,
     x: Tensor,
@@ -255,7 +255,7 @@ export class ReverseProcess extends ForwardProcess {
    * The mean of p(x_{t-1} | x_t) moved by variance times the classifier's gradient (algorithm 1 of
    * Dhariwal & Nichol, arXiv 2105.05233).
    */
-  conditionMean<K extends ModelKwargs>(
+  conditionMean<K extends object>(
     condFn: CondFn<K>,
     prediction: ModelPrediction,
     x: Tensor,
@@ -272,7 +272,7 @@ export class ReverseProcess extends ForwardProcess {
    * The prediction with its score moved by the classifier's gradient, for DDIM (algorithm 2 of
    * Dhariwal & Nichol, arXiv 2105.05233).
    */
-  conditionScore<K extends ModelKwargs>(
+  conditionScore<K extends object>(
     condFn: CondFn<K>,
     prediction: ModelPrediction,
     x: Tensor,
@@ -292,7 +292,7 @@ export class ReverseProcess extends ForwardProcess {
    *
    * @param x x_t, [N, C, ...]
    */
-  pSample<K extends ModelKwargs>(
+  pSample<K extends object>(
     model: Model<K>,
     x: Tensor,
     t: Timesteps,
@@ -316,7 +316,7 @@ export class ReverseProcess extends ForwardProcess {
    *
    * @param x x_t, [N, C, ...]
    */
-  ddimSample<K extends ModelKwargs>(
+  ddimSample<K extends object>(
     model: Model<K>,
     x: Tensor,
     t: Timesteps,
@@ -349,7 +349,7 @@ export class ReverseProcess extends ForwardProcess {
    *
    * @param x x_t, [N, C, ...]
    */
-  ddimReverseSample<K extends ModelKwargs>(
+  ddimReverseSample<K extends object>(
     model: Model<K>,
     x: Tensor,
     t: Timesteps,

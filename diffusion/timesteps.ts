@@ -11,13 +11,13 @@ import {
   Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { type Arg, cast, embedding, expand, reshape } from "../autograd/mod.ts";
+import { cast, embedding, expand, reshape, type TensorLike } from "../autograd/mod.ts";
 
 /**
  * Timesteps of a batch, 0 (the least noise) to T - 1: one for all samples, one a sample, an i32
  * tensor [N], or what was made of these.
  */
-export type Timesteps = number | readonly number[] | Tensor | BatchTimesteps;
+export type Timesteps = number | ArrayLike<number> | Tensor | BatchTimesteps;
 
 /** A value for each timestep. */
 export type TimestepTable = ArrayLike<number> | ((t: number) => number);
@@ -41,7 +41,7 @@ export class BatchTimesteps {
    * @throws {ShapeError} where there are not as many as samples.
    * @throws {DTypeError} where a tensor does not hold integers.
    */
-  constructor(op: string, t: number | readonly number[] | Tensor, batch: number, limit: number) {
+  constructor(op: string, t: number | ArrayLike<number> | Tensor, batch: number, limit: number) {
     this.#limit = limit;
     if (t instanceof Tensor) {
       if (t.dtype !== "i32" && t.dtype !== "u32") {
@@ -54,7 +54,7 @@ export class BatchTimesteps {
     }
     if (t instanceof Tensor) return;
     if (typeof t !== "number") checkCount(op, [t.length], batch);
-    this.host = typeof t === "number" ? new Array<number>(batch).fill(t) : t;
+    this.host = typeof t === "number" ? new Array<number>(batch).fill(t) : Array.from(t);
     const wrong = this.host.find((s) => !Number.isInteger(s) || s < 0 || s >= limit);
     if (wrong !== undefined) {
       throw new IndexError(`${op}: expected timesteps in [0, ${limit}) but got ${wrong}`);
@@ -73,7 +73,7 @@ export class BatchTimesteps {
    *
    * @param rank Dimensions of that tensor.
    */
-  gather(schedule: TimestepTable, x: Tensor, rank: number = x.rank): Arg {
+  gather(schedule: TimestepTable, x: Tensor, rank: number = x.rank): TensorLike {
     const at = (t: number): number => {
       return typeof schedule === "function" ? schedule(t) : schedule[t]!;
     };

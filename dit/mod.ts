@@ -6,4 +6,5 @@
 export * from "./configs.ts";
 export * from "./dit.ts";
 export * from "./embedders.ts";
+export * from "./infer.ts";
 export * from "./positions.ts";

@@ -12,7 +12,7 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 import { type Slab, slabsOf } from "./flat.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link AdamW}; PyTorch's defaults but for the weight decay, which is 0 as in DiT. */
 export interface AdamWOptions {
@@ -186,9 +186,7 @@ export class AdamW implements Disposable {
    */
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
     using _ = scope("AdamW");
-    const own = this.stateDict();
-    checkState(own, state, true);
-    for (const [name, target] of own) assign(target, state.get(name)!);
+    assignState(this.stateDict(), state);
   }
 
   #eachMoment(

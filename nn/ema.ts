@@ -4,11 +4,12 @@ import {
   copyInto,
   evaluateInto,
   type Formula,
+  scope,
   type Tensor,
 } from "../tensor/mod.ts";
 import { type Slab, slabsOf } from "./flat.ts";
 import type { Module } from "./module.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link Ema}. */
 export interface EmaOptions {
@@ -74,6 +75,7 @@ export class Ema implements Disposable {
    * memory is needed for it.
    */
   async swapped<T>(fn: () => T | Promise<T>): Promise<T> {
+    if (this.#swapped) throw new Error("Ema: expected swapped() while the weights are in place");
     this.#exchange();
     try {
       return await fn();
@@ -109,13 +111,8 @@ export class Ema implements Disposable {
    * @throws {StateDictError} listing everything that is missing, unexpected or misshapen.
    */
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
-    const own = this.stateDict();
-    try {
-      checkState(own, state, true);
-      for (const [name, target] of own) assign(target, state.get(name)!);
-    } finally {
-      for (const t of own.values()) t.dispose();
-    }
+    using _ = scope("Ema");
+    assignState(this.stateDict(), state);
   }
 
   /** Frees the averages. */

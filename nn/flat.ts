@@ -8,6 +8,8 @@ import {
   DeviceError,
   DTypeError,
   outsideScopes,
+  ShapeError,
+  shapeText,
   type Tensor,
   zeros,
 } from "../tensor/mod.ts";
@@ -94,6 +96,13 @@ export function slabsOf(parameters: readonly Parameter[], op: string): Slab[] {
   for (const p of wanted) {
     if (p.dtype !== "f32") {
       throw new DTypeError(`${op}: expected f32 parameters (masters) but got ${p.dtype}`);
+    }
+    if (!p.contiguous) {
+      throw new ShapeError(
+        `${op}: expected parameters whose elements lie row-major but got one of shape ${
+          shapeText(p.shape)
+        } that is a view; contiguous(x) makes a copy that does`,
+      );
     }
     if (p.device !== parameters[0]!.device) {
       throw new DeviceError(

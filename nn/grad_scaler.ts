@@ -15,7 +15,7 @@ import {
 } from "../tensor/mod.ts";
 import type { AdamW } from "./adamw.ts";
 import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link GradScaler}; PyTorch's defaults. */
 export interface GradScalerOptions {
@@ -48,6 +48,10 @@ const UPDATE: Formula = {
 };
 const DIVIDE: Formula = { name: "divide", build: (a, b) => a!.div(b!) };
 
+function check(wanted: string, value: number, fits: boolean): void {
+  if (!fits) throw new RangeError(`GradScaler: expected ${wanted} but got ${value}`);
+}
+
 /** Scales losses up so that small gradients survive f16, and gradients back down. */
 export class GradScaler implements Disposable {
   readonly #options: Required<GradScalerOptions>;
@@ -65,10 +69,16 @@ export class GradScaler implements Disposable {
       enabled: true,
       ...options,
     };
-    const { initialScale, enabled } = this.#options;
-    if (!(initialScale > 0)) {
-      throw new RangeError(`GradScaler: expected a scale above 0 but got ${initialScale}`);
-    }
+    const { initialScale, growthFactor, backoffFactor, growthInterval, enabled } = this.#options;
+    check("a scale above 0", initialScale, initialScale > 0 && initialScale < Infinity);
+    check("a growth factor above 1", growthFactor, growthFactor > 1 && growthFactor < Infinity);
+    check(
+      "a backoff factor between 0 and 1",
+      backoffFactor,
+      backoffFactor > 0 && backoffFactor < 1,
+    );
+    const steps = Number.isInteger(growthInterval) && growthInterval >= 1;
+    check("a growth interval of 1 or more steps", growthInterval, steps);
     const cell = (value: number) => outsideScopes(() => full([], value));
     this.#scale = cell(enabled ? initialScale : 1);
     this.#streak = cell(0);
@@ -127,9 +137,7 @@ export class GradScaler implements Disposable {
   /** Takes the state of another run. */
   loadStateDict(state: ReadonlyMap<string, StateValue>): void {
     using _ = scope("GradScaler");
-    const own = this.stateDict();
-    checkState(own, state, true);
-    for (const [name, target] of own) assign(target, state.get(name)!);
+    assignState(this.stateDict(), state);
   }
 
   /** Frees its numbers. */

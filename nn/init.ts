@@ -11,6 +11,7 @@ import {
   rand,
   randn,
   type Shape,
+  sizeOf,
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
@@ -93,7 +94,7 @@ export function zerosParameter(shape: Shape): Parameter {
 /** Inputs and outputs of a weight [O, I, ...]: `I * k` and `O * k` for k taps a channel. */
 export function fans(shape: Shape): { fanIn: number; fanOut: number } {
   const [o = 1, i = 1, ...taps] = shape;
-  const k = taps.reduce((a, b) => a * b, 1);
+  const k = sizeOf(taps);
   return { fanIn: i * k, fanOut: o * k };
 }
 

@@ -211,6 +211,7 @@ export class Dropout extends Module {
   /** Drops with probability `p`, in [0, 1). */
   constructor(p: number, options: DropoutLayerOptions = {}) {
     super();
+    if (!(p >= 0 && p < 1)) throw new RangeError(`Dropout: expected p in [0, 1) but got ${p}`);
     this.#p = p;
     this.#generator = options.generator ?? null;
   }

@@ -42,7 +42,7 @@ export interface LoadOptions {
  * ```ts ignore
  * const model = withoutInit(() => createDiT("DiT-XL/2"), { dtype: "f16" });
  * using file = await TorchFile.open("DiT-XL-2-256x256.pt");
- * await loadWeights(model, file);
+ * await loadWeights(model, file.stateDict());
  * ```
  * @returns Names that were missing and unexpected.
  * @throws {StateDictError} listing everything that is missing, unexpected or misshapen.

@@ -1,7 +1,7 @@
 /** The base of layers and models: finding parameters, naming them, moving weights in and out. */
 import { Parameter } from "../autograd/mod.ts";
 import { Tensor } from "../tensor/mod.ts";
-import { assign, checkState, type StateDict, type StateValue } from "./state.ts";
+import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** What a module's properties can hold that has a name in its state. */
 export type Member = Module | Parameter | Tensor;
@@ -10,6 +10,24 @@ export type Member = Module | Parameter | Tensor;
  * A layer or model. Properties that hold parameters, modules, or arrays of modules are found and
  * named after the property, in snake case as PyTorch's names are (`qkvBias` is `qkv_bias`);
  * tensors that are not parameters are buffers: part of the state, not trained.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { init, nn, type Tensor } from "@dit/core";
+ *
+ * class Head extends nn.Module {
+ *   norm = new nn.LayerNorm(8);
+ *   fc = new nn.Linear(8, 2);
+ *   forward(x: Tensor): Tensor {
+ *     return this.fc.forward(this.norm.forward(x));
+ *   }
+ * }
+ * await init({ device: "wasm" });
+ * using head = new Head();
+ * const names = [...head.stateDict().keys()];
+ * assertEquals(names, ["norm.weight", "norm.bias", "fc.weight", "fc.bias"]);
+ * ```
  */
 export abstract class Module {
   /** Whether layers that differ between training and use (dropout) behave as in training. */
@@ -89,13 +107,7 @@ export abstract class Module {
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
     const given = state instanceof Map ? state : new Map(Object.entries(state));
-    const own = this.stateDict();
-    const found = checkState(own, given, options.strict ?? true);
-    for (const [name, target] of own) {
-      const value = given.get(name);
-      if (value) assign(target, value);
-    }
-    return found;
+    return assignState(this.stateDict(), given, options.strict);
   }
 
   /** Switches to training behaviour, or away from it. */

@@ -134,3 +134,23 @@ export function assign(target: Tensor, value: StateValue): void {
   }
   target.storage.version++;
 }
+
+/**
+ * Copies weights over those of the same name. Nothing is changed unless everything fits.
+ *
+ * @param strict Whether every name must be in both.
+ * @returns Names that were missing and unexpected.
+ * @throws {StateDictError} listing all that does not fit.
+ */
+export function assignState(
+  own: ReadonlyMap<string, Tensor>,
+  given: ReadonlyMap<string, StateValue>,
+  strict = true,
+): { missing: string[]; unexpected: string[] } {
+  const found = checkState(own, given, strict);
+  for (const [name, target] of own) {
+    const value = given.get(name);
+    if (value) assign(target, value);
+  }
+  return found;
+}

@@ -254,7 +254,7 @@ export function checkView(view: View, op: string): void {
   const { start, end } = viewBytes(view);
   if (start < 0 || end > view.buffer.bytes || view.strides.some((s) => s < 0)) {
     throw new RangeError(
-      `${op}: a view of bytes [${start}, ${end}) leaves its buffer of ${view.buffer.bytes} bytes`,
+      `${op}: expected a view inside its buffer of ${view.buffer.bytes} bytes but got bytes [${start}, ${end})`,
     );
   }
 }

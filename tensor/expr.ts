@@ -106,7 +106,9 @@ export class Expr {
   #lift(x: Operand): Expr {
     if (typeof x === "number") return constant(x, this.ty);
     if (x.ty !== this.ty) {
-      throw new TypeError(`expression mixes ${this.ty} and ${x.ty}; convert one of them`);
+      throw new TypeError(
+        `expression: expected operands of one type but got ${this.ty} and ${x.ty}; convert one`,
+      );
     }
     return x;
   }
@@ -242,10 +244,14 @@ export class Expr {
   /** `a` where this (a bool) is true, else `b`; at least one of them an expression. */
   select(a: Operand, b: Operand): Expr {
     const like = typeof a === "number" ? b : a;
-    if (typeof like === "number") throw new TypeError("select needs one expression of two");
+    if (typeof like === "number") {
+      throw new TypeError("select: expected at least one expression but got two numbers");
+    }
     const x = typeof a === "number" ? constant(a, like.ty) : a;
     const y = typeof b === "number" ? constant(b, like.ty) : b;
-    if (x.ty !== y.ty) throw new TypeError(`select mixes ${x.ty} and ${y.ty}`);
+    if (x.ty !== y.ty) {
+      throw new TypeError(`select: expected values of one type but got ${x.ty} and ${y.ty}`);
+    }
     return new Expr({ kind: "select", cond: this, a: x, b: y, ty: like.ty });
   }
   /** The same number as another type: f32 to integer cuts towards zero, bool is 0 or 1, not 0 is true. */
@@ -267,7 +273,7 @@ export class Expr {
   }
   /** 1 / (1 + e^-x), without overflow. */
   sigmoid(): Expr {
-    return one().div(this.mul(-Math.LOG2E).exp2().add(1));
+    return constant(1).div(this.mul(-Math.LOG2E).exp2().add(1));
   }
   /** Whether the value is an infinity or NaN, by its bits: GPUs may assume there are none. */
   isNonFinite(): Expr {
@@ -278,10 +284,6 @@ export class Expr {
 /** The constant `value`. */
 export function constant(value: number, ty: Ty = "f32"): Expr {
   return new Expr({ kind: "const", value, ty });
-}
-/** The constant 1 as f32. */
-export function one(): Expr {
-  return constant(1);
 }
 /** Row-major index of the element being computed, as u32. */
 export function elementIndex(): Expr {

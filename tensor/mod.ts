@@ -20,6 +20,7 @@ export {
   type GeneratorState,
   manualSeed,
   onDraw,
+  philox,
   rand,
   randint,
   randn,
@@ -32,7 +33,6 @@ export {
   type KeepHook,
   onKeep,
   outsideScopes,
-  type Owned,
   Scope,
   scope,
   setDebug,
@@ -50,6 +50,7 @@ export {
   limitsOf,
 } from "./dtype.ts";
 export {
+  broadcastAxes,
   broadcastShapes,
   broadcastStrides,
   checkShape,

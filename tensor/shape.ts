@@ -76,6 +76,12 @@ export function broadcastStrides(shape: Shape, strides: Shape, to: Shape): numbe
   return to.map((d, i) => i < lead || (shape[i - lead] === 1 && d !== 1) ? 0 : strides[i - lead]!);
 }
 
+/** The axes of `to` along which a tensor of `shape` repeats when it is broadcast. */
+export function broadcastAxes(shape: Shape, to: Shape): number[] {
+  const lead = to.length - shape.length;
+  return to.flatMap((d, i) => i < lead || (shape[i - lead] === 1 && d !== 1) ? [i] : []);
+}
+
 /** `axis` counted from the front; negative ones count from the end. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   if (rank === 0) {

@@ -1,4 +1,4 @@
-import { checkView, type View } from "./backend.ts";
+import { checkView, type View, viewBytes } from "./backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
 import { OutOfMemoryError, shapeText, UseAfterFreeError } from "./errors.ts";
 import { currentScope, isDebug, type Keepable, type Scope } from "./scope.ts";
@@ -107,12 +107,10 @@ export class Tensor implements Keepable {
    * @returns An array of the tensor's dtype; on the reference device floats come as float64.
    */
   async data(): Promise<HostArray> {
-    this.checkLive("data");
+    const view = this.view("data");
     const { storage, shape, strides, offset } = this;
-    const size = sizeOf(shape);
-    let last = offset;
-    shape.forEach((d, i) => last += (d - 1) * strides[i]!);
-    const span = size === 0 ? 0 : last + 1 - offset;
+    const { start, end } = viewBytes(view);
+    const span = (end - start) / DTYPE_BYTES[view.dtype];
     storage.retain(); // the scope may close while the device works
     try {
       const raw = await storage.device.backend.read(storage.buffer, storage.dtype, offset, span);

@@ -1,11 +1,12 @@
 /** Whole trajectories, bounds and losses of a DiT against the original's numbers. */
 import { assertEquals } from "@std/assert";
-import { add, backward, cast, mean, mul, reshape, tanh } from "../autograd/mod.ts";
+import { add, backward, cast, chunk, mean, mul, reshape, tanh } from "../autograd/mod.ts";
 import {
   createDiffusion,
   type DiffusionOptions,
   type ModelFunction,
   type SampleLoopOptions,
+  sampleProgressive,
   type SamplingStep,
 } from "../diffusion/mod.ts";
 import { DiT } from "../dit/mod.ts";
@@ -138,6 +139,30 @@ for (const name of NAMES) {
     },
   );
 }
+
+goldenOnDevices(
+  "sample() with guidance follows the original's",
+  [...LOOPS, ...modelFiles("dit_a")],
+  async () => {
+    const golden = await Golden.load(LOOPS[1]);
+    using model = await loadDiT("dit_a");
+    using _ = scope();
+    const half = (t: Tensor, index = 0) => chunk(t, 2)[index]!; // the original's batch is doubled
+    const labels = golden.tensor("p_cfg_clip/y");
+    const steps = sampleProgressive(createDiffusion(), model, [2, 4, 8, 8], {
+      sampler: "ddpm",
+      steps: 10,
+      noise: half(golden.tensor("p_cfg_clip/x_T")),
+      noiseFn: (step) => half(golden.part("p_cfg_clip/noise", step)),
+      modelKwargs: { y: half(labels) },
+      guidance: { scale: 4, nullKwargs: { y: half(labels, 1) } },
+    });
+    for await (const { sample, step } of steps) {
+      const want = await half(golden.part("p_cfg_clip/sample", step)).data();
+      assertScaled(`sample ${step}`, await sample.data(), want, TRAJECTORY);
+    }
+  },
+);
 
 for (
   const [name, dit] of [["learned", "dit_a"], ["learned_noclip", "dit_a"], [

@@ -192,7 +192,7 @@ export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
 }
 
 /** Reads every TypeScript file below a folder, hidden folders and outputs left out. */
-async function readTree(root: URL, at = ""): Promise<Map<string, string>> {
+export async function readTree(root: URL, at = ""): Promise<Map<string, string>> {
   const files = new Map<string, string>();
   for await (const { name, isDirectory } of Deno.readDir(new URL(at, root))) {
     const path = at + name;

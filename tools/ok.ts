@@ -7,6 +7,8 @@
  *
  * The checks inherit the environment: with `DENO_V8_FLAGS` set, the tests run in the fast tier.
  */
+import { readTree } from "./check_imports.ts";
+
 const root = new URL("../", import.meta.url);
 
 interface Config {
@@ -25,6 +27,12 @@ async function entryPoints(): Promise<string[]> {
   return out;
 }
 
+/** Sources whose doc comments hold examples to run; those fenced as `ts ignore` need files. */
+async function withExamples(): Promise<string[]> {
+  const files = [...await readTree(root)];
+  return files.filter(([, text]) => /^ *\* ```ts$/m.test(text)).map(([path]) => path);
+}
+
 /** Arguments of `deno` by the name of what they check. */
 const checks: Record<string, string[]> = {
   format: ["fmt", "--check", "--quiet"],
@@ -32,6 +40,9 @@ const checks: Record<string, string[]> = {
   types: ["check", "--quiet"],
   imports: ["task", "--quiet", "imports"],
   docs: ["doc", "--quiet", "--lint", ...await entryPoints()],
+  // --no-check: Deno gives an example all exports of its file, which counts as unused variables
+  examples: ["test", "--quiet", "--doc", "--no-check", "-P=test", ...await withExamples()],
+  package: ["publish", "--quiet", "--dry-run", "--allow-dirty"],
   tests: ["test", "-P=test"],
 };
 if (Deno.args.includes("--no-tests")) delete checks["tests"];

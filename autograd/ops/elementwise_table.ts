@@ -11,6 +11,8 @@ export interface ElementwiseRow {
   readonly grads: readonly (((g: Expr, x: Expr[], y: Expr) => Expr) | null)[];
   /** What the gradients read: operands by number, "y" for the result. */
   readonly saves: readonly (number | "y")[];
+  /** Whether i32 and u32 are fine too; floats always are. */
+  readonly integers?: boolean;
   /** Values the operands are tried at: [low, high], -2 to 2 by default. */
   readonly domain?: readonly (readonly [number, number])[];
 }
@@ -48,21 +50,25 @@ function power(a: Expr, b: Expr): Expr {
 /** 1 where the first wins, 0.5 where both are equal, 0 elsewhere, as PyTorch shares gradients. */
 const share = (wins: Expr, ties: Expr) => wins.select(1, ties.select(constant(0.5), 0));
 
+/** The rows, by the name of their op. */
 export const ELEMENTWISE = {
   add: {
     forward: (a, b) => a!.add(b!),
     grads: [(g) => g, (g) => g],
     saves: [],
+    integers: true,
   },
   sub: {
     forward: (a, b) => a!.sub(b!),
     grads: [(g) => g, (g) => g.neg()],
     saves: [],
+    integers: true,
   },
   mul: {
     forward: (a, b) => a!.mul(b!),
     grads: [(g, [, b]) => g.mul(b!), (g, [a]) => g.mul(a!)],
     saves: [0, 1],
+    integers: true,
   },
   div: {
     forward: (a, b) => a!.div(b!),
@@ -86,6 +92,7 @@ export const ELEMENTWISE = {
       (g, [a, b]) => g.mul(share(b!.gt(a!), a!.eq(b!))),
     ],
     saves: [0, 1],
+    integers: true,
   },
   minimum: {
     forward: (a, b) => a!.min(b!),
@@ -94,6 +101,7 @@ export const ELEMENTWISE = {
       (g, [a, b]) => g.mul(share(b!.lt(a!), a!.eq(b!))),
     ],
     saves: [0, 1],
+    integers: true,
   },
   /** x + a * b: a gated residual in one pass. */
   addcmul: {
@@ -101,14 +109,20 @@ export const ELEMENTWISE = {
     grads: [(g) => g, (g, [, , b]) => g.mul(b!), (g, [, a]) => g.mul(a!)],
     saves: [1, 2],
   },
-  neg: { forward: (x) => x!.neg(), grads: [(g) => g.neg()], saves: [] },
+  neg: { forward: (x) => x!.neg(), grads: [(g) => g.neg()], saves: [], integers: true },
   abs: {
     forward: (x) => x!.abs(),
     grads: [(g, [x]) => x!.gt(0).select(g, x!.lt(0).select(g.neg(), 0))],
     saves: [0],
+    integers: true,
     domain: [[0.1, 2]],
   },
-  square: { forward: (x) => x!.mul(x!), grads: [(g, [x]) => g.mul(x!).mul(2)], saves: [0] },
+  square: {
+    forward: (x) => x!.mul(x!),
+    grads: [(g, [x]) => g.mul(x!).mul(2)],
+    saves: [0],
+    integers: true,
+  },
   cube: {
     forward: (x) => x!.mul(x!).mul(x!),
     grads: [(g, [x]) => g.mul(x!).mul(x!).mul(3)],
@@ -198,6 +212,7 @@ export const ELEMENTWISE = {
       (g, [x, , high]) => x!.gt(high!).select(g, 0),
     ],
     saves: [0, 1, 2],
+    integers: true,
     domain: [[-2, 2], [-1.1, -0.9], [0.9, 1.1]],
   },
   /** a where the condition (u8, not 0) holds, else b. */
@@ -205,6 +220,7 @@ export const ELEMENTWISE = {
     forward: (c, a, b) => c!.ne(0).select(a!, b!),
     grads: [null, (g, [c]) => c!.ne(0).select(g, 0), (g, [c]) => c!.ne(0).select(0, g)],
     saves: [0],
+    integers: true,
     domain: [[0, 1], [-2, 2], [-2, 2]],
   },
 } as const satisfies Record<string, ElementwiseRow>;

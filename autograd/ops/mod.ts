@@ -5,5 +5,6 @@ export * from "./elementwise.ts";
 export * from "./indexing.ts";
 export * from "./matmul.ts";
 export * from "./norm.ts";
+export * from "./parts.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";

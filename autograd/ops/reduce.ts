@@ -65,6 +65,11 @@ const callSum = defineOp<SumAttrs, readonly []>({
   ],
 });
 
+/** Elements of x that a reduction over `axes` puts into one. */
+function countAlong(x: Tensor, axes: readonly number[]): number {
+  return sizeOf(axes.map((a) => x.shape[a]!));
+}
+
 /** Sum over `axes` (all by default). */
 export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("sum", axes, x.rank);
@@ -76,7 +81,7 @@ export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): 
 export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("mean", axes, x.rank);
   const { keepdim = false } = options;
-  const count = list.reduce((n, a) => n * x.shape[a]!, 1);
+  const count = countAlong(x, list);
   const factor = count === 0 ? NaN : 1 / count;
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor })[0]!;
 }
@@ -143,7 +148,7 @@ export const variance: (x: Tensor, axes?: Axes, options?: VarianceOptions) => Te
     (x: Tensor, axes: Axes = null, options: VarianceOptions = {}) => {
       const list = normalizeAxes("variance", axes, x.rank);
       const { keepdim = false, correction = 1 } = options;
-      const count = list.reduce((n, a) => n * x.shape[a]!, 1);
+      const count = countAlong(x, list);
       const apart = square(sub(x, mean(x, list, { keepdim: true })));
       return mul(mean(apart, list, { keepdim }), count / Math.max(0, count - correction));
     },

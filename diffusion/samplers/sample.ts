@@ -24,7 +24,7 @@ import {
 export type SamplerName = "ddpm" | "ddim" | "dpm++" | "heun";
 
 /** Settings of {@link sample}. */
-export interface SampleOptions<K extends ModelKwargs = ModelKwargs>
+export interface SampleOptions<K extends object = ModelKwargs>
   extends StepOptions<K>, StartOptions {
   /** `ddpm` by default. */
   sampler?: SamplerName;
@@ -47,11 +47,28 @@ const SOLVERS: Record<"dpm++" | "heun", { step: Solver; spacing: Spacing }> = {
 /**
  * Samples with the sampler of that name, without gradients and without reading anything back.
  *
+ * @example
+ * ```ts
+ * import { createDiffusion, DiT, Generator, init, sample, tensor } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * const model = new DiT({ inputSize: 8, hiddenSize: 32, depth: 1, numHeads: 2, numClasses: 10 });
+ * const dtype = "i32";
+ * const latents = await sample(createDiffusion(), model.eval(), [2, 4, 8, 8], {
+ *   sampler: "dpm++",
+ *   steps: 5,
+ *   clipDenoised: false,
+ *   generator: [new Generator(1), new Generator(2)],
+ *   modelKwargs: { y: tensor([3, 7], [2], { dtype }) },
+ *   guidance: { scale: 4, nullKwargs: { y: tensor([10, 10], [2], { dtype }) } },
+ * });
+ * ```
+ *
  * @param shape [N, C, ...]
  * @returns x_0, [N, C, ...]
  * @throws {RangeError} where there is no such sampler, or it cannot take that many steps.
  */
-export async function sample<K extends ModelKwargs>(
+export async function sample<K extends object>(
   diffusion: GaussianDiffusion,
   model: Model<K>,
   shape: Shape,
@@ -61,7 +78,7 @@ export async function sample<K extends ModelKwargs>(
 }
 
 /** As {@link sample}, step by step. */
-export function sampleProgressive<K extends ModelKwargs>(
+export function sampleProgressive<K extends object>(
   diffusion: GaussianDiffusion,
   model: Model<K>,
   shape: Shape,
@@ -89,7 +106,7 @@ export function sampleProgressive<K extends ModelKwargs>(
 }
 
 /** Follows the probability flow from stop to stop, and from the last one to the data. */
-function solve<K extends ModelKwargs>(
+function solve<K extends object>(
   diffusion: GaussianDiffusion,
   takeStep: Solver,
   timesteps: readonly number[],

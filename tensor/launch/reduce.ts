@@ -3,6 +3,7 @@ import { computeType, program } from "../expr.ts";
 import { isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import {
+  broadcastAxes,
   broadcastShapes,
   broadcastStrides,
   contiguousStrides,
@@ -119,11 +120,7 @@ export function dropAxes(x: Tensor, axes: readonly number[], keepdim: boolean): 
 
 /** Sums `g` down to `shape`, undoing a broadcast. A new handle even where nothing is summed. */
 export function sumTo(g: Tensor, shape: Shape, op: string): Tensor {
-  const lead = g.rank - shape.length;
-  const axes: number[] = [];
-  g.shape.forEach((d, i) => {
-    if (i < lead || (shape[i - lead] === 1 && d !== 1)) axes.push(i);
-  });
+  const axes = broadcastAxes(shape, g.shape);
   if (axes.length === 0) return g.as(g.shape, g.strides);
   using summed = reduceKeep(op, "sum", null, [g], axes);
   return reshaped(summed, shape, op);

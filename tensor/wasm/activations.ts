@@ -1,6 +1,6 @@
 /**
  * Activations of four lanes. Each takes its argument from a v128 local and leaves its result on
- * the stack; products of it with 0 and 1 + 2^z keep NaN and the right limits.
+ * the stack.
  */
 import type { Activation } from "../backend.ts";
 import { exp2, type VectorContext } from "./vector_math.ts";

@@ -24,17 +24,8 @@ export function panelProduct(
   outer: "rows" | "panels",
 ): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I32]);
-  const [rows, panels, k, a, b, bPanel, c, cPanel, accumulate] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-  ] as const;
+  const [rows, panels, k, a, b] = [0, 1, 2, 3, 4] as const;
+  const [bPanel, c, cPanel, accumulate] = [5, 6, 7, 8] as const;
   const row = f.local(I64), panel = f.local(I64), left = f.local(I64);
   const [aAt, bAt, cAt] = f.locals(I64, 3);
   const call = () => {

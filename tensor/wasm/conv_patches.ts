@@ -126,21 +126,35 @@ export function packPatches(module: Module, tile: Tile): Func {
       values.forEach((v, i) => f.get(dst).get(v).vmem("store", i * 16));
     });
   };
-  f.doWhile(() => {
+  const inOneRow = (panels: number) => {
+    f.get(pixel).get(width).i64("rem_u").i64const(panels * tile.cols).i64("add");
+    f.get(width).i64("le_s").get(stride).i64const(1).i64("eq").i32("and");
+  };
+  /** Panels of neighbouring pixels; several at a time read longer pieces of each page. */
+  const neighbours = (panels: number) => {
+    const offset = pixelOffset(f, params, pixel);
+    const tos = f.locals(I64, panels);
+    tos.forEach((to, p) => {
+      f.get(dst).get(steps).i64const(p * tile.cols * 4).i64("mul").i64("add").set(to);
+    });
+    overSteps((address) => {
+      const at = f.local(I64);
+      f.get(address).get(offset).i64("add").set(at);
+      tos.forEach((to, p) => {
+        for (let i = 0; i < groups; i++) {
+          f.get(to).get(at).vmem("load", (p * groups + i) * 16).vmem("store", i * 16);
+        }
+        f.advance(to, tile.cols * 4);
+      });
+    });
+    // `overSteps` has moved `dst` past the first panel.
+    f.get(dst).get(steps).i64const((panels - 1) * tile.cols * 4).i64("mul").i64("add").set(dst);
+  };
+  const onePanel = () => {
     min64Into(f, lines, tile.cols, left);
     f.get(pixel).get(left).i64("add").i64const(1).i64("sub").set(last);
-    // All in one row, as nearly always.
-    f.get(pixel).get(width).i64("rem_u").i64const(tile.cols).i64("add").get(width).i64("le_s");
-    f.get(stride).i64const(1).i64("eq").i32("and").if(() => {
-      const offset = pixelOffset(f, params, pixel);
-      overSteps((address) => {
-        const at = f.local(I64);
-        f.get(address).get(offset).i64("add").set(at);
-        for (let i = 0; i < groups; i++) {
-          f.get(dst).get(at).vmem("load", i * 16).vmem("store", i * 16);
-        }
-      });
-    }, () => {
+    inOneRow(1);
+    f.if(() => neighbours(1), () => {
       wholeGroups(f, params).get(stride).i64const(2).i64("le_s").i32("and").if(() => {
         f.get(stride).i64const(1).i64("eq").if(() => grouped(1), () => grouped(2));
       }, () => {
@@ -152,7 +166,18 @@ export function packPatches(module: Module, tile: Tile): Func {
         );
       });
     });
-    f.advance(pixel, tile.cols).advance(lines, -tile.cols);
+  };
+  f.doWhile(() => {
+    const four = 4 * tile.cols;
+    f.get(lines).i64const(four).i64("ge_s");
+    inOneRow(4);
+    f.i32("and").if(() => {
+      neighbours(4);
+      f.advance(pixel, four).advance(lines, -four);
+    }, () => {
+      onePanel();
+      f.advance(pixel, tile.cols).advance(lines, -tile.cols);
+    });
   }, () => f.get(lines).i64const(0).i64("gt_s"));
   return module.add(f);
 }

@@ -9,8 +9,9 @@
  * or on which block an element is in.
  */
 import { F32, Func, I32, I64, type Module, type Push } from "./assembler.ts";
-import { finishStrip } from "./epilogue.ts";
+import { finishTile } from "./epilogue.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
+import { min64 } from "./rows.ts";
 import type { Tier } from "./tier.ts";
 
 /** Steps of k at most in one chain: a panel of B then fits the first-level cache. */
@@ -81,25 +82,15 @@ export interface ProductCode {
 export function addProduct(module: Module, tier: Tier): ProductCode {
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
-  const finish = finishStrip(module, tier);
+  const finish = finishTile(module, tier, tile);
   const block = tileLoop(module, tile, kernels, finish);
   return { tile, kernels, block };
 }
 
 function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: Func): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32, I64, I64]);
-  const [mc, nc, kc, a, b, c, ldc, accumulate, spare, job] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-  ] as const;
+  const [mc, nc, kc, a, b] = [0, 1, 2, 3, 4] as const;
+  const [c, ldc, accumulate, spare, job] = [5, 6, 7, 8, 9] as const;
   const i = f.local(I64), j = f.local(I64), rows = f.local(I64), cols = f.local(I64);
   const panelA = f.local(I64), at = f.local(I64), panelBytes = f.local(I64);
   const row = f.local(I64), col = f.local(I64), from = f.local(I64), to = f.local(I64);
@@ -133,13 +124,15 @@ function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: 
           f.i64("add").set(from);
         });
       });
+      // Finished tile by tile: rows that are a power of two apart would push each other out of
+      // the cache before the end of the strip.
+      f.get(job).i64const(0).i64("ne").if(() => {
+        f.get(job).get(min64(f, rows, (f) => f.i64const(tile.rows)));
+        f.get(min64(f, cols, (f) => f.i64const(tile.cols))).get(at).get(ldc).get(i).get(j);
+        f.call(finish);
+      });
       f.get(panelA).get(panelBytes).i64("add").set(panelA);
       f.get(at).get(ldc).i64const(tile.rows).i64("mul").i64("add").set(at);
-    });
-    f.get(job).i64const(0).i64("ne").if(() => {
-      f.get(job).get(mc);
-      f.get(cols).i64const(tile.cols).get(cols).i64const(tile.cols).i64("lt_s").select();
-      f.get(c).get(ldc).get(j).call(finish);
     });
     f.advance(c, tile.cols * 4);
     f.get(b).get(kc).i64const(tile.cols * 4).i64("mul").i64("add").set(b);

@@ -25,6 +25,12 @@ const PACK_COST = 13;
 /** Multiply-adds under which waking another thread does not pay. */
 const MIN_WORK_FOR_THREADS = 1 << 17;
 
+/**
+ * Multiply-adds in a piece at least where there is more than one a thread. Cores need not be
+ * equally fast, or free: whoever is done sooner takes another piece.
+ */
+const LEAST_PIECE = 1 << 26, MOST_PIECES = 4;
+
 /** A batch of products of m x k by k x n. */
 export interface ProductSize {
   readonly batches: number;
@@ -49,7 +55,8 @@ export interface ProductPlan extends Record<typeof FIELDS[number], number> {
 export function pieceSteps(
   tile: Tile,
   threads: number,
-  { batches, m, n, packedA = false }: Omit<ProductSize, "k">,
+  batches: number,
+  { m, n, packedA = false }: Pick<ProductSize, "m" | "n" | "packedA">,
 ): { stepM: number; stepN: number } {
   const tilesM = Math.ceil(m / tile.rows), tilesN = Math.ceil(n / tile.cols);
   let stepM = m, stepN = n, best = Infinity;
@@ -75,13 +82,17 @@ export function pieceSteps(
 export function planProduct(runtime: WasmRuntime, size: ProductSize): ProductPlan {
   const { batches, m, n, k, wholeK = false, summed = false } = size;
   const tile = TILES[runtime.tier];
-  const threads = batches * m * n * k < MIN_WORK_FOR_THREADS ? 1 : runtime.threads;
-  const { stepM, stepN } = pieceSteps(tile, threads, summed ? { ...size, batches: 1 } : size);
+  const work = batches * m * n * k;
+  const threads = work < MIN_WORK_FOR_THREADS ? 1 : runtime.threads;
+  const share = threads === 1 ? 1 : Math.floor(work / threads / LEAST_PIECE);
+  const workers = threads * Math.max(1, Math.min(MOST_PIECES, share));
+  const separate = summed ? 1 : batches;
+  const { stepM, stepN } = pieceSteps(tile, workers, separate, size);
   const piecesM = Math.ceil(m / stepM), piecesN = Math.ceil(n / stepN);
   const blocks = blocksFor(tile, stepM, stepN, k, wholeK);
   const scratch = productScratch(tile, blocks, wholeK);
   return {
-    pieces: (summed ? 1 : batches) * piecesM * piecesN,
+    pieces: separate * piecesM * piecesN,
     piecesM,
     piecesN,
     stepM,

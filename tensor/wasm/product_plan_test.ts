@@ -9,7 +9,7 @@ Deno.test("pieceSteps() gives pieces of whole tiles that no thread has to wait f
   for (const m of SIZES) {
     for (const n of SIZES) {
       for (const threads of [1, 2, 3, 8]) {
-        const { stepM, stepN } = pieceSteps(TILES.fast, threads, { batches: 1, m, n });
+        const { stepM, stepN } = pieceSteps(TILES.fast, threads, 1, { m, n });
         assert(stepM === m || stepM % TILES.fast.rows === 0);
         assert(stepN === n || stepN % TILES.fast.cols === 0);
         assert(Math.ceil(m / stepM) * Math.ceil(n / stepN) <= threads);
@@ -19,15 +19,15 @@ Deno.test("pieceSteps() gives pieces of whole tiles that no thread has to wait f
 });
 
 Deno.test("pieceSteps() leaves products whole where the batch keeps all threads busy", () => {
-  const size = { batches: 8, m: 100, n: 100 };
-  assertEquals(pieceSteps(TILES.fast, 4, size), { stepM: 100, stepN: 100 });
+  const size = { m: 100, n: 100 };
+  assertEquals(pieceSteps(TILES.fast, 4, 8, size), { stepM: 100, stepN: 100 });
 });
 
 Deno.test("pieceSteps() cuts only columns where A is packed beforehand", () => {
-  const size = { batches: 1, m: 960, n: 960, packedA: true };
-  assertEquals(pieceSteps(TILES.fast, 4, size), { stepM: 960, stepN: 240 });
+  const size = { m: 960, n: 960, packedA: true };
+  assertEquals(pieceSteps(TILES.fast, 4, 1, size), { stepM: 960, stepN: 240 });
   const unpacked = { ...size, packedA: false };
-  assertEquals(pieceSteps(TILES.fast, 4, unpacked), { stepM: 480, stepN: 480 });
+  assertEquals(pieceSteps(TILES.fast, 4, 1, unpacked), { stepM: 480, stepN: 480 });
 });
 
 Deno.test("blocksFor() cuts k alike for both tiles and every piece: sums keep their order", () => {

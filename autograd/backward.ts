@@ -1,0 +1,252 @@
+/** The walk back over what was computed, which adds up gradients on the way. */
+import {
+  ADD,
+  evaluateInto,
+  evaluateOne,
+  full,
+  GradientError,
+  sameShape,
+  scope,
+  type Shape,
+  shapeText,
+  type Tensor,
+} from "../tensor/mod.ts";
+import { noGrad } from "./modes.ts";
+import {
+  addHandle,
+  type Backward,
+  freeNode,
+  moveHistory,
+  type Node,
+  type Rerun,
+  type Value,
+  valueOf,
+} from "./tape.ts";
+
+/** Adds `g` (which it takes over) to what is held for a value. */
+function accumulate(grads: Map<Value, Tensor>, value: Value, g: Tensor): void {
+  const held = grads.get(value);
+  if (!held) {
+    grads.set(value, g);
+  } else if (held.storage.exclusive && held.contiguous) {
+    evaluateInto("backward", ADD, [held, g], [held]);
+    g.dispose();
+  } else {
+    grads.set(value, evaluateOne("backward", ADD, [held, g]));
+    held.dispose();
+    g.dispose();
+  }
+}
+
+/** Every node that `start` depends on and that is not among `known`, to which they are added. */
+function dependencies(start: readonly (Value | undefined)[], known: Set<Node>): Node[] {
+  const found: Node[] = [];
+  const pending = start.map((v) => v?.node);
+  while (pending.length > 0) {
+    const node = pending.pop();
+    if (!node || known.has(node)) continue;
+    if (!node.tape) {
+      throw new GradientError(
+        `backward: ${node.op} was already freed: expected one backward a forward, inside the ` +
+          `scope where the loss was computed`,
+      );
+    }
+    known.add(node);
+    found.push(node);
+    for (const input of node.inputs) pending.push(input?.node);
+  }
+  return found;
+}
+
+function checkUnchanged(node: Node): void {
+  node.saved.forEach((t, i) => {
+    if (t && t.storage.version !== node.versions[i]) throw changedInPlace(t.shape, node.op);
+  });
+}
+
+/** The error for a tensor that backward needs as it was. */
+export function changedInPlace(shape: Shape, op: string): GradientError {
+  return new GradientError(
+    `backward: a tensor of shape ${shapeText(shape)} that ${op} needs was changed in place after ` +
+      `it ran: expected the optimiser to step after backward`,
+  );
+}
+
+/** Passes the gradients of a node's outputs on to its inputs. */
+function runNode(node: Node, backward: Backward, grads: Map<Value, Tensor>): void {
+  const arrived: [Value, Tensor][] = [];
+  {
+    using s = scope(node.op);
+    const results = backward(node.outputs.map((v) => grads.get(v) ?? null), node.saved);
+    node.inputs.forEach((value, i) => {
+      const g = results[i];
+      if (!value || !g) return;
+      if (!sameShape(g.shape, value.shape)) {
+        throw new Error(
+          `${node.op}: expected gradient ${i} of shape ${shapeText(value.shape)} but got ${
+            shapeText(g.shape)
+          }`,
+        );
+      }
+      arrived.push([value, s.keep(g)]);
+    });
+  }
+  for (const [value, g] of arrived) accumulate(grads, value, g);
+}
+
+/**
+ * Computes a segment again and passes the gradients of its outputs on to the values they turn out
+ * to be, which are returned. The ops in between belong to the scope of the walk from then on.
+ */
+function expandNode(
+  node: Node,
+  rerun: Rerun,
+  grads: Map<Value, Tensor>,
+): (Value | undefined)[] {
+  let found: (Value | undefined)[];
+  {
+    using s = scope(node.op);
+    const inputs = node.saved.map((t, i) => {
+      const again = t!.as(t!.shape, t!.strides);
+      const value = node.inputs[i];
+      if (value) addHandle(again, value); // the same place in the graph, so that gradients add up
+      return again;
+    });
+    found = rerun(inputs).map((t) => valueOf(t));
+    moveHistory(found, s, s.parent);
+  }
+  node.outputs.forEach((value, i) => {
+    const [g, target] = [grads.get(value), found[i]];
+    if (g && target) accumulate(grads, target, g.as(g.shape, g.strides));
+  });
+  return found;
+}
+
+/**
+ * Walks back from `start` with gradient `g`, which it takes over. Each value in `wanted` keeps its
+ * gradient in the returned map; every other leaf adds its own to what it has, where
+ * `intoLeaves`.
+ *
+ * Gradients of a value are added up one by one, those of later ops first. A segment that is
+ * computed again takes the place of its node in this order, so that it comes to the same bits.
+ */
+function walk(
+  start: Value,
+  g: Tensor,
+  wanted: ReadonlySet<Value>,
+  intoLeaves: boolean,
+): Map<Value, Tensor> {
+  const grads = new Map<Value, Tensor>([[start, g]]);
+  const settle = (value: Value) => {
+    const g = grads.get(value);
+    if (!g || wanted.has(value)) return;
+    grads.delete(value);
+    if (value.leaf && intoLeaves) value.leaf.addGrad(g);
+    g.dispose();
+  };
+  const settleLeaf = (value: Value | null | undefined) => value?.leaf && settle(value);
+  const known = new Set<Node>();
+  const pending: Node[] = [];
+  const enter = (values: readonly (Value | undefined)[]) => {
+    pending.push(...dependencies(values, known));
+    pending.sort((a, b) => a.sequence - b.sequence); // the latest last
+  };
+  enter([start]);
+  noGrad(() => {
+    for (let node = pending.pop(); node; node = pending.pop()) {
+      if (node.outputs.some((v) => grads.has(v))) {
+        checkUnchanged(node);
+        if ("rerun" in node.back) {
+          const found = expandNode(node, node.back.rerun, grads);
+          enter(found);
+          found.forEach(settleLeaf);
+        } else runNode(node, node.back.backward, grads);
+      }
+      node.outputs.forEach(settle);
+      node.inputs.forEach(settleLeaf);
+      freeNode(node);
+    }
+    settleLeaf(start);
+  });
+  return grads;
+}
+
+function lossValue(loss: Tensor, op: string): Value {
+  const value = valueOf(loss);
+  if (!value) {
+    throw new GradientError(
+      `${op}: the loss depends on no parameter: expected one computed from parameters, outside ` +
+        `noGrad; gradients of gradients are not supported`,
+    );
+  }
+  return value;
+}
+
+function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
+  if (!gradient && loss.size !== 1) {
+    throw new GradientError(
+      `${op}: expected a loss with one element, or a gradient for it, but got shape ${
+        shapeText(loss.shape)
+      }`,
+    );
+  }
+  if (gradient && !sameShape(gradient.shape, loss.shape)) {
+    throw new GradientError(
+      `${op}: expected a gradient of shape ${shapeText(loss.shape)} but got ${
+        shapeText(gradient.shape)
+      }`,
+    );
+  }
+  return gradient?.as(gradient.shape, gradient.strides) ??
+    full(loss.shape, 1, { device: loss.device, dtype: loss.dtype });
+}
+
+/**
+ * Adds the gradients of `loss` to the `grad` of every parameter it depends on, and frees the tape
+ * on the way: one backward a forward.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { backward, init, Parameter, scope, square, sum, tensor } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using w = new Parameter(tensor([1, -3]));
+ * {
+ *   using _ = scope();
+ *   backward(sum(square(w)));
+ * }
+ * assertEquals(await w.grad!.data(), Float32Array.of(2, -6));
+ * ```
+ *
+ * @param loss One element, or any shape where `gradient` is given.
+ * @param gradient Gradient of some scalar by `loss`, of its shape; 1 by default.
+ * @throws {GradientError} where the loss depends on no parameter, or was walked already.
+ */
+export function backward(loss: Tensor, gradient?: Tensor): void {
+  using _ = scope("backward");
+  const value = lossValue(loss, "backward");
+  walk(value, seed(loss, gradient, "backward"), new Set(), true);
+}
+
+/**
+ * Gradients of `loss` by each of `wrt` (parameters or tensors computed on the way), without
+ * touching any `parameter.grad`. Frees the tape. Zeros where the loss does not depend on one.
+ */
+export function gradients(
+  loss: Tensor,
+  wrt: readonly Tensor[],
+  gradient?: Tensor,
+): Tensor[] {
+  using s = scope("gradients");
+  const start = lossValue(loss, "gradients");
+  const keys = wrt.map((t) => lossValue(t, "gradients"));
+  const grads = walk(start, seed(loss, gradient, "gradients"), new Set(keys), false);
+  return keys.map((v, i) => {
+    const g = grads.get(v);
+    const t = wrt[i]!;
+    return s.keep(
+      g ? g.as(g.shape, g.strides) : full(t.shape, 0, { device: t.device, dtype: t.dtype }),
+    );
+  });
+}
