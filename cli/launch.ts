@@ -1,0 +1,98 @@
+/**
+ * Starts a command in a process of its own, with the V8 flags that suit the machine and no more
+ * rights than the command line needs:
+ *
+ *     deno run --allow-run=deno --allow-env cli/launch.ts train --steps 100
+ *
+ * V8's flags act from the start of a process, so they cannot be set from inside the command. This
+ * process can start others, and therefore reads nothing and computes nothing; the one that reads
+ * pictures and weights can write to its results only.
+ */
+import { parseArgs } from "@std/cli";
+import { EXIT } from "./errors.ts";
+
+/** What a command needs beside reading. */
+export interface Grants {
+  /** Folders or files it writes to. */
+  readonly write: readonly string[];
+  /** Whether it may load native code: sharp, which decodes images, is native. */
+  readonly native?: boolean;
+  /** Hosts it fetches from. */
+  readonly net?: readonly string[];
+}
+
+/** Rights of each command by its flags. */
+const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
+  train: (flags) => ({
+    write: [String(flags["results-dir"] ?? "results"), ...given(flags["export-demo"])],
+    native: flags["data"] !== undefined && flags["data"] !== "mnist",
+  }),
+};
+
+/**
+ * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
+ * effect on other processors than x86-64, so not given there: they would only lose their checks.
+ */
+const FAST_TIER =
+  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+
+function given(value: unknown): string[] {
+  return value === undefined ? [] : [String(value)];
+}
+
+/** Arguments of `deno` that start a command with the rights it needs. */
+export function denoArguments(command: string, args: readonly string[]): string[] {
+  const { write, native = false, net = [] } = COMMANDS[command]!(parseArgs([...args]));
+  return [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--allow-read",
+    `--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`,
+    native ? "--allow-env" : "--allow-env=DIT_LAUNCHED",
+    ...(native ? ["--allow-ffi"] : []),
+    ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),
+    new URL("main.ts", import.meta.url).href,
+    command,
+    ...args,
+  ];
+}
+
+/** Runs a command to its end, in the fast tier or not; returns its exit code. */
+async function run(command: string, args: readonly string[], fast: boolean): Promise<number> {
+  const child = new Deno.Command("deno", {
+    args: denoArguments(command, args),
+    env: {
+      NODEVICE_SELECT: "1", // keeps a layer of Mesa's from complaining
+      DIT_LAUNCHED: "1",
+      ...(fast ? { DENO_V8_FLAGS: FAST_TIER } : {}),
+    },
+    // Never written to: it ends when this process ends, whatever ends it, and the command with it.
+    stdin: "piped",
+  }).spawn();
+  const forward = (signal: Deno.Signal) => () => {
+    try {
+      child.kill(signal);
+    } catch { // it has ended already
+    }
+  };
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  const handlers = signals.map((signal) => [signal, forward(signal)] as const);
+  for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
+  const { code } = await child.status;
+  for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
+  return code;
+}
+
+if (import.meta.main) {
+  const [command = "", ...args] = Deno.args;
+  if (!Object.hasOwn(COMMANDS, command)) {
+    console.error(`expected a command (${Object.keys(COMMANDS).join(", ")}) but got "${command}"`);
+    Deno.exit(EXIT.usage);
+  }
+  const wanted = Deno.build.arch === "x86_64" && !args.includes("--safe-wasm") &&
+    Deno.env.get("DENO_V8_FLAGS") === undefined;
+  let code = await run(command, args, wanted);
+  if (code === EXIT.unfit && wanted) code = await run(command, args, false);
+  Deno.exit(code);
+}
