@@ -205,6 +205,20 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
  * Adds the gradients of `loss` to the `grad` of every parameter it depends on, and frees the tape
  * on the way: one backward a forward.
  *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { backward, init, Parameter, scope, square, sum, tensor } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using w = new Parameter(tensor([1, -3]));
+ * {
+ *   using _ = scope();
+ *   backward(sum(square(w)));
+ * }
+ * assertEquals(await w.grad!.data(), Float32Array.of(2, -6));
+ * ```
+ *
  * @param loss One element, or any shape where `gradient` is given.
  * @param gradient Gradient of some scalar by `loss`, of its shape; 1 by default.
  * @throws {GradientError} where the loss depends on no parameter, or was walked already.

@@ -40,6 +40,20 @@ interface Use {
  * random state are kept, and `fn` runs again when backward gets here ("Training deep nets with
  * sublinear memory cost", arXiv 1604.06174). Gradients are the same, bit for bit.
  *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { backward, checkpoint, init, nn, randn, scope, sum } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using _ = scope();
+ * using block = new nn.Mlp(8, 32);
+ * const x = randn([4, 8]);
+ * const y = checkpoint((x) => block.forward(x), x); // the hidden layer is not stored
+ * backward(sum(y));
+ * assertEquals(block.fc1.weight.grad!.shape, [32, 8]);
+ * ```
+ *
  * @param fn Must compute the same when it runs again: from its inputs, parameters, generators, and
  * what does not change.
  */

@@ -44,6 +44,17 @@ export interface GradcheckResult {
  * Compares the gradients of `fn` on the current device with central differences in float64 on the
  * reference device.
  *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { gradcheck, init, mul, sigmoid, tensor } from "@dit/core";
+ *
+ * await init({ device: "wasm" });
+ * using x = tensor([0.5, -1, 2]);
+ * const [result] = await gradcheck((x) => mul(x, sigmoid(x)), [x]); // throws where they differ
+ * assertEquals(result!.compared, 3);
+ * ```
+ *
  * @param fn Gives a tensor or several, which are weighted by fixed numbers and summed. It may use
  * parameters and constants of its own; they are copied to the reference.
  * @param inputs Float tensors to differentiate by; parameters that `fn` closes over may be among

@@ -8,3 +8,9 @@ export class DataError extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A file that is no image, or one that is cut short or changed. */
+export class DamagedImageError extends Error {
+  /** Tells it from other errors. */
+  override readonly name = "DamagedImageError";
+}

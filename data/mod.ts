@@ -3,13 +3,14 @@
  *
  * @module
  */
-export { DataError } from "./errors.ts";
+export { DamagedImageError, DataError } from "./errors.ts";
 export {
   type Dataset,
   type Examples,
   ImageArray,
   type ImageArrayOptions,
   type NoiseKey,
+  normalizeInto,
   type PictureShape,
   type ReadOptions,
 } from "./dataset.ts";
@@ -21,3 +22,8 @@ export {
   type SamplerPosition,
 } from "./sampler.ts";
 export { type Batch, Loader, type LoaderOptions } from "./loader.ts";
+export { type GridOptions, makeGrid, type Picture, toPixels } from "./picture.ts";
+export { encodePng } from "./png.ts";
+export { centerCrop } from "./crop.ts";
+export { decodeImage } from "./decode.ts";
+export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";

@@ -52,11 +52,13 @@ export interface BatchSamplerOptions {
  *
  * @example
  * ```ts
+ * import { assertEquals } from "@std/assert";
  * import { BatchSampler } from "@dit/data";
  *
  * const sampler = new BatchSampler({ size: 10, batchSize: 4, seed: 1 });
  * const { indices } = sampler.next();
- * console.assert(indices.length === 4 && sampler.position.step === 1);
+ * assertEquals(indices.length, 4);
+ * assertEquals(sampler.position.step, 1);
  * ```
  */
 export class BatchSampler {

@@ -41,5 +41,6 @@ export { Namespace, type TorchKey, type TorchValue, Tuple } from "./torch/values
 export { loadNpy, NpyFile, RowWriter, saveNpy, writeNpy } from "./numpy/npy.ts";
 export { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./numpy/npz.ts";
 export { ditFromDiffusers, ditToDiffusers } from "./state_dict/dit.ts";
+export { crc32 } from "./zip/crc32.ts";
 export { convertVae, type VaeLayout } from "./state_dict/vae.ts";
 export { asDiT, asVae, type DiTLayout, ditLayout, vaeLayout } from "./state_dict/layout.ts";

@@ -10,6 +10,24 @@ export type Member = Module | Parameter | Tensor;
  * A layer or model. Properties that hold parameters, modules, or arrays of modules are found and
  * named after the property, in snake case as PyTorch's names are (`qkvBias` is `qkv_bias`);
  * tensors that are not parameters are buffers: part of the state, not trained.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { init, nn, type Tensor } from "@dit/core";
+ *
+ * class Head extends nn.Module {
+ *   norm = new nn.LayerNorm(8);
+ *   fc = new nn.Linear(8, 2);
+ *   forward(x: Tensor): Tensor {
+ *     return this.fc.forward(this.norm.forward(x));
+ *   }
+ * }
+ * await init({ device: "wasm" });
+ * using head = new Head();
+ * const names = [...head.stateDict().keys()];
+ * assertEquals(names, ["norm.weight", "norm.bias", "fc.weight", "fc.bias"]);
+ * ```
  */
 export abstract class Module {
   /** Whether layers that differ between training and use (dropout) behave as in training. */

@@ -5,15 +5,11 @@
 import { ScopeError } from "./errors.ts";
 
 /** What a scope frees: tensors, and whatever else is made on the way (tapes). */
-export interface Owned {
+export interface Keepable {
+  /** The scope that frees it; set by scopes only. */
+  scope: Scope | null;
   /** Called once when the scope closes; must be harmless on a thing disposed of already. */
   dispose(): void;
-}
-
-/** A thing that can leave a scope for the one around it. */
-export interface Keepable extends Owned {
-  /** Set by scopes only. */
-  scope: Scope | null;
 }
 
 /** Called with what leaves a scope, before the rest is freed. */
@@ -44,11 +40,18 @@ export function onKeep(hook: KeepHook): void {
  *
  * @example
  * ```ts
- * import { scope, tensor, init } from "@dit/core";
+ * import { assertEquals } from "@std/assert";
+ * import { init, memory, mul, scope, type Tensor, tensor } from "@dit/core";
  *
  * await init({ device: "wasm" });
- * using s = scope();
- * const x = tensor([1, 2, 3], [3]);
+ * function doubled(numbers: number[]): Tensor {
+ *   using s = scope();
+ *   const x = tensor(numbers); // freed at the end of the block
+ *   return s.keep(mul(x, 2)); // the caller's from now on
+ * }
+ * using y = doubled([1, 2, 3]);
+ * assertEquals(memory().tensors, 1);
+ * assertEquals(await y.data(), Float32Array.of(2, 4, 6));
  * ```
  */
 export class Scope implements Disposable {

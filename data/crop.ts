@@ -1,0 +1,47 @@
+import type { Picture } from "./picture.ts";
+import { resize } from "./resample.ts";
+
+/**
+ * The middle of a picture as a square, as the original's `center_crop_arr` (which has it from ADM)
+ * cuts it: halved by averaging while its short side is twice the size or more, brought to the size
+ * by bicubic resampling (up as well as down), and cut.
+ *
+ * @param size Side of the square in pixels.
+ */
+export function centerCrop(picture: Picture, size: number): Picture {
+  let image = picture;
+  while (Math.min(image.width, image.height) >= 2 * size) {
+    image = resize(image, Math.floor(image.width / 2), Math.floor(image.height / 2), "box");
+  }
+  const scale = size / Math.min(image.width, image.height);
+  image = resize(
+    image,
+    roundHalfToEven(image.width * scale),
+    roundHalfToEven(image.height * scale),
+    "bicubic",
+  );
+  return cut(
+    image,
+    Math.floor((image.width - size) / 2),
+    Math.floor((image.height - size) / 2),
+    size,
+  );
+}
+
+/** Python's `round`. */
+function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  if (value - floor !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+function cut(image: Picture, left: number, top: number, size: number): Picture {
+  const { channels, width, pixels } = image;
+  const row = size * channels;
+  const out = new Uint8Array(size * row);
+  for (let y = 0; y < size; y++) {
+    const from = ((top + y) * width + left) * channels;
+    out.set(pixels.subarray(from, from + row), y * row);
+  }
+  return { pixels: out, channels, height: size, width: size };
+}

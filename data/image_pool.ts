@@ -1,0 +1,102 @@
+import { Worker } from "node:worker_threads";
+import { DamagedImageError, DataError } from "./errors.ts";
+import { type ImageTask, loadImage } from "./image_task.ts";
+import type { ImageReply, ImageRequest } from "./image_worker.ts";
+
+interface Pending {
+  readonly resolve: (pixels: Uint8Array<ArrayBuffer>) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A thread and what it still owes. */
+interface Thread {
+  readonly worker: Worker;
+  readonly pending: Map<number, Pending>;
+}
+
+/** The worker's module; Node's workers start from files or data only, not over the network. */
+function workerUrl(): URL {
+  const url = new URL("./image_worker.ts", import.meta.url);
+  if (url.protocol === "file:") return url;
+  const script = `import ${JSON.stringify(url.href)};`;
+  return new URL(`data:text/javascript,${encodeURIComponent(script)}`);
+}
+
+/**
+ * Threads that load images. Each gets its tasks as they come, not one by one when it is free: the
+ * thread that drives the device may be away for a whole training step.
+ */
+export class ImagePool implements AsyncDisposable {
+  readonly #count: number;
+  #threads: Thread[] = [];
+  #lastId = 0;
+
+  /**
+   * @param count How many threads, which start with the first task; 0 loads in the calling thread.
+   */
+  constructor(count: number) {
+    if (!Number.isInteger(count) || count < 0) {
+      throw new RangeError(`expected a whole number of workers but got ${count}`);
+    }
+    this.#count = count;
+  }
+
+  /**
+   * Reads, decodes and crops an image file.
+   *
+   * @returns `[size, size, 3]`
+   * @throws {DamagedImageError} If the file is no image, or a damaged one.
+   */
+  async load(task: ImageTask): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#count === 0) return await loadImage(task);
+    while (this.#threads.length < this.#count) this.#start();
+    const thread = this.#threads.reduce((least, other) => {
+      return other.pending.size < least.pending.size ? other : least;
+    });
+    const id = ++this.#lastId;
+    return await new Promise((resolve, reject) => {
+      // The process waits for those who have work, and only for them.
+      if (thread.pending.size === 0) thread.worker.ref();
+      thread.pending.set(id, { resolve, reject });
+      thread.worker.postMessage({ id, ...task } satisfies ImageRequest);
+    });
+  }
+
+  /** Ends the threads; what they still had to do fails. */
+  async close(): Promise<void> {
+    const ended = this.#threads;
+    this.#threads = [];
+    await Promise.all(ended.map((thread) => {
+      fail(thread, new Error("the images were closed while one was read"));
+      return thread.worker.terminate();
+    }));
+  }
+
+  /** Ends the threads, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #start(): void {
+    const worker = new Worker(workerUrl());
+    const thread: Thread = { worker, pending: new Map() };
+    worker.on("message", (reply: ImageReply) => {
+      const { resolve, reject } = thread.pending.get(reply.id)!;
+      thread.pending.delete(reply.id);
+      if (thread.pending.size === 0) worker.unref();
+      if ("pixels" in reply) resolve(reply.pixels);
+      else reject(new (reply.damaged ? DamagedImageError : DataError)(reply.error));
+    });
+    worker.on("error", (error: Error) => {
+      this.#threads = this.#threads.filter((other) => other !== thread);
+      fail(thread, new Error(`a thread that reads images ended: ${error.message}`));
+    });
+    worker.unref();
+    this.#threads.push(thread);
+  }
+}
+
+function fail({ pending }: Thread, error: Error): void {
+  for (const { reject } of pending.values()) reject(error);
+  pending.clear();
+}

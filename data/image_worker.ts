@@ -1,0 +1,35 @@
+/** Loads images away from the thread that drives the device: see `image_pool.ts`. */
+import { parentPort } from "node:worker_threads";
+import { DamagedImageError, messageOf } from "./errors.ts";
+import { type ImageTask, loadImage } from "./image_task.ts";
+
+/** What a worker is sent. */
+export interface ImageRequest extends ImageTask {
+  /** To match the answer with the question. */
+  readonly id: number;
+}
+
+/** What it answers: pixels, or why there are none. */
+export type ImageReply =
+  & { readonly id: number }
+  & ({ readonly pixels: Uint8Array<ArrayBuffer> } | {
+    readonly error: string;
+    readonly damaged: boolean;
+  });
+
+async function answer({ id, ...task }: ImageRequest): Promise<void> {
+  try {
+    const pixels = await loadImage(task);
+    parentPort!.postMessage({ id, pixels } satisfies ImageReply, [pixels.buffer]);
+  } catch (error) {
+    const damaged = error instanceof DamagedImageError;
+    const reply: ImageReply = { id, error: messageOf(error), damaged };
+    parentPort!.postMessage(reply);
+  }
+}
+
+// One after the other, so that what was asked for first is there first.
+let last = Promise.resolve();
+parentPort!.on("message", (request: ImageRequest) => {
+  last = last.then(() => answer(request));
+});
