@@ -1,7 +1,7 @@
 /** Running the commands as people do, in processes of their own, on models of a few kilobytes. */
 import { AutoencoderKL, DiT, type HostTensor, hostTensor, init, type Module, nn } from "@dit/core";
 import { type ModelConfig, writeCheckpoint } from "@dit/cli";
-import { granted, unreadable } from "./fixtures.ts";
+import { diskTest, granted, unreadable } from "./fixtures.ts";
 import { numbers } from "./devices.ts";
 
 /** How a command ended. */
@@ -14,7 +14,7 @@ export interface Ended {
 }
 
 /** Why commands cannot be run here, or undefined where they can. */
-export const noCommands: string | undefined = granted({ name: "run", command: "deno" })
+const noCommands: string | undefined = granted({ name: "run", command: "deno" })
   ? unreadable
   : "needs --allow-run=deno";
 
@@ -37,6 +37,12 @@ export async function command(
   }).output();
   const text = new TextDecoder();
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
+}
+
+/** Registers a test that gets the path of an empty folder to run commands in. */
+export function commandTest(name: string, run: (folder: string) => Promise<void>): void {
+  if (noCommands) Deno.test({ name: `${name} (${noCommands})`, ignore: true, fn() {} });
+  else diskTest(name, run);
 }
 
 /** The shape of a small model of pixels. */

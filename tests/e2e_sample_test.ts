@@ -3,8 +3,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { loadNpz, saveSafetensors, saveTorch, vaeConfigOf } from "@dit/core";
 import {
   command,
+  commandTest,
   type Ended,
-  noCommands,
   pngSize,
   SMALL_VAE,
   smallLatents,
@@ -12,19 +12,7 @@ import {
   smallWeights,
   writeRun,
 } from "./commands.ts";
-import { goldenPath, tempDir } from "./fixtures.ts";
-
-/** Registers a test that gets an empty folder. */
-function sampleTest(name: string, run: (folder: string) => Promise<void>): void {
-  Deno.test({
-    name: noCommands ? `${name} (${noCommands})` : name,
-    ignore: noCommands !== undefined,
-    fn: async () => {
-      await using folder = await tempDir();
-      await run(folder.path);
-    },
-  });
-}
+import { goldenPath } from "./fixtures.ts";
 
 /** Runs the command on the CPU, where results do not depend on the machine's GPU. */
 function sample(folder: string, ...args: string[]): Promise<Ended> {
@@ -49,7 +37,7 @@ async function writeVae(folder: string): Promise<void> {
   await saveSafetensors(`${folder}/diffusion_pytorch_model.safetensors`, await smallVaeWeights());
 }
 
-sampleTest("sample without flags draws a grid from the newest run", async (folder) => {
+commandTest("sample without flags draws a grid from the newest run", async (folder) => {
   await writeRun(`${folder}/results`, "000-old", 20);
   const newest = await writeRun(`${folder}/results`, "001-new", 10);
   await writeRun(`${folder}/results`, "001-new", 5);
@@ -62,7 +50,7 @@ sampleTest("sample without flags draws a grid from the newest run", async (folde
   assertEquals(size, [6 * 10 + 2, 4 * 10 + 2]); // six classes side by side, four of each
 });
 
-sampleTest("a sample is the same picture whatever is drawn beside it", async (folder) => {
+commandTest("a sample is the same picture whatever is drawn beside it", async (folder) => {
   await writeRun(`${folder}/results`, "000-run", 1);
   const runs = [["8", "8"], ["8", "1"], ["5", "5"]] as const;
   const archives = await Promise.all(runs.map(async ([n, batch]) => {
@@ -78,13 +66,13 @@ sampleTest("a sample is the same picture whatever is drawn beside it", async (fo
   assert(new Set(whole!.pixels).size > 50, "expected pictures that are not all alike");
 });
 
-sampleTest("classes are given by number or by name", async (folder) => {
+commandTest("classes are given by number or by name", async (folder) => {
   await writeRun(`${folder}/results`, "000-run", 1);
   assertDone(await sample(folder, "--classes", "3,Four,one", "--n", "4", "--out", "a.npz"));
   assertEquals((await archive(`${folder}/a.npz`)).labels, [3, 4, 1, 3]);
 });
 
-sampleTest("pictures go into a folder one by one, or step by step into a grid", async (folder) => {
+commandTest("pictures go into a folder one by one, or step by step into a grid", async (folder) => {
   await writeRun(`${folder}/results`, "000-run", 1);
   assertDone(await sample(folder, "--n", "3", "--out", "deep/folder"));
   const names = Array.from(Deno.readDirSync(`${folder}/deep/folder`), ({ name }) => name).sort();
@@ -95,7 +83,7 @@ sampleTest("pictures go into a folder one by one, or step by step into a grid", 
   assertEquals(pngSize(await Deno.readFile(`${folder}/strip.png`)), [10 * 10 + 2, 2 * 10 + 2]);
 });
 
-sampleTest(
+commandTest(
   "a checkpoint of the original's train.py is sampled through an autoencoder",
   async (folder) => {
     const path = goldenPath("checkpoint/train/0000003.pt");
@@ -118,7 +106,7 @@ sampleTest(
   },
 );
 
-sampleTest("sample --image-size draws what the original's sample.py draws", async (folder) => {
+commandTest("sample --image-size draws what the original's sample.py draws", async (folder) => {
   const shape = { inputSize: 32, patchSize: 8, hiddenSize: 32, depth: 1, numClasses: 1000 };
   await writeVae(`${folder}/pretrained_models/sd-vae-ft-mse`);
   const weights = `${folder}/pretrained_models/DiT-XL-2-256x256.pt`;
@@ -133,7 +121,7 @@ sampleTest("sample --image-size draws what the original's sample.py draws", asyn
   assertEquals((await archive(`${folder}/a.npz`)).labels, labels);
 });
 
-sampleTest("wrong flags are refused by name, with the nearest right one", async (folder) => {
+commandTest("wrong flags are refused by name, with the nearest right one", async (folder) => {
   await writeRun(`${folder}/results`, "000-run", 1);
   const cases: [string[], string][] = [
     [["--clases", "3"], "unknown flag --clases; did you mean --classes?"],
@@ -165,7 +153,7 @@ sampleTest("wrong flags are refused by name, with the nearest right one", async 
   assertEquals(Array.from(Deno.readDirSync(folder), ({ name }) => name), ["results"]);
 });
 
-sampleTest("what is no checkpoint, or damaged, is refused in a sentence", async (folder) => {
+commandTest("what is no checkpoint, or damaged, is refused in a sentence", async (folder) => {
   const good = await Deno.readFile(await writeRun(`${folder}/results`, "000-run", 1));
   const write = (name: string, bytes: Uint8Array) => Deno.writeFile(`${folder}/${name}`, bytes);
   await write("cut.safetensors", good.subarray(0, good.length - 100));
@@ -193,7 +181,7 @@ sampleTest("what is no checkpoint, or damaged, is refused in a sentence", async 
   }));
 });
 
-sampleTest("sample --help names each flag in a line", async (folder) => {
+commandTest("sample --help names each flag in a line", async (folder) => {
   const { code, out } = await command("sample", ["--help"], folder);
   assertEquals(code, 0);
   for (const flag of ["--ckpt PATH", "--cfg-interval LO,HI", "--progressive", "--seed N"]) {

@@ -193,10 +193,12 @@ function withPositions(file: TensorSource, inputSize = USUAL_INPUT): TensorSourc
 export async function isTorch(path: string): Promise<boolean> {
   const file = await openFile(path);
   try {
-    const start = new Uint8Array(Math.min(2, file.size));
+    const start = new Uint8Array(Math.min(9, file.size));
     await file.readInto(0, start);
-    return start[0] === 0x80 || (start[0] === 0x50 && start[1] === 0x4b) ||
-      /\.(pt|pth|bin)$/.test(path);
+    // The length before a safetensors header may begin as pickles do, but then comes a brace.
+    if (start[8] === 0x7b) return false;
+    const isZip = start[0] === 0x50 && start[1] === 0x4b;
+    return isZip || start[0] === 0x80 || /\.(pt|pth|bin|ckpt)$/.test(path);
   } finally {
     file.close();
   }
