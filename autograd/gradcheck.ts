@@ -100,8 +100,8 @@ function compare(
   let error = 0;
   for (const [i, want] of wanted.entries()) {
     const off = Math.abs(got[place(i)]! - want);
+    if (scale > 0) error = Math.max(error, off / scale);
     if (off <= absolute) continue;
-    error = Math.max(error, off / scale);
     if (!(off <= tolerance * scale)) {
       throw new GradientError(
         `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: expected ` +
