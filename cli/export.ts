@@ -4,7 +4,8 @@
  *     deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
  *     deno task export --to diffusers --ckpt model.pt --out folder
  */
-import { isDiTName, lazyStateDict, saveSafetensors, saveTorch } from "@dit/core";
+import { isDiTName } from "@dit/core/dit";
+import { lazyStateDict, saveSafetensors, saveTorch } from "@dit/core/io";
 import { dirname } from "@std/path";
 import { UsageError } from "./errors.ts";
 import { choice, flagsHelp, parseFlags, text, toggle } from "./flags.ts";

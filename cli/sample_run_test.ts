@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type Device, mapSource, memory, setDevice } from "@dit/core";
+import { mapSource } from "@dit/core/io";
+import { type Device, memory, setDevice } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../tests/commands.ts";
 import { eachDevice } from "../tests/devices.ts";
 import { UsageError } from "./errors.ts";

@@ -1,5 +1,9 @@
 /** Running the commands as people do, in processes of their own, on models of a few kilobytes. */
-import { AutoencoderKL, DiT, type HostTensor, hostTensor, init, type Module, nn } from "@dit/core";
+import { DiT } from "@dit/core/dit";
+import { type HostTensor, hostTensor } from "@dit/core/io";
+import { type Module, withoutInit } from "@dit/core/nn";
+import { init } from "@dit/core/tensor";
+import { AutoencoderKL } from "@dit/core/vae";
 import { type ModelConfig, writeCheckpoint } from "@dit/cli";
 import { diskTest, granted, unreadable } from "./fixtures.ts";
 import { numbers } from "./devices.ts";
@@ -107,7 +111,7 @@ async function randomWeights(
 export async function smallWeights(config: ModelConfig): Promise<Map<string, HostTensor>> {
   await init({ device: "reference" });
   return await randomWeights(
-    nn.withoutInit(() => new DiT(config.dit)),
+    withoutInit(() => new DiT(config.dit)),
     (name) => name === "pos_embed",
   );
 }
@@ -133,7 +137,7 @@ export const SMALL_VAE = { blockOutChannels: [4, 4, 4, 4], normNumGroups: 4, lay
 /** Its weights. */
 export async function smallVaeWeights(): Promise<Map<string, HostTensor>> {
   await init({ device: "reference" });
-  return await randomWeights(nn.withoutInit(() => new AutoencoderKL(SMALL_VAE)));
+  return await randomWeights(withoutInit(() => new AutoencoderKL(SMALL_VAE)));
 }
 
 /** Width and height of a PNG file. */

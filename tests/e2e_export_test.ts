@@ -1,12 +1,8 @@
 /** `deno task export` from end to end. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import {
-  loadSafetensors,
-  loadTorch,
-  saveSafetensors,
-  sinCosPositions,
-  vaeConfigOf,
-} from "@dit/core";
+import { sinCosPositions } from "@dit/core/dit";
+import { loadSafetensors, loadTorch, saveSafetensors } from "@dit/core/io";
+import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,
   commandTest,

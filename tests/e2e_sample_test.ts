@@ -1,6 +1,7 @@
 /** `deno task sample` from end to end. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { loadNpz, saveSafetensors, saveTorch, vaeConfigOf } from "@dit/core";
+import { loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
+import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,
   commandTest,

@@ -1,5 +1,7 @@
 /** Errors of the library and of the system that a person can do something about. */
-import { DeviceError, FormatError, OutOfMemoryError, ShapeError, StateDictError } from "@dit/core";
+import { FormatError } from "@dit/core/io";
+import { StateDictError } from "@dit/core/nn";
+import { DeviceError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
 import { CommandError, messageOf } from "../errors.ts";
 
 /** What the system says about files. */

@@ -3,6 +3,7 @@
  * train.py, bare state dicts (`.pt`, safetensors), and diffusers' folders. Whatever it is, it comes
  * out as a configuration and tensors under the original's names.
  */
+import { sinCosPositions } from "@dit/core/dit";
 import {
   asDiT,
   ditLayout,
@@ -11,12 +12,11 @@ import {
   Namespace,
   openFile,
   SafetensorsFile,
-  sinCosPositions,
   type StoredTensor,
   type TensorSource,
   TorchFile,
   type TorchValue,
-} from "@dit/core";
+} from "@dit/core/io";
 import { join } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun } from "../checkpoint.ts";
 import { CommandError } from "../errors.ts";
