@@ -42,7 +42,7 @@ emojiTest("classes of emoji that do not exist are refused", async (folder) => {
 
 Deno.test("a package that does not exist is an error that says what to do", async () => {
   await assertRejects(
-    () => npmFolder("npm:not a package", " or give a folder"),
+    () => npmFolder("file:///nowhere", " or give a folder"),
     DataError,
     "connect to the npm registry once or give a folder",
   );
