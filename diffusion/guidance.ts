@@ -1,7 +1,6 @@
 /** Steering samples: by a model with and without its condition, or by a classifier. */
 import { Tensor } from "../tensor/mod.ts";
 import {
-  type Arg,
   cast,
   concat,
   ge,
@@ -13,6 +12,7 @@ import {
   split,
   sub,
   sum,
+  type TensorLike,
   where,
   withGrad,
 } from "../autograd/mod.ts";
@@ -80,7 +80,7 @@ function scaleOf(
   rank: number,
   scale: number,
   [first, last]: readonly [number, number],
-): Arg {
+): TensorLike {
   if (first === -Infinity && last === Infinity) return scale;
   if (at?.every((s) => s >= first && s <= last)) return scale;
   const time = cast(t, "f32");

@@ -3,7 +3,6 @@ import type { Tensor } from "../tensor/mod.ts";
 import {
   add,
   addcmul,
-  type Arg,
   clamp,
   exp,
   gt,
@@ -14,6 +13,7 @@ import {
   square,
   sub,
   tanh,
+  type TensorLike,
   where,
 } from "../autograd/mod.ts";
 import { meanFlat } from "./tensors.ts";
@@ -28,7 +28,12 @@ const OUTERMOST = Math.fround(0.999);
  * KL divergence of N(mean1, e^logvar1) from N(mean2, e^logvar2), of each element. The shapes
  * broadcast.
  */
-export function normalKl(mean1: Tensor, logvar1: Tensor, mean2: Arg, logvar2: Arg): Tensor {
+export function normalKl(
+  mean1: Tensor,
+  logvar1: Tensor,
+  mean2: TensorLike,
+  logvar2: TensorLike,
+): Tensor {
   const ratio = sub(logvar1, logvar2);
   const precision = typeof logvar2 === "number" ? Math.exp(-logvar2) : exp(neg(logvar2));
   const apart = mul(square(sub(mean1, mean2)), precision);

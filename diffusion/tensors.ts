@@ -1,9 +1,9 @@
 /** Small steps that the formulas of this room share. */
 import type { Scope, Tensor } from "../tensor/mod.ts";
-import { addcmul, type Arg, mean, mul } from "../autograd/mod.ts";
+import { addcmul, mean, mul, type TensorLike } from "../autograd/mod.ts";
 
 /** a x + b y, with weights that are numbers or tensors such as [N, 1, 1, 1]. */
-export function combine(a: Arg, x: Tensor, b: Arg, y: Tensor): Tensor {
+export function combine(a: TensorLike, x: Tensor, b: TensorLike, y: Tensor): Tensor {
   return addcmul(mul(a, x), b, y);
 }
 

@@ -11,7 +11,7 @@ import {
   Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { type Arg, cast, embedding, expand, reshape } from "../autograd/mod.ts";
+import { cast, embedding, expand, reshape, type TensorLike } from "../autograd/mod.ts";
 
 /**
  * Timesteps of a batch, 0 (the least noise) to T - 1: one for all samples, one a sample, an i32
@@ -73,7 +73,7 @@ export class BatchTimesteps {
    *
    * @param rank Dimensions of that tensor.
    */
-  gather(schedule: TimestepTable, x: Tensor, rank: number = x.rank): Arg {
+  gather(schedule: TimestepTable, x: Tensor, rank: number = x.rank): TensorLike {
     const at = (t: number): number => {
       return typeof schedule === "function" ? schedule(t) : schedule[t]!;
     };

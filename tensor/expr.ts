@@ -273,7 +273,7 @@ export class Expr {
   }
   /** 1 / (1 + e^-x), without overflow. */
   sigmoid(): Expr {
-    return one().div(this.mul(-Math.LOG2E).exp2().add(1));
+    return constant(1).div(this.mul(-Math.LOG2E).exp2().add(1));
   }
   /** Whether the value is an infinity or NaN, by its bits: GPUs may assume there are none. */
   isNonFinite(): Expr {
@@ -284,10 +284,6 @@ export class Expr {
 /** The constant `value`. */
 export function constant(value: number, ty: Ty = "f32"): Expr {
   return new Expr({ kind: "const", value, ty });
-}
-/** The constant 1 as f32. */
-export function one(): Expr {
-  return constant(1);
 }
 /** Row-major index of the element being computed, as u32. */
 export function elementIndex(): Expr {

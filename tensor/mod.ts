@@ -33,7 +33,6 @@ export {
   type KeepHook,
   onKeep,
   outsideScopes,
-  type Owned,
   Scope,
   scope,
   setDebug,

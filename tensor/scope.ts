@@ -5,15 +5,11 @@
 import { ScopeError } from "./errors.ts";
 
 /** What a scope frees: tensors, and whatever else is made on the way (tapes). */
-export interface Owned {
+export interface Keepable {
+  /** The scope that frees it; set by scopes only. */
+  scope: Scope | null;
   /** Called once when the scope closes; must be harmless on a thing disposed of already. */
   dispose(): void;
-}
-
-/** A thing that can leave a scope for the one around it. */
-export interface Keepable extends Owned {
-  /** Set by scopes only. */
-  scope: Scope | null;
 }
 
 /** Called with what leaves a scope, before the rest is freed. */

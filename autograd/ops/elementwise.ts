@@ -19,7 +19,7 @@ import { defineOp, type Operands, type Sample, type SampleInput } from "../op.ts
 import { COMPARISONS, ELEMENTWISE, type ElementwiseRow, PREDICATES } from "./elementwise_table.ts";
 
 /** A tensor, or a number that stands for a tensor of it. */
-export type Arg = Tensor | number;
+export type TensorLike = Tensor | number;
 
 /** Where the numbers stand among the operands: null where the next tensor goes. */
 interface Attrs {
@@ -50,7 +50,12 @@ function gradFormula(name: string, row: ElementwiseRow, i: number): Formula {
 }
 
 /** Evaluates a gradient formula and sums it down to the operand's shape. */
-function gradient(op: string, formula: Formula, args: readonly Arg[], shape: Shape): Tensor {
+function gradient(
+  op: string,
+  formula: Formula,
+  args: readonly TensorLike[],
+  shape: Shape,
+): Tensor {
   const tensors = args.filter((a) => a instanceof Tensor);
   const dtype = tensors[0]!.dtype;
   const axes = broadcastAxes(shape, tensors[0]!.shape);
@@ -167,7 +172,7 @@ for (const [name, row] of Object.entries(ROWS)) {
 }
 
 /** Calls the elementwise op `name`. */
-function elementwise(name: ElementwiseName, args: readonly Arg[]): Tensor {
+function elementwise(name: ElementwiseName, args: readonly TensorLike[]): Tensor {
   const tensors = args.filter((a) => a instanceof Tensor);
   if (tensors.length === 0) {
     throw new TypeError(`${name}: expected at least one tensor but got numbers only`);
@@ -177,19 +182,20 @@ function elementwise(name: ElementwiseName, args: readonly Arg[]): Tensor {
 }
 
 /** a + b */
-export const add = (a: Arg, b: Arg): Tensor => elementwise("add", [a, b]);
+export const add = (a: TensorLike, b: TensorLike): Tensor => elementwise("add", [a, b]);
 /** a - b */
-export const sub = (a: Arg, b: Arg): Tensor => elementwise("sub", [a, b]);
+export const sub = (a: TensorLike, b: TensorLike): Tensor => elementwise("sub", [a, b]);
 /** a * b */
-export const mul = (a: Arg, b: Arg): Tensor => elementwise("mul", [a, b]);
+export const mul = (a: TensorLike, b: TensorLike): Tensor => elementwise("mul", [a, b]);
 /** a / b */
-export const div = (a: Arg, b: Arg): Tensor => elementwise("div", [a, b]);
+export const div = (a: TensorLike, b: TensorLike): Tensor => elementwise("div", [a, b]);
 /** The larger of both; NaN where either is. */
-export const maximum = (a: Arg, b: Arg): Tensor => elementwise("maximum", [a, b]);
+export const maximum = (a: TensorLike, b: TensorLike): Tensor => elementwise("maximum", [a, b]);
 /** The smaller of both; NaN where either is. */
-export const minimum = (a: Arg, b: Arg): Tensor => elementwise("minimum", [a, b]);
+export const minimum = (a: TensorLike, b: TensorLike): Tensor => elementwise("minimum", [a, b]);
 /** x + a * b in one pass: a gated residual. */
-export const addcmul = (x: Arg, a: Arg, b: Arg): Tensor => elementwise("addcmul", [x, a, b]);
+export const addcmul = (x: TensorLike, a: TensorLike, b: TensorLike): Tensor =>
+  elementwise("addcmul", [x, a, b]);
 /** -x */
 export const neg = (x: Tensor): Tensor => elementwise("neg", [x]);
 /** |x|, with gradient 0 at 0 */
@@ -236,12 +242,12 @@ export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
 }
 
 /** a where `condition` (u8 or integers) is not 0, else b. */
-export function where(condition: Tensor, a: Arg, b: Arg): Tensor {
+export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   return elementwise("where", [condition, a, b]);
 }
 
 /** a^b. Of negative bases for whole exponents only, NaN otherwise. */
-export function pow(a: Arg, b: Arg): Tensor {
+export function pow(a: TensorLike, b: TensorLike): Tensor {
   if (b !== 1 && b !== 2) { // integers have products only
     for (const x of [a, b]) if (x instanceof Tensor) commonFloat("pow", [x]);
   }
@@ -256,7 +262,7 @@ export function pow(a: Arg, b: Arg): Tensor {
   return elementwise("pow", [a, b]);
 }
 
-function plain(op: string, build: Formula["build"], args: readonly Arg[]): Tensor {
+function plain(op: string, build: Formula["build"], args: readonly TensorLike[]): Tensor {
   const like = args.find((a) => a instanceof Tensor);
   for (const a of args) {
     if (a instanceof Tensor && like && a.dtype !== like.dtype) {
@@ -269,17 +275,17 @@ function plain(op: string, build: Formula["build"], args: readonly Arg[]): Tenso
 }
 
 /** a < b, as u8 */
-export const lt = (a: Arg, b: Arg): Tensor => compare("lt", a, b);
+export const lt = (a: TensorLike, b: TensorLike): Tensor => compare("lt", a, b);
 /** a <= b, as u8 */
-export const le = (a: Arg, b: Arg): Tensor => compare("le", a, b);
+export const le = (a: TensorLike, b: TensorLike): Tensor => compare("le", a, b);
 /** a > b, as u8 */
-export const gt = (a: Arg, b: Arg): Tensor => compare("gt", a, b);
+export const gt = (a: TensorLike, b: TensorLike): Tensor => compare("gt", a, b);
 /** a >= b, as u8 */
-export const ge = (a: Arg, b: Arg): Tensor => compare("ge", a, b);
+export const ge = (a: TensorLike, b: TensorLike): Tensor => compare("ge", a, b);
 /** a = b, as u8 */
-export const eq = (a: Arg, b: Arg): Tensor => compare("eq", a, b);
+export const eq = (a: TensorLike, b: TensorLike): Tensor => compare("eq", a, b);
 /** a != b, as u8 */
-export const ne = (a: Arg, b: Arg): Tensor => compare("ne", a, b);
+export const ne = (a: TensorLike, b: TensorLike): Tensor => compare("ne", a, b);
 /** 1 where x is an infinity or NaN, as u8 */
 export const isNonFinite = (x: Tensor): Tensor => predicate("isNonFinite", x);
 /** 1 where x is 0, else 0, as u8 */
@@ -309,14 +315,14 @@ for (const [name, build] of Object.entries({ ...COMPARISONS, ...PREDICATES })) {
   );
 }
 
-function callCompare(name: string, args: readonly Arg[]): Tensor {
+function callCompare(name: string, args: readonly TensorLike[]): Tensor {
   const tensors = args.filter((a) => a instanceof Tensor);
   const numbers = args.map((a) => a instanceof Tensor ? null : a);
   const attrs = { numbers, shapes: tensors.map((t) => t.shape) };
   return noGrad(() => compareCallers.get(name)!(tensors, attrs)[0]!);
 }
 
-function compare(name: keyof typeof COMPARISONS, a: Arg, b: Arg): Tensor {
+function compare(name: keyof typeof COMPARISONS, a: TensorLike, b: TensorLike): Tensor {
   return callCompare(name, [a, b]);
 }
 

@@ -15,7 +15,7 @@ import { defineComposite, defineOp } from "../op.ts";
 import { expand, reshape, unsqueeze } from "./shape.ts";
 
 /** Places along one axis; negative ones count from the end. */
-export interface Range {
+export interface SliceRange {
   /** The first; 0 by default. */
   start?: number;
   /** The first that is left out; by default none is. */
@@ -65,7 +65,7 @@ function window(x: Tensor, axis: number, start: number, length: number, step: nu
  *
  * @throws {IndexError} where a bound lies outside the axis; nothing is clamped.
  */
-export function slice(x: Tensor, axis: number, range: Range): Tensor {
+export function slice(x: Tensor, axis: number, range: SliceRange): Tensor {
   const at = normalizeAxis("slice", axis, x.rank);
   const size = x.shape[at]!;
   const bound = (b: number) => b < 0 ? b + size : b;

@@ -1,0 +1,95 @@
+/**
+ * `deno task export`: weights in a form that other programs read.
+ *
+ *     deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
+ *     deno task export --to diffusers --ckpt model.pt --out folder
+ */
+import { FormatError, isDiTName, lazyStateDict, saveSafetensors, saveTorch } from "@dit/core";
+import { dirname } from "@std/path";
+import { CommandError, UsageError } from "./errors.ts";
+import { choice, flagsHelp, parseFlags, text, toggle } from "./flags.ts";
+import { exportDiffusers } from "./export_diffusers.ts";
+import type { ModelConfig } from "./model.ts";
+import { openWeights, type Weights } from "./sources/weights.ts";
+
+const FLAGS = {
+  "to": choice(
+    ["original", "diffusers"],
+    "original: a state dict that models.py loads; diffusers: a folder for DiTPipeline",
+  ),
+  "ckpt": text("PATH", "weights: whatever deno task sample takes"),
+  "weights": choice(["ema", "model"], "of a training checkpoint: averaged ones (default), or not"),
+  "out": text("PATH", "a file (.pt or .safetensors), or a folder for diffusers"),
+  "vae": text(
+    "PATH|none",
+    "autoencoder to put beside them for diffusers (default: the model's own)",
+  ),
+  "help": toggle("this"),
+} as const;
+
+const HELP = `Writes weights in the names and shapes of other programs.
+
+  deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
+  deno task export --to diffusers --ckpt model.pt --out folder
+
+${flagsHelp({ "Flags": FLAGS })}`;
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const flags = parseFlags(args, FLAGS);
+  if (flags.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const { to, ckpt, out, vae } = flags;
+  if (to === undefined || ckpt === undefined || out === undefined) {
+    throw new UsageError("expected --to, --ckpt and --out");
+  }
+  if (to === "original" && !/\.(pt|safetensors)$/.test(out)) {
+    throw new UsageError(`--out: expected FILE.pt or FILE.safetensors but got "${out}"`);
+  }
+  try {
+    using weights = await openWeights(ckpt, flags.weights);
+    console.log(`weights  ${weights.path} (${weights.kind})`);
+    for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
+    if (to === "original") await exportOriginal(weights, out);
+    else {for (const note of await exportDiffusers(weights, out, vae)) {
+        console.log(`note     ${note}`);
+      }}
+    console.log(`written  ${out}`);
+  } catch (error) {
+    if (error instanceof FormatError) throw new CommandError(error.message, { cause: error });
+    throw error;
+  }
+  return 0;
+}
+
+/** A bare state dict, `pos_embed` included, as the published files are. */
+async function exportOriginal({ source, config }: Weights, out: string): Promise<string[]> {
+  await Deno.mkdir(dirname(out), { recursive: true });
+  if (out.endsWith(".pt")) await saveTorch(out, lazyStateDict(source));
+  else await saveSafetensors(out, source);
+  return originalNotes(config);
+}
+
+/** What has to be said to the original, which a state dict does not hold. */
+function originalNotes({ dit, diffusion, name }: ModelConfig): string[] {
+  const shape = isDiTName(name) ? [] : [
+    `DiT(input_size=${dit.inputSize}, patch_size=${dit.patchSize}, in_channels=${dit.inChannels}, ` +
+    `hidden_size=${dit.hiddenSize}, depth=${dit.depth}, num_heads=${dit.numHeads}, ` +
+    `mlp_ratio=${dit.mlpRatio}, class_dropout_prob=${dit.classDropoutProb}, ` +
+    `num_classes=${dit.numClasses}, learn_sigma=${dit.learnSigma ? "True" : "False"})`,
+  ];
+  const { objective, noiseSchedule, diffusionSteps } = diffusion;
+  const flags = [
+    ...(noiseSchedule === "linear" ? [] : [`noise_schedule="${noiseSchedule}"`]),
+    ...(diffusionSteps === 1000 ? [] : [`diffusion_steps=${diffusionSteps}`]),
+    ...(dit.learnSigma ? [] : ["learn_sigma=False"]),
+    ...(objective === "xstart" ? ["predict_xstart=True"] : []),
+  ];
+  const process = flags.length > 0 ? [`create_diffusion(..., ${flags.join(", ")})`] : [];
+  return objective === "v" ? [...shape, ...process, "it predicts v, which the original cannot"] : [
+    ...shape,
+    ...process,
+  ];
+}

@@ -1,0 +1,86 @@
+/** A folder that diffusers' `DiTPipeline.from_pretrained` loads. */
+import { asDiT, asVae, saveSafetensors, sinCosPositions, toFloat32, vaeConfigOf } from "@dit/core";
+import { dirname, join } from "@std/path";
+import { CommandError, messageOf } from "./errors.ts";
+import { findAutoencoder, openAutoencoder, vaeOptionsBeside } from "./sources/autoencoder.ts";
+import { indexConfig, schedulerConfig, transformerConfig } from "./sources/diffusers_config.ts";
+import { DIFFUSERS_FILES, type Weights } from "./sources/weights.ts";
+
+/** Rounding of positions that were kept in f16, at most. */
+const POSITION_ERROR = 1e-3;
+/** Inputs from which on diffusers scales the positions. */
+const SCALED_INPUT = 128;
+
+/**
+ * Writes the folder.
+ *
+ * @param vae Instead of the model's own autoencoder; `none` for none.
+ * @returns What whoever uses it should know.
+ * @throws {CommandError} where diffusers has no such model.
+ */
+export async function exportDiffusers(
+  weights: Weights,
+  folder: string,
+  vae: string | undefined,
+): Promise<string[]> {
+  const { config, source } = weights;
+  await checkFits(weights);
+  await writeJson(join(folder, "transformer", "config.json"), transformerConfig(config));
+  await saveSafetensors(
+    join(folder, "transformer", DIFFUSERS_FILES[0]!),
+    asDiT(source, "diffusers"),
+    [["format", "pt"]],
+  );
+  const scheduler = schedulerConfig(config.diffusion);
+  await writeJson(join(folder, "scheduler", "scheduler_config.json"), scheduler);
+  const notes = await writeVae(weights, folder, vae);
+  await writeJson(join(folder, "model_index.json"), indexConfig(config));
+  return notes;
+}
+
+/** Refuses what diffusers' model would compute otherwise. */
+async function checkFits({ config, source, path }: Weights): Promise<void> {
+  const { dit, nullClass } = config;
+  const { hiddenSize, inputSize, patchSize, mlpRatio } = dit;
+  const refuse = (what: string): CommandError =>
+    new CommandError(`${path}: diffusers' DiT has no counterpart of ${what}`);
+  if (mlpRatio !== 4) throw refuse(`an MLP ${mlpRatio} times as wide as a token, not 4`);
+  if (nullClass !== dit.numClasses) throw refuse("a class table without a null class");
+  if (inputSize >= SCALED_INPUT) throw refuse(`plain positions at ${inputSize}x${inputSize}`);
+  const found = toFloat32(await source.read("pos_embed"));
+  const positions = sinCosPositions(hiddenSize, inputSize / patchSize);
+  if (found.some((x, i) => !(Math.abs(x - positions[i]!) < POSITION_ERROR))) {
+    throw refuse("positions that are not the fixed sines and cosines");
+  }
+}
+
+/** Puts the autoencoder beside the model, where there is one. */
+async function writeVae(
+  { config, vaePath }: Weights,
+  folder: string,
+  asked: string | undefined,
+): Promise<string[]> {
+  const { latents } = config;
+  if (latents === null) {
+    return ["it makes pixels: load transformer/ by itself, as DiTPipeline decodes latents"];
+  }
+  let path: string;
+  try {
+    if (asked === "none") return ["vae/ is left for you to fill"];
+    path = await findAutoencoder(asked ?? vaePath ?? latents.vae, false);
+  } catch (error) {
+    if (asked !== undefined || !(error instanceof CommandError)) throw error;
+    return [`vae/ is left for you to fill: ${messageOf(error).split("\n")[0]}`];
+  }
+  const options = { ...await vaeOptionsBeside(path), scalingFactor: latents.scalingFactor };
+  await writeJson(join(folder, "vae", "config.json"), vaeConfigOf(options));
+  using file = await openAutoencoder(path);
+  const to = join(folder, "vae", DIFFUSERS_FILES[0]!);
+  await saveSafetensors(to, asVae(file, "diffusers"), [["format", "pt"]]);
+  return [];
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await Deno.mkdir(dirname(path), { recursive: true });
+  await Deno.writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+}

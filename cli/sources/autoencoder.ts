@@ -1,0 +1,89 @@
+/** Autoencoders from files, for making pictures of latents. */
+import {
+  asVae,
+  AutoencoderKL,
+  type AutoencoderKLOptions,
+  nn,
+  SafetensorsFile,
+  TorchFile,
+  vaeOptionsFromConfig,
+  type WeightFile,
+} from "@dit/core";
+import { dirname, join } from "@std/path";
+import { CommandError } from "../errors.ts";
+import { obtain } from "../pretrained.ts";
+import { type PretrainedName, pretrainedPath } from "./catalog.ts";
+import { diffusersFile, exists, isTorch, readJson } from "./weights.ts";
+
+/** Published autoencoders by the short names of the original's `--vae`. */
+const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
+  ema: "sd-vae-ft-ema",
+  mse: "sd-vae-ft-mse",
+};
+
+/**
+ * The file of an autoencoder.
+ *
+ * @param vae `ema`, `mse`, a file, or a folder of diffusers.
+ * @param fetches Whether a published one that is not there may be downloaded.
+ * @throws {CommandError} where it is not there, saying how to get it.
+ */
+export async function findAutoencoder(vae: string, fetches: boolean): Promise<string> {
+  const name = SHORT_NAMES[vae];
+  if (name !== undefined) {
+    if (fetches) return await obtain(name);
+    const path = pretrainedPath(name);
+    if (await exists(path)) return path;
+    throw new CommandError(
+      `the latents of this model need the autoencoder ${path}, which is not there.\n` +
+        `Get it with: deno task download ${name}\n` +
+        `or name another with --vae PATH, or see the latents themselves with --vae none`,
+    );
+  }
+  try {
+    return (await Deno.stat(vae)).isDirectory ? await diffusersFile(vae) : vae;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new CommandError(`--vae: expected ema, mse, none or a file but found no ${vae}`);
+  }
+}
+
+/**
+ * Loads an autoencoder of any layout. Its shape is in `config.json` beside it, and otherwise that
+ * of the published ones.
+ *
+ * @throws {CommandError | FormatError | StateDictError} where the file is no autoencoder's.
+ */
+export async function loadAutoencoder(
+  path: string,
+  dtype: "f32" | "f16" = "f32",
+): Promise<AutoencoderKL> {
+  const options = await vaeOptionsBeside(path);
+  using file = await openAutoencoder(path);
+  const model = nn.withoutInit(() => new AutoencoderKL(options), { dtype });
+  try {
+    await nn.loadWeights(model, asVae(file, "diffusers"));
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return model.eval();
+}
+
+/** The shape that `config.json` beside a file gives its autoencoder; that of the published without. */
+export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptions> {
+  const beside = join(dirname(path), "config.json");
+  return await exists(beside) ? vaeOptionsFromConfig(await readJson(beside)) : {};
+}
+
+/** Opens the weights of an autoencoder, in whichever file and layout they are. */
+export async function openAutoencoder(path: string): Promise<WeightFile> {
+  if (!await isTorch(path)) return await SafetensorsFile.open(path);
+  const file = await TorchFile.open(path);
+  try {
+    return file.has("state_dict") ? file.stateDict("state_dict") : file.stateDict();
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}

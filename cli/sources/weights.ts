@@ -1,0 +1,235 @@
+/**
+ * Weights of a DiT from any file that has some: checkpoints of this project, of the original's
+ * train.py, bare state dicts (`.pt`, safetensors), and diffusers' folders. Whatever it is, it comes
+ * out as a configuration and tensors under the original's names.
+ */
+import {
+  asDiT,
+  ditLayout,
+  hostTensor,
+  mapSource,
+  Namespace,
+  openFile,
+  SafetensorsFile,
+  sinCosPositions,
+  type StoredTensor,
+  type TensorSource,
+  TorchFile,
+  type TorchValue,
+} from "@dit/core";
+import { join } from "@std/path";
+import { Checkpoint, findCheckpoint, latestRun } from "../checkpoint.ts";
+import { CommandError } from "../errors.ts";
+import type { ModelConfig } from "../model.ts";
+import { classNamesOf, processOf } from "./diffusers_config.ts";
+import { guessConfig, type Hints } from "./guess.ts";
+
+/** Weights whose values are read when they are loaded. */
+export interface Weights extends Disposable {
+  /** The file. */
+  readonly path: string;
+  /** What kind of file it is, for people. */
+  readonly kind: string;
+  /** Everything but the weights. */
+  readonly config: ModelConfig;
+  /** The averaged weights, or the only ones there are; names of the original. */
+  readonly source: TensorSource;
+  /** What the file leaves open and was assumed. */
+  readonly guesses: readonly string[];
+  /** The autoencoder that came with them, a folder. */
+  readonly vaePath: string | null;
+}
+
+/** Which of the two sets of weights a training checkpoint has. */
+export type WeightSet = "ema" | "model";
+
+/** Names that diffusers gives to a file of weights, the better format first. */
+export const DIFFUSERS_FILES: readonly string[] = [
+  "diffusion_pytorch_model.safetensors",
+  "diffusion_pytorch_model.bin",
+];
+
+/** Width of the latents of files that do not say it: 256 pixels. */
+const USUAL_INPUT = 32;
+
+/**
+ * Opens weights.
+ *
+ * @param path A file, a run's folder, a folder of runs, or a folder of diffusers.
+ * @param set Which weights of a training checkpoint.
+ * @throws {CommandError} where there is nothing, or nothing that is known.
+ * @throws {FormatError} where the file is damaged, or the weights are no DiT's.
+ */
+export async function openWeights(path: string, set: WeightSet = "ema"): Promise<Weights> {
+  if (await isFolder(path)) {
+    if (await exists(join(path, "model_index.json"))) return await openPipeline(path);
+    if (await exists(join(path, "config.json"))) return await openTransformer(path, {});
+    const run = await exists(join(path, "checkpoints")) ? path : await latestRun(path);
+    path = await findCheckpoint(run);
+  }
+  if (await isTorch(path)) return await openTorch(path, set);
+  const file = await SafetensorsFile.open(path);
+  try {
+    if (!file.metadata.has("format") || file.metadata.get("format") === "pt") {
+      return bare(path, "safetensors", file, {});
+    }
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  file.close();
+  return await openCheckpoint(path, set);
+}
+
+/** A checkpoint of `deno task train`. */
+async function openCheckpoint(path: string, set: WeightSet): Promise<Weights> {
+  const checkpoint = await Checkpoint.open(path);
+  const { step, config } = checkpoint.header;
+  if (!checkpoint.has(set)) {
+    checkpoint.close();
+    throw new CommandError(`${path}: expected ${set} weights but there are none`);
+  }
+  return {
+    path,
+    kind: `checkpoint, step ${step}`,
+    config,
+    source: mapSource(checkpoint.section(set), path),
+    guesses: [],
+    vaePath: null,
+    [Symbol.dispose]: () => checkpoint.close(),
+  };
+}
+
+/** A file of PyTorch: a checkpoint of train.py, or a state dict. */
+async function openTorch(path: string, set: WeightSet): Promise<Weights> {
+  const file = await TorchFile.open(path);
+  try {
+    if (file.has(set)) {
+      const hints = hintsOf(file.value);
+      return bare(path, `train.py's checkpoint, ${set} weights`, file.stateDict(set), hints);
+    }
+    for (const key of ["ema", "model", "state_dict"]) {
+      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {});
+    }
+    return bare(path, "PyTorch state dict", file.stateDict(), {});
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** What the `args` of train.py say. */
+function hintsOf(value: TorchValue<StoredTensor>): Hints {
+  const args = value instanceof Map ? value.get("args") : undefined;
+  if (!(args instanceof Namespace)) return {};
+  const { vae, num_classes: numClasses } = Object.fromEntries(args.entries);
+  return {
+    vae: typeof vae === "string" ? vae : undefined,
+    numClasses: typeof numClasses === "number" ? numClasses : undefined,
+  };
+}
+
+/** A folder of diffusers' `DiTPipeline`. */
+async function openPipeline(folder: string): Promise<Weights> {
+  const classNames = classNamesOf((await readJson(join(folder, "model_index.json")))["id2label"]);
+  const scheduler = join(folder, "scheduler", "scheduler_config.json");
+  const known: Hints = await exists(scheduler)
+    ? { classNames, diffusion: processOf(await readJson(scheduler), scheduler) }
+    : { classNames };
+  const weights = await openTransformer(join(folder, "transformer"), known);
+  const vae = join(folder, "vae");
+  return { ...weights, vaePath: await exists(join(vae, "config.json")) ? vae : null };
+}
+
+/** A folder of diffusers' `DiTTransformer2DModel`. */
+async function openTransformer(folder: string, known: Hints): Promise<Weights> {
+  const config = await readJson(join(folder, "config.json"));
+  const number = (key: string): number | undefined =>
+    typeof config[key] === "number" ? config[key] : undefined;
+  const path = await diffusersFile(folder);
+  const file = path.endsWith(".bin")
+    ? (await TorchFile.open(path)).stateDict()
+    : await SafetensorsFile.open(path);
+  try {
+    const hints: Hints = { ...known, numHeads: number("num_attention_heads") };
+    return bare(path, "diffusers", file, hints, number("sample_size"));
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** The file of weights in a folder of diffusers. */
+export async function diffusersFile(folder: string): Promise<string> {
+  for (const name of DIFFUSERS_FILES) {
+    const path = join(folder, name);
+    if (await exists(path)) return path;
+  }
+  throw new CommandError(`${folder}: expected ${DIFFUSERS_FILES.join(" or ")} but found neither`);
+}
+
+/** Weights without a configuration. */
+function bare(
+  path: string,
+  kind: string,
+  file: TensorSource & { close(): void },
+  hints: Hints,
+  inputSize?: number,
+): Weights {
+  const source = ditLayout(file) === "original" ? file : withPositions(file, inputSize);
+  const guess = guessConfig(source, hints);
+  return { path, kind, source, ...guess, vaePath: null, [Symbol.dispose]: () => file.close() };
+}
+
+/** Diffusers' weights under the original's names, with the positions that diffusers computes. */
+function withPositions(file: TensorSource, inputSize = USUAL_INPUT): TensorSource {
+  const [hiddenSize = 0, , patchSize = 1] = file.info("pos_embed.proj.weight").shape;
+  const side = inputSize / patchSize;
+  const positions = Float32Array.from(sinCosPositions(hiddenSize, side));
+  return asDiT(file, "original", hostTensor(positions, [1, side * side, hiddenSize]));
+}
+
+/** Whether a file is of PyTorch's formats: a zip archive or a pickle. */
+export async function isTorch(path: string): Promise<boolean> {
+  const file = await openFile(path);
+  try {
+    const start = new Uint8Array(Math.min(2, file.size));
+    await file.readInto(0, start);
+    return start[0] === 0x80 || (start[0] === 0x50 && start[1] === 0x4b) ||
+      /\.(pt|pth|bin)$/.test(path);
+  } finally {
+    file.close();
+  }
+}
+
+/** A JSON file that holds an object. */
+export async function readJson(path: string): Promise<Record<string, unknown>> {
+  const text = await Deno.readTextFile(path);
+  try {
+    const value = JSON.parse(text);
+    if (value && typeof value === "object" && !Array.isArray(value)) return value;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new CommandError(`${path}: expected a JSON object but found something else`);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new CommandError(`${path}: expected a checkpoint or a folder of one but found nothing`);
+  }
+}
+
+/** Whether there is something at a path. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
