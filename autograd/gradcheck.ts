@@ -15,7 +15,7 @@ import {
 import { gradients } from "./backward.ts";
 import { noteDraws, replayDraws } from "./checkpoint.ts";
 import { noGrad } from "./modes.ts";
-import { cast, setMirror } from "./op.ts";
+import { cast, mirrorOperands, watchOperands } from "./op.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { sum } from "./ops/reduce.ts";
 import { Parameter } from "./parameter.ts";
@@ -100,8 +100,8 @@ function compare(
   let error = 0;
   for (const [i, want] of wanted.entries()) {
     const off = Math.abs(got[place(i)]! - want);
+    if (scale > 0) error = Math.max(error, off / scale);
     if (off <= absolute) continue;
-    error = Math.max(error, off / scale);
     if (!(off <= tolerance * scale)) {
       throw new GradientError(
         `gradcheck: input ${k} of shape ${shapeText(input.shape)}, element ${place(i)}: expected ` +
@@ -134,19 +134,11 @@ function deviceGradients(
     t instanceof Parameter ? t : new Parameter(t.as(t.shape, t.strides))
   );
   const used = new Set<Tensor>();
-  setMirror((t) => {
+  const see = (t: Tensor) => {
     if (!isInside(t.scope, s) && !leaves.includes(t as Parameter)) used.add(t);
-    return t;
-  });
-  let outs: Tensor[];
-  let draws: Map<Generator, number>;
-  try {
-    const noted = noteDraws(() => fn(...leaves));
-    [outs, draws] = [asList(noted.result), noted.draws];
-  } finally {
-    setMirror(null);
-  }
-  const loss = outs.map((out, k) => {
+  };
+  const { result, draws } = noteDraws(() => watchOperands(see, () => fn(...leaves)));
+  const loss = asList(result).map((out, k) => {
     const weights = Float64Array.from({ length: out.size }, (_, i) => weight(k, i));
     const wide = cast(out, "f32");
     return sum(mul(wide, tensor(weights, out.shape, { dtype: "f32", device: out.device })));
@@ -194,10 +186,10 @@ class ReferenceFunction {
         copies.set(t, leaf);
         return leaf;
       });
-      setMirror((t) => t.device === this.device ? t : this.#mirrored(t, copies));
-      outs = asList(replayDraws(this.draws, () => noGrad(() => this.fn(...leaves))));
+      const through = (t: Tensor) => t.device === this.device ? t : this.#mirrored(t, copies);
+      const run = () => noGrad(() => mirrorOperands(through, () => this.fn(...leaves)));
+      outs = asList(replayDraws(this.draws, run));
     } finally {
-      setMirror(null);
       if (before) setDevice(before);
     }
     let total = 0;

@@ -96,9 +96,15 @@ function register(entry: OpEntry): void {
 /** A stand-in for tensors of other devices, while gradients are checked on the reference. */
 let mirror: ((t: Tensor) => Tensor) | null = null;
 
-/** Sends every operand through `through` until called with null. */
-export function setMirror(through: ((t: Tensor) => Tensor) | null): void {
+/** Runs `fn` with every operand of the ops in it replaced by what `through` gives for it. */
+export function mirrorOperands<T>(through: (t: Tensor) => Tensor, fn: () => T): T {
+  const before = mirror;
   mirror = through;
+  try {
+    return fn();
+  } finally {
+    mirror = before;
+  }
 }
 
 let watcher: ((t: Tensor) => void) | null = null;

@@ -43,6 +43,8 @@ export interface Dataset {
   readonly classNames: readonly string[];
   /** `[size]`: the class of each example. */
   readonly labels: Int32Array<ArrayBuffer>;
+  /** Whether an example may be mirrored: digits lose their meaning, some latents have no mirror. */
+  readonly flippable: boolean;
 
   /**
    * Reads examples.
@@ -71,6 +73,9 @@ export function checkRead(
     if (list !== undefined && list.length !== indices.length) {
       throw new RangeError(`read: expected ${indices.length} ${name} but got ${list.length}`);
     }
+  }
+  if (!dataset.flippable && flips?.includes(true)) {
+    throw new RangeError("read: expected no flips: these examples cannot be mirrored");
   }
 }
 
@@ -123,6 +128,8 @@ export interface ImageArrayOptions extends PictureShape {
   readonly labels: Int32Array<ArrayBuffer>;
   /** By index. */
   readonly classNames: readonly string[];
+  /** Whether a mirrored image is as good as any; true by default. */
+  readonly flippable?: boolean;
 }
 
 /** Images that are held in memory as bytes. */
@@ -133,6 +140,7 @@ export class ImageArray implements Dataset {
   readonly width: number;
   readonly classNames: readonly string[];
   readonly labels: Int32Array<ArrayBuffer>;
+  readonly flippable: boolean;
   readonly #pixels: Uint8Array;
 
   /**
@@ -140,7 +148,8 @@ export class ImageArray implements Dataset {
    *
    * @throws {DataError} If pixels, labels and class names do not fit each other.
    */
-  constructor({ pixels, labels, classNames, channels, height, width }: ImageArrayOptions) {
+  constructor(options: ImageArrayOptions) {
+    const { pixels, labels, classNames, flippable = true, channels, height, width } = options;
     const bytes = labels.length * channels * height * width;
     if (pixels.length !== bytes) {
       throw new DataError(`ImageArray: expected ${bytes} bytes of pixels but got ${pixels.length}`);
@@ -157,6 +166,7 @@ export class ImageArray implements Dataset {
     this.width = width;
     this.classNames = classNames;
     this.labels = labels;
+    this.flippable = flippable;
     this.#pixels = pixels;
   }
 

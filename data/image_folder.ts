@@ -48,6 +48,7 @@ interface Listing {
 export class ImageFolder implements Dataset, AsyncDisposable {
   readonly size: number;
   readonly channels = 3;
+  readonly flippable = true;
   readonly height: number;
   readonly width: number;
   readonly classNames: readonly string[];

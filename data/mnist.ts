@@ -46,6 +46,7 @@ export async function loadMnist(
     channels: 1,
     height: SIDE,
     width: SIDE,
+    flippable: false,
   });
 }
 

@@ -27,3 +27,26 @@ export { encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
 export { decodeImage } from "./decode.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
+export {
+  type LatentManifest,
+  type LatentPart,
+  type LatentSettings,
+  type LatentVae,
+  loadManifest,
+  type ShardRecord,
+} from "./latent_manifest.ts";
+export {
+  type LatentBatch,
+  LatentWriter,
+  type ShardBuilder,
+  type ShardPlan,
+  type ShareOptions,
+} from "./latent_writer.ts";
+export { LatentDataset, type LatentOptions } from "./latent_dataset.ts";
+export {
+  hasNpyFeatures,
+  type NpyFeature,
+  NpyFeatures,
+  type NpyFeaturesOptions,
+  saveNpyFeature,
+} from "./npy_features.ts";

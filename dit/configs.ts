@@ -1,5 +1,6 @@
 /** The models of the paper (arXiv 2212.09748, table 1) by name. */
-import { DiT, type DiTOptions } from "./dit.ts";
+import { DiT } from "./dit.ts";
+import type { DiTOptions } from "./options.ts";
 
 /** What a name decides. */
 export interface DiTSize {

@@ -12,69 +12,52 @@ import {
   checkpoint,
   chunk,
   concat,
+  cos,
+  eq,
   layerNormModulate,
   linear,
+  lt,
   mul,
+  pad,
   type Parameter,
   permute,
   reshape,
   silu,
+  sin,
   slice,
   sub,
   unsqueeze,
+  where,
 } from "../autograd/mod.ts";
 import {
   Attention,
   Conv2d,
+  Embedding,
   frozen,
   type InitOptions,
   Linear,
   Mlp,
   Module,
+  normal,
   Sequential,
   tidy,
   xavierUniform,
   zerosParameter,
 } from "../nn/mod.ts";
 import {
-  DTypeError,
+  defaultGenerator,
+  full,
   type Generator,
-  IndexError,
-  isFloat,
+  rand,
+  sameShape,
   scope,
   ShapeError,
   shapeText,
   type Tensor,
+  tensor,
 } from "../tensor/mod.ts";
-import { type LabelDrop, LabelEmbedder, TimestepEmbedder } from "./embedders.ts";
-import { sinCosPositions } from "./positions.ts";
-
-/** Shape of a model; the defaults are those of DiT-XL/2 on 256x256 images. */
-export interface DiTOptions {
-  /** Width and height of the latents, S: an eighth of the image's; 32. */
-  inputSize?: number;
-  /** Width and height of a patch, P; 2. */
-  patchSize?: number;
-  /** Channels of the latents, C; 4. */
-  inChannels?: number;
-  /** Width of a token, D; 1152. */
-  hiddenSize?: number;
-  /** Number of blocks; 28. */
-  depth?: number;
-  /** Attention heads; 16. */
-  numHeads?: number;
-  /** Width of the MLP's hidden layer over that of a token; 4. */
-  mlpRatio?: number;
-  /**
-   * Probability that a label is dropped while training; 0.1. Where it is 0 there is no null class,
-   * and no guidance without one.
-   */
-  classDropoutProb?: number;
-  /** Number of classes; 1000. */
-  numClasses?: number;
-  /** Whether the output has C more channels, for the variance; true. */
-  learnSigma?: boolean;
-}
+import { checkedOptions, checkInputs, type DiTOptions } from "./options.ts";
+import { sinCosPositions, timestepFrequencies } from "./positions.ts";
 
 /** Linear layers start uniform, with zero biases ... */
 const XAVIER: InitOptions = { weightInit: xavierUniform, biasInit: zerosParameter };
@@ -84,6 +67,12 @@ const ZEROS: InitOptions = { weightInit: zerosParameter, biasInit: zerosParamete
 const XAVIER_PATCH: InitOptions = {
   weightInit: (shape, options) =>
     xavierUniform(shape, { ...options, as: [shape[0]!, shape[1]! * shape[2]! * shape[3]!] }),
+  biasInit: zerosParameter,
+};
+
+/** Labels and times start small: normal with this standard deviation. */
+const SMALL: InitOptions = {
+  weightInit: (shape, options) => normal(shape, 0.02, options),
   biasInit: zerosParameter,
 };
 
@@ -110,6 +99,129 @@ export class PatchEmbed extends Module {
     const { weight, bias } = this.proj;
     return linear(patches, reshape(weight, [-1, size]), bias);
   }
+}
+
+/** Features of a timestep before the MLP. */
+const FREQUENCY_FEATURES = 256;
+
+/** cos(t f) and then sin(t f) for t [N] and frequencies [half]: [N, 2 half]. */
+function sinusoids(t: Tensor, frequencies: Tensor): Tensor {
+  const angles = mul(reshape(cast(t, "f32"), [-1, 1]), frequencies); // [N, half]
+  return concat([cos(angles), sin(angles)], 1);
+}
+
+/**
+ * Sinusoidal features of timesteps, cosines first.
+ *
+ * @param t [N], of any dtype; may be fractional.
+ * @param size Features; where it is odd the last one is 0. A size of 1 gives none, as the original.
+ * @param maxPeriod Of the slowest feature.
+ * @returns [N, size], f32.
+ */
+export function timestepEmbedding(t: Tensor, size: number, maxPeriod = 10000): Tensor {
+  const frequencies = tensor(timestepFrequencies(size, maxPeriod), undefined, { device: t.device });
+  const features = sinusoids(t, frequencies);
+  return size % 2 === 1 && size > 1 ? pad(features, [[0, 0], [0, 1]]) : features;
+}
+
+/** Timesteps [N] to vectors [N, hidden]: sinusoids, then two linear layers. */
+export class TimestepEmbedder extends Module {
+  /** 256 to hidden to hidden, with SiLU between */
+  mlp: Sequential;
+  /** [128]; no weight, so not a property that state dicts see. */
+  readonly #frequencies: Tensor;
+
+  /** An embedder to vectors of `hidden` numbers. */
+  constructor(hidden: number, options: InitOptions = {}) {
+    super();
+    const init = { ...options, ...SMALL };
+    this.mlp = new Sequential(
+      new Linear(FREQUENCY_FEATURES, hidden, init),
+      silu,
+      new Linear(hidden, hidden, init),
+    );
+    this.#frequencies = tensor(timestepFrequencies(FREQUENCY_FEATURES));
+  }
+
+  /** The 256 features of t [N] that go into the MLP: [N, 256]. */
+  features(t: Tensor): Tensor {
+    return sinusoids(t, this.#frequencies);
+  }
+
+  /** t [N] to [N, hidden]. */
+  forward(t: Tensor): Tensor {
+    return this.mlp.forward(this.features(t));
+  }
+
+  /** Frees the weights and the frequencies. */
+  override dispose(): void {
+    super.dispose();
+    this.#frequencies.dispose();
+  }
+}
+
+/** Which labels of a batch become the null class. */
+export interface LabelDrop {
+  /** [N]: a label is dropped where its number is 1 (and nowhere else), in training or not. */
+  forceDropIds?: Tensor;
+  /** [N] in [0, 1): a label is dropped where its number is below the dropout probability. */
+  uniforms?: Tensor;
+  /** Where uniforms are drawn from otherwise; by default the generator that `manualSeed` sets. */
+  generator?: Generator;
+}
+
+/** Labels [N] to vectors [N, hidden], some replaced by the null class while training. */
+export class LabelEmbedder extends Module {
+  /** A row for each class, and one for the null class where labels are dropped */
+  embeddingTable: Embedding;
+  readonly #numClasses: number;
+  readonly #dropout: number;
+
+  /**
+   * A row for each of `numClasses` classes.
+   *
+   * @param dropout Probability that a label is dropped while training; 0 for no null class.
+   */
+  constructor(numClasses: number, hidden: number, dropout: number, options: InitOptions = {}) {
+    super();
+    const rows = numClasses + (dropout > 0 ? 1 : 0);
+    this.embeddingTable = new Embedding(rows, hidden, { ...options, ...SMALL });
+    this.#numClasses = numClasses;
+    this.#dropout = dropout;
+  }
+
+  /** `labels` with the null class for those that are dropped. */
+  tokenDrop(labels: Tensor, drop: LabelDrop = {}): Tensor {
+    const { shape, dtype, device } = labels;
+    const { forceDropIds, generator = defaultGenerator() } = drop;
+    const draw = () => drop.uniforms ?? rand(shape, { generator, device });
+    const chosen = forceDropIds
+      ? eq(checked(forceDropIds, labels, "forceDropIds"), 1)
+      : lt(checked(draw(), labels, "uniforms"), this.#dropout);
+    const dropped = where(chosen, full(shape, this.#numClasses, { dtype, device }), labels);
+    const { range } = labels.storage;
+    if (range) { // so that the lookup needs no check on the device
+      dropped.storage.range = { min: range.min, max: Math.max(range.max, this.#numClasses) };
+    }
+    return dropped;
+  }
+
+  /** labels (i32 or u32) [N] to [N, hidden]. */
+  forward(labels: Tensor, drop: LabelDrop = {}): Tensor {
+    const drops = drop.forceDropIds || (this.training && this.#dropout > 0);
+    return this.embeddingTable.forward(drops ? this.tokenDrop(labels, drop) : labels);
+  }
+}
+
+function checked(given: Tensor, labels: Tensor, name: string): Tensor {
+  if (!sameShape(given.shape, labels.shape)) {
+    throw new ShapeError(
+      `LabelEmbedder: expected ${name} ${shapeText(labels.shape)}, one a label, but got ${
+        shapeText(given.shape)
+      }`,
+    );
+  }
+  return given;
 }
 
 /** A layer that is told the condition c [N, D] by adaLN: SiLU, then a linear layer. */
@@ -256,7 +368,7 @@ export class DiT extends Module {
    * @throws {IndexError} where a label is no class of the model, or a timestep is below 0.
    */
   forward(x: Tensor, t: Tensor, y: Tensor, drop: LabelDrop = {}): Tensor {
-    this.#check(x, t, y);
+    checkInputs(this.options, x, t, y);
     using s = scope("DiT");
     // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
     const labels = cast(this.yEmbedder.forward(y, drop), "f32");
@@ -319,90 +431,4 @@ export class DiT extends Module {
     const rows = permute(grid, [0, 5, 1, 3, 2, 4]); // n c h p w q
     return reshape(rows, [-1, this.outChannels, inputSize, inputSize]);
   }
-
-  /** Refuses what does not fit before any work is done. */
-  #check(x: Tensor, t: Tensor, y: Tensor): void {
-    const { inChannels, inputSize, numClasses } = this.options;
-    const [n, c, h, w] = x.shape;
-    if (x.rank !== 4 || c !== inChannels || h !== inputSize || w !== inputSize) {
-      throw new ShapeError(
-        `DiT: expected latents [N, ${inChannels}, ${inputSize}, ${inputSize}] but got ${
-          shapeText(x.shape)
-        }`,
-      );
-    }
-    for (const [name, given] of [["timesteps", t], ["labels", y]] as const) {
-      if (given.rank !== 1 || given.shape[0] !== n) {
-        throw new ShapeError(
-          `DiT: expected ${name} [${n}], one a sample, but got ${shapeText(given.shape)}`,
-        );
-      }
-    }
-    if (!isFloat(x.dtype) || isFloat(y.dtype) || y.dtype === "u8") {
-      throw new DTypeError(
-        `DiT: expected latents of f32 or f16 and labels of i32 or u32 but got ${x.dtype} and ${y.dtype}`,
-      );
-    }
-    const times = knownRange(t);
-    if (times && times.min < 0) {
-      throw new IndexError(`DiT: expected timesteps of 0 or more but got ${times.min}`);
-    }
-    const labels = knownRange(y);
-    const highest = this.nullClass ?? numClasses - 1;
-    if (labels && (labels.min < 0 || labels.max > highest)) {
-      const nullClass = this.nullClass === null ? "without a null class" : "the last one null";
-      throw new IndexError(
-        `DiT: expected labels from 0 to ${highest} (${numClasses} classes, ${nullClass}) but got ` +
-          `some from ${labels.min} to ${labels.max}`,
-      );
-    }
-  }
-}
-
-/** Smallest and largest element, where the host knows without asking the device. */
-function knownRange(t: Tensor): { min: number; max: number } | null {
-  return t.size === t.storage.length ? t.storage.range : null;
-}
-
-function checkedOptions(options: DiTOptions): Required<DiTOptions> {
-  const config = {
-    inputSize: 32,
-    patchSize: 2,
-    inChannels: 4,
-    hiddenSize: 1152,
-    depth: 28,
-    numHeads: 16,
-    mlpRatio: 4,
-    classDropoutProb: 0.1,
-    numClasses: 1000,
-    learnSigma: true,
-    ...options,
-  };
-  const { inputSize, patchSize, hiddenSize, numHeads, mlpRatio, classDropoutProb } = config;
-  const { inChannels, depth, numClasses } = config;
-  const counts = { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads, numClasses };
-  for (const [name, value] of Object.entries(counts)) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new ShapeError(`DiT: expected ${name} to be 1 or more but got ${value}`);
-    }
-  }
-  if (inputSize % patchSize !== 0) {
-    throw new ShapeError(
-      `DiT: expected an inputSize that is a multiple of the patchSize but got ${inputSize} and ${patchSize}`,
-    );
-  }
-  if (hiddenSize % numHeads !== 0 || hiddenSize % 4 !== 0) {
-    throw new ShapeError(
-      `DiT: expected a hiddenSize that is a multiple of 4 and of numHeads but got ${hiddenSize} and ${numHeads}`,
-    );
-  }
-  if (!(mlpRatio > 0) || Math.floor(hiddenSize * mlpRatio) < 1) {
-    throw new RangeError(`DiT: expected an mlpRatio above 0 but got ${mlpRatio}`);
-  }
-  if (!(classDropoutProb >= 0 && classDropoutProb <= 1)) {
-    throw new RangeError(
-      `DiT: expected a classDropoutProb in [0, 1] but got ${classDropoutProb}`,
-    );
-  }
-  return config;
 }

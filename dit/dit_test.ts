@@ -232,7 +232,7 @@ eachDevice("DiT refuses what does not fit, before any work", () => {
   refused(ShapeError, "expected timesteps [2], one a sample, but got [1]", x, tensor([1]));
   refused(ShapeError, "expected labels [2], one a sample, but got [3]", x, t, integers(0, 1, 2));
   refused(IndexError, "expected timesteps of 0 or more but got -1", x, integers(-1, 5));
-  refused(IndexError, "from 0 to 3 (3 classes, the last one null)", x, t, integers(0, 4));
+  refused(IndexError, "from 0 to 3 (3 classes, and the last one for none)", x, t, integers(0, 4));
   refused(DTypeError, "labels of i32 or u32 but got f32 and f32", x, t, tensor([0, 1]));
   assertThrows(
     () => certain.forward(x, t, integers(0, 3)),

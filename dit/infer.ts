@@ -1,7 +1,7 @@
 /** The shape of a model from the shapes of its weights, so that nobody has to repeat it. */
 import { type Shape, ShapeError, shapeText } from "../tensor/mod.ts";
 import { DIT_CONFIGS } from "./configs.ts";
-import type { DiTOptions } from "./dit.ts";
+import type { DiTOptions } from "./options.ts";
 
 /** Names and shapes of weights, such as a file or a module gives them. */
 export interface DescribedWeights {

@@ -5,6 +5,6 @@
  */
 export * from "./configs.ts";
 export * from "./dit.ts";
-export * from "./embedders.ts";
 export * from "./infer.ts";
+export type { DiTOptions } from "./options.ts";
 export * from "./positions.ts";

@@ -1,3 +1,9 @@
+/**
+ * Files of tensors: safetensors, PyTorch's `.pt` (read without executing anything), `.npy` and
+ * `.npz`; and the names of weights that DiT and its VAE have in them.
+ *
+ * @module
+ */
 export { FormatError } from "./errors.ts";
 export {
   byteCount,

@@ -134,10 +134,13 @@ export function onDraw(hook: (g: Generator) => void): () => void {
  * fits 32 bits. (BigInt does it in a line, twenty times slower: an epoch is a million draws.)
  */
 function highWord(a: number, b: number): number {
-  const [a0, a1, b0, b1] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const middle = a1 * b0 + (a0 * b0 >>> 16);
+  const a0 = a & 0xffff;
+  const a1 = a >>> 16;
+  const b0 = b & 0xffff;
+  const b1 = b >>> 16;
+  const middle = a1 * b0 + (Math.imul(a0, b0) >>> 16);
   const carry = a0 * b1 + (middle & 0xffff);
-  return a1 * b1 + (middle >>> 16) + (carry >>> 16);
+  return Math.imul(a1, b1) + (middle >>> 16) + (carry >>> 16) >>> 0;
 }
 
 /** One Philox 4x32-10 block on the host. */
@@ -145,10 +148,15 @@ export function philox(
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
 ): [number, number, number, number] {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
+  let c0 = counter[0];
+  let c1 = counter[1];
+  let c2 = counter[2];
+  let c3 = counter[3];
+  let k0 = key[0];
+  let k1 = key[1];
   for (let round = 0; round < ROUNDS; round++) {
-    const [a, b] = [c0, c2];
+    const a = c0;
+    const b = c2;
     c0 = (highWord(MULTIPLIERS[1], b) ^ c1 ^ k0) >>> 0;
     c1 = Math.imul(MULTIPLIERS[1], b) >>> 0;
     c2 = (highWord(MULTIPLIERS[0], a) ^ c3 ^ k1) >>> 0;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { add, backward, gradcheck, mean, noGrad, square, sub } from "../autograd/mod.ts";
+import { withoutInit } from "../nn/mod.ts";
 import {
   Generator,
   GradientError,
@@ -80,6 +81,22 @@ eachDevice("DiagonalGaussian clamps, and its divergence from itself is 0", async
   assertEquals(Array.from(logvar!), [20, -30]);
   assertEquals(Array.from(mode!), [1, -2]);
   assertLess(Math.abs(sample![0]! / (1 + Math.exp(10)) - 1), 1e-5);
+});
+
+eachDevice("a VAE whose weights are f16 computes nearly the same", async () => {
+  using model = new AutoencoderKL(TINY);
+  using halves = withoutInit(() => new AutoencoderKL(TINY), { dtype: "f16" });
+  halves.loadStateDict(model.stateDict());
+  const s = scope();
+  const [x, z] = [random([1, 3, 8, 8], 8), random([1, 2, 4, 4], 9)];
+  const run = (vae: AutoencoderKL) => [vae.encode(x).mean, vae.decode(z)];
+  const outs = noGrad(() => [model, halves].flatMap(run));
+  assertEquals(outs.map((t) => t.dtype), ["f32", "f32", "f32", "f32"]);
+  const [mean, image, mean16, image16] = await Promise.all(outs.map((t) => t.data()));
+  s[Symbol.dispose]();
+  for (const [got, want] of [[mean16!, mean!], [image16!, image!]] as const) {
+    assertLess(scaledError(got, want), 5e-3);
+  }
 });
 
 eachDevice("tiles are blended into nearly the same image and latents", async () => {

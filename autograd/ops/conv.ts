@@ -1,11 +1,11 @@
 /** Two-dimensional convolution (cross-correlation, as in PyTorch). */
 import {
-  commonFloat,
   contiguous,
   copyInto,
   dispatch,
   empty,
   fillInto,
+  floatOf,
   permuted,
   reduceKeep,
   reshaped,
@@ -54,7 +54,7 @@ const callConv = defineOp<ConvAttrs, readonly [Tensor, Tensor]>({
   name: "conv2d",
   cast: "half",
   forward: (inputs, { stride, padding }) => {
-    commonFloat("conv2d", inputs.filter((t) => t !== null));
+    floatOf("conv2d", inputs[0]!, inputs.slice(1));
     const [x, w] = [contiguous(inputs[0]!), contiguous(inputs[1]!)];
     const bias = inputs[2] ? contiguous(inputs[2]) : null;
     const [n, , h, wd] = x.shape as [number, number, number, number];
@@ -150,7 +150,8 @@ export interface ConvOptions {
 }
 
 /**
- * x [N, Ci, H, W] with w [Co, Ci, KH, KW] and bias [Co]: [N, Co, OH, OW].
+ * x [N, Ci, H, W] with w [Co, Ci, KH, KW] and bias [Co]: [N, Co, OH, OW], of the type of x; weights
+ * may be f16 beside an x of f32.
  *
  * @throws {ShapeError} where the shapes do not fit, or the image is smaller than the kernel. N may
  * be 0, nothing else.

@@ -6,6 +6,7 @@ import {
   dispatch,
   empty,
   fillInto,
+  floatOf,
   normalizeAxis,
   reshaped,
   sameShape,
@@ -100,7 +101,8 @@ const callLayerNorm = defineOp<
   name: "layerNorm",
   forward: (inputs, { eps, rows, kind }) => {
     const [x, first, second] = inputs;
-    commonFloat("layerNorm", inputs.filter((t) => t !== null));
+    if (kind === "affine") floatOf("layerNorm", x!, [first, second]);
+    else commonFloat("layerNorm", inputs.filter((t) => t !== null));
     const { device } = x!;
     const out = empty(device, x!.dtype, x!.shape, "layerNorm");
     const mean = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
@@ -235,7 +237,7 @@ const callGroupNorm = defineOp<
   name: "groupNorm",
   forward: ([x, weight, bias], { groups, eps, silu }) => {
     const { device, shape } = x!;
-    const dtype = commonFloat("groupNorm", [x!, weight!, bias!]);
+    const dtype = floatOf("groupNorm", x!, [weight, bias]);
     const flat = imagesOf(shape);
     const out = empty(device, dtype, shape, "groupNorm");
     const mean = empty(device, "f32", [flat[0], groups], "groupNorm");

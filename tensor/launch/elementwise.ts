@@ -50,6 +50,16 @@ export function commonFloat(op: string, tensors: readonly Tensor[]): "f32" | "f1
   return first as "f32" | "f16";
 }
 
+/** The float type of `x`. Weights beside it may have the other: kernels read them as they are. */
+export function floatOf(
+  op: string,
+  x: Tensor,
+  weights: readonly (Tensor | null | undefined)[],
+): "f32" | "f16" {
+  for (const w of weights) if (w) commonFloat(op, [w]);
+  return commonFloat(op, [x]);
+}
+
 function viewsOf(op: string, tensors: readonly Tensor[], shape: Shape): View[] {
   return tensors.map((t) => {
     const view = t.view(op);

@@ -11,7 +11,7 @@ import {
 } from "../shape.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import { commonDevice, commonFloat, copy, fillInto } from "./elementwise.ts";
+import { commonDevice, copy, fillInto, floatOf } from "./elementwise.ts";
 
 /** What is done to a product before it is stored. */
 export interface ProductOptions {
@@ -37,8 +37,7 @@ export function product(
   const { bias = null, activation = "none", keepPre = false } = options;
   const tensors = bias ? [a, b, bias] : [a, b];
   const device = commonDevice(op, tensors);
-  for (const t of tensors) commonFloat(op, [t]);
-  const dtype = commonFloat(op, [a]);
+  const dtype = floatOf(op, a, [b, bias]);
   const [m, k] = [a.shape.at(-2), a.shape.at(-1)];
   const [k2, n] = [b.shape.at(-2), b.shape.at(-1)];
   if (m === undefined || k2 === undefined || k === undefined || n === undefined || k !== k2) {

@@ -88,7 +88,7 @@ export function walk(
 }
 
 /** Stores the first `count` (an i64 local, 1 to 3) lanes of `value`. */
-export function storeSome(f: Func, address: number, value: number, count: number): void {
+function storeSome(f: Func, address: number, value: number, count: number): void {
   f.get(count).i64const(2).i64("ge_s").if(() => {
     f.get(address).get(value).vlane("store64_lane", 0);
     f.get(count).i64const(3).i64("eq").if(() => {

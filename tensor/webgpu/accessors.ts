@@ -125,7 +125,7 @@ interface Storage {
 }
 
 /** Whether elements of `dtype` lie several to a 32-bit word. */
-export function isPacked(dtype: DType, half: HalfMode): boolean {
+function isPacked(dtype: DType, half: HalfMode): boolean {
   return dtype === "u8" || (dtype === "f16" && half === "packed");
 }
 

@@ -55,7 +55,7 @@ export function literal(value: number, ty: Ty): string {
 }
 
 /** Name of the uniform that holds scalar `i` of a program. */
-export function scalarName(i: number): string {
+function scalarName(i: number): string {
   return `s${i}`;
 }
 
