@@ -9,6 +9,7 @@
  * pictures and weights can write to its results only.
  */
 import { parseArgs } from "@std/cli";
+import { dirname } from "@std/path";
 import { EXIT } from "./errors.ts";
 
 /** What a command needs beside reading. */
@@ -24,8 +25,14 @@ export interface Grants {
 /** Rights of each command by its flags. */
 const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
   train: (flags) => ({
-    write: [String(flags["results-dir"] ?? "results"), ...given(flags["export-demo"])],
-    native: flags["data"] !== undefined && flags["data"] !== "mnist",
+    write: [
+      String(flags["results-dir"] ?? "results"),
+      ...runFolder(flags["resume"]),
+      ...given(flags["export-demo"]).map((file) => dirname(file)),
+    ],
+    // sharp reads images, and only folders of images need it
+    native: flags["data"] !== undefined && flags["data"] !== "mnist" ||
+      flags["data-path"] !== undefined || flags["resume"] !== undefined,
   }),
 };
 
@@ -35,6 +42,13 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
  */
 const FAST_TIER =
   "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+
+/** The folder of the run that is continued, which a checkpoint in it stands for too. */
+function runFolder(resume: unknown): string[] {
+  if (resume === undefined || resume === "latest") return [];
+  const path = String(resume);
+  return [/\.safetensors$/.test(path) ? dirname(dirname(path)) : path];
+}
 
 function given(value: unknown): string[] {
   return value === undefined ? [] : [String(value)];

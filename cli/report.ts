@@ -38,7 +38,8 @@ export function reportHtml(report: Report): string {
   const left = last && ended === null
     ? `, about ${duration((steps - done) / last.stepsPerSecond)} left`
     : "";
-  const state = ended ?? `step ${done.toLocaleString("en")} of ${steps.toLocaleString("en")}${left}`;
+  const state = ended ??
+    `step ${done.toLocaleString("en")} of ${steps.toLocaleString("en")}${left}`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -91,9 +92,9 @@ function grids({ samples, columns }: Report): string {
     ? `<p>One column a class: ${columns.map(escape).join(", ")}.</p>`
     : "";
   const figures = shown.toReversed().map(({ step, png }) =>
-    `<figure><img alt="Samples after ${step} steps" src="data:image/png;base64,${
-      png.toBase64()
-    }"><figcaption>after ${step.toLocaleString("en")} steps</figcaption></figure>`
+    `<figure><img alt="Samples after ${step} steps" src="data:image/png;base64,${png.toBase64()}"><figcaption>after ${
+      step.toLocaleString("en")
+    } steps</figcaption></figure>`
   );
   return `<section>\n<h2>Samples</h2>\n${names}\n${figures.join("\n")}\n</section>`;
 }

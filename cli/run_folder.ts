@@ -70,7 +70,9 @@ export class RunFolder {
       return new RunFolder(path);
     } catch (error) {
       throw new CommandError(
-        `could not make a folder in ${results}: ${messageOf(error)}. Choose another with --results-dir`,
+        `could not make a folder in ${results}: ${
+          messageOf(error)
+        }. Choose another with --results-dir`,
         { cause: error },
       );
     }

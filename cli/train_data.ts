@@ -1,6 +1,14 @@
 /** Opening what `--data` names. */
 import { mul, noGrad } from "@dit/core/autograd";
-import { type Dataset, ImageFolder, loadMnist } from "@dit/data";
+import {
+  type Dataset,
+  hasNpyFeatures,
+  ImageFolder,
+  LatentDataset,
+  loadManifest,
+  loadMnist,
+  NpyFeatures,
+} from "@dit/data";
 import { CommandError, messageOf } from "./errors.ts";
 import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import type { DataShape, TrainSettings } from "./train_settings.ts";
@@ -27,11 +35,13 @@ export interface TrainData extends AsyncDisposable {
  * Opens the data of a run.
  *
  * @param warn Told of images that cannot be read.
+ * @param numClasses Classes of data that do not say themselves how many there are.
  * @throws {CommandError} where they are not there or not usable.
  */
 export async function openData(
   settings: TrainSettings,
   warn: (message: string) => void,
+  numClasses?: number,
 ): Promise<TrainData> {
   try {
     const kind = await kindOf(settings.data);
@@ -39,6 +49,7 @@ export async function openData(
       const folder = settings.data === "mnist" ? {} : { folder: settings.data };
       return opened("mnist", await loadMnist(folder));
     }
+    if (kind === "features") return await openFeatures(settings.data, numClasses);
     const images = await ImageFolder.open(settings.data, {
       size: settings.imageSize,
       workers: settings.workers,
@@ -52,7 +63,7 @@ export async function openData(
   }
 }
 
-async function kindOf(data: string): Promise<"mnist" | "images"> {
+async function kindOf(data: string): Promise<DataShape["kind"]> {
   if (data === "mnist") return "mnist";
   const names = new Set<string>();
   try {
@@ -61,7 +72,9 @@ async function kindOf(data: string): Promise<"mnist" | "images"> {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new CommandError(`--data ${data}: expected mnist or a folder but found nothing there`);
   }
-  return [...names].some((name) => name.startsWith("train-images-idx3-ubyte")) ? "mnist" : "images";
+  if ([...names].some((name) => name.startsWith("train-images-idx3-ubyte"))) return "mnist";
+  const isFeatures = await hasNpyFeatures(data) || await loadManifest(data) !== undefined;
+  return isFeatures ? "features" : "images";
 }
 
 function opened(kind: DataShape["kind"], dataset: Dataset & Partial<AsyncDisposable>): TrainData {
@@ -73,6 +86,23 @@ function opened(kind: DataShape["kind"], dataset: Dataset & Partial<AsyncDisposa
     text: `${size.toLocaleString("en")} images of ${channels}x${height}x${height} in ${classes}`,
     input: undefined,
     [Symbol.asyncDispose]: async () => await dataset[Symbol.asyncDispose]?.(),
+  };
+}
+
+/** Latents that were extracted before: in shards, or in the original's layout. */
+async function openFeatures(folder: string, numClasses?: number): Promise<TrainData> {
+  const manifest = await loadManifest(folder);
+  const dataset = manifest
+    ? await LatentDataset.open(folder)
+    : await NpyFeatures.open(folder, numClasses === undefined ? {} : { numClasses });
+  const data = opened("features", dataset);
+  return {
+    ...data,
+    text: data.text.replace("images", "latents"),
+    shape: { ...data.shape, latent: true, vae: manifest?.settings.vae.name },
+    [Symbol.asyncDispose]: async () => {
+      if (dataset instanceof LatentDataset) await Promise.resolve(dataset[Symbol.dispose]());
+    },
   };
 }
 

@@ -52,6 +52,8 @@ export interface DataShape {
   readonly classNames: readonly string[];
   /** Whether the model sees latents. */
   readonly latent: boolean;
+  /** What the autoencoder is called, where the data say so. */
+  readonly vae?: string | undefined;
 }
 
 const SMALL_MODEL = "DiT-Mini/4";
@@ -287,8 +289,16 @@ export function modelConfigOf(
       learnSigma: flags["learn-sigma"] ?? original,
     },
     diffusion,
-    latents: data.latent ? { vae: settings.vae, scalingFactor: 0.18215, downsample: 8 } : null,
+    latents: data.latent
+      ? { vae: vaeOf(flags, data), scalingFactor: 0.18215, downsample: 8 }
+      : null,
     classNames: data.classNames,
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
+}
+
+/** What the checkpoint calls the autoencoder: what was given, or what the data were made with. */
+function vaeOf(flags: TrainFlags, data: DataShape): string {
+  const published = /sd-vae-ft-(ema|mse)/.exec(data.vae ?? "")?.[1];
+  return flags.vae ?? published ?? data.vae ?? "ema";
 }

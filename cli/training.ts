@@ -10,6 +10,7 @@ import {
   AdamW,
   constantSchedule,
   cosineSchedule,
+  countNonFinite,
   Ema,
   GradScaler,
   type Schedule,
@@ -62,9 +63,7 @@ export class Training implements Disposable {
     this.model.gradientCheckpointing = settings.gradCheckpoint;
     this.optimizer = new AdamW(this.model.namedParameters(), { lr, weightDecay });
     this.ema = new Ema(this.model, { decay: emaDecay, warmup: emaWarmup });
-    // without f16 a scale of 1 that stays: steps with a NaN are left out all the same
-    const still = { initialScale: 1, growthFactor: 1, backoffFactor: 1 };
-    this.scaler = new GradScaler(mixedPrecision === "fp16" ? {} : still);
+    this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.timesteps = createTimestepSampler(settings.timestepSampler, this.diffusion);
     this.#generators = {
       noise: new Generator(seed, STREAMS.noise),
@@ -86,35 +85,76 @@ export class Training implements Disposable {
    * @param input Where the model sees something else than the images.
    */
   takeStep(batch: Examples, input?: ModelInput): void {
-    const { model, diffusion, optimizer, scaler, ema, records, settings } = this;
-    const { noise, labels, timesteps } = this.#generators;
-    const { gradAccum, gradClip, mixedPrecision } = settings;
+    const { optimizer, scaler, ema, records, settings } = this;
     using _ = scope("training step");
     optimizer.lr = this.lr;
-    for (const part of split(batch, gradAccum, this.#imageShape(batch))) {
-      using _ = scope("training part");
-      const xStart = input ? input(part.images, noise) : part.images; // [n, C, S, S]
-      const draw = this.timesteps.sample(part.count, timesteps);
-      const { loss } = autocast(
-        mixedPrecision === "fp16" ? "f16" : null,
-        () =>
-          diffusion.trainingLosses(
-            (x, t, { y }) => model.forward(x, t, y, { generator: labels }),
-            xStart,
-            draw.timesteps,
-            { modelKwargs: { y: part.labels }, generator: noise },
-          ),
-      ); // [n]
-      const weighted = mul(mean(mul(loss, tensor(draw.weights))), 1 / gradAccum);
-      backward(scaler.scale(weighted));
-      records.addLoss(weighted);
-      if (settings.timestepSampler !== "uniform") records.addFeedback(draw.timesteps, loss);
+    for (const part of split(batch, settings.gradAccum, this.#imageShape(batch))) {
+      const { loss, each, timesteps } = this.#addGradients(part, input);
+      records.addLoss(loss);
+      if (settings.timestepSampler !== "uniform") records.addFeedback(timesteps, each);
     }
-    const norm = scaler.step(optimizer, gradClip > 0 ? { maxNorm: gradClip } : {});
+    const norm = scaler.step(optimizer, {
+      ...(settings.gradClip > 0 ? { maxNorm: settings.gradClip } : {}),
+      skipNonFinite: true, // so that the weights survive to tell what went wrong
+    });
     optimizer.zeroGrad();
     ema.update();
     this.step++;
     records.endStep(this.step, norm, optimizer.lr);
+  }
+
+  /** Adds the gradients of a part of a batch: its share of the loss, and the loss of each image. */
+  #addGradients(part: Part, input?: ModelInput) {
+    const { model, diffusion, scaler } = this;
+    const { mixedPrecision, gradAccum } = this.settings;
+    const { noise, labels, timesteps: uniforms } = this.#generators;
+    using s = scope("gradients");
+    const xStart = input ? input(part.images, noise) : part.images; // [n, C, S, S]
+    const { timesteps, weights } = this.timesteps.sample(part.count, uniforms);
+    const { loss: each } = autocast(
+      mixedPrecision === "fp16" ? "f16" : null,
+      () =>
+        diffusion.trainingLosses(
+          (x, t, { y }) => model.forward(x, t, y, { generator: labels }),
+          xStart,
+          timesteps,
+          { modelKwargs: { y: part.labels }, generator: noise },
+        ),
+    ); // [n]
+    const loss = mul(mean(mul(each, tensor(weights))), 1 / gradAccum);
+    backward(scaler.scale(loss));
+    s.keep([loss, each]);
+    return { loss, each, timesteps };
+  }
+
+  /**
+   * The first tensor of a step that is not finite, in the order in which they are computed: the
+   * batch, a weight, the loss, a gradient. The step is computed again from the weights as they are,
+   * which a step with a NaN among its gradients leaves alone.
+   *
+   * @param generators Where the random streams stood before the step.
+   */
+  async findNonFinite(
+    batch: Examples,
+    generators: TrainingState["generators"],
+    input?: ModelInput,
+  ): Promise<string> {
+    if (!batch.images.every(Number.isFinite)) return "the batch";
+    using _ = scope("diagnosis");
+    const isBad = async (t: Tensor): Promise<boolean> => await countNonFinite([t]).item() > 0;
+    for (const [name, p] of this.model.namedParameters()) {
+      if (await isBad(p)) return `the weight ${name}`;
+    }
+    this.seek(generators);
+    for (const part of split(batch, this.settings.gradAccum, this.#imageShape(batch))) {
+      const { loss } = this.#addGradients(part, input);
+      if (await isBad(loss)) return "the loss";
+    }
+    // backward reaches the last layers first
+    for (const [name, p] of [...this.model.namedParameters()].toReversed()) {
+      if (p.grad && await isBad(p.grad)) return `the gradient of ${name}`;
+    }
+    return "the norm of the gradients";
   }
 
   /**
