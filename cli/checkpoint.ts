@@ -22,6 +22,8 @@ import type { SamplerPosition } from "@dit/data";
 import { basename, join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 import type { ModelConfig } from "./model.ts";
+import type { PendingFeedback } from "./step_records.ts";
+import type { TrainSettings } from "./train_settings.ts";
 
 /** Version of the layout; files of a later one are refused. */
 const VERSION = 1;
@@ -38,10 +40,12 @@ export interface TrainingState {
   readonly position: SamplerPosition;
   /** What the timestep sampler has learned. */
   readonly timesteps: TimestepSamplerState;
+  /** Losses that it has not been told of yet. */
+  readonly pendingFeedback: readonly PendingFeedback[];
   /** Updates of the EMA so far, which its warm-up depends on. */
   readonly emaUpdates: number;
-  /** Flags of the run, by name. */
-  readonly flags: Readonly<Record<string, unknown>>;
+  /** How the run was set up. */
+  readonly settings: TrainSettings;
 }
 
 /** What a checkpoint holds beside its tensors. */

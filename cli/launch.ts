@@ -26,8 +26,14 @@ export interface Grants {
 /** Rights of each command by its flags. */
 const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
   train: (flags) => ({
-    write: [String(flags["results-dir"] ?? "results"), ...given(flags["export-demo"])],
-    native: flags["data"] !== undefined && flags["data"] !== "mnist",
+    write: [
+      String(flags["results-dir"] ?? "results"),
+      ...runFolder(flags["resume"]),
+      ...given(flags["export-demo"]).map((file) => dirname(file)),
+    ],
+    // sharp reads images, and only folders of images need it
+    native: flags["data"] !== undefined && flags["data"] !== "mnist" ||
+      flags["data-path"] !== undefined || flags["resume"] !== undefined,
   }),
   // the published weights are downloaded where they are asked for, and not otherwise
   sample: (flags) => ({
@@ -44,6 +50,13 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
   export: (flags) => ({ write: given(flags["out"] && outFolder(flags["out"])) }),
 };
 
+/**
+ * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
+ * effect on other processors than x86-64, so not given there: they would only lose their checks.
+ */
+const FAST_TIER =
+  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+
 /** The folder that a file goes to; a folder itself. */
 function outFolder(path: unknown): string {
   return /\.\w+$/.test(String(path)) ? dirname(String(path)) : String(path);
@@ -53,12 +66,12 @@ function downloadHosts(): string[] {
   return pretrainedHosts(Deno.env.get(MIRROR_VARIABLE));
 }
 
-/**
- * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
- * effect on other processors than x86-64, so not given there: they would only lose their checks.
- */
-const FAST_TIER =
-  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+/** The folder of the run that is continued, which a checkpoint in it stands for too. */
+function runFolder(resume: unknown): string[] {
+  if (resume === undefined || resume === "latest") return [];
+  const path = String(resume);
+  return [/\.safetensors$/.test(path) ? dirname(dirname(path)) : path];
+}
 
 function given(value: unknown): string[] {
   return value === undefined ? [] : [String(value)];

@@ -94,9 +94,10 @@ export class GradScaler implements Disposable {
    * Lets the optimiser step with gradients scaled back, clipped where `maxNorm` is given; a step
    * with an infinity or NaN among the gradients changes nothing. Then adjusts the scale.
    *
+   * @param options `skipNonFinite` leaves such steps out where there is no scaling, too.
    * @returns The norm of the gradients, scaled back: one number on the device.
    */
-  step(optimizer: AdamW, options: { maxNorm?: number } = {}): Tensor {
+  step(optimizer: AdamW, options: { maxNorm?: number; skipNonFinite?: boolean } = {}): Tensor {
     using s = scope("GradScaler");
     const grads = optimizer.flatGrads();
     const norm = evaluateOne("GradScaler", DIVIDE, [globalNorm(grads), this.#scale]);
@@ -104,7 +105,7 @@ export class GradScaler implements Disposable {
     const clip = options.maxNorm === undefined ? one : clipFactor(norm, options.maxNorm);
     const factor = evaluateOne("GradScaler", DIVIDE, [clip, this.#scale]);
     if (!this.#options.enabled) {
-      optimizer.step({ factor });
+      optimizer.step(options.skipNonFinite ? { factor, skip: countNonFinite([norm]) } : { factor });
       return s.keep(norm);
     }
     const overflow = countNonFinite(grads);

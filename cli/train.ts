@@ -1,0 +1,256 @@
+/**
+ * `deno task train`: trains a class-conditional Diffusion Transformer and shows what it learns.
+ *
+ *     deno task train                                  digits, in minutes, on any machine
+ *     deno task train --data photos                    one's own images, a subfolder a class
+ *     deno task train --data features --model DiT-XL/2 as the original's train.py
+ *     deno task train --resume latest
+ */
+import { OutOfMemoryError } from "@dit/core";
+import { hostTensor, saveNpz } from "@dit/core/io";
+import { noGrad } from "@dit/core/autograd";
+import { scope, tensor } from "@dit/core/tensor";
+import { basename, dirname, resolve } from "@std/path";
+import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
+import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
+import { CommandError, EXIT, UsageError } from "./errors.ts";
+import { memoryEstimate, stepSeconds } from "./estimates.ts";
+import { flagsHelp, parseFlags } from "./flags.ts";
+import type { ModelConfig } from "./model.ts";
+import { type Decode, drawPixels } from "./preview.ts";
+import { duration } from "./progress.ts";
+import { RunFolder, writeWhole } from "./run_folder.ts";
+import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import { stopRequests } from "./stop.ts";
+import { openData, type TrainData } from "./train_data.ts";
+import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./train_flags.ts";
+import { type Run, TrainLoop } from "./train_loop.ts";
+import {
+  modelConfigOf,
+  resumedSettings,
+  settingsOf,
+  totalSteps,
+  type TrainSettings,
+  withoutAliases,
+} from "./train_settings.ts";
+import { Training } from "./training.ts";
+
+const HELP = `Trains a class-conditional Diffusion Transformer and shows what it learns.
+
+  deno task train                                    digits, in minutes, on any machine
+  deno task train --data photos                      one's own images, a subfolder a class
+  deno task train --data features --model DiT-XL/2   as the original's train.py
+  deno task train --resume latest                    goes on where the last run stopped
+
+${flagsHelp(TRAIN_GROUPS)}`;
+
+const RESULTS = "results";
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const flags = withoutAliases(parseFlags(args, TRAIN_FLAGS));
+  if (flags.help) {
+    console.log(HELP);
+    return 0;
+  }
+  try {
+    return flags.resume === undefined ? await start(flags) : await goOn(flags, flags.resume);
+  } catch (error) {
+    if (error instanceof SelfTestError) {
+      console.error(`${error.message}; starting again without the fast kernels`);
+      return EXIT.unfit;
+    }
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    throw new CommandError(
+      `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
+        `smaller --global-batch-size`,
+      { cause: error },
+    );
+  }
+}
+
+/** A new run. */
+async function start(flags: TrainFlags): Promise<number> {
+  const settings = settingsOf(flags);
+  const device = await startDevice(flags.device ?? "auto");
+  await using data = await openData(settings, console.warn, flags["num-classes"]);
+  const config = modelConfigOf(flags, settings, data.shape);
+  const steps = checkedSteps(settings, data);
+  using training = new Training(config, settings, steps);
+  const folder = await RunFolder.create(flags["results-dir"] ?? RESULTS, config.name);
+  return await follow({ training, data, device, folder, steps }, flags);
+}
+
+/** A run that is continued. */
+async function goOn(flags: TrainFlags, from: string): Promise<number> {
+  const path = await findCheckpoint(
+    from === "latest" ? await latestRun(flags["results-dir"] ?? RESULTS) : from,
+  );
+  using checkpoint = await Checkpoint.open(path);
+  const { config, step, training: state } = checkpoint.header;
+  if (state === null) {
+    throw new CommandError(`${path}: these weights are to sample from; they cannot be trained on`);
+  }
+  const settings = resumedSettings(state.settings, flags);
+  const device = await startDevice(flags.device ?? "auto");
+  await using data = await openData(settings, console.warn, config.dit.numClasses);
+  const { channels, side } = data.shape;
+  const { inChannels, inputSize } = config.dit;
+  if (channels !== inChannels || side !== inputSize) {
+    throw new CommandError(
+      `${settings.data}: expected examples of ${inChannels}x${inputSize}x${inputSize}, as the run ` +
+        `had, but got ${channels}x${side}x${side}`,
+    );
+  }
+  const steps = checkedSteps(settings, data);
+  if (step >= steps) {
+    console.log(`${path} has all of its ${steps} steps; give more --steps to go on`);
+    return 0;
+  }
+  using training = new Training(config, settings, steps);
+  await training.load(checkpoint, state);
+  const folder = await RunFolder.open(dirname(dirname(resolve(path))), step);
+  const { position } = state;
+  return await follow({ training, data, device, folder, steps, position }, flags);
+}
+
+function checkedSteps(settings: TrainSettings, { dataset }: TrainData): number {
+  if (dataset.size < settings.batchSize) {
+    throw new UsageError(
+      `--global-batch-size: expected ${dataset.size} at most, the number of examples, but got ` +
+        `${settings.batchSize}`,
+    );
+  }
+  return totalSteps(settings, dataset.size);
+}
+
+/** Says what will happen, trains, and writes what there is to show. */
+async function follow(
+  parts: Omit<Run, "about" | "decode" | "stopping">,
+  flags: TrainFlags,
+): Promise<number> {
+  const { training, device, folder, steps } = parts;
+  const about = await introduction(parts);
+  const decode = await decoderOf(training.config, (text) => about.push(text));
+  for (const line of about) {
+    console.log(line);
+    await folder.log(line);
+  }
+  const { settings, config } = training;
+  const summary = { settings, model: config, device: deviceText(device), steps };
+  await writeWhole(folder.file("config.json"), JSON.stringify(summary, null, 2) + "\n");
+
+  using stop = stopRequests();
+  const loop = new TrainLoop({ ...parts, about, decode, stopping: () => stop.requested });
+  let finished: boolean;
+  try {
+    finished = await loop.go();
+  } catch (error) {
+    // the page must not go on loading itself; what went wrong is said by the caller
+    if (error instanceof CommandError) await loop.finish(error.message).catch(() => {});
+    throw error;
+  }
+  if (!finished) {
+    await loop.finish(`stopped at step ${training.step} of ${steps}`);
+    console.log(
+      `stopped at step ${training.step}; go on with: deno task train --resume ${folder.path}`,
+    );
+    return EXIT.interrupted;
+  }
+  await keepSamples(training, folder, decode);
+  if (flags["export-demo"] !== undefined) await exportDemo(training, flags["export-demo"]);
+  await loop.finish(`finished: ${steps.toLocaleString("en")} steps`);
+  console.log(
+    `finished: ${
+      folder.file("report.html")
+    } shows it; sample from it with: deno task sample --ckpt ${folder.path}`,
+  );
+  return 0;
+}
+
+/** The first lines: what, on what, for how long, with how much memory, and what else there is. */
+async function introduction(
+  { training, data, device, folder, steps }: Omit<Run, "about" | "decode" | "stopping">,
+): Promise<string[]> {
+  const { settings, config, model, step } = training;
+  const count = (n: number) => n.toLocaleString("en");
+  const seconds = (steps - step) * await stepSeconds(device, config.dit, settings);
+  const bytes = memoryEstimate(config.dit, model.parameterCount(), settings);
+  const limit = deviceLimit(device);
+  if (limit !== null && bytes > limit) {
+    throw new CommandError(
+      `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)} but ` +
+        `${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
+        `--mixed-precision fp16, or a smaller model or --global-batch-size`,
+    );
+  }
+  const begun = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
+  return [
+    `model    ${config.name}, ${
+      count(model.parameterCount())
+    } parameters, predicts ${config.diffusion.objective}`,
+    `data     ${basename(settings.data)}, ${data.text}`,
+    `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
+    `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
+    `results  ${folder.path}: open report.html in a browser to look on`,
+    ...(settings.data === "mnist"
+      ? ["         your own images: deno task train --data FOLDER (a subfolder a class); --help"]
+      : []),
+  ];
+}
+
+/** What makes pictures of a model's latents; see {@linkcode Run.decode}. */
+async function decoderOf(
+  config: ModelConfig,
+  note: (text: string) => void,
+): Promise<Decode | null | undefined> {
+  if (config.latents === null) return null;
+  const { vae, scalingFactor } = config.latents;
+  try {
+    const model = await loadAutoencoder(await findAutoencoder(vae, false), "f32");
+    return async (latents) => {
+      using _ = scope("decode");
+      const { latentChannels } = model.options;
+      const side = config.dit.inputSize;
+      const count = latents.length / (latentChannels * side * side);
+      const z = tensor(latents.map((v) => v / scalingFactor), [count, latentChannels, side, side]);
+      return await noGrad(() => model.decode(z)).data() as Float32Array<ArrayBuffer>;
+    };
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    note("samples  none: the autoencoder is not here (deno task download)");
+    return undefined;
+  }
+}
+
+/** samples.npz: `--final-samples` of each class, as the ADM suite reads them. */
+async function keepSamples(
+  training: Training,
+  folder: RunFolder,
+  decode: Decode | null | undefined,
+): Promise<void> {
+  const { finalSamples, sampleSteps: steps, cfgScale } = training.settings;
+  const { numClasses } = training.config.dit;
+  if (finalSamples === 0 || decode === undefined) return;
+  const labels = Array.from({ length: finalSamples * numClasses }, (_, i) => i % numClasses);
+  const { pixels, shape } = await drawPixels(training, labels, { steps, cfgScale }, decode);
+  const { channels, height, width } = shape;
+  await saveNpz(
+    folder.file("samples.npz"),
+    new Map([
+      ["arr_0", hostTensor(pixels, [labels.length, height, width, channels])],
+      ["arr_1", hostTensor(BigInt64Array.from(labels, BigInt), [labels.length])],
+    ]),
+  );
+}
+
+/** The averaged weights alone, as f16: small, and enough to sample from. */
+async function exportDemo({ ema, config, step }: Training, path: string): Promise<void> {
+  using _ = scope("export");
+  const weights = new Map();
+  for (const [name, t] of ema.stateDict()) {
+    weights.set(name, hostTensor(new Float16Array(await t.data()), t.shape));
+  }
+  await writeCheckpoint(path, { step, config, training: null }, { ema: weights });
+  console.log(`weights to sample from: ${path}`);
+}

@@ -1,0 +1,239 @@
+/** A run from its first step to its last: what happens between training steps, and when. */
+import { type Device, memory, scope } from "@dit/core/tensor";
+import { BatchSampler, Loader, type SamplerPosition } from "@dit/data";
+import {
+  checkpointPath,
+  pruneCheckpoints,
+  type TrainingState,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+import { CommandError } from "./errors.ts";
+import { type Decode, drawGrid, gridClasses } from "./preview.ts";
+import { duration, ProgressLine } from "./progress.ts";
+import { reportHtml } from "./report.ts";
+import { type RunFolder, writeWhole } from "./run_folder.ts";
+import type { StepRecord } from "./step_records.ts";
+import type { TrainData } from "./train_data.ts";
+import type { Training } from "./training.ts";
+
+/** Below this scale of the loss gradients overflow for another reason than the scale. */
+const LEAST_SCALE = 2 ** -8;
+
+/** A run that is set up. */
+export interface Run {
+  readonly training: Training;
+  readonly data: TrainData;
+  readonly device: Device;
+  readonly folder: RunFolder;
+  /** Of the whole run. */
+  readonly steps: number;
+  /** What the first lines said, for the report. */
+  readonly about: readonly string[];
+  /** Makes pictures of latents; null for a model of pixels, undefined where it cannot be done. */
+  readonly decode: Decode | null | undefined;
+  /** Where the data continue; the beginning where it is left out. */
+  readonly position?: SamplerPosition;
+  /** Whether somebody wants the run to stop. */
+  readonly stopping: () => boolean;
+}
+
+/** Where a step began, to look at it again. */
+interface Beginning {
+  readonly position: SamplerPosition;
+  readonly generators: TrainingState["generators"];
+}
+
+/** Runs to the end, or until somebody stops it. */
+export class TrainLoop {
+  readonly #run: Run;
+  readonly #sampler: BatchSampler;
+  /** Where each step since the last look at the records began. */
+  readonly #beginnings = new Map<number, Beginning>();
+  readonly #progress: ProgressLine;
+  readonly #terminal = Deno.stderr.isTerminal();
+  #records: StepRecord[] = [];
+  /** Seconds of training, without what is done between steps. */
+  #seconds: number;
+  /** Seconds, waiting and steps at the line of metrics before. */
+  #before: { seconds: number; waited: number; step: number };
+  #skipped = 0;
+
+  /** Starts nothing yet. */
+  constructor(run: Run) {
+    this.#run = run;
+    const { training: { settings, step }, data, position, folder } = run;
+    this.#sampler = new BatchSampler({
+      size: data.dataset.size,
+      batchSize: settings.batchSize,
+      seed: settings.seed,
+      flip: settings.flip && data.dataset.flippable,
+      ...(position ? { position } : {}),
+    });
+    this.#progress = new ProgressLine("", this.#terminal);
+    this.#seconds = folder.metrics.at(-1)?.seconds ?? 0;
+    this.#before = { seconds: this.#seconds, waited: 0, step };
+  }
+
+  /** Trains; returns whether the run came to its end. */
+  async go(): Promise<boolean> {
+    const { training, data, steps, stopping } = this.#run;
+    const { logEvery, sampleEvery, ckptEvery } = training.settings;
+    const isTime = (every: number) => every > 0 && training.step % every === 0;
+    await using loader = new Loader(data.dataset, this.#sampler);
+    await this.#report(null);
+    while (training.step < steps && !stopping()) {
+      const start = performance.now();
+      this.#beginnings.set(training.step + 1, {
+        position: loader.position,
+        generators: training.generators(),
+      });
+      training.takeStep(await loader.next(), data.input);
+      await training.giveFeedback();
+      await nextTask(); // signals and timers get their turn
+      this.#seconds += (performance.now() - start) / 1000;
+
+      const isLast = training.step === steps;
+      if (isTime(logEvery) || isLast) await this.#measure(loader.waitSeconds);
+      if (isTime(sampleEvery) || (sampleEvery > 0 && isLast)) await this.#sample();
+      if (isTime(ckptEvery) || isLast) await this.#save(loader.position);
+      if (isTime(logEvery) || isLast) await this.#report(null);
+      this.#show();
+    }
+    this.#progress.end();
+    if (training.step < steps) await this.#save(loader.position);
+    return training.step === steps;
+  }
+
+  /** Writes the report for the last time. */
+  async finish(ended: string): Promise<void> {
+    await this.#report(ended);
+  }
+
+  /** Takes the records from the device, and stops the run where they are not numbers. */
+  async #settle(): Promise<void> {
+    const { training, data } = this.#run;
+    const records = await training.records.take();
+    const isBad = (r: StepRecord) => !Number.isFinite(r.loss) || !Number.isFinite(r.gradNorm);
+    const bad = records.filter(isBad);
+    if (bad.length > 0) {
+      const scaled = training.settings.mixedPrecision === "fp16";
+      const { scale } = await training.scaler.state();
+      if (!scaled || scale < LEAST_SCALE) {
+        const first = bad[0]!.step;
+        const { position, generators } = this.#beginnings.get(first)!;
+        this.#sampler.seek(position);
+        const plan = this.#sampler.next();
+        const batch = await data.dataset.read(plan.indices, plan);
+        const culprit = await training.findNonFinite(batch, generators, data.input);
+        throw new CommandError(
+          `step ${first}: ${culprit} is not a finite number. The run stops here; its checkpoints ` +
+            `are from before. A lower --lr or a --grad-clip may help` +
+            (scaled ? ", or --mixed-precision no" : ""),
+        );
+      }
+    }
+    this.#beginnings.clear();
+    this.#records.push(...records.filter((r) => !isBad(r)));
+  }
+
+  /** A line of metrics. */
+  async #measure(waited: number): Promise<void> {
+    await this.#settle();
+    const { training, folder, device, steps } = this.#run;
+    const records = this.#records;
+    const mean = (value: (r: StepRecord) => number) =>
+      records.reduce((sum, r) => sum + value(r), 0) / records.length;
+    const seconds = this.#seconds - this.#before.seconds;
+    const stepsPerSecond = (training.step - this.#before.step) / seconds;
+    const scaled = training.settings.mixedPrecision === "fp16";
+    const { scale, skipped } = await training.scaler.state();
+    if (records.length > 0) {
+      await folder.measure({
+        step: training.step,
+        loss: mean((r) => r.loss),
+        gradNorm: mean((r) => r.gradNorm),
+        lr: records.at(-1)!.lr,
+        stepsPerSecond,
+        imagesPerSecond: stepsPerSecond * training.settings.batchSize,
+        waiting: (waited - this.#before.waited) / seconds,
+        peakBytes: memory(device).peakBytes,
+        ...(scaled ? { scale, skipped } : {}),
+        seconds: this.#seconds,
+      });
+    }
+    this.#before = { seconds: this.#seconds, waited, step: training.step };
+    this.#records = [];
+    if (skipped > this.#skipped && scaled) {
+      await this.#note(
+        `${
+          skipped - this.#skipped
+        } steps left out: gradients overflowed, the scale is ${scale} now`,
+      );
+    }
+    this.#skipped = skipped;
+    const line = `step ${training.step}/${steps}  ${this.#figures()}`;
+    if (this.#terminal) await folder.log(line);
+    else await this.#note(`${line}, ${duration(this.#left())} left`);
+  }
+
+  #figures(): string {
+    const last = this.#run.folder.metrics.at(-1);
+    if (!last) return "";
+    const { loss, stepsPerSecond, imagesPerSecond } = last;
+    return `loss ${loss.toFixed(4)}, ${stepsPerSecond.toPrecision(3)} steps/s, ` +
+      `${imagesPerSecond.toPrecision(3)} images/s`;
+  }
+
+  #left(): number {
+    const { training, steps, folder } = this.#run;
+    return (steps - training.step) / (folder.metrics.at(-1)?.stepsPerSecond ?? NaN);
+  }
+
+  #show(): void {
+    const { training, steps } = this.#run;
+    if (this.#terminal) this.#progress.show(training.step, steps, this.#figures());
+  }
+
+  async #note(message: string): Promise<void> {
+    this.#progress.end();
+    console.log(message);
+    await this.#run.folder.log(message);
+  }
+
+  async #sample(): Promise<void> {
+    const { training, decode, folder } = this.#run;
+    if (decode === undefined) return;
+    const { sampleSteps, cfgScale } = training.settings;
+    const png = await drawGrid(training, { steps: sampleSteps, cfgScale }, decode);
+    await folder.keepSamples(training.step, png);
+  }
+
+  async #save(position: SamplerPosition): Promise<void> {
+    await this.#settle(); // never a checkpoint of a run that has gone wrong
+    const { training, folder } = this.#run;
+    const { step, config, settings } = training;
+    const state = await training.state(position);
+    using _ = scope("checkpoint");
+    await writeCheckpoint(
+      checkpointPath(folder.path, step),
+      { step, config, training: state },
+      training.sections(),
+    );
+    if (settings.keep > 0) await pruneCheckpoints(folder.path, settings.keep);
+    await folder.log(`checkpoint of step ${step}`);
+  }
+
+  async #report(ended: string | null): Promise<void> {
+    const { folder, about, steps, training: { config } } = this.#run;
+    const columns = gridClasses(config.dit.numClasses).map((c) => config.classNames[c] ?? `${c}`);
+    const title = folder.path.split(/[\\/]/).at(-1)!;
+    const { metrics, samples } = folder;
+    const html = reportHtml({ title, about, steps, metrics, samples, columns, ended });
+    await writeWhole(folder.file("report.html"), html);
+  }
+}
+
+/** After the events that wait now have had their turn. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -1,0 +1,304 @@
+/** What a run does, made of the flags: defaults filled in, contradictions refused. */
+import { basename } from "@std/path";
+import { UsageError } from "./errors.ts";
+import { type DiffusionConfig, type ModelConfig, modelSize } from "./model.ts";
+import type { TrainFlags } from "./train_flags.ts";
+
+/** All that decides a run's numbers, and how it is kept. Plain JSON, kept in its config.json. */
+export interface TrainSettings {
+  /** `mnist`, or a folder. */
+  readonly data: string;
+  /** Side of the images in pixels. */
+  readonly imageSize: number;
+  readonly vae: string;
+  readonly workers: number;
+  readonly flip: boolean;
+
+  readonly steps: number | null;
+  readonly epochs: number | null;
+  readonly batchSize: number;
+  readonly gradAccum: number;
+  readonly lr: number;
+  readonly warmup: number;
+  readonly schedule: "constant" | "cosine";
+  readonly weightDecay: number;
+  readonly emaDecay: number;
+  readonly emaWarmup: boolean;
+  /** 0 for none. */
+  readonly gradClip: number;
+  readonly mixedPrecision: "no" | "fp16";
+  readonly gradCheckpoint: boolean;
+  readonly timestepSampler: "uniform" | "loss-second-moment";
+  readonly seed: number;
+
+  readonly logEvery: number;
+  readonly ckptEvery: number;
+  /** 0 for all. */
+  readonly keep: number;
+  /** 0 for never. */
+  readonly sampleEvery: number;
+  readonly sampleSteps: number;
+  readonly cfgScale: number;
+  readonly finalSamples: number;
+}
+
+/** How the data look to a model. */
+export interface DataShape {
+  readonly kind: "mnist" | "images" | "features";
+  /** Of what the model sees: pixels or latents. */
+  readonly channels: number;
+  /** Side of what the model sees. */
+  readonly side: number;
+  readonly classNames: readonly string[];
+  /** Whether the model sees latents. */
+  readonly latent: boolean;
+  /** What the autoencoder is called, where the data say so. */
+  readonly vae?: string | undefined;
+}
+
+const SMALL_MODEL = "DiT-Mini/4";
+
+/** What is different about the small models, which are for pixels and for a CPU. */
+const SMALL = {
+  imageSize: 32,
+  steps: 1200,
+  epochs: null,
+  batchSize: 64,
+  lr: 1e-3,
+  warmup: 50,
+  schedule: "cosine",
+  emaDecay: 0.999,
+  emaWarmup: true,
+  gradClip: 1,
+  logEvery: 20,
+  ckptEvery: 300,
+  sampleEvery: 300,
+  cfgScale: 2,
+} as const;
+
+/** The original's settings (train.py). */
+const ORIGINAL = {
+  imageSize: 256,
+  steps: null,
+  epochs: 1400,
+  batchSize: 256,
+  lr: 1e-4,
+  warmup: 0,
+  schedule: "constant",
+  emaDecay: 0.9999,
+  emaWarmup: false,
+  gradClip: 0,
+  logEvery: 100,
+  ckptEvery: 50000,
+  sampleEvery: 5000,
+  cfgScale: 4,
+} as const;
+
+/** Flags that are other names of flags. */
+const ALIASES = {
+  "feature-path": "data",
+  "data-path": "data",
+  "batch-size": "global-batch-size",
+  "seed": "global-seed",
+} as const;
+
+/** Puts what was given under another name where it belongs. */
+export function withoutAliases(flags: TrainFlags): TrainFlags {
+  const out: Record<string, unknown> = { ...flags };
+  for (const [alias, name] of Object.entries(ALIASES)) {
+    if (out[alias] === undefined) continue;
+    if (out[name] !== undefined && out[name] !== out[alias]) {
+      throw new UsageError(`--${alias} is another name of --${name}: expected one of them only`);
+    }
+    out[name] = out[alias];
+    delete out[alias];
+  }
+  return out as TrainFlags;
+}
+
+/** Whether the model asked for is one of the paper's, which brings the original's settings. */
+function isOriginal(flags: TrainFlags): boolean {
+  const name = flags.model ?? SMALL_MODEL;
+  modelSize(name); // refuses names that there are not
+  return !name.startsWith("DiT-Mini/");
+}
+
+/**
+ * Settings of a new run.
+ *
+ * @throws {UsageError} where flags contradict each other.
+ */
+export function settingsOf(flags: TrainFlags): TrainSettings {
+  const usual = isOriginal(flags) ? ORIGINAL : SMALL;
+  const data = flags.data ?? "mnist";
+  if (flags.steps !== undefined && flags.epochs !== undefined) {
+    throw new UsageError("expected --steps or --epochs but got both");
+  }
+  const imageSize = flags["image-size"] ?? (data === "mnist" ? 32 : usual.imageSize);
+  if (data === "mnist" && imageSize !== 32) {
+    throw new UsageError(
+      `--image-size: mnist is 32 pixels wide, so expected 32 but got ${imageSize}`,
+    );
+  }
+  const byEpochs = flags.epochs !== undefined;
+  const settings: TrainSettings = {
+    data,
+    imageSize,
+    vae: flags.vae ?? "ema",
+    workers: flags["num-workers"] ?? 4,
+    flip: flags.flip ?? data !== "mnist",
+    steps: byEpochs ? null : flags.steps ?? usual.steps,
+    epochs: flags.epochs ?? (flags.steps === undefined ? usual.epochs : null),
+    batchSize: flags["global-batch-size"] ?? usual.batchSize,
+    gradAccum: flags["grad-accum"] ?? 1,
+    lr: flags.lr ?? usual.lr,
+    warmup: flags.warmup ?? Math.min(usual.warmup, Math.floor((flags.steps ?? Infinity) / 10)),
+    schedule: flags.schedule ?? usual.schedule,
+    weightDecay: flags["weight-decay"] ?? 0,
+    emaDecay: flags["ema-decay"] ?? usual.emaDecay,
+    emaWarmup: flags["ema-warmup"] ?? usual.emaWarmup,
+    gradClip: flags["grad-clip"] ?? usual.gradClip,
+    mixedPrecision: flags["mixed-precision"] ?? "no",
+    gradCheckpoint: flags["grad-checkpoint"] ?? false,
+    timestepSampler: flags["timestep-sampler"] ?? "uniform",
+    seed: flags["global-seed"] ?? 0,
+    ...keepingOf(flags, { ...usual, keep: 3, sampleSteps: 25, finalSamples: 20 }),
+  };
+  checkSettings(settings);
+  return settings;
+}
+
+type Keeping = Pick<
+  TrainSettings,
+  "logEvery" | "ckptEvery" | "keep" | "sampleEvery" | "sampleSteps" | "cfgScale" | "finalSamples"
+>;
+
+/** How often things are written, which changes no number of the run. */
+function keepingOf(flags: TrainFlags, usual: Keeping): Keeping {
+  return {
+    logEvery: flags["log-every"] ?? usual.logEvery,
+    ckptEvery: flags["ckpt-every"] ?? usual.ckptEvery,
+    keep: flags.keep ?? usual.keep,
+    sampleEvery: flags["sample-every"] ?? usual.sampleEvery,
+    sampleSteps: flags["sample-steps"] ?? usual.sampleSteps,
+    cfgScale: flags["cfg-scale"] ?? usual.cfgScale,
+    finalSamples: flags["final-samples"] ?? usual.finalSamples,
+  };
+}
+
+function checkSettings(settings: TrainSettings): void {
+  const { steps, warmup, batchSize, gradAccum } = settings;
+  if (steps !== null && warmup > steps) {
+    throw new UsageError(
+      `--warmup: expected ${steps} at most, the number of steps, but got ${warmup}`,
+    );
+  }
+  if (batchSize % gradAccum !== 0) {
+    throw new UsageError(
+      `--grad-accum: expected a number of equal parts of a batch of ${batchSize} but got ${gradAccum}`,
+    );
+  }
+}
+
+/** Flags that a run that is continued takes from where it was. */
+const CONTINUED = [
+  ...["steps", "epochs", "log-every", "ckpt-every", "keep", "sample-every", "sample-steps"],
+  ...["cfg-scale", "final-samples", "device", "safe-wasm", "resume", "results-dir", "export-demo"],
+  ...["num-workers"],
+];
+
+/**
+ * Settings of a run that is continued: its own, but for how long it goes on and what is written.
+ *
+ * @throws {UsageError} where a flag would make another run of it.
+ */
+export function resumedSettings(before: TrainSettings, flags: TrainFlags): TrainSettings {
+  const wrong = Object.keys(flags).find((name) => !CONTINUED.includes(name));
+  if (wrong) {
+    throw new UsageError(
+      `--${wrong} cannot be changed by --resume, which continues a run as it was`,
+    );
+  }
+  const steps = flags.steps ?? (flags.epochs === undefined ? before.steps : null);
+  const epochs = flags.epochs ?? (flags.steps === undefined ? before.epochs : null);
+  const workers = flags["num-workers"] ?? before.workers;
+  const settings = { ...before, steps, epochs, workers, ...keepingOf(flags, before) };
+  checkSettings(settings);
+  return settings;
+}
+
+/** How many steps a run has. */
+export function totalSteps({ steps, epochs, batchSize }: TrainSettings, images: number): number {
+  return steps ?? epochs! * Math.floor(images / batchSize);
+}
+
+/**
+ * The model of a new run.
+ *
+ * @throws {UsageError} where the flags do not fit each other or the data.
+ */
+export function modelConfigOf(
+  flags: TrainFlags,
+  settings: TrainSettings,
+  data: DataShape,
+): ModelConfig {
+  const original = isOriginal(flags);
+  const name = flags.model ?? SMALL_MODEL;
+  const size = modelSize(name);
+  const given = {
+    hiddenSize: flags["hidden-size"] ?? size.hiddenSize,
+    depth: flags.depth ?? size.depth,
+    numHeads: flags["num-heads"] ?? size.numHeads,
+    patchSize: flags["patch-size"] ?? size.patchSize,
+  };
+  const numClasses = flags["num-classes"] ?? data.classNames.length;
+  if (numClasses < data.classNames.length) {
+    throw new UsageError(
+      `--num-classes: expected ${data.classNames.length} or more, the classes of ` +
+        `${basename(settings.data)}, but got ${numClasses}`,
+    );
+  }
+  if (data.side % given.patchSize !== 0) {
+    throw new UsageError(
+      `--patch-size: expected a divisor of ${data.side}, the side of what the model sees, but got ` +
+        `${given.patchSize}; change it or --image-size`,
+    );
+  }
+  if (given.hiddenSize % given.numHeads !== 0 || given.hiddenSize % 4 !== 0) {
+    throw new UsageError(
+      `--hidden-size: expected a multiple of 4 and of --num-heads ${given.numHeads} but got ` +
+        `${given.hiddenSize}`,
+    );
+  }
+  const classDropoutProb = flags["class-dropout"] ?? 0.1;
+  const diffusion: DiffusionConfig = {
+    objective: flags.objective ?? (original ? "epsilon" : "xstart"),
+    noiseSchedule: flags["noise-schedule"] ?? "linear",
+    diffusionSteps: flags["diffusion-steps"] ?? 1000,
+    minSnrGamma: flags["min-snr"] ?? null,
+  };
+  return {
+    name,
+    dit: {
+      ...given,
+      inputSize: data.side,
+      inChannels: data.channels,
+      mlpRatio: flags["mlp-ratio"] ?? 4,
+      classDropoutProb,
+      numClasses,
+      learnSigma: flags["learn-sigma"] ?? original,
+    },
+    diffusion,
+    latents: data.latent
+      ? { vae: vaeOf(flags, data), scalingFactor: 0.18215, downsample: 8 }
+      : null,
+    classNames: data.classNames,
+    nullClass: classDropoutProb > 0 ? numClasses : null,
+  };
+}
+
+/** What the checkpoint calls the autoencoder: what was given, or what the data were made with. */
+function vaeOf(flags: TrainFlags, data: DataShape): string {
+  const published = /sd-vae-ft-(ema|mse)/.exec(data.vae ?? "")?.[1];
+  return flags.vae ?? published ?? data.vae ?? "ema";
+}
