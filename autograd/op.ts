@@ -193,6 +193,7 @@ const callCast = defineOp<{ from: DType; to: DType }, readonly []>({
 
 /** `x` as another dtype. Floats to integers cut towards zero; gradients pass between floats. */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  x.checkLive("cast");
   if (x.dtype === dtype) return x;
   const call = () => callCast([x], { from: x.dtype, to: dtype })[0]!;
   return isFloat(x.dtype) && isFloat(dtype) ? call() : noGrad(call);

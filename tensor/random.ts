@@ -190,11 +190,23 @@ function unit(word: Expr): Expr {
 
 type Draw = (words: [Expr, Expr], ...scalars: Expr[]) => Expr;
 
-/** Box-Muller: the first word gives a radius (never 0), the second an angle. */
-const NORMAL: Draw = ([a, b]) => {
-  const radius = a.shr(8).add(1).to("f32").mul(2 ** -24).log().mul(-2).sqrt();
-  return radius.mul(unit(b).mul(2 * Math.PI).cos());
-};
+/** -ln(1 - v) for the v = k / 2^24 in [0, 1) of a word; by a series near 0, where GPUs' log fails. */
+function exponential(word: Expr): Expr {
+  const v = unit(word);
+  const series = v.mul(1 / 5).add(1 / 4).mul(v).add(1 / 3).mul(v).add(1 / 2).mul(v).add(1).mul(v);
+  return v.lt(1 / 32).select(series, constant(1).sub(v).log().neg());
+}
+
+/** cos(2 pi t) for t in [0, 1), with the angle brought below a quarter turn while it is exact. */
+function cosineOfTurn(t: Expr): Expr {
+  const half = t.sub(t.round()).abs();
+  const far = half.gt(1 / 4);
+  const cosine = far.select(constant(1 / 2).sub(half), half).mul(2 * Math.PI).cos();
+  return far.select(cosine.neg(), cosine);
+}
+
+/** Box-Muller: the first word gives a radius, the second an angle. */
+const NORMAL: Draw = ([a, b]) => exponential(a).mul(2).sqrt().mul(cosineOfTurn(unit(b)));
 const UNIFORM: Draw = ([a]) => unit(a);
 const BELOW: Draw = ([a], limit) => a.mulhi(limit!).to("i32");
 

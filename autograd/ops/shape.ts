@@ -121,6 +121,7 @@ const callContiguous = defineOp<null, readonly []>({
 
 /** `x` with its elements row-major: itself where they are, else a copy. */
 export function contiguous(x: Tensor): Tensor {
+  x.checkLive("contiguous");
   return x.contiguous ? x : callContiguous([x], null)[0]!;
 }
 
