@@ -36,3 +36,16 @@ Deno.test({
     assert(Number(lines.at(-1)!.split(" ")[1]) < 1e-3, lines.join("\n"));
   },
 });
+
+Deno.test({
+  name: "the second example of the README draws what it was trained on",
+  ignore: !allowed,
+  fn: async () => {
+    const [, second] = await examples();
+    const numbers = (await run(second!)).trim().split("\n").map((line) =>
+      line.split(": ")[1]!.split(" ").map(Number)
+    );
+    const expected = [[1, -1], [-1, 1]];
+    numbers.flat().forEach((v, i) => assert(Math.abs(v - expected.flat()[i]!) < 0.3, `${numbers}`));
+  },
+});
