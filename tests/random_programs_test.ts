@@ -45,7 +45,7 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { eachDevice, numbers } from "./devices.ts";
+import { absoluteError, eachDevice, numbers, scaledError } from "./devices.ts";
 
 /** WebGPU compiles a kernel for nearly every step. */
 const PROGRAMS = { wasm: 200, webgpu: 15, reference: 1 };
@@ -135,9 +135,8 @@ async function run(device: Device, seed: number): Promise<[Shape, number[], numb
 
 /** Largest error over the largest number; differences of 2e-6 are none. */
 function errorOf(got: number[], want: number[]): number {
-  const off = want.map((w, i) => Math.abs(got[i]! - w));
-  const worst = off.some(Number.isNaN) ? Infinity : Math.max(0, ...off);
-  return worst < 2e-6 ? 0 : worst / Math.max(...want.map(Math.abs));
+  const [error, worst] = [scaledError(got, want), absoluteError(got, want)];
+  return worst < 2e-6 ? 0 : error;
 }
 
 eachDevice(
