@@ -140,7 +140,11 @@ export function defineOp<A, S extends Operands>(
     {
       using s = scope(row.name); // what the forward makes on the way is freed here
       const { out, saved } = noGrad(() => row.forward(inputs, attrs, recording));
-      outs = s.keep(Array.isArray(out) ? out : [out]);
+      // an operand that is given back is a value of its own from here on
+      outs = (Array.isArray(out) ? out : [out]).map((t) =>
+        inputs.includes(t) ? t.as(t.shape, t.strides) : t
+      );
+      s.keep(outs);
       if (recording) held = hold(saved);
     }
     if (recording) {
