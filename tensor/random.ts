@@ -96,10 +96,16 @@ export class Generator {
   }
   /** The next whole number in [0, limit), on the host; the limit has 32 bits at most. */
   nextBelow(limit: number): number {
+    if (!Number.isInteger(limit) || limit < 1 || limit > 2 ** 32) {
+      throw new RangeError(`nextBelow: expected a limit in [1, 2^32] but got ${limit}`);
+    }
     return highWord(this.nextUint32(), limit);
   }
   /** 0 to count - 1 in random order, on the host (Fisher-Yates). */
   permutation(count: number): Uint32Array<ArrayBuffer> {
+    if (!Number.isInteger(count) || count < 0 || count > 2 ** 32) {
+      throw new RangeError(`permutation: expected a count in [0, 2^32] but got ${count}`);
+    }
     const order = Uint32Array.from({ length: count }, (_, i) => i);
     for (let i = count - 1; i > 0; i--) {
       const j = this.nextBelow(i + 1);

@@ -206,6 +206,13 @@ Deno.test("generators and draws say what is wrong with their arguments", async (
     [() => new Generator(1, 2 ** 32), "expected a stream in [0, 2^32)"],
     [() => new Generator(1).seek(-1), "Generator: expected an offset of 0 or more but got -1"],
     [() => new Generator(1).seek(0.5), "expected an offset of 0 or more but got 0.5"],
+    [() => new Generator(1).nextBelow(0), "nextBelow: expected a limit in [1, 2^32] but got 0"],
+    [() => new Generator(1).nextBelow(NaN), "but got NaN"],
+    [
+      () => new Generator(1).permutation(-1),
+      "permutation: expected a count in [0, 2^32] but got -1",
+    ],
+    [() => new Generator(1).permutation(2.5), "but got 2.5"],
     [() => randint(0, [1]), "randint: expected a limit in [1, 2^31] but got 0"],
     [() => randint(2.5, [1]), "randint: expected a limit in [1, 2^31] but got 2.5"],
     [() => randint(2 ** 31 + 1, [1]), "randint: expected a limit in [1, 2^31]"],

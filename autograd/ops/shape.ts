@@ -60,7 +60,7 @@ const callPermute = defineOp<{ axes: readonly number[] }, readonly []>({
 
 /** Dimensions in the order of `axes`, without moving elements. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  const order = axes.map((a) => normalizeAxis("permute", a, x.rank));
+  const order = Array.from(axes, (a) => normalizeAxis("permute", a, x.rank));
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new ShapeError(
       `permute: expected each of ${x.rank} axes once but got [${axes.join(", ")}]`,
