@@ -4,11 +4,13 @@
  *     deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
  *     deno task export --to diffusers --ckpt model.pt --out folder
  */
-import { FormatError, isDiTName, lazyStateDict, saveSafetensors, saveTorch } from "@dit/core";
+import { isDiTName } from "@dit/core/dit";
+import { lazyStateDict, saveSafetensors, saveTorch } from "@dit/core/io";
 import { dirname } from "@std/path";
-import { CommandError, UsageError } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 import { choice, flagsHelp, parseFlags, text, toggle } from "./flags.ts";
 import { exportDiffusers } from "./export_diffusers.ts";
+import { plainly } from "./sources/failures.ts";
 import type { ModelConfig } from "./model.ts";
 import { openWeights, type Weights } from "./sources/weights.ts";
 
@@ -52,14 +54,13 @@ export async function run(args: readonly string[]): Promise<number> {
     using weights = await openWeights(ckpt, flags.weights);
     console.log(`weights  ${weights.path} (${weights.kind})`);
     for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
-    if (to === "original") await exportOriginal(weights, out);
-    else {for (const note of await exportDiffusers(weights, out, vae)) {
-        console.log(`note     ${note}`);
-      }}
+    const notes = to === "original"
+      ? await exportOriginal(weights, out)
+      : await exportDiffusers(weights, out, vae);
+    for (const note of notes) console.log(`note     ${note}`);
     console.log(`written  ${out}`);
   } catch (error) {
-    if (error instanceof FormatError) throw new CommandError(error.message, { cause: error });
-    throw error;
+    throw plainly(error);
   }
   return 0;
 }
@@ -72,24 +73,25 @@ async function exportOriginal({ source, config }: Weights, out: string): Promise
   return originalNotes(config);
 }
 
-/** What has to be said to the original, which a state dict does not hold. */
+/** What has to be said to the original, because a state dict does not hold it. */
 function originalNotes({ dit, diffusion, name }: ModelConfig): string[] {
-  const shape = isDiTName(name) ? [] : [
-    `DiT(input_size=${dit.inputSize}, patch_size=${dit.patchSize}, in_channels=${dit.inChannels}, ` +
-    `hidden_size=${dit.hiddenSize}, depth=${dit.depth}, num_heads=${dit.numHeads}, ` +
-    `mlp_ratio=${dit.mlpRatio}, class_dropout_prob=${dit.classDropoutProb}, ` +
-    `num_classes=${dit.numClasses}, learn_sigma=${dit.learnSigma ? "True" : "False"})`,
-  ];
+  const notes: string[] = [];
+  const python = (flag: boolean): string => flag ? "True" : "False";
+  if (!isDiTName(name)) {
+    notes.push(
+      `DiT(input_size=${dit.inputSize}, patch_size=${dit.patchSize}, in_channels=${dit.inChannels}, ` +
+        `hidden_size=${dit.hiddenSize}, depth=${dit.depth}, num_heads=${dit.numHeads}, ` +
+        `mlp_ratio=${dit.mlpRatio}, class_dropout_prob=${dit.classDropoutProb}, ` +
+        `num_classes=${dit.numClasses}, learn_sigma=${python(dit.learnSigma)})`,
+    );
+  }
   const { objective, noiseSchedule, diffusionSteps } = diffusion;
-  const flags = [
-    ...(noiseSchedule === "linear" ? [] : [`noise_schedule="${noiseSchedule}"`]),
-    ...(diffusionSteps === 1000 ? [] : [`diffusion_steps=${diffusionSteps}`]),
-    ...(dit.learnSigma ? [] : ["learn_sigma=False"]),
-    ...(objective === "xstart" ? ["predict_xstart=True"] : []),
-  ];
-  const process = flags.length > 0 ? [`create_diffusion(..., ${flags.join(", ")})`] : [];
-  return objective === "v" ? [...shape, ...process, "it predicts v, which the original cannot"] : [
-    ...shape,
-    ...process,
-  ];
+  const flags: string[] = [];
+  if (noiseSchedule !== "linear") flags.push(`noise_schedule="${noiseSchedule}"`);
+  if (diffusionSteps !== 1000) flags.push(`diffusion_steps=${diffusionSteps}`);
+  if (!dit.learnSigma) flags.push("learn_sigma=False");
+  if (objective === "xstart") flags.push("predict_xstart=True");
+  if (flags.length > 0) notes.push(`create_diffusion(..., ${flags.join(", ")})`);
+  if (objective === "v") notes.push("it predicts v, which the original cannot sample");
+  return notes;
 }

@@ -1,5 +1,7 @@
 /** A folder that diffusers' `DiTPipeline.from_pretrained` loads. */
-import { asDiT, asVae, saveSafetensors, sinCosPositions, toFloat32, vaeConfigOf } from "@dit/core";
+import { sinCosPositions } from "@dit/core/dit";
+import { asDiT, asVae, saveSafetensors, toFloat32 } from "@dit/core/io";
+import { vaeConfigOf } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 import { findAutoencoder, openAutoencoder, vaeOptionsBeside } from "./sources/autoencoder.ts";

@@ -10,7 +10,8 @@
  */
 import { parseArgs } from "@std/cli";
 import { dirname } from "@std/path";
-import { EXIT } from "./errors.ts";
+import { CommandError, EXIT } from "./errors.ts";
+import { MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./sources/catalog.ts";
 
 /** What a command needs beside reading. */
 export interface Grants {
@@ -34,7 +35,29 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
     native: flags["data"] !== undefined && flags["data"] !== "mnist" ||
       flags["data-path"] !== undefined || flags["resume"] !== undefined,
   }),
+  // the published weights are downloaded where they are asked for, and not otherwise
+  sample: (flags) => ({
+    write: [
+      outFolder(flags["out"] ?? "samples"),
+      ...given(flags["image-size"] && PRETRAINED_FOLDER),
+    ],
+    net: flags["image-size"] === undefined ? [] : downloadHosts(),
+  }),
+  download: (flags) => ({
+    write: [String(flags["dir"] ?? PRETRAINED_FOLDER)],
+    net: downloadHosts(),
+  }),
+  export: (flags) => ({ write: given(flags["out"] && outFolder(flags["out"])) }),
 };
+
+/** The folder that a file goes to; a folder itself. */
+function outFolder(path: unknown): string {
+  return /\.\w+$/.test(String(path)) ? dirname(String(path)) : String(path);
+}
+
+function downloadHosts(): string[] {
+  return pretrainedHosts(Deno.env.get(MIRROR_VARIABLE));
+}
 
 /**
  * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
@@ -62,8 +85,10 @@ export function denoArguments(command: string, args: readonly string[]): string[
     "--quiet",
     "--no-prompt",
     "--allow-read",
-    `--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`,
-    native ? "--allow-env" : "--allow-env=DIT_LAUNCHED",
+    ...(write.length > 0
+      ? [`--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`]
+      : []),
+    native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,${MIRROR_VARIABLE}`,
     ...(native ? ["--allow-ffi"] : []),
     ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),
     new URL("main.ts", import.meta.url).href,
@@ -106,7 +131,13 @@ if (import.meta.main) {
   }
   const wanted = Deno.build.arch === "x86_64" && !args.includes("--safe-wasm") &&
     Deno.env.get("DENO_V8_FLAGS") === undefined;
-  let code = await run(command, args, wanted);
-  if (code === EXIT.unfit && wanted) code = await run(command, args, false);
-  Deno.exit(code);
+  try {
+    let code = await run(command, args, wanted);
+    if (code === EXIT.unfit && wanted) code = await run(command, args, false);
+    Deno.exit(code);
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    console.error(`${command}: ${error.message}`);
+    Deno.exit(EXIT.usage);
+  }
 }

@@ -9,6 +9,9 @@ export interface Command {
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   train: () => import("./train.ts"),
+  sample: () => import("./sample.ts"),
+  download: () => import("./download.ts"),
+  export: () => import("./export.ts"),
 };
 
 async function main([name = "", ...args]: readonly string[]): Promise<number> {
@@ -22,6 +25,7 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     console.error(`${name}: ${error.message}`);
+    if (error.name === "SelfTestError") return EXIT.unfit; // named: its class is the device's
     if (error instanceof UsageError) console.error(`See: deno task ${name} --help`);
     return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }

@@ -5,7 +5,6 @@
  *     deno task sample --ckpt results/003-DiT-B-4 --classes 3,7 --n 16
  *     deno task sample --image-size 256                  the original's sample.py
  */
-import { FormatError, StateDictError } from "@dit/core";
 import { fromFileUrl } from "@std/path";
 import { latestRun } from "./checkpoint.ts";
 import { deviceText, startDevice } from "./device.ts";
@@ -28,6 +27,7 @@ import { Artist, type SampleSettings } from "./sample_run.ts";
 import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { pretrainedPath } from "./sources/catalog.ts";
 import { classNamesOf } from "./sources/diffusers_config.ts";
+import { plainly } from "./sources/failures.ts";
 import { exists, openWeights, readJson, type Weights } from "./sources/weights.ts";
 
 /** Small weights that come with the project. */
@@ -65,10 +65,7 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     await sampleTo(out, flags);
   } catch (error) {
-    if (error instanceof FormatError || error instanceof StateDictError) {
-      throw new CommandError(error.message, { cause: error });
-    }
-    throw error;
+    throw plainly(error);
   }
   return 0;
 }

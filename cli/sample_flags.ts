@@ -1,5 +1,5 @@
 /** What `deno task sample` can be told. */
-import type { SamplerName } from "@dit/core";
+import type { SamplerName } from "@dit/core/diffusion";
 import { DEVICES } from "./device.ts";
 import { didYouMean, UsageError } from "./errors.ts";
 import { choice, count, type Flag, type FlagValues, real, text, toggle } from "./flags.ts";

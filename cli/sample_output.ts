@@ -1,5 +1,5 @@
 /** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
-import { hostTensor, NpzWriter } from "@dit/core";
+import { hostTensor, NpzWriter } from "@dit/core/io";
 import { encodePng, makeGrid, type PictureShape, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "./errors.ts";

@@ -1,22 +1,15 @@
 /** From weights to pictures: one batch at a time, each sample from a random stream of its own. */
+import { detach, div, noGrad, slice } from "@dit/core/autograd";
 import {
-  type AutoencoderKL,
   type ClassifierFreeOptions,
-  currentDevice,
-  detach,
-  type DiT,
-  div,
   type GaussianDiffusion,
-  Generator,
-  nn,
-  noGrad,
   sampleProgressive,
   type SamplerName,
-  scope,
-  slice,
-  type Tensor,
-  tensor,
-} from "@dit/core";
+} from "@dit/core/diffusion";
+import type { DiT } from "@dit/core/dit";
+import { loadWeights } from "@dit/core/nn";
+import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
+import type { AutoencoderKL } from "@dit/core/vae";
 import { buildModel, type ModelConfig, sampleShape } from "./model.ts";
 import type { Weights } from "./sources/weights.ts";
 
@@ -86,7 +79,7 @@ export class Artist implements Disposable {
     const { dtype = "f32", onProgress } = options;
     const { model, diffusion } = buildModel(weights.config, { dtype });
     try {
-      await nn.loadWeights(model, weights.source, onProgress ? { onProgress } : {});
+      await loadWeights(model, weights.source, onProgress ? { onProgress } : {});
     } catch (error) {
       model.dispose();
       throw error;

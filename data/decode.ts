@@ -20,6 +20,7 @@ interface SharpImage {
   autoOrient(): SharpImage;
   toColourspace(name: "srgb"): SharpImage;
   removeAlpha(): SharpImage;
+  flatten(options: { background: string }): SharpImage;
   raw(options: { depth: "uchar" }): SharpImage;
   toBuffer(options: { resolveWithObject: true }): Promise<{ data: Uint8Array; info: PictureShape }>;
 }
@@ -43,6 +44,12 @@ async function loadSharp(): Promise<Sharp> {
   }
 }
 
+/** How images are decoded. */
+export interface DecodeOptions {
+  /** A colour behind transparent images, such as "white"; by default transparency is dropped. */
+  readonly background?: string;
+}
+
 /**
  * Decodes a JPEG, PNG, WebP or GIF to RGB, as the original sees it (`convert("RGB")` of Pillow):
  * transparency is dropped, gray becomes three equal channels, palettes are looked up, colour
@@ -52,14 +59,20 @@ async function loadSharp(): Promise<Sharp> {
  * @throws {DamagedImageError} If it is no image, or a damaged one.
  * @throws {DataError} If sharp is not to be had.
  */
-export async function decodeImage(bytes: Uint8Array): Promise<Picture> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  { background }: DecodeOptions = {},
+): Promise<Picture> {
   const load = await (sharp ??= loadSharp());
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   try {
-    const { data, info } = await load(bytes, { failOn: "error", ignoreIcc: true })
+    const upright = load(bytes, { failOn: "error", ignoreIcc: true })
       .autoOrient()
-      .toColourspace("srgb")
-      .removeAlpha()
+      .toColourspace("srgb");
+    const opaque = background === undefined
+      ? upright.removeAlpha()
+      : upright.flatten({ background });
+    const { data, info } = await opaque
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     const { channels, height, width } = info;

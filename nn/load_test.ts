@@ -116,7 +116,11 @@ eachDevice("ModuleWeights reads any range of bytes", async () => {
     assertEquals(target, whole.slice(start, start + length));
   }
   await assertRejects(() => weights.readInto("weight", new Uint8Array(2), 59), IndexError, "60");
-  await assertRejects(() => weights.read("w"), StateDictError, "a layer: there is no tensor w");
+  await assertRejects(
+    () => weights.read("w"),
+    StateDictError,
+    "a layer: expected a tensor w but got none",
+  );
   const ema = new ModuleWeights(new Map<string, Tensor>([["w", layer.weight]]));
   assertEquals((await ema.read("w")).data, whole);
   assertEquals(layer.weight.device, currentDevice());

@@ -1,14 +1,7 @@
 /** Autoencoders from files, for making pictures of latents. */
-import {
-  asVae,
-  AutoencoderKL,
-  type AutoencoderKLOptions,
-  nn,
-  SafetensorsFile,
-  TorchFile,
-  vaeOptionsFromConfig,
-  type WeightFile,
-} from "@dit/core";
+import { asVae, SafetensorsFile, TorchFile, type WeightFile } from "@dit/core/io";
+import { loadWeights, withoutInit } from "@dit/core/nn";
+import { AutoencoderKL, type AutoencoderKLOptions, vaeOptionsFromConfig } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError } from "../errors.ts";
 import { obtain } from "../pretrained.ts";
@@ -60,9 +53,9 @@ export async function loadAutoencoder(
 ): Promise<AutoencoderKL> {
   const options = await vaeOptionsBeside(path);
   using file = await openAutoencoder(path);
-  const model = nn.withoutInit(() => new AutoencoderKL(options), { dtype });
+  const model = withoutInit(() => new AutoencoderKL(options), { dtype });
   try {
-    await nn.loadWeights(model, asVae(file, "diffusers"));
+    await loadWeights(model, asVae(file, "diffusers"));
   } catch (error) {
     model.dispose();
     throw error;

@@ -2,7 +2,7 @@
  * The JSON files of diffusers' `DiTPipeline`, both ways. Settings are those of the published
  * folders (`facebook/DiT-XL-2-256`).
  */
-import type { NoiseSchedule } from "@dit/core";
+import type { NoiseSchedule } from "@dit/core/diffusion";
 import { CommandError } from "../errors.ts";
 import type { DiffusionConfig, ModelConfig, Objective } from "../model.ts";
 

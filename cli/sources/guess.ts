@@ -1,5 +1,7 @@
 /** The configuration of weights that come without one: what names and shapes say, and the rest. */
-import { ditNameOf, ditOptionsOf, ShapeError, type TensorSource } from "@dit/core";
+import { ditNameOf, ditOptionsOf } from "@dit/core/dit";
+import type { TensorSource } from "@dit/core/io";
+import { ShapeError } from "@dit/core/tensor";
 import { CommandError } from "../errors.ts";
 import { type DiffusionConfig, type LatentConfig, type ModelConfig, MODELS } from "../model.ts";
 

@@ -3,6 +3,7 @@
  * train.py, bare state dicts (`.pt`, safetensors), and diffusers' folders. Whatever it is, it comes
  * out as a configuration and tensors under the original's names.
  */
+import { sinCosPositions } from "@dit/core/dit";
 import {
   asDiT,
   ditLayout,
@@ -11,12 +12,11 @@ import {
   Namespace,
   openFile,
   SafetensorsFile,
-  sinCosPositions,
   type StoredTensor,
   type TensorSource,
   TorchFile,
   type TorchValue,
-} from "@dit/core";
+} from "@dit/core/io";
 import { join } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun } from "../checkpoint.ts";
 import { CommandError } from "../errors.ts";
@@ -193,10 +193,12 @@ function withPositions(file: TensorSource, inputSize = USUAL_INPUT): TensorSourc
 export async function isTorch(path: string): Promise<boolean> {
   const file = await openFile(path);
   try {
-    const start = new Uint8Array(Math.min(2, file.size));
+    const start = new Uint8Array(Math.min(9, file.size));
     await file.readInto(0, start);
-    return start[0] === 0x80 || (start[0] === 0x50 && start[1] === 0x4b) ||
-      /\.(pt|pth|bin)$/.test(path);
+    // The length before a safetensors header may begin as pickles do, but then comes a brace.
+    if (start[8] === 0x7b) return false;
+    const isZip = start[0] === 0x50 && start[1] === 0x4b;
+    return isZip || start[0] === 0x80 || /\.(pt|pth|bin|ckpt)$/.test(path);
   } finally {
     file.close();
   }

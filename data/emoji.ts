@@ -1,0 +1,112 @@
+/**
+ * A colour data set that comes over npm: Microsoft's Fluent emoji (MIT; the package
+ * `@lobehub/fluent-emoji-3d`), in the classes that `emoji-datasource` puts emoji in.
+ */
+import { join } from "@std/path";
+import { centerCrop } from "./crop.ts";
+import { decodeImage } from "./decode.ts";
+import { DataError } from "./errors.ts";
+import { npmFolder } from "./npm_package.ts";
+import { encodePng } from "./png.ts";
+
+/** Variables, so that only those who ask for emoji download them. */
+const PICTURES = "npm:@lobehub/fluent-emoji-3d@1.1.0";
+const NAMES = "npm:emoji-datasource@16.0.0";
+
+/** How the folder is made. */
+export interface EmojiOptions {
+  /** Side of the pictures in pixels, at most 256; 64 by default. */
+  readonly size?: number;
+  /** Whether people come in all five skin tones besides yellow; false by default. */
+  readonly skinTones?: boolean;
+  /** Classes wanted, such as `["food-drink"]`; all nine by default. */
+  readonly classes?: readonly string[];
+  /** Told how many pictures are written, of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What is used of an entry of emoji.json. */
+interface Emoji {
+  /** Code points in hexadecimal, with hyphens between. */
+  readonly unified: string;
+  /** The same without the marks that make a sign colourful. */
+  readonly non_qualified?: string | null;
+  /** Such as "Animals & Nature". */
+  readonly category: string;
+  readonly skin_variations?: Readonly<Record<string, Omit<Emoji, "category">>>;
+}
+
+/**
+ * Makes a folder of 1,854 PNG pictures of emoji on white, a subfolder a class: for
+ * `ImageFolder`.
+ *
+ * @param folder Must not exist yet.
+ * @returns How many pictures each class has.
+ * @throws {DataError} If the folder exists, or the packages cannot be had.
+ */
+export async function makeEmojiFolder(
+  folder: string,
+  { size = 64, skinTones = false, classes, onProgress }: EmojiOptions = {},
+): Promise<Map<string, number>> {
+  const pictures = await npmFolder(PICTURES);
+  const names = await npmFolder(NAMES);
+  const emoji = JSON.parse(await Deno.readTextFile(new URL("emoji.json", names))) as Emoji[];
+  const classOf = classesOf(emoji, skinTones);
+  const chosen: { file: string; name: string }[] = [];
+  for await (const { name: file } of Deno.readDir(new URL("assets/", pictures))) {
+    const name = classOf.get(file.replace(/\.webp$/, ""));
+    if (name !== undefined && (classes?.includes(name) ?? true)) chosen.push({ file, name });
+  }
+  chosen.sort((a, b) => a.file < b.file ? -1 : 1);
+  if (chosen.length === 0) {
+    const known = [...new Set(classOf.values())].sort().join(", ");
+    throw new DataError(`emoji: expected classes of ${known} but got ${classes?.join(", ")}`);
+  }
+  if (await exists(folder)) {
+    throw new DataError(`${folder}: expected to make a folder of emoji but it exists already`);
+  }
+  // Whole or not at all: half a data set would look like one.
+  const unfinished = `${folder}.unfinished`;
+  await Deno.mkdir(unfinished);
+  try {
+    const counts = new Map<string, number>();
+    for (const [i, { file, name }] of chosen.entries()) {
+      const bytes = await Deno.readFile(new URL(`assets/${file}`, pictures));
+      const { pixels } = centerCrop(await decodeImage(bytes, { background: "white" }), size);
+      await Deno.mkdir(join(unfinished, name), { recursive: true });
+      const path = join(unfinished, name, file.replace(/\.webp$/, ".png"));
+      await Deno.writeFile(path, await encodePng(pixels, size, size, 3));
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      onProgress?.(i + 1, chosen.length);
+    }
+    await Deno.rename(unfinished, folder);
+    return counts;
+  } catch (error) {
+    await Deno.remove(unfinished, { recursive: true });
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** The class of each picture, by its name: code points as in `unified`, in small letters. */
+function classesOf(emoji: readonly Emoji[], skinTones: boolean): Map<string, string> {
+  const classes = new Map<string, string>();
+  for (const { category, ...one } of emoji) {
+    const name = category.toLowerCase().replace(/ & | /g, "-");
+    for (const shown of [one, ...(skinTones ? Object.values(one.skin_variations ?? {}) : [])]) {
+      for (const codes of [shown.unified, shown.non_qualified]) {
+        if (codes) classes.set(codes.toLowerCase(), name);
+      }
+    }
+  }
+  return classes;
+}

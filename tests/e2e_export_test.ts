@@ -1,0 +1,136 @@
+/** `deno task export` from end to end. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { sinCosPositions } from "@dit/core/dit";
+import { loadSafetensors, loadTorch, saveSafetensors } from "@dit/core/io";
+import { vaeConfigOf } from "@dit/core/vae";
+import {
+  command,
+  commandTest,
+  type Ended,
+  SMALL,
+  SMALL_VAE,
+  smallLatents,
+  smallVaeWeights,
+  smallWeights,
+  writeRun,
+} from "./commands.ts";
+
+function assertDone({ code, out, err }: Ended): void {
+  assertEquals(code, 0, out + err);
+}
+
+async function json(path: string): Promise<Record<string, unknown>> {
+  return JSON.parse(await Deno.readTextFile(path));
+}
+
+/** The pictures of some weights. */
+async function pictures(folder: string, ckpt: string): Promise<Uint8Array> {
+  const how = ["--num-sampling-steps", "2", "--device", "wasm", "--n", "2", "--vae", "none"];
+  assertDone(await command("sample", [...how, "--ckpt", ckpt, "--out", "pictures.npz"], folder));
+  return await Deno.readFile(`${folder}/pictures.npz`);
+}
+
+commandTest("export --to original writes a state dict of the original's names", async (folder) => {
+  const config = { ...SMALL, diffusion: { ...SMALL.diffusion, objective: "epsilon" as const } };
+  const ckpt = await writeRun(`${folder}/results`, "000-run", 1, config);
+  const flags = ["--to", "original", "--ckpt", "results", "--out", "out/model.pt"];
+  const ended = await command("export", flags, folder);
+  assertDone(ended);
+  assertStringIncludes(ended.out, "DiT(input_size=8, patch_size=2, in_channels=1");
+  assertStringIncludes(ended.out, "create_diffusion(..., learn_sigma=False)");
+  const written = await loadTorch(`${folder}/out/model.pt`);
+  const wanted = await smallWeights(config);
+  assertEquals(written, new Map([...wanted].sort(byOrderOf(written as Map<string, unknown>))));
+  assertEquals(await pictures(folder, "out/model.pt"), await pictures(folder, ckpt));
+});
+
+/** The order of names is that of the file that was read. */
+function byOrderOf(
+  map: Map<string, unknown>,
+): (a: [string, unknown], b: [string, unknown]) => number {
+  const order = [...map.keys()];
+  return ([a], [b]) => order.indexOf(a) - order.indexOf(b);
+}
+
+commandTest(
+  "export --to diffusers writes a folder that gives the same pictures",
+  async (folder) => {
+    const config = { ...smallLatents({ hiddenSize: 48, numHeads: 3 }, `${folder}/vae`) };
+    const named = { ...config, classNames: SMALL.classNames };
+    const ckpt = await writeRun(`${folder}/results`, "000-run", 1, named);
+    await Deno.mkdir(`${folder}/vae`);
+    await Deno.writeTextFile(`${folder}/vae/config.json`, JSON.stringify(vaeConfigOf(SMALL_VAE)));
+    const vae = await smallVaeWeights();
+    await saveSafetensors(`${folder}/vae/diffusion_pytorch_model.safetensors`, vae);
+    assertDone(
+      await command("export", ["--to", "diffusers", "--ckpt", "results", "--out", "pipe"], folder),
+    );
+    const transformer = await json(`${folder}/pipe/transformer/config.json`);
+    assertEquals(transformer["num_attention_heads"], 3);
+    assertEquals(transformer["attention_head_dim"], 16);
+    assertEquals(transformer["out_channels"], 8);
+    const index = await json(`${folder}/pipe/model_index.json`);
+    assertEquals((index["id2label"] as Record<string, string>)["3"], "three");
+    const weights = await loadSafetensors(
+      `${folder}/pipe/transformer/diffusion_pytorch_model.safetensors`,
+    );
+    assertEquals(weights.get("transformer_blocks.1.attn1.to_k.weight")?.shape, [48, 48]);
+    const copied = await loadSafetensors(`${folder}/pipe/vae/diffusion_pytorch_model.safetensors`);
+    assertEquals(copied.size, vae.size);
+    assertEquals(await pictures(folder, "pipe"), await pictures(folder, ckpt));
+    const back = ["--to", "original", "--ckpt", "pipe", "--out", "back.safetensors"];
+    assertDone(await command("export", back, folder));
+    const original = await smallWeights(named);
+    assertEquals(await loadSafetensors(`${folder}/back.safetensors`), sorted(original));
+  },
+);
+
+/** In the order that safetensors files have. */
+function sorted<T>(map: ReadonlyMap<string, T>): Map<string, T> {
+  return new Map([...map].sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+commandTest(
+  "export --to diffusers refuses what diffusers would compute otherwise",
+  async (folder) => {
+    const cases: [Parameters<typeof smallLatents>[0], string][] = [
+      [{ mlpRatio: 2 }, "an MLP 2 times as wide"],
+      [{ classDropoutProb: 0 }, "a class table without a null class"],
+    ];
+    for (const [i, [dit, message]] of cases.entries()) {
+      const config = smallLatents(dit, "mse");
+      const nullClass = dit.classDropoutProb === 0 ? null : config.nullClass;
+      const ckpt = await writeRun(`${folder}/results`, `00${i}-run`, 1, { ...config, nullClass });
+      const { code, err } = await command(
+        "export",
+        ["--to", "diffusers", "--ckpt", ckpt, "--out", "pipe"],
+        folder,
+      );
+      assertStringIncludes(err, message);
+      assertEquals(code, 1);
+    }
+    const weights = await smallWeights(smallLatents({}, "mse"));
+    const moved = Float32Array.from(sinCosPositions(128, 4), (x) => x + 0.1);
+    weights.get("pos_embed")!.data.set(new Uint8Array(moved.buffer));
+    await saveSafetensors(`${folder}/moved.safetensors`, weights);
+    const flags = ["--to", "diffusers", "--ckpt", "moved.safetensors", "--out", "pipe"];
+    const { err } = await command("export", flags, folder);
+    assertStringIncludes(err, "positions that are not the fixed sines and cosines");
+  },
+);
+
+commandTest("export says which flags it needs", async (folder) => {
+  const cases: [string[], string][] = [
+    [[], "expected --to, --ckpt and --out"],
+    [["--to", "onnx"], "expected one of original, diffusers"],
+    [
+      ["--to", "original", "--ckpt", "x", "--out", "folder"],
+      "expected FILE.pt or FILE.safetensors",
+    ],
+  ];
+  for (const [flags, message] of cases) {
+    const { code, err } = await command("export", flags, folder);
+    assertStringIncludes(err, message);
+    assertEquals(code, 2);
+  }
+});
