@@ -14,6 +14,9 @@ const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
   mse: "sd-vae-ft-mse",
 };
 
+/** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */
+export const VAE_CONFIG_KEY = "config";
+
 /**
  * The file of an autoencoder.
  *
@@ -63,10 +66,30 @@ export async function loadAutoencoder(
   return model.eval();
 }
 
-/** The shape that `config.json` beside a file gives its autoencoder; that of the published without. */
+/**
+ * The shape of a file's autoencoder: by the `config` in the file's own metadata, otherwise by
+ * `config.json` beside it, and without either that of the published ones.
+ */
 export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptions> {
+  const own = await configWithin(path);
+  if (own !== undefined) return vaeOptionsFromConfig(own);
   const beside = join(dirname(path), "config.json");
   return await exists(beside) ? vaeOptionsFromConfig(await readJson(beside)) : {};
+}
+
+/** The configuration that `deno task train-vae` puts into the file of weights. */
+async function configWithin(path: string): Promise<Record<string, unknown> | undefined> {
+  if (await isTorch(path)) return undefined;
+  using file = await SafetensorsFile.open(path);
+  const text = file.metadata.get(VAE_CONFIG_KEY);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CommandError(`${path}: expected JSON as ${VAE_CONFIG_KEY} in its metadata`, {
+      cause: error,
+    });
+  }
 }
 
 /** Opens the weights of an autoencoder, in whichever file and layout they are. */
