@@ -146,6 +146,7 @@ class VaeRun {
   readonly #line: ProgressLine;
   readonly #start = performance.now();
   readonly #first: number;
+  readonly #terminal = Deno.stderr.isTerminal();
   #detail = "";
 
   constructor(training: VaeTraining, images: ImageFolder, out: string, line: ProgressLine) {
@@ -163,7 +164,7 @@ class VaeRun {
       const { step } = training;
       if (step % logEvery === 0 || step === steps) await this.#measure();
       if (step % ckptEvery === 0 || step === steps) await this.#save(loader.position);
-      this.#line.show(step, steps, this.#detail);
+      if (this.#terminal) this.#line.show(step, steps, this.#detail);
     }
     if (training.step < steps) await this.#save(loader.position);
     return training.step === steps;
@@ -209,7 +210,7 @@ class VaeRun {
     const seconds = (performance.now() - this.#start) / 1000;
     const speed = (step - this.#first) * settings.batchSize / seconds;
     this.#detail = `${settings.loss} ${loss.toFixed(4)}, ${speed.toPrecision(3)} images/s`;
-    if (!Deno.stderr.isTerminal()) console.log(`step ${step}/${settings.steps}  ${this.#detail}`);
+    if (!this.#terminal) console.log(`step ${step}/${settings.steps}  ${this.#detail}`);
   }
 
   async #save(position: SamplerPosition): Promise<void> {
