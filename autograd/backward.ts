@@ -77,7 +77,9 @@ function runNode(node: Node, backward: Backward, grads: Map<Value, Tensor>): voi
   const arrived: [Value, Tensor][] = [];
   {
     using s = scope(node.op);
-    const results = backward(node.outputs.map((v) => grads.get(v) ?? null), node.saved);
+    const upstream = node.outputs.map((v) => grads.get(v) ?? null);
+    const results = backward(upstream, node.saved);
+    const taken = new Set(upstream);
     node.inputs.forEach((value, i) => {
       const g = results[i];
       if (!value || !g) return;
@@ -88,7 +90,9 @@ function runNode(node: Node, backward: Backward, grads: Map<Value, Tensor>): voi
           }`,
         );
       }
-      arrived.push([value, s.keep(g)]);
+      // a handle for each value, where an op gives what it got, or one gradient twice
+      arrived.push([value, s.keep(taken.has(g) ? g.as(g.shape, g.strides) : g)]);
+      taken.add(g);
     });
   }
   for (const [value, g] of arrived) accumulate(grads, value, g);

@@ -237,6 +237,32 @@ Deno.test("an op whose gradient has the wrong shape is named", async () => {
   );
 });
 
+const same = defineOp<null, readonly []>({
+  name: "same",
+  forward: ([x]) => ({ out: x!, saved: [] }),
+  backward: ([g]) => [g!],
+  samples: [],
+});
+const plus = defineOp<null, readonly []>({
+  name: "plus",
+  forward: ([a, b]) => ({ out: add(a!, b!), saved: [] }),
+  backward: ([g]) => {
+    const both = mul(g!, 1);
+    return [both, both];
+  },
+  samples: [],
+});
+
+test("an op may give back its operand, the gradient it got, and one gradient twice", async () => {
+  const [p, q] = [new Parameter(tensor([1, 2])), new Parameter(tensor([3, 4]))];
+  const [x, y] = [square(p), square(q)];
+  const [again] = same([x], null);
+  const [both] = plus([again!, y], null);
+  backward(sum(add(mul(both!, x), add(x, y)))); // (p^2 + q^2) p^2 + p^2 + q^2
+  assertEquals(await list(p.grad), [4 + 2 * 9 + 2, 32 + 4 * 16 + 4]);
+  assertEquals(await list(q.grad), [6 + 6, 8 * 4 + 8]);
+});
+
 Deno.test("an op that fails leaves nothing behind and the switches as they were", async () => {
   const device = await init({ device: "wasm" });
   using _ = scope();

@@ -140,7 +140,11 @@ export function defineOp<A, S extends Operands>(
     {
       using s = scope(row.name); // what the forward makes on the way is freed here
       const { out, saved } = noGrad(() => row.forward(inputs, attrs, recording));
-      outs = s.keep(Array.isArray(out) ? out : [out]);
+      // an operand that is given back is a value of its own from here on
+      outs = (Array.isArray(out) ? out : [out]).map((t) =>
+        inputs.includes(t) ? t.as(t.shape, t.strides) : t
+      );
+      s.keep(outs);
       if (recording) held = hold(saved);
     }
     if (recording) {
@@ -191,8 +195,12 @@ const callCast = defineOp<{ from: DType; to: DType }, readonly []>({
   ],
 });
 
-/** `x` as another dtype. Floats to integers cut towards zero; gradients pass between floats. */
+/**
+ * `x` as another dtype. Floats to integers cut towards zero; what the type cannot hold becomes a
+ * number that depends on the device. Gradients pass between floats.
+ */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  x.checkLive("cast");
   if (x.dtype === dtype) return x;
   const call = () => callCast([x], { from: x.dtype, to: dtype })[0]!;
   return isFloat(x.dtype) && isFloat(dtype) ? call() : noGrad(call);

@@ -58,6 +58,13 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
   export: (flags) => ({ write: given(flags["out"] && outFolder(flags["out"])) }),
 };
 
+/**
+ * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
+ * effect on other processors than x86-64, so not given there: they would only lose their checks.
+ */
+const FAST_TIER =
+  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+
 /** The folder that a file goes to; a folder itself. */
 function outFolder(path: unknown): string {
   return /\.\w+$/.test(String(path)) ? dirname(String(path)) : String(path);
@@ -66,13 +73,6 @@ function outFolder(path: unknown): string {
 function downloadHosts(): string[] {
   return pretrainedHosts(Deno.env.get(MIRROR_VARIABLE));
 }
-
-/**
- * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
- * effect on other processors than x86-64, so not given there: they would only lose their checks.
- */
-const FAST_TIER =
-  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
 
 /** The folder of the run that is continued, which a checkpoint in it stands for too. */
 function runFolder(resume: unknown): string[] {

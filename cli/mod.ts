@@ -28,3 +28,5 @@ export {
   type Objective,
   sampleShape,
 } from "./model.ts";
+export type { PendingFeedback } from "./step_records.ts";
+export type { TrainSettings } from "./train_settings.ts";

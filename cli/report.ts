@@ -145,8 +145,8 @@ function chart(
     return `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y}" y2="${y}"/>` +
       `<text x="${MARGIN.left - 6}" y="${y}" class="y">${label}</text>`;
   });
-  const steps = Array.from({ length: 5 }, (_, i) => first + (last - first) * i / 4).map((at) =>
-    `<text x="${px(at).toFixed(1)}" y="${HEIGHT - 8}" class="x">${
+  const steps = Array.from({ length: 5 }, (_, i) => first + (last - first) * i / 4).map((at, i) =>
+    `<text x="${px(at).toFixed(1)}" y="${HEIGHT - 8}" class="${i === 4 ? "end" : "x"}">${
       Math.round(at).toLocaleString("en")
     }</text>`
   );
@@ -162,7 +162,7 @@ ${smooth ? `<polyline points="${line(smoothed(ys))}"/>` : ""}
 
 /** A running mean whose window grows to a tenth of the points. */
 function smoothed(values: readonly number[]): number[] {
-  const keep = 1 - 1 / Math.max(1, Math.min(10, values.length / 10));
+  const keep = 1 - 1 / Math.max(1, Math.min(5, values.length / 20));
   let mean = values[0]!;
   return values.map((v) => mean = keep * mean + (1 - keep) * v);
 }
@@ -188,7 +188,7 @@ function escape(text: string): string {
 const STYLE = `:root { color-scheme: light dark; --line: #2563eb; --grid: #8884; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin: 0; } h2 { margin: 1.5rem 0 .5rem; }
-header p { margin: .15rem 0; } .state { font-weight: 600; }
+header p { margin: .15rem 0; white-space: pre-wrap; } .state { font-weight: 600; }
 progress { width: 100%; height: .5rem; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; }
 dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-size: 1.2rem; }
@@ -198,5 +198,5 @@ figure { margin: 0 1rem 1rem 0; } figcaption { font-weight: 600; margin-bottom: 
 section img { max-width: 100%; image-rendering: pixelated; min-width: 22rem; }
 svg { width: 100%; height: auto; } svg line { stroke: var(--grid); }
 svg text { font-size: 11px; fill: currentColor; opacity: .7; }
-.y { text-anchor: end; dominant-baseline: middle; } .x { text-anchor: middle; }
+.y { text-anchor: end; dominant-baseline: middle; } .x { text-anchor: middle; } .end { text-anchor: end; }
 polyline { fill: none; stroke: var(--line); stroke-width: 2; } .faint { opacity: .3; stroke-width: 1; }`;

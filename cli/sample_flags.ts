@@ -97,7 +97,7 @@ const SHOWN_ROWS = 4;
  * @throws {UsageError} where a class is not one of the model's.
  */
 export function planLabels(
-  flags: Pick<SampleFlags, "classes" | "n">,
+  flags: Pick<SampleFlags, "classes" | "n" | "progressive">,
   numClasses: number,
   names: readonly string[],
   usual?: readonly number[],
@@ -108,7 +108,8 @@ export function planLabels(
     ? undefined
     : flags.classes.split(",").map((word) => classOf(word.trim(), numClasses, names));
   const cycle = asked ?? usual ?? spread;
-  const n = flags.n ?? (asked || usual ? cycle.length : cycle.length * SHOWN_ROWS);
+  const rows = asked || usual || flags.progressive ? 1 : SHOWN_ROWS;
+  const n = flags.n ?? cycle.length * rows;
   const labels = Array.from({ length: n }, (_, i) => cycle[i % cycle.length]!);
   // a class a column, where there are several of each
   const columns = n > cycle.length && cycle.length > 1 && cycle.length <= 16

@@ -6,10 +6,9 @@
  *     deno task train --data features --model DiT-XL/2 as the original's train.py
  *     deno task train --resume latest
  */
-import { OutOfMemoryError } from "@dit/core";
 import { hostTensor, saveNpz } from "@dit/core/io";
 import { noGrad } from "@dit/core/autograd";
-import { scope, tensor } from "@dit/core/tensor";
+import { OutOfMemoryError, scope, tensor } from "@dit/core/tensor";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";

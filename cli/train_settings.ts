@@ -10,45 +10,69 @@ export interface TrainSettings {
   readonly data: string;
   /** Side of the images in pixels. */
   readonly imageSize: number;
+  /** The autoencoder that encodes images: `ema`, `mse` or a file. */
   readonly vae: string;
+  /** Threads that decode images. */
   readonly workers: number;
+  /** Whether every other image is mirrored. */
   readonly flip: boolean;
 
+  /** Optimiser steps in all; null where `epochs` says. */
   readonly steps: number | null;
+  /** Passes over the data; null where `steps` says. */
   readonly epochs: number | null;
+  /** Images a step. */
   readonly batchSize: number;
+  /** Parts that a batch is computed in. */
   readonly gradAccum: number;
+  /** Learning rate at its highest. */
   readonly lr: number;
+  /** Steps in which the learning rate rises. */
   readonly warmup: number;
+  /** How the learning rate goes on. */
   readonly schedule: "constant" | "cosine";
+  /** Weight decay of AdamW. */
   readonly weightDecay: number;
+  /** Decay of the averaged weights. */
   readonly emaDecay: number;
+  /** Whether that decay starts low. */
   readonly emaWarmup: boolean;
-  /** 0 for none. */
+  /** Limit of the gradient's norm; 0 for none. */
   readonly gradClip: number;
+  /** Whether products and activations are half precision. */
   readonly mixedPrecision: "no" | "fp16";
+  /** Whether blocks are computed again instead of kept. */
   readonly gradCheckpoint: boolean;
+  /** Which timesteps are trained on. */
   readonly timestepSampler: "uniform" | "loss-second-moment";
+  /** Everything random follows from it. */
   readonly seed: number;
 
+  /** Steps between two lines of metrics. */
   readonly logEvery: number;
+  /** Steps between two checkpoints. */
   readonly ckptEvery: number;
-  /** 0 for all. */
+  /** Checkpoints that are kept; 0 for all. */
   readonly keep: number;
-  /** 0 for never. */
+  /** Steps between two grids of samples; 0 for none. */
   readonly sampleEvery: number;
+  /** DDIM steps of a sample. */
   readonly sampleSteps: number;
+  /** Guidance of the samples. */
   readonly cfgScale: number;
+  /** Samples a class at the end. */
   readonly finalSamples: number;
 }
 
 /** How the data look to a model. */
 export interface DataShape {
+  /** Where they come from. */
   readonly kind: "mnist" | "images" | "features";
   /** Of what the model sees: pixels or latents. */
   readonly channels: number;
   /** Side of what the model sees. */
   readonly side: number;
+  /** By index. */
   readonly classNames: readonly string[];
   /** Whether the model sees latents. */
   readonly latent: boolean;
@@ -222,9 +246,7 @@ export function resumedSettings(before: TrainSettings, flags: TrainFlags): Train
   const steps = flags.steps ?? (flags.epochs === undefined ? before.steps : null);
   const epochs = flags.epochs ?? (flags.steps === undefined ? before.epochs : null);
   const workers = flags["num-workers"] ?? before.workers;
-  const settings = { ...before, steps, epochs, workers, ...keepingOf(flags, before) };
-  checkSettings(settings);
-  return settings;
+  return { ...before, steps, epochs, workers, ...keepingOf(flags, before) };
 }
 
 /** How many steps a run has. */

@@ -59,7 +59,9 @@ export function clipFactor(norm: Tensor, maxNorm: number): Tensor {
  * @returns The norm before, one number on the device.
  */
 export function clipGradNorm(of: AdamW | readonly Parameter[], maxNorm: number): Tensor {
-  const grads = "flatGrads" in of ? of.flatGrads() : of.flatMap((p) => p.grad ? [p.grad] : []);
+  const grads = "flatGrads" in of
+    ? of.flatGrads()
+    : [...new Set(of)].flatMap((p) => p.grad ? [p.grad] : []);
   const norm = globalNorm(grads);
   using factor = clipFactor(norm, maxNorm);
   for (const g of grads) evaluateInto("clip", SCALE, [g, factor], [g]);

@@ -44,6 +44,15 @@ eachDevice("clipGradNorm() leaves gradients below the norm as they are, bit for 
   for (const [i, p] of parameters.entries()) assertEquals(await p.grad!.data(), grads[i]!);
 });
 
+eachDevice("clipGradNorm() counts a parameter that is named twice once", async () => {
+  using _ = scope();
+  const p = new Parameter(tensor([3, 4]));
+  backward(sum(mul(p, 1)));
+  backward(sum(mul(p, tensor([2, 3]))));
+  assertAlmostEquals(await clipGradNorm([p, p], 2.5).item(), 5, 1e-5);
+  assert(scaledError(await p.grad!.data(), [1.5, 2]) < 1e-5);
+});
+
 eachDevice("clipGradNorm() passes over parameters without a gradient", async () => {
   using _ = scope();
   const [p, q] = [new Parameter(tensor([3, 4])), new Parameter(tensor([1]))];

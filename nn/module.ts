@@ -48,7 +48,7 @@ export abstract class Module {
       if (value instanceof Module || value instanceof Tensor) yield [name, value];
       else if (Array.isArray(value)) {
         for (const [i, item] of value.entries()) {
-          if (item instanceof Module) yield [`${name}.${i}`, item];
+          if (item instanceof Module || item instanceof Tensor) yield [`${name}.${i}`, item];
         }
       }
     }
@@ -62,9 +62,17 @@ export abstract class Module {
     }
   }
 
-  /** Every parameter, frozen ones included, by its full name. */
+  /**
+   * Every parameter, frozen ones included, by its full name; one that several modules share is
+   * given once, by its first name.
+   */
   *namedParameters(): Iterable<[string, Parameter]> {
-    for (const [name, t] of this.namedTensors()) if (t instanceof Parameter) yield [name, t];
+    const seen = new Set<Parameter>();
+    for (const [name, t] of this.namedTensors()) {
+      if (!(t instanceof Parameter) || seen.has(t)) continue;
+      seen.add(t);
+      yield [name, t];
+    }
   }
 
   /** Every tensor that is state but no parameter, by its full name. */

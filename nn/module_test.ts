@@ -124,6 +124,21 @@ test("Module.loadStateDict() lists everything that does not fit, and changes not
   assert(loose.message.includes("(2)"));
 });
 
+test("Module finds parameters in arrays, and gives one that is shared once", () => {
+  class Tied extends Module {
+    scales: Parameter[] = [new Parameter(zeros([2])), new Parameter(zeros([3]))];
+    encoder: Linear = new Linear(2, 2);
+    decoder: Linear = this.encoder;
+    forward(): void {}
+  }
+  const model = new Tied();
+  const names = ["scales.0", "scales.1", "encoder.weight", "encoder.bias"];
+  assertEquals(Array.from(model.namedParameters(), ([name]) => name), names);
+  assertEquals(model.parameterCount(), 2 + 3 + 4 + 2);
+  const all = [...names, "decoder.weight", "decoder.bias"];
+  assertEquals([...model.stateDict().keys()], all); // as PyTorch's state has it
+});
+
 test("Sequential names modules by their place and runs functions between them", async () => {
   const model = new Sequential(new Linear(2, 2), relu, new Linear(2, 1, { bias: false }));
   assertEquals([...model.stateDict().keys()], ["0.weight", "0.bias", "2.weight"]);

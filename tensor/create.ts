@@ -55,7 +55,7 @@ export function tensor(data: TensorData, shape?: Shape, options: TensorOptions =
 }
 
 function toHost(data: TensorData, dtype: DType, device: Device): HostArray {
-  if (device.name === "reference" && isFloat(dtype)) return Float64Array.from(data);
+  if (device.name === "reference" && dtype === "f32") return Float64Array.from(data);
   if (dtypeOf(data) === dtype && !(data instanceof Float64Array)) {
     return data instanceof Uint8ClampedArray ? new Uint8Array(data) : data as HostArray;
   }

@@ -17,9 +17,12 @@ export function polynomial(x: Expr, coefficients: readonly number[]): Expr {
  */
 const HALF_PI = [1.5703125, 4.825592041015625e-4, 1.2665987014770508e-6, 9.9209357968e-10];
 
+/** Larger arguments give NaN. */
+const REDUCIBLE = 2 ** 22;
+
 /**
  * sin(x + shift * pi/2) for |x| up to 1e5, within about 1e-7: x is reduced to [-pi/4, pi/4], and
- * the quadrant picks the polynomial and the sign.
+ * the quadrant picks the polynomial and the sign. Beyond {@link REDUCIBLE} no digit would be right.
  */
 function sinShifted(x: Expr, shift: 0 | 1): Expr {
   const n = x.mul(2 / Math.PI).round();
@@ -30,7 +33,8 @@ function sinShifted(x: Expr, shift: 0 | 1): Expr {
   const sine = polynomial(s, SIN).mul(s).mul(r).add(r);
   const cosine = polynomial(s, COS).mul(s).mul(s).add(s.mul(-0.5)).add(1);
   const value = quadrant.and(1).ne(0).select(cosine, sine);
-  return quadrant.and(2).ne(0).select(value.neg(), value);
+  const signed = quadrant.and(2).ne(0).select(value.neg(), value);
+  return x.abs().lt(REDUCIBLE).select(signed, NaN);
 }
 
 /** (sin r - r) / r^3 and (cos r - 1 + r^2/2) / r^4 in r^2: Cephes' sinf and cosf (S. Moshier). */

@@ -96,10 +96,16 @@ export class Generator {
   }
   /** The next whole number in [0, limit), on the host; the limit has 32 bits at most. */
   nextBelow(limit: number): number {
+    if (!Number.isInteger(limit) || limit < 1 || limit > 2 ** 32) {
+      throw new RangeError(`nextBelow: expected a limit in [1, 2^32] but got ${limit}`);
+    }
     return highWord(this.nextUint32(), limit);
   }
   /** 0 to count - 1 in random order, on the host (Fisher-Yates). */
   permutation(count: number): Uint32Array<ArrayBuffer> {
+    if (!Number.isInteger(count) || count < 0 || count > 2 ** 32) {
+      throw new RangeError(`permutation: expected a count in [0, 2^32] but got ${count}`);
+    }
     const order = Uint32Array.from({ length: count }, (_, i) => i);
     for (let i = count - 1; i > 0; i--) {
       const j = this.nextBelow(i + 1);
@@ -190,11 +196,23 @@ function unit(word: Expr): Expr {
 
 type Draw = (words: [Expr, Expr], ...scalars: Expr[]) => Expr;
 
-/** Box-Muller: the first word gives a radius (never 0), the second an angle. */
-const NORMAL: Draw = ([a, b]) => {
-  const radius = a.shr(8).add(1).to("f32").mul(2 ** -24).log().mul(-2).sqrt();
-  return radius.mul(unit(b).mul(2 * Math.PI).cos());
-};
+/** -ln(1 - v) for the v = k / 2^24 in [0, 1) of a word; by a series near 0, where GPUs' log fails. */
+function exponential(word: Expr): Expr {
+  const v = unit(word);
+  const series = v.mul(1 / 5).add(1 / 4).mul(v).add(1 / 3).mul(v).add(1 / 2).mul(v).add(1).mul(v);
+  return v.lt(1 / 32).select(series, constant(1).sub(v).log().neg());
+}
+
+/** cos(2 pi t) for t in [0, 1), with the angle brought below a quarter turn while it is exact. */
+function cosineOfTurn(t: Expr): Expr {
+  const half = t.sub(t.round()).abs();
+  const far = half.gt(1 / 4);
+  const cosine = far.select(constant(1 / 2).sub(half), half).mul(2 * Math.PI).cos();
+  return far.select(cosine.neg(), cosine);
+}
+
+/** Box-Muller: the first word gives a radius, the second an angle. */
+const NORMAL: Draw = ([a, b]) => exponential(a).mul(2).sqrt().mul(cosineOfTurn(unit(b)));
 const UNIFORM: Draw = ([a]) => unit(a);
 const BELOW: Draw = ([a], limit) => a.mulhi(limit!).to("i32");
 

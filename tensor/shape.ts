@@ -23,9 +23,9 @@ export function contiguousStrides(shape: Shape): number[] {
 
 /** Whether elements lie row-major without gaps (dimensions of size 1 may have any stride). */
 export function isContiguous(shape: Shape, strides: Shape): boolean {
+  if (shape.includes(0)) return true;
   let step = 1;
   for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 0) return true;
     if (shape[i] !== 1 && strides[i] !== step) return false;
     step *= shape[i]!;
   }

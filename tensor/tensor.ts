@@ -28,7 +28,7 @@ export class Tensor implements Keepable {
   /** Takes over one hold on `storage`. Made by ops; users call `tensor`, `zeros` and the like. */
   constructor(storage: Storage, shape: Shape, strides: Shape, offset: number) {
     this.#storage = storage;
-    this.shape = shape;
+    this.shape = [...shape]; // the caller's array may change
     this.strides = strides;
     this.#offset = offset;
     storage.device.ledger.tensors++;
@@ -122,6 +122,7 @@ export class Tensor implements Keepable {
 
   /** The single element of a tensor of size 1. */
   async item(): Promise<number> {
+    this.checkLive("item");
     if (this.size !== 1) {
       throw new RangeError(`item: expected one element but got shape ${shapeText(this.shape)}`);
     }

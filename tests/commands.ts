@@ -35,7 +35,15 @@ export async function command(
 ): Promise<Ended> {
   const launch = new URL("../cli/launch.ts", import.meta.url).href;
   const { code, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["run", "--quiet", "--allow-run=deno", "--allow-env", launch, name, ...args],
+    args: [
+      "run",
+      "-q",
+      "--allow-run=deno",
+      "--allow-env=DENO_V8_FLAGS,DIT_MIRROR",
+      launch,
+      name,
+      ...args,
+    ],
     cwd,
     env: { NO_COLOR: "1", ...env },
   }).output();

@@ -171,14 +171,20 @@ for (const [name, row] of Object.entries(ROWS)) {
   callers.set(name, caller);
 }
 
-/** Calls the elementwise op `name`. */
-function elementwise(name: ElementwiseName, args: readonly TensorLike[]): Tensor {
+/** The tensors among operands, and where numbers stand between them. */
+function sortArgs(op: string, args: readonly TensorLike[]): { tensors: Tensor[]; attrs: Attrs } {
   const tensors = args.filter((a) => a instanceof Tensor);
   if (tensors.length === 0) {
-    throw new TypeError(`${name}: expected at least one tensor but got numbers only`);
+    throw new TypeError(`${op}: expected at least one tensor but got numbers only`);
   }
   const numbers = args.map((a) => a instanceof Tensor ? null : a);
-  return callers.get(name)!(tensors, { numbers, shapes: tensors.map((t) => t.shape) })[0]!;
+  return { tensors, attrs: { numbers, shapes: tensors.map((t) => t.shape) } };
+}
+
+/** Calls the elementwise op `name`. */
+function elementwise(name: ElementwiseName, args: readonly TensorLike[]): Tensor {
+  const { tensors, attrs } = sortArgs(name, args);
+  return callers.get(name)!(tensors, attrs)[0]!;
 }
 
 /** a + b */
@@ -316,9 +322,7 @@ for (const [name, build] of Object.entries({ ...COMPARISONS, ...PREDICATES })) {
 }
 
 function callCompare(name: string, args: readonly TensorLike[]): Tensor {
-  const tensors = args.filter((a) => a instanceof Tensor);
-  const numbers = args.map((a) => a instanceof Tensor ? null : a);
-  const attrs = { numbers, shapes: tensors.map((t) => t.shape) };
+  const { tensors, attrs } = sortArgs(name, args);
   return noGrad(() => compareCallers.get(name)!(tensors, attrs)[0]!);
 }
 

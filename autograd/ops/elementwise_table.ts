@@ -37,14 +37,27 @@ function tanh(x: Expr): Expr {
   return x.abs().lt(0.25).select(series, whole);
 }
 
-/** a^b; of a negative base for whole exponents only, NaN otherwise. */
+/** Whether x is NaN, by its bits: GPUs may assume there is none. */
+const isNaN = (x: Expr) => x.bits("u32").and(0x7fffffff).gt(0x7f800000);
+const LARGEST = 3.4028234663852886e38;
+
+/**
+ * a^b as C has it: 1 where b is 0 or a is 1, whatever the other is; NaN of a negative base unless
+ * it is 0 or infinite or the exponent whole.
+ */
 function power(a: Expr, b: Expr): Expr {
-  const size = a.abs().log2().mul(b).exp2();
-  const whole = b.floor().eq(b);
+  const base = a.abs();
+  const plain = base.log2().mul(b).exp2();
+  const ofZero = b.lt(0).select(constant(1).div(base), 0);
+  const size = base.eq(1).select(1, base.eq(0).select(ofZero, plain));
   const half = b.mul(0.5);
-  const odd = half.floor().ne(half);
-  const negative = whole.select(odd.select(size.neg(), size), NaN);
-  return b.eq(0).select(1, a.lt(0).select(negative, size));
+  const odd = half.floor().eq(half).not();
+  const whole = b.floor().eq(b);
+  const root = base.eq(0).select(size, base.gt(LARGEST).select(size, NaN));
+  const negative = whole.select(odd.select(size.neg(), size), root);
+  const below = a.bits("i32").lt(0); // -0 as well, whose odd powers are negative
+  const value = isNaN(a).select(NaN, isNaN(b).select(NaN, below.select(negative, size)));
+  return b.eq(0).select(1, a.eq(1).select(1, value));
 }
 
 /** 1 where the first wins, 0.5 where both are equal, 0 elsewhere, as PyTorch shares gradients. */
@@ -232,7 +245,7 @@ export const COMPARISONS = {
   gt: (a, b) => a.gt(b),
   ge: (a, b) => a.ge(b),
   eq: (a, b) => a.eq(b),
-  ne: (a, b) => a.ne(b),
+  ne: (a, b) => a.eq(b).not(), // GPUs may take a NaN for equal to what it is compared with
 } as const satisfies Record<string, (a: Expr, b: Expr) => Expr>;
 
 /** Questions about one number, which give u8 and have no gradient. */

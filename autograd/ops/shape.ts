@@ -60,7 +60,7 @@ const callPermute = defineOp<{ axes: readonly number[] }, readonly []>({
 
 /** Dimensions in the order of `axes`, without moving elements. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  const order = axes.map((a) => normalizeAxis("permute", a, x.rank));
+  const order = Array.from(axes, (a) => normalizeAxis("permute", a, x.rank));
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new ShapeError(
       `permute: expected each of ${x.rank} axes once but got [${axes.join(", ")}]`,
@@ -121,6 +121,7 @@ const callContiguous = defineOp<null, readonly []>({
 
 /** `x` with its elements row-major: itself where they are, else a copy. */
 export function contiguous(x: Tensor): Tensor {
+  x.checkLive("contiguous");
   return x.contiguous ? x : callContiguous([x], null)[0]!;
 }
 

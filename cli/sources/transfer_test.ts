@@ -90,29 +90,32 @@ transferTest("download() goes on where a connection was cut", async (path) => {
 });
 
 transferTest("download() goes on with what an earlier process has left", async (path) => {
-  {
-    await using from = site((request) => serve(request, 80_000));
-    const { port } = new URL(from.url);
-    await assertRejects(
-      () => download(from.url, path, { ...CHECKED, attempts: 1 }),
-      CommandError,
-      "are kept, and continued next time",
-    );
-    const left = (await Deno.stat(`${path}.part`)).size;
-    assert(left > 0 && left < FILE.length);
-    await Deno.writeTextFile(`${path}.port`, port);
-  }
-  const before = (await Deno.stat(`${path}.part`)).size;
-  const port = Number(await Deno.readTextFile(`${path}.port`));
-  let range: string | null = null;
-  const server = Deno.serve({ port, hostname: "127.0.0.1", onListen() {} }, (request) => {
-    range = request.headers.get("range");
-    return serve(request);
-  });
-  await download(`http://127.0.0.1:${port}/weights.bin`, path, CHECKED);
-  await server.shutdown();
-  assertEquals(range, `bytes=${before}-`);
+  let stop = 80_000;
+  await using from = site((request) => serve(request, stop));
+  await assertRejects(
+    () => download(from.url, path, { ...CHECKED, attempts: 1 }),
+    CommandError,
+    "are kept, and continued next time",
+  );
+  assertEquals(await filesBeside(path), ["weights.bin.part", "weights.bin.part.json"]);
+  const { size } = await Deno.stat(`${path}.part`);
+  stop = Infinity;
+  await download(from.url, path, CHECKED);
+  assertEquals(from.ranges, [null, `bytes=${size}-`]);
   assertEquals(await Deno.readFile(path), FILE);
+});
+
+transferTest("download() leaves a part alone that another process is at", async (path) => {
+  await using from = site((request) => serve(request));
+  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")));
+  using other = await Deno.open(`${path}.part`, { create: true, write: true });
+  await other.lock(true);
+  await assertRejects(
+    () => download(from.url, path, CHECKED),
+    CommandError,
+    "another process is downloading it",
+  );
+  assertEquals(from.ranges, []);
 });
 
 transferTest("download() begins anew where the file has changed meanwhile", async (path) => {

@@ -63,9 +63,9 @@ const USUAL_INPUT = 32;
 export async function openWeights(path: string, set: WeightSet = "ema"): Promise<Weights> {
   if (await isFolder(path)) {
     if (await exists(join(path, "model_index.json"))) return await openPipeline(path);
-    if (await exists(join(path, "config.json"))) return await openTransformer(path, {});
-    const run = await exists(join(path, "checkpoints")) ? path : await latestRun(path);
-    path = await findCheckpoint(run);
+    const isRun = await exists(join(path, "checkpoints")); // which has a config.json too
+    if (!isRun && await exists(join(path, "config.json"))) return await openTransformer(path, {});
+    path = await findCheckpoint(isRun ? path : await latestRun(path));
   }
   if (await isTorch(path)) return await openTorch(path, set);
   const file = await SafetensorsFile.open(path);

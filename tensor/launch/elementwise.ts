@@ -37,6 +37,7 @@ export function commonDevice(op: string, tensors: readonly Tensor[]): Device {
 
 /** The one float type of `tensors`. Throws on integers and on mixtures. */
 export function commonFloat(op: string, tensors: readonly Tensor[]): "f32" | "f16" {
+  for (const t of tensors) t.checkLive(op);
   const first = tensors[0]!.dtype;
   for (const { dtype } of tensors) {
     if (!isFloat(dtype) || dtype !== first) {

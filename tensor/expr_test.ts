@@ -1,0 +1,49 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { computeType, constant, elementIndex, Expr, program, type Slot } from "./expr.ts";
+
+const input = (ty: Slot["ty"]): Slot => ({ kind: "input", ty });
+
+Deno.test("numbers take the type of their partner; types do not mix", () => {
+  const x = new Expr({ kind: "input", index: 0, ty: "i32" });
+  const { node } = x.add(2);
+  assert(node.kind === "binary" && node.b.node.kind === "const");
+  assertEquals([node.ty, node.b.ty], ["i32", "i32"]);
+  assertThrows(() => x.add(constant(1)), TypeError, "of one type but got i32 and f32");
+  assertThrows(() => x.eq(0).select(1, 2), TypeError, "select: expected");
+  assertThrows(() => x.eq(0).select(x, constant(1)), TypeError, "i32 and f32");
+});
+
+Deno.test("comparisons are bool, conversions to the same type nothing", () => {
+  const x = constant(1);
+  assertEquals(x.lt(2).ty, "bool");
+  assertEquals(x.lt(2).select(x, 0).ty, "f32");
+  assertEquals(x.to("f32"), x);
+  assertEquals(x.bits("f32"), x);
+  assertEquals([x.to("u32").ty, x.bits("u32").ty, elementIndex().ty], ["u32", "u32", "u32"]);
+});
+
+Deno.test("program() is built once for a name and its slot types", () => {
+  let built = 0;
+  const build = (a?: Expr, b?: Expr) => {
+    built++;
+    return a!.add(b!);
+  };
+  const first = program("expr_test:add", [input("f32"), input("f32")], build);
+  assertEquals(program("expr_test:add", [input("f32"), input("f32")], build), first);
+  const scalar: Slot = { kind: "scalar", ty: "f32" };
+  const second = program("expr_test:add", [input("f32"), scalar], build);
+  assert(second.key !== first.key);
+  assertEquals([first.inputs, first.scalars], [["f32", "f32"], []]);
+  assertEquals([second.inputs, second.scalars], [["f32"], ["f32"]]);
+  assertEquals(built, 2);
+});
+
+Deno.test("program() gives bool results as 0 and 1", () => {
+  const { outs } = program("expr_test:positive", [input("f32")], (x) => [x!.gt(0), x!]);
+  assertEquals(outs.map((out) => out.ty), ["u32", "f32"]);
+});
+
+Deno.test("computeType() computes halves as f32 and bytes as u32", () => {
+  const types = (["f32", "f16", "i32", "u32", "u8"] as const).map(computeType);
+  assertEquals(types, ["f32", "f32", "i32", "u32", "u32"]);
+});
