@@ -189,8 +189,9 @@ class Progress {
     this.#line.show(this.#done, this.#total, this.text);
   }
 
-  /** Such as "12.3 images/s". */
+  /** Such as "12.3 images/s", of this run alone. */
   get text(): string {
+    if (this.#done === this.#before) return "nothing was left to do";
     const seconds = (performance.now() - this.#start) / 1000;
     return `${((this.#done - this.#before) / seconds).toPrecision(3)} images/s`;
   }
