@@ -5,8 +5,8 @@
  *     deno task extract-features --data photos --image-size 256
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
-import { OutOfMemoryError } from "@dit/core";
 import { asVae, toFloat32 } from "@dit/core/io";
+import { OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import {
   DataError,

@@ -5,8 +5,8 @@
  *     deno task train-vae --data photos --image-size 64
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
-import { OutOfMemoryError } from "@dit/core";
 import type { SafetensorsFile } from "@dit/core/io";
+import { OutOfMemoryError } from "@dit/core/tensor";
 import { BatchSampler, DataError, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
 import { removeTemporaries } from "./checkpoint.ts";

@@ -22,25 +22,30 @@ export const VAE_CONFIG_KEY = "config";
  *
  * @param vae `ema`, `mse`, a file, or a folder of diffusers.
  * @param fetches Whether a published one that is not there may be downloaded.
+ * @param otherwise What else can be done without it, for the message.
  * @throws {CommandError} where it is not there, saying how to get it.
  */
-export async function findAutoencoder(vae: string, fetches: boolean): Promise<string> {
+export async function findAutoencoder(
+  vae: string,
+  fetches: boolean,
+  otherwise = "",
+): Promise<string> {
   const name = SHORT_NAMES[vae];
   if (name !== undefined) {
     if (fetches) return await obtain(name);
     const path = pretrainedPath(name);
     if (await exists(path)) return path;
     throw new CommandError(
-      `the latents of this model need the autoencoder ${path}, which is not there.\n` +
+      `latents need the autoencoder ${path}, which is not there.\n` +
         `Get it with: deno task download ${name}\n` +
-        `or name another with --vae PATH, or see the latents themselves with --vae none`,
+        `or name another with --vae PATH${otherwise}`,
     );
   }
   try {
     return (await Deno.stat(vae)).isDirectory ? await diffusersFile(vae) : vae;
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new CommandError(`--vae: expected ema, mse, none or a file but found no ${vae}`);
+    throw new CommandError(`--vae: expected ema, mse or a file but found no ${vae}`);
   }
 }
 
