@@ -195,7 +195,10 @@ const callCast = defineOp<{ from: DType; to: DType }, readonly []>({
   ],
 });
 
-/** `x` as another dtype. Floats to integers cut towards zero; gradients pass between floats. */
+/**
+ * `x` as another dtype. Floats to integers cut towards zero; what the type cannot hold becomes a
+ * number that depends on the device. Gradients pass between floats.
+ */
 export function cast(x: Tensor, dtype: DType): Tensor {
   x.checkLive("cast");
   if (x.dtype === dtype) return x;
