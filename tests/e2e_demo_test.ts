@@ -33,7 +33,7 @@ mnistTest("the demo draws digits that a classifier of real ones recognises", asy
   const images = toFloat32(npz.get("arr_0")!).map((v) => v / 127.5 - 1); // one channel
   await init({ device: "wasm" });
   using judge = await trainClassifier(await loadMnist(), STEPS);
-  assertGreater(await accuracy(judge, await loadMnist({ split: "test" })), 0.95);
+  assertGreater(await accuracy(judge, await loadMnist({ split: "test" })), 0.92);
   assertGreater(agreement(await judge.classify(images), toInt32(npz.get("arr_1")!)), 0.85);
 });
 
