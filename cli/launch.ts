@@ -93,6 +93,7 @@ export function denoArguments(command: string, args: readonly string[]): string[
     "--quiet",
     "--no-prompt",
     "--allow-read",
+    "--allow-sys=systemMemoryInfo",
     ...(write.length > 0
       ? [`--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`]
       : []),
