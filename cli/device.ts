@@ -69,9 +69,14 @@ export function deviceText(device: Device): string {
   return `${device.name} (${device.backend.description})`;
 }
 
-/** Bytes that a device can hold in tensors; null where it does not say. */
+/** Most that a WebAssembly memory holds. */
+const WASM_LIMIT = 16 * 2 ** 30;
+
+/** Bytes that a device can hold in tensors; null where nobody tells. */
 export function deviceLimit(device: Device): number | null {
-  return device.name === "wasm" ? 16 * 2 ** 30 : null;
+  if (device.name !== "wasm") return null;
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
+  return state === "granted" ? Math.min(WASM_LIMIT, Deno.systemMemoryInfo().total) : WASM_LIMIT;
 }
 
 /** Bytes as people read them. */

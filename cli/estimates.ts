@@ -53,8 +53,23 @@ export async function stepSeconds(
   return work / (flops * EFFICIENCY);
 }
 
+/** Weights of a model, without building it. */
+export function parameterCount(dit: Readonly<Required<DiTOptions>>): number {
+  const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels, numClasses } = dit;
+  const linear = (from: number, to: number): number => (from + 1) * to;
+  const wide = Math.floor(d * mlpRatio);
+  const patch = patchSize ** 2 * inChannels;
+  const block = linear(d, 3 * d) + linear(d, d) + linear(d, wide) + linear(wide, d) +
+    linear(d, 6 * d);
+  const times = linear(256, d) + linear(d, d);
+  const labels = (numClasses + (dit.classDropoutProb > 0 ? 1 : 0)) * d;
+  const positions = (dit.inputSize / patchSize) ** 2 * d;
+  const last = linear(d, 2 * d) + linear(d, patch * (dit.learnSigma ? 2 : 1));
+  return linear(patch, d) + times + labels + positions + depth * block + last;
+}
+
 /** What a block keeps for backward of each token, in widths of a token (measured). */
-const KEPT = { full: 24, half: 15 } as const;
+const KEPT = { full: 18.5, half: 13 } as const;
 
 /**
  * Bytes that tensors take: weights, gradients, both moments and the average, and what backward
@@ -62,7 +77,6 @@ const KEPT = { full: 24, half: 15 } as const;
  */
 export function memoryEstimate(
   dit: Readonly<Required<DiTOptions>>,
-  parameters: number,
   settings: TrainSettings,
 ): number {
   const { hiddenSize, depth, mlpRatio, inputSize, patchSize } = dit;
@@ -70,7 +84,7 @@ export function memoryEstimate(
   const token = images * (inputSize / patchSize) ** 2 * hiddenSize * 4; // bytes of all tokens
   const kept = KEPT[settings.mixedPrecision === "fp16" ? "half" : "full"] + 2 * (mlpRatio - 4);
   const activations = settings.gradCheckpoint
-    ? token * (depth + 1.5 * kept)
-    : token * (depth * kept + 0.5 * kept);
-  return 5 * 4 * parameters + activations;
+    ? token * (depth + 1.25 * kept)
+    : token * (depth + 0.35) * kept;
+  return 5 * 4 * parameterCount(dit) + activations;
 }

@@ -23,6 +23,9 @@ export interface Grants {
   readonly net?: readonly string[];
 }
 
+/** Where an autoencoder that is trained here goes. */
+const VAE_FOLDER = "results/vae";
+
 /** Rights of each command by its flags. */
 const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
   train: (flags) => ({
@@ -34,6 +37,11 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
     // sharp reads images, and only folders of images need it
     native: flags["data"] !== undefined && flags["data"] !== "mnist" ||
       flags["data-path"] !== undefined || flags["resume"] !== undefined,
+  }),
+  "train-vae": (flags) => ({ write: [String(flags["out"] ?? VAE_FOLDER)], native: true }),
+  "extract-features": (flags) => ({
+    write: [String(flags["out"] ?? flags["features-path"] ?? "features")],
+    native: true,
   }),
   // the published weights are downloaded where they are asked for, and not otherwise
   sample: (flags) => ({
@@ -85,6 +93,7 @@ export function denoArguments(command: string, args: readonly string[]): string[
     "--quiet",
     "--no-prompt",
     "--allow-read",
+    "--allow-sys=systemMemoryInfo",
     ...(write.length > 0
       ? [`--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`]
       : []),

@@ -9,6 +9,8 @@ export interface Command {
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   train: () => import("./train.ts"),
+  "train-vae": () => import("./train_vae.ts"),
+  "extract-features": () => import("./extract_features.ts"),
   sample: () => import("./sample.ts"),
   download: () => import("./download.ts"),
   export: () => import("./export.ts"),

@@ -137,7 +137,8 @@ async function vaeOf(weights: Weights, flags: SampleFlags): Promise<string | nul
   }
   if (flags.vae === "none") return null;
   const vae = flags.vae ?? weights.vaePath ?? latents.vae;
-  return await findAutoencoder(vae, flags["image-size"] !== undefined);
+  const otherwise = ", or see the latents themselves with --vae none";
+  return await findAutoencoder(vae, flags["image-size"] !== undefined, otherwise);
 }
 
 async function load(

@@ -10,14 +10,20 @@ export interface StopRequests extends Disposable {
   readonly requested: boolean;
 }
 
-/** Listens for requests to stop. The second Ctrl-C ends the process at once. */
-export function stopRequests(): StopRequests {
+/**
+ * Listens for requests to stop. The second Ctrl-C ends the process at once.
+ *
+ * @param answer What is said to the first.
+ */
+export function stopRequests(
+  answer = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
+): StopRequests {
   let first: number | undefined;
   const ask = (): void => {
     const now = performance.now();
     if (first === undefined) {
       first = now;
-      console.error("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once");
+      console.error(`\n${answer}`);
     } else if (now - first > SAME) {
       Deno.exit(EXIT.interrupted);
     }

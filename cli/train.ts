@@ -8,7 +8,7 @@
  */
 import { hostTensor, saveNpz } from "@dit/core/io";
 import { noGrad } from "@dit/core/autograd";
-import { OutOfMemoryError, scope, tensor } from "@dit/core/tensor";
+import { type Device, OutOfMemoryError, scope, tensor } from "@dit/core/tensor";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
@@ -75,6 +75,7 @@ async function start(flags: TrainFlags): Promise<number> {
   await using data = await openData(settings, console.warn, flags["num-classes"]);
   const config = modelConfigOf(flags, settings, data.shape);
   const steps = checkedSteps(settings, data);
+  checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
   const folder = await RunFolder.create(flags["results-dir"] ?? RESULTS, config.name);
   return await follow({ training, data, device, folder, steps }, flags);
@@ -106,6 +107,7 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
     console.log(`${path} has all of its ${steps} steps; give more --steps to go on`);
     return 0;
   }
+  checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
   await training.load(checkpoint, state);
   const folder = await RunFolder.open(dirname(dirname(resolve(path))), step);
@@ -121,6 +123,18 @@ function checkedSteps(settings: TrainSettings, { dataset }: TrainData): number {
     );
   }
   return totalSteps(settings, dataset.size);
+}
+
+/** Refuses, before anything is made, what the device cannot hold. */
+function checkMemory(config: ModelConfig, settings: TrainSettings, device: Device): void {
+  const bytes = memoryEstimate(config.dit, settings);
+  const limit = deviceLimit(device);
+  if (limit === null || bytes <= limit) return;
+  throw new CommandError(
+    `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)} but ` +
+      `${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
+      `--mixed-precision fp16, or a smaller model or --global-batch-size`,
+  );
 }
 
 /** Says what will happen, trains, and writes what there is to show. */
@@ -174,15 +188,7 @@ async function introduction(
   const { settings, config, model, step } = training;
   const count = (n: number) => n.toLocaleString("en");
   const seconds = (steps - step) * await stepSeconds(device, config.dit, settings);
-  const bytes = memoryEstimate(config.dit, model.parameterCount(), settings);
-  const limit = deviceLimit(device);
-  if (limit !== null && bytes > limit) {
-    throw new CommandError(
-      `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)} but ` +
-        `${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
-        `--mixed-precision fp16, or a smaller model or --global-batch-size`,
-    );
-  }
+  const bytes = memoryEstimate(config.dit, settings);
   const begun = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
   return [
     `model    ${config.name}, ${

@@ -28,11 +28,13 @@ export { centerCrop } from "./crop.ts";
 export { decodeImage, type DecodeOptions } from "./decode.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
 export {
+  checkSettings,
   type LatentManifest,
   type LatentPart,
   type LatentSettings,
   type LatentVae,
   loadManifest,
+  requireSame,
   type ShardRecord,
 } from "./latent_manifest.ts";
 export {

@@ -9,7 +9,7 @@ import {
 import { loadNpz } from "@dit/core/io";
 import { denoArguments } from "../cli/launch.ts";
 import { command, commandTest, type Ended, pngSize } from "./commands.ts";
-import { numbers } from "./devices.ts";
+import { numbers, requireWebGpu, webgpuMissing } from "./devices.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 /** A model of a few thousand parameters, on the CPU. */
@@ -146,6 +146,27 @@ commandTest("a run killed at any moment ends in the bits of one that was not", a
   const left = Array.from(Deno.readDirSync(`${run}/checkpoints`), ({ name }) => name);
   assertEquals(left.length, 2, `left over: ${left}`);
 });
+
+commandTest(
+  `on WebGPU a run continues in the bits of one that was not stopped${
+    webgpuMissing ? ` (${webgpuMissing})` : ""
+  }`,
+  async (folder) => {
+    if (webgpuMissing && !requireWebGpu) return;
+    await digitsIn(folder);
+    const args = [...TINY, "--ckpt-every", "3", "--device", "webgpu", "--steps", "6"];
+    const whole = await train(folder, ...args);
+    assertEquals(whole.code, 0, whole.err);
+    assertMatch(whole.out, /device {3}webgpu/);
+    const run = `${folder}/results/000-DiT-Mini-4`;
+    const expected = await Deno.readFile(lastCheckpoint(run));
+    await Deno.remove(lastCheckpoint(run));
+    const again = await train(folder, "--resume", run, "--device", "webgpu");
+    assertEquals(again.code, 0, again.err);
+    const got = await Deno.readFile(lastCheckpoint(run));
+    assert(got.every((byte, i) => byte === expected[i]), "the checkpoints differ");
+  },
+);
 
 commandTest("Ctrl-C saves and exits with 130, and the run goes on from there", async (folder) => {
   if (Deno.build.os === "windows") return; // there one process cannot interrupt another

@@ -14,30 +14,38 @@ const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
   mse: "sd-vae-ft-mse",
 };
 
+/** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */
+export const VAE_CONFIG_KEY = "config";
+
 /**
  * The file of an autoencoder.
  *
  * @param vae `ema`, `mse`, a file, or a folder of diffusers.
  * @param fetches Whether a published one that is not there may be downloaded.
+ * @param otherwise What else can be done without it, for the message.
  * @throws {CommandError} where it is not there, saying how to get it.
  */
-export async function findAutoencoder(vae: string, fetches: boolean): Promise<string> {
+export async function findAutoencoder(
+  vae: string,
+  fetches: boolean,
+  otherwise = "",
+): Promise<string> {
   const name = SHORT_NAMES[vae];
   if (name !== undefined) {
     if (fetches) return await obtain(name);
     const path = pretrainedPath(name);
     if (await exists(path)) return path;
     throw new CommandError(
-      `the latents of this model need the autoencoder ${path}, which is not there.\n` +
+      `latents need the autoencoder ${path}, which is not there.\n` +
         `Get it with: deno task download ${name}\n` +
-        `or name another with --vae PATH, or see the latents themselves with --vae none`,
+        `or name another with --vae PATH${otherwise}`,
     );
   }
   try {
     return (await Deno.stat(vae)).isDirectory ? await diffusersFile(vae) : vae;
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new CommandError(`--vae: expected ema, mse, none or a file but found no ${vae}`);
+    throw new CommandError(`--vae: expected ema, mse or a file but found no ${vae}`);
   }
 }
 
@@ -63,10 +71,30 @@ export async function loadAutoencoder(
   return model.eval();
 }
 
-/** The shape that `config.json` beside a file gives its autoencoder; that of the published without. */
+/**
+ * The shape of a file's autoencoder: by the `config` in the file's own metadata, otherwise by
+ * `config.json` beside it, and without either that of the published ones.
+ */
 export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptions> {
+  const own = await configWithin(path);
+  if (own !== undefined) return vaeOptionsFromConfig(own);
   const beside = join(dirname(path), "config.json");
   return await exists(beside) ? vaeOptionsFromConfig(await readJson(beside)) : {};
+}
+
+/** The configuration that `deno task train-vae` puts into the file of weights. */
+async function configWithin(path: string): Promise<Record<string, unknown> | undefined> {
+  if (await isTorch(path)) return undefined;
+  using file = await SafetensorsFile.open(path);
+  const text = file.metadata.get(VAE_CONFIG_KEY);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CommandError(`${path}: expected JSON as ${VAE_CONFIG_KEY} in its metadata`, {
+      cause: error,
+    });
+  }
 }
 
 /** Opens the weights of an autoencoder, in whichever file and layout they are. */

@@ -1,0 +1,228 @@
+/**
+ * `deno task train-vae`: trains an autoencoder (AutoencoderKL), so that latents of one's own images
+ * need nothing that is downloaded.
+ *
+ *     deno task train-vae --data photos --image-size 64
+ *     deno task extract-features --data photos --image-size 64 --vae results/vae
+ */
+import type { SafetensorsFile } from "@dit/core/io";
+import { OutOfMemoryError } from "@dit/core/tensor";
+import { BatchSampler, DataError, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
+import { join } from "@std/path";
+import { removeTemporaries } from "./checkpoint.ts";
+import { deviceText, startDevice } from "./device.ts";
+import { CommandError, EXIT, UsageError } from "./errors.ts";
+import { flagsHelp, parseFlags } from "./flags.ts";
+import { imagesText, openImages, refuseInside } from "./image_source.ts";
+import { duration, ProgressLine } from "./progress.ts";
+import { writeWhole } from "./run_folder.ts";
+import { plainly } from "./sources/failures.ts";
+import { exists } from "./sources/weights.ts";
+import { stopRequests } from "./stop.ts";
+import {
+  resumedVaeSettings,
+  VAE_FLAGS,
+  VAE_GROUPS,
+  type VaeFlags,
+  vaeSettings,
+} from "./train_vae_flags.ts";
+import { measureLatents, reconstructionGrid, saveAutoencoder } from "./train_vae_result.ts";
+import { openVaeTraining, type VaeState, VaeTraining } from "./train_vae_step.ts";
+
+const HELP = `Trains an autoencoder of images, for latents of them.
+
+  deno task train-vae --data photos --image-size 64
+  deno task extract-features --data photos --image-size 64 --vae results/vae
+  deno task train-vae --resume                     goes on where it was ended
+
+${flagsHelp(VAE_GROUPS)}`;
+
+const OUT = "results/vae";
+/** What a run goes on from. */
+const TRAINING_FILE = "training.safetensors";
+const GRID_FILE = "reconstructions.png";
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const flags = parseFlags(args, VAE_FLAGS);
+  if (flags.help) {
+    console.log(HELP);
+    return 0;
+  }
+  try {
+    return await (flags.resume ? goOn(flags) : start(flags));
+  } catch (error) {
+    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
+    if (!(error instanceof OutOfMemoryError)) throw plainly(error);
+    throw new CommandError(`${error.message}. Use a smaller --batch-size or --image-size`, {
+      cause: error,
+    });
+  }
+}
+
+/** A new run. */
+async function start(flags: VaeFlags): Promise<number> {
+  const settings = vaeSettings(flags);
+  const out = flags.out ?? OUT;
+  refuseInside("--out", out, settings.data);
+  if (await exists(join(out, TRAINING_FILE))) {
+    throw new UsageError(
+      `--out: expected a new folder but ${out} has a run in it; go on with --resume, or take another`,
+    );
+  }
+  return await train(new Opening(settings, out, flags));
+}
+
+/** A run that goes on. */
+async function goOn(flags: VaeFlags): Promise<number> {
+  const out = flags.out ?? OUT;
+  const { file, state } = await openVaeTraining(join(out, TRAINING_FILE));
+  try {
+    const settings = resumedVaeSettings(state.settings, flags);
+    refuseInside("--out", out, settings.data);
+    if (state.step > settings.steps) {
+      throw new UsageError(`--steps: expected ${state.step} or more, which ${out} has, already`);
+    }
+    return await train(new Opening(settings, out, flags, { file, state }));
+  } finally {
+    file.close();
+  }
+}
+
+/** What a run begins with. */
+class Opening {
+  constructor(
+    readonly settings: ReturnType<typeof vaeSettings>,
+    readonly out: string,
+    readonly flags: VaeFlags,
+    readonly before?: { readonly file: SafetensorsFile; readonly state: VaeState },
+  ) {}
+}
+
+async function train({ settings, out, flags, before }: Opening): Promise<number> {
+  using line = new ProgressLine("         ");
+  await using images = await openImages(settings.data, {
+    size: settings.imageSize,
+    workers: settings.workers,
+    warn: (message) => line.note(message),
+  });
+  const sampler = new BatchSampler({
+    size: images.size,
+    batchSize: settings.batchSize,
+    seed: settings.seed,
+    flip: settings.flip,
+    ...(before ? { position: before.state.position } : {}),
+  });
+  const device = await startDevice(flags.device ?? "auto");
+  using training = new VaeTraining(settings);
+  if (before) await training.load(before.file, before.state);
+  await Deno.mkdir(out, { recursive: true });
+  await removeTemporaries(out);
+  const { model } = training;
+  const side = settings.imageSize / model.factor;
+  const latent = [settings.latentChannels, side, side].join("x");
+  console.log(`model    ${model.parameterCount().toLocaleString("en")} parameters`);
+  console.log(`images   ${imagesText(images)}; latents ${latent}`);
+  console.log(`device   ${deviceText(device)}`);
+  console.log(`run      steps ${training.step} to ${settings.steps} in ${out}`);
+  using stop = stopRequests();
+  await using loader = new Loader(images, sampler);
+  const run = new VaeRun(training, images, out, line);
+  const finished = await run.go(loader, () => stop.requested);
+  line.end();
+  if (!finished) {
+    console.log(`stopped at step ${training.step}; go on with --resume`);
+    return EXIT.interrupted;
+  }
+  await run.finish();
+  return 0;
+}
+
+/** A run from its first step to its last. */
+class VaeRun {
+  readonly #training: VaeTraining;
+  readonly #images: ImageFolder;
+  readonly #out: string;
+  readonly #line: ProgressLine;
+  readonly #start = performance.now();
+  readonly #first: number;
+  readonly #terminal = Deno.stderr.isTerminal();
+  #detail = "";
+
+  constructor(training: VaeTraining, images: ImageFolder, out: string, line: ProgressLine) {
+    [this.#training, this.#images, this.#out, this.#line] = [training, images, out, line];
+    this.#first = training.step;
+  }
+
+  /** Trains; returns whether it came to its end. */
+  async go(loader: Loader, stopping: () => boolean): Promise<boolean> {
+    const training = this.#training;
+    const { steps, logEvery, ckptEvery } = training.settings;
+    while (training.step < steps && !stopping()) {
+      training.takeStep(await loader.next());
+      await new Promise((resolve) => setTimeout(resolve, 0)); // signals get their turn
+      const { step } = training;
+      if (step % logEvery === 0 || step === steps) await this.#measure();
+      if (step % ckptEvery === 0 || step === steps) await this.#save(loader.position);
+      if (this.#terminal) this.#line.show(step, steps, this.#detail);
+    }
+    if (training.step < steps) await this.#save(loader.position);
+    return training.step === steps;
+  }
+
+  /** Measures the latents and writes the averaged weights. */
+  async finish(): Promise<void> {
+    const { ema, model, settings } = this.#training;
+    const path = await ema.swapped(async () => {
+      await this.#draw();
+      const measure = await measureLatents(model, this.#images, settings.batchSize);
+      const path = await saveAutoencoder(this.#out, model, model.stateDict(), measure);
+      const psnr = 10 * Math.log10(4 / measure.squaredError);
+      console.log(
+        `latents  deviation ${measure.std.toPrecision(4)}, so scaling factor ` +
+          `${(1 / measure.std).toPrecision(5)}; ${measure.kl.toPrecision(3)} nats a value; ` +
+          `PSNR ${psnr.toFixed(1)} dB, on ${measure.images} images`,
+      );
+      return path;
+    });
+    const seconds = (performance.now() - this.#start) / 1000;
+    console.log(`written  ${path}, ${duration(seconds)}; look at ${join(this.#out, GRID_FILE)}`);
+    const size = settings.imageSize;
+    console.log(
+      `make latents with: deno task extract-features --data ${settings.data} --image-size ${size} ` +
+        `--vae ${this.#out}`,
+    );
+  }
+
+  async #measure(): Promise<void> {
+    const training = this.#training;
+    const records = await training.records.take();
+    if (records.length === 0) return;
+    const bad = records.find(({ loss, gradNorm }) => !Number.isFinite(loss + gradNorm));
+    if (bad) {
+      throw new CommandError(
+        `step ${bad.step}: the loss or its gradient is not a finite number; its last checkpoint is ` +
+          "from before. Take a lower --lr",
+      );
+    }
+    const { settings, step } = training;
+    const loss = records.reduce((sum, record) => sum + record.loss, 0) / records.length;
+    const seconds = (performance.now() - this.#start) / 1000;
+    const speed = (step - this.#first) * settings.batchSize / seconds;
+    this.#detail = `${settings.loss} ${loss.toFixed(4)}, ${speed.toPrecision(3)} images/s`;
+    if (!this.#terminal) console.log(`step ${step}/${settings.steps}  ${this.#detail}`);
+  }
+
+  async #save(position: SamplerPosition): Promise<void> {
+    await this.#measure(); // never a checkpoint of a run that has gone wrong
+    await this.#training.save(join(this.#out, TRAINING_FILE), position);
+    if (this.#training.step < this.#training.settings.steps) {
+      await this.#training.ema.swapped(() => this.#draw());
+    }
+  }
+
+  async #draw(): Promise<void> {
+    const png = await reconstructionGrid(this.#training.model, this.#images);
+    await writeWhole(join(this.#out, GRID_FILE), png);
+  }
+}
