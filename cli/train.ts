@@ -12,7 +12,7 @@ import { type Device, OutOfMemoryError, scope, tensor } from "@dit/core/tensor";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
-import { CommandError, EXIT, UsageError } from "./errors.ts";
+import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import type { ModelConfig } from "./model.ts";
@@ -160,7 +160,7 @@ async function follow(
     finished = await loop.go();
   } catch (error) {
     // the page must not go on loading itself; what went wrong is said by the caller
-    if (error instanceof CommandError) await loop.finish(error.message).catch(() => {});
+    await loop.finish(messageOf(error)).catch(() => {});
     throw error;
   }
   if (!finished) {
