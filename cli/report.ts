@@ -188,7 +188,7 @@ function escape(text: string): string {
 const STYLE = `:root { color-scheme: light dark; --line: #2563eb; --grid: #8884; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin: 0; } h2 { margin: 1.5rem 0 .5rem; }
-header p { margin: .15rem 0; white-space: pre-wrap; } .state { font-weight: 600; }
+header p { margin: .15rem 0; white-space: pre-wrap; font-family: ui-monospace, monospace; } .state { font-weight: 600; }
 progress { width: 100%; height: .5rem; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; }
 dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-size: 1.2rem; }
