@@ -85,12 +85,12 @@ const SMALL_MODEL = "DiT-Mini/4";
 /** What is different about the small models, which are for pixels and for a CPU. */
 const SMALL = {
   imageSize: 32,
-  steps: 1200,
+  steps: 1400,
   epochs: null,
   batchSize: 64,
   lr: 1e-3,
   warmup: 50,
-  schedule: "cosine",
+  schedule: "constant",
   emaDecay: 0.999,
   emaWarmup: true,
   gradClip: 1,
