@@ -82,10 +82,14 @@ export interface DataShape {
 
 const SMALL_MODEL = "DiT-Mini/4";
 
-/** What is different about the small models, which are for pixels and for a CPU. */
+/**
+ * What is different about the small models, which are for pixels and for a CPU. With a constant rate
+ * and an average of the weights, digits are recognised after fewer steps than with a rate that falls
+ * (after 1,000: 95% to 92% after 1,200).
+ */
 const SMALL = {
   imageSize: 32,
-  steps: 1400,
+  steps: 1300,
   epochs: null,
   batchSize: 64,
   lr: 1e-3,
