@@ -49,7 +49,7 @@ export const DIFFUSION_FLAGS = {
 
 /** How to train. */
 export const TRAINING_FLAGS = {
-  "steps": count("optimiser steps in all; 1400, or what --epochs makes"),
+  "steps": count("optimiser steps in all; 1300, or what --epochs makes"),
   "epochs": count("passes over the data, instead of --steps; 1400 for the paper's models"),
   "global-batch-size": count("images a step; 64, or 256 for the paper's models"),
   "batch-size": count("the same, shorter"),
@@ -57,7 +57,7 @@ export const TRAINING_FLAGS = {
   "warmup": count("steps in which the rate rises; 50, or 0 for the paper's models", 0),
   "schedule": choice(
     ["constant", "cosine"],
-    "how the rate goes on; constant, or cosine, which falls to 0",
+    "how the rate goes on: constant, or cosine, which falls to 0",
   ),
   "weight-decay": real("weight decay of AdamW; 0"),
   "ema-decay": real("decay of the averaged weights; 0.999, or 0.9999 for the paper's", 0, 1),
