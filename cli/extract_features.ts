@@ -5,7 +5,6 @@
  *     deno task extract-features --data photos --image-size 256
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
-import { asVae, toFloat32 } from "@dit/core/io";
 import { OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import {
@@ -30,7 +29,12 @@ import { NpyFolder, npySettings } from "./extract_npy.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { imagesText, openImages, refuseInside } from "./image_source.ts";
 import { duration, ProgressLine } from "./progress.ts";
-import { findAutoencoder, loadAutoencoder, openAutoencoder } from "./sources/autoencoder.ts";
+import {
+  autoencoderDigest,
+  findAutoencoder,
+  fullName,
+  loadAutoencoder,
+} from "./sources/autoencoder.ts";
 import { plainly } from "./sources/failures.ts";
 import { exists } from "./sources/weights.ts";
 import { type StopRequests, stopRequests } from "./stop.ts";
@@ -44,12 +48,6 @@ const HELP = `Makes latents of images by an autoencoder, to train on.
 The same command goes on where it was ended, and ends at once where all is done.
 
 ${flagsHelp(EXTRACT_GROUPS)}`;
-
-/** What the published autoencoders are called. */
-const PUBLISHED: Readonly<Record<string, string>> = {
-  ema: "stabilityai/sd-vae-ft-ema",
-  mse: "stabilityai/sd-vae-ft-mse",
-};
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -217,10 +215,12 @@ async function latentSettings(
       `${path}: expected an autoencoder of colour images but it takes ${inChannels} channels`,
     );
   }
-  const sha256 = await weightsDigest(path);
+  const sha256 = await autoencoderDigest(path);
   // The same weights under another path are the same autoencoder.
   const before = layout === "shards" ? (await loadManifest(out))?.settings : await npySettings(out);
-  const name = before?.vae.sha256 === sha256 ? before.vae.name : PUBLISHED[settings.vae] ?? path;
+  const name = before?.vae.sha256 === sha256
+    ? before.vae.name
+    : (fullName(settings.vae) === settings.vae ? path : fullName(settings.vae));
   const side = imageSize / vae.factor;
   return {
     vae: { name, sha256 },
@@ -234,21 +234,6 @@ async function latentSettings(
     count: images.size,
     shardSize,
   };
-}
-
-/** SHA-256 of the weights, the same in whichever file, layout and element type they are stored. */
-async function weightsDigest(path: string): Promise<string> {
-  using file = await openAutoencoder(path);
-  const source = asVae(file, "diffusers");
-  const lines: string[] = [];
-  for (const name of source.keys().toSorted()) {
-    lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
-  }
-  return await sha256(new TextEncoder().encode(lines.join("")));
-}
-
-async function sha256(bytes: BufferSource): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /** A folder has one layout. */

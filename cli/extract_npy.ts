@@ -20,25 +20,33 @@ const RECORD = "features.json";
 const FORMAT = "dit-npy-features";
 
 /**
- * How the features of a folder were made; undefined where there is nothing.
+ * How the features of a folder were made, where that is noted: not by the original.
+ *
+ * @throws {DataError} where the note is damaged.
+ */
+export async function npyRecord(folder: string): Promise<LatentSettings | undefined> {
+  const path = join(folder, RECORD);
+  if (!await exists(path)) return undefined;
+  const { format, settings } = await readJson(path);
+  if (format !== FORMAT) throw new DataError(`${path}: expected settings of npy features`);
+  checkSettings(path, settings);
+  return settings;
+}
+
+/**
+ * How the features of a folder that is to be filled were made; undefined where there are none.
  *
  * @throws {DataError} where there are features but nothing says how they were made.
  */
 export async function npySettings(folder: string): Promise<LatentSettings | undefined> {
-  const path = join(folder, RECORD);
-  if (await exists(path)) {
-    const { format, settings } = await readJson(path);
-    if (format !== FORMAT) throw new DataError(`${path}: expected settings of npy features`);
-    checkSettings(path, settings);
-    return settings;
-  }
-  if (await exists(folder) && await hasNpyFeatures(folder)) {
+  const settings = await npyRecord(folder);
+  if (settings === undefined && await exists(folder) && await hasNpyFeatures(folder)) {
     throw new DataError(
       `${folder}: expected a new folder, or one that extract-features began, but found features ` +
         `without ${RECORD}, which says how they were made; take another folder`,
     );
   }
-  return undefined;
+  return settings;
 }
 
 /** A folder of one `.npy` file an image, as far as it is filled. */

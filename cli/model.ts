@@ -27,6 +27,8 @@ export interface DiffusionConfig {
 export interface LatentConfig {
   /** The autoencoder: `ema` or `mse` for those of the original, else a file. */
   readonly vae: string;
+  /** What its weights are, where that is known: see `autoencoderDigest()`. */
+  readonly vaeSha256?: string;
   /** What latents are multiplied with; 0.18215 in the original. */
   readonly scalingFactor: number;
   /** Pixels of an image a side for each of a latent. */

@@ -58,6 +58,7 @@ export async function drawSamples(
           steps: Math.min(steps, diffusion.numTimesteps),
           modelKwargs: { y },
           generator: part.map((_, i) => new Generator(settings.seed, SAMPLE_STREAM + first + i)),
+          clipDenoised: config.latents === null, // latents have no limits, pixels have
           ...guidance,
         },
       );

@@ -24,7 +24,7 @@ import {
 } from "./sample_flags.ts";
 import { openOutput, outputKind } from "./sample_output.ts";
 import { Artist, type SampleSettings } from "./sample_run.ts";
-import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { pretrainedPath } from "./sources/catalog.ts";
 import { classNamesOf } from "./sources/diffusers_config.ts";
 import { plainly } from "./sources/failures.ts";
@@ -138,7 +138,9 @@ async function vaeOf(weights: Weights, flags: SampleFlags): Promise<string | nul
   if (flags.vae === "none") return null;
   const vae = flags.vae ?? weights.vaePath ?? latents.vae;
   const otherwise = ", or see the latents themselves with --vae none";
-  return await findAutoencoder(vae, flags["image-size"] !== undefined, otherwise);
+  const path = await findAutoencoder(vae, flags["image-size"] !== undefined, otherwise);
+  if (flags.vae === undefined) await checkAutoencoder(path, latents);
+  return path;
 }
 
 async function load(

@@ -7,19 +7,20 @@
  *     deno task train --resume latest
  */
 import { hostTensor, saveNpz } from "@dit/core/io";
-import { noGrad } from "@dit/core/autograd";
-import { type Device, OutOfMemoryError, scope, tensor } from "@dit/core/tensor";
+import { type Device, OutOfMemoryError, scope } from "@dit/core/tensor";
+import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
+import { decodeLatents } from "./latents.ts";
 import type { ModelConfig } from "./model.ts";
 import { type Decode, drawPixels } from "./preview.ts";
 import { duration } from "./progress.ts";
 import { RunFolder, writeWhole } from "./run_folder.ts";
-import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { stopRequests } from "./stop.ts";
 import { openData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./train_flags.ts";
@@ -28,8 +29,10 @@ import {
   modelConfigOf,
   resumedSettings,
   settingsOf,
+  settledBy,
   totalSteps,
   type TrainSettings,
+  usualImageSize,
   withoutAliases,
 } from "./train_settings.ts";
 import { Training } from "./training.ts";
@@ -70,9 +73,14 @@ export async function run(args: readonly string[]): Promise<number> {
 
 /** A new run. */
 async function start(flags: TrainFlags): Promise<number> {
-  const settings = settingsOf(flags);
+  const asked = settingsOf(flags);
   const device = await startDevice(flags.device ?? "auto");
-  await using data = await openData(settings, console.warn, flags["num-classes"]);
+  await using data = await openData(asked, {
+    usualSize: usualImageSize(flags),
+    warn: console.warn,
+    numClasses: flags["num-classes"],
+  });
+  const settings = settledBy(data.shape, asked);
   const config = modelConfigOf(flags, settings, data.shape);
   const steps = checkedSteps(settings, data);
   checkMemory(config, settings, device);
@@ -93,13 +101,23 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
   }
   const settings = resumedSettings(state.settings, flags);
   const device = await startDevice(flags.device ?? "auto");
-  await using data = await openData(settings, console.warn, config.dit.numClasses);
-  const { channels, side } = data.shape;
+  await using data = await openData(settings, {
+    usualSize: config.dit.inputSize,
+    warn: console.warn,
+    numClasses: config.dit.numClasses,
+  });
+  const { channels, side, latents } = data.shape;
   const { inChannels, inputSize } = config.dit;
   if (channels !== inChannels || side !== inputSize) {
     throw new CommandError(
       `${settings.data}: expected examples of ${inChannels}x${inputSize}x${inputSize}, as the run ` +
         `had, but got ${channels}x${side}x${side}`,
+    );
+  }
+  if (latents?.vaeSha256 !== config.latents?.vaeSha256) {
+    throw new CommandError(
+      `${settings.data}: expected latents by the autoencoder that the run began with ` +
+        `(${config.latents?.vae}) but its weights are others now`,
     );
   }
   const steps = checkedSteps(settings, data);
@@ -144,7 +162,8 @@ async function follow(
 ): Promise<number> {
   const { training, device, folder, steps } = parts;
   const about = await introduction(parts);
-  const decode = await decoderOf(training.config, (text) => about.push(text));
+  using decoder = await loadDecoder(training.config, (text) => about.push(text));
+  const decode = decodeBy(decoder, training.config);
   for (const line of about) {
     console.log(line);
     await folder.log(line);
@@ -204,26 +223,29 @@ async function introduction(
   ];
 }
 
-/** What makes pictures of a model's latents; see {@linkcode Run.decode}. */
-async function decoderOf(
-  config: ModelConfig,
+/** What makes pictures of what a model draws; see {@linkcode Run.decode}. */
+function decodeBy(
+  decoder: AutoencoderKL | undefined,
+  { latents, dit }: ModelConfig,
+): Decode | null | undefined {
+  if (latents === null) return null;
+  if (decoder === undefined) return undefined;
+  return (drawn) => decodeLatents(decoder, drawn, latents.scalingFactor, dit.inputSize);
+}
+
+/** The autoencoder of a model of latents, to make pictures with; without it there are none. */
+async function loadDecoder(
+  { latents }: ModelConfig,
   note: (text: string) => void,
-): Promise<Decode | null | undefined> {
-  if (config.latents === null) return null;
-  const { vae, scalingFactor } = config.latents;
+): Promise<AutoencoderKL | undefined> {
+  if (latents === null) return undefined;
   try {
-    const model = await loadAutoencoder(await findAutoencoder(vae, false), "f32");
-    return async (latents) => {
-      using _ = scope("decode");
-      const { latentChannels } = model.options;
-      const side = config.dit.inputSize;
-      const count = latents.length / (latentChannels * side * side);
-      const z = tensor(latents.map((v) => v / scalingFactor), [count, latentChannels, side, side]);
-      return await noGrad(() => model.decode(z)).data() as Float32Array<ArrayBuffer>;
-    };
+    const path = await findAutoencoder(latents.vae, false);
+    await checkAutoencoder(path, latents);
+    return await loadAutoencoder(path);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    note("samples  none: the autoencoder is not here (deno task download)");
+    note(`samples  none: ${error.message}`);
     return undefined;
   }
 }

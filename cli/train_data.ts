@@ -1,23 +1,14 @@
 /** Opening what `--data` names. */
-import { mul, noGrad } from "@dit/core/autograd";
-import {
-  type Dataset,
-  hasNpyFeatures,
-  ImageFolder,
-  LatentDataset,
-  loadManifest,
-  loadMnist,
-  NpyFeatures,
-} from "@dit/data";
-import { CommandError, messageOf } from "./errors.ts";
-import { findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest, loadMnist } from "@dit/data";
+import { CommandError, messageOf, UsageError } from "./errors.ts";
+import { asLatents, openFeatures } from "./train_latents.ts";
 import type { DataShape, TrainSettings } from "./train_settings.ts";
 import type { ModelInput } from "./training.ts";
 
-/** Images at least this large are trained on as latents, as the paper does. */
+/** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
 const LATENT_FROM = 128;
-/** Pixels a side for each of a latent, and a latent's channels, with the original's autoencoder. */
-const LATENTS = { downsample: 8, channels: 4, scalingFactor: 0.18215 } as const;
+/** Side of MNIST's images with their margin. */
+const MNIST_SIZE = 32;
 
 /** Data that are open. */
 export interface TrainData extends AsyncDisposable {
@@ -31,32 +22,34 @@ export interface TrainData extends AsyncDisposable {
   readonly input: ModelInput | undefined;
 }
 
+/** What a run leaves open about its data. */
+export interface DataOptions {
+  /** Side of images where `--image-size` does not say it. */
+  readonly usualSize: number;
+  /** Told of images that cannot be read. */
+  readonly warn: (message: string) => void;
+  /** Classes of data that do not say themselves how many there are. */
+  readonly numClasses?: number | undefined;
+}
+
 /**
  * Opens the data of a run.
  *
- * @param warn Told of images that cannot be read.
- * @param numClasses Classes of data that do not say themselves how many there are.
- * @throws {CommandError} where they are not there or not usable.
+ * @throws {CommandError} where they are not there, not usable, or not what the settings ask for.
  */
-export async function openData(
-  settings: TrainSettings,
-  warn: (message: string) => void,
-  numClasses?: number,
-): Promise<TrainData> {
+export async function openData(settings: TrainSettings, options: DataOptions): Promise<TrainData> {
   try {
     const kind = await kindOf(settings.data);
-    if (kind === "mnist") {
-      const folder = settings.data === "mnist" ? {} : { folder: settings.data };
-      return opened("mnist", await loadMnist(folder));
-    }
-    if (kind === "features") return await openFeatures(settings.data, numClasses);
+    if (kind === "mnist") return await openMnist(settings);
+    if (kind === "features") return await openFeatures(settings, options.numClasses);
+    const size = settings.imageSize ?? options.usualSize;
     const images = await ImageFolder.open(settings.data, {
-      size: settings.imageSize,
+      size,
       workers: settings.workers,
-      onDamaged: (path, reason) => warn(`left out ${path}: ${reason}`),
+      onDamaged: (path, reason) => options.warn(`left out ${path}: ${reason}`),
     });
-    if (settings.imageSize < LATENT_FROM) return opened("images", images);
-    return await asLatents(images, settings);
+    const vae = settings.vae ?? (size < LATENT_FROM ? "none" : "ema");
+    return vae === "none" ? opened("images", images) : await asLatents(images, vae);
   } catch (error) {
     if (error instanceof CommandError) throw error;
     throw new CommandError(`--data ${settings.data}: ${messageOf(error)}`, { cause: error });
@@ -77,53 +70,31 @@ async function kindOf(data: string): Promise<DataShape["kind"]> {
   return isFeatures ? "features" : "images";
 }
 
-function opened(kind: DataShape["kind"], dataset: Dataset & Partial<AsyncDisposable>): TrainData {
-  const { size, channels, height, classNames } = dataset;
+async function openMnist({ data, imageSize, vae }: TrainSettings): Promise<TrainData> {
+  if (imageSize !== null && imageSize !== MNIST_SIZE) {
+    throw new UsageError(
+      `--image-size: mnist is ${MNIST_SIZE} pixels wide, so expected ${MNIST_SIZE} but got ${imageSize}`,
+    );
+  }
+  if (vae !== null && vae !== "none") {
+    throw new UsageError(`--vae: mnist is trained on as pixels, so expected none but got ${vae}`);
+  }
+  return opened("mnist", await loadMnist(data === "mnist" ? {} : { folder: data }));
+}
+
+/** Data as the model sees them. */
+export function opened(
+  kind: DataShape["kind"],
+  dataset: Dataset & Partial<AsyncDisposable>,
+  imageSize = dataset.height,
+): TrainData {
+  const { size, channels, height: side, classNames } = dataset;
   const classes = `${classNames.length} class${classNames.length === 1 ? "" : "es"}`;
   return {
     dataset,
-    shape: { kind, channels, side: height, classNames, latent: false },
-    text: `${size.toLocaleString("en")} images of ${channels}x${height}x${height} in ${classes}`,
+    shape: { kind, channels, side, imageSize, classNames, latents: null },
+    text: `${size.toLocaleString("en")} images of ${channels}x${side}x${side} in ${classes}`,
     input: undefined,
     [Symbol.asyncDispose]: async () => await dataset[Symbol.asyncDispose]?.(),
-  };
-}
-
-/** Latents that were extracted before: in shards, or in the original's layout. */
-async function openFeatures(folder: string, numClasses?: number): Promise<TrainData> {
-  const manifest = await loadManifest(folder);
-  const dataset = manifest
-    ? await LatentDataset.open(folder)
-    : await NpyFeatures.open(folder, numClasses === undefined ? {} : { numClasses });
-  const data = opened("features", dataset);
-  return {
-    ...data,
-    text: data.text.replace("images", "latents"),
-    shape: { ...data.shape, latent: true, vae: manifest?.settings.vae.name },
-    [Symbol.asyncDispose]: async () => {
-      if (dataset instanceof LatentDataset) await Promise.resolve(dataset[Symbol.dispose]());
-    },
-  };
-}
-
-/** Encodes every batch as it is used; extracted features save that work. */
-async function asLatents(images: ImageFolder, { vae }: TrainSettings): Promise<TrainData> {
-  const model = await loadAutoencoder(await findAutoencoder(vae, false), "f32");
-  const data = opened("images", images);
-  const input: ModelInput = (pixels, generator) =>
-    noGrad(() => mul(model.encode(pixels).sample({ generator }), LATENTS.scalingFactor));
-  return {
-    ...data,
-    shape: {
-      ...data.shape,
-      channels: LATENTS.channels,
-      side: images.height / LATENTS.downsample,
-      latent: true,
-    },
-    input,
-    [Symbol.asyncDispose]: async () => {
-      model.dispose();
-      await images[Symbol.asyncDispose]();
-    },
   };
 }

@@ -10,9 +10,12 @@ export const DATA_FLAGS = {
   ),
   "feature-path": text("FOLDER", "the original's name for --data with a folder of features"),
   "data-path": text("FOLDER", "the original's name for --data with a folder of images"),
-  "image-size": count("side of the images in pixels; 32, or 256 with one of the paper's models"),
+  "image-size": count("side of images in pixels; 32, or 256 with one of the paper's models"),
   "num-classes": count("classes that the model has room for; those of the data"),
-  "vae": text("ema|mse|FILE", "the autoencoder that the features were made with; ema"),
+  "vae": text(
+    "ema|mse|PATH|none",
+    "what makes latents of images; none below 128 pixels, from there on ema; features say theirs",
+  ),
   "num-workers": count("threads that decode images; 4", 0),
   "flip": toggle("mirror every other image; on but for mnist"),
 };

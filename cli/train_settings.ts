@@ -1,17 +1,17 @@
 /** What a run does, made of the flags: defaults filled in, contradictions refused. */
 import { basename } from "@std/path";
 import { UsageError } from "./errors.ts";
-import { type DiffusionConfig, type ModelConfig, modelSize } from "./model.ts";
+import { type DiffusionConfig, type LatentConfig, type ModelConfig, modelSize } from "./model.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /** All that decides a run's numbers, and how it is kept. Plain JSON, kept in its config.json. */
 export interface TrainSettings {
   /** `mnist`, or a folder. */
   readonly data: string;
-  /** Side of the images in pixels. */
-  readonly imageSize: number;
-  /** The autoencoder that encodes images: `ema`, `mse` or a file. */
-  readonly vae: string;
+  /** Side of the images in pixels; null until the data say it. */
+  readonly imageSize: number | null;
+  /** The autoencoder of latents, `ema`, `mse` or a path, or `none`; null until the data say it. */
+  readonly vae: string | null;
   /** Threads that decode images. */
   readonly workers: number;
   /** Whether every other image is mirrored. */
@@ -72,12 +72,12 @@ export interface DataShape {
   readonly channels: number;
   /** Side of what the model sees. */
   readonly side: number;
+  /** Side of the images. */
+  readonly imageSize: number;
   /** By index. */
   readonly classNames: readonly string[];
-  /** Whether the model sees latents. */
-  readonly latent: boolean;
-  /** What the autoencoder is called, where the data say so. */
-  readonly vae?: string | undefined;
+  /** How what the model sees was made of images; null where it is the images. */
+  readonly latents: LatentConfig | null;
 }
 
 const SMALL_MODEL = "DiT-Mini/4";
@@ -88,7 +88,6 @@ const SMALL_MODEL = "DiT-Mini/4";
  * (after 1,000: 95% to 92% after 1,200).
  */
 const SMALL = {
-  imageSize: 32,
   steps: 1300,
   epochs: null,
   batchSize: 64,
@@ -106,7 +105,6 @@ const SMALL = {
 
 /** The original's settings (train.py). */
 const ORIGINAL = {
-  imageSize: 256,
   steps: null,
   epochs: 1400,
   batchSize: 256,
@@ -151,8 +149,13 @@ function isOriginal(flags: TrainFlags): boolean {
   return !name.startsWith("DiT-Mini/");
 }
 
+/** Side of images that nothing else decides. */
+export function usualImageSize(flags: TrainFlags): number {
+  return isOriginal(flags) ? 256 : 32;
+}
+
 /**
- * Settings of a new run.
+ * Settings of a new run, but for what its data decide.
  *
  * @throws {UsageError} where flags contradict each other.
  */
@@ -162,17 +165,11 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
   if (flags.steps !== undefined && flags.epochs !== undefined) {
     throw new UsageError("expected --steps or --epochs but got both");
   }
-  const imageSize = flags["image-size"] ?? (data === "mnist" ? 32 : usual.imageSize);
-  if (data === "mnist" && imageSize !== 32) {
-    throw new UsageError(
-      `--image-size: mnist is 32 pixels wide, so expected 32 but got ${imageSize}`,
-    );
-  }
   const byEpochs = flags.epochs !== undefined;
   const settings: TrainSettings = {
     data,
-    imageSize,
-    vae: flags.vae ?? "ema",
+    imageSize: flags["image-size"] ?? null,
+    vae: flags.vae ?? null,
     workers: flags["num-workers"] ?? 4,
     flip: flags.flip ?? data !== "mnist",
     steps: byEpochs ? null : flags.steps ?? usual.steps,
@@ -253,6 +250,14 @@ export function resumedSettings(before: TrainSettings, flags: TrainFlags): Train
   return { ...before, steps, epochs, workers, ...keepingOf(flags, before) };
 }
 
+/** Settings with what the data decided. */
+export function settledBy(
+  { imageSize, latents }: DataShape,
+  settings: TrainSettings,
+): TrainSettings {
+  return { ...settings, imageSize, vae: latents?.vae ?? "none" };
+}
+
 /** How many steps a run has. */
 export function totalSteps({ steps, epochs, batchSize }: TrainSettings, images: number): number {
   return steps ?? epochs! * Math.floor(images / batchSize);
@@ -315,16 +320,8 @@ export function modelConfigOf(
       learnSigma: flags["learn-sigma"] ?? original,
     },
     diffusion,
-    latents: data.latent
-      ? { vae: vaeOf(flags, data), scalingFactor: 0.18215, downsample: 8 }
-      : null,
+    latents: data.latents,
     classNames: data.classNames,
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
-}
-
-/** What the checkpoint calls the autoencoder: what was given, or what the data were made with. */
-function vaeOf(flags: TrainFlags, data: DataShape): string {
-  const published = /sd-vae-ft-(ema|mse)/.exec(data.vae ?? "")?.[1];
-  return flags.vae ?? published ?? data.vae ?? "ema";
 }

@@ -12,6 +12,8 @@ import { DataError } from "./errors.ts";
 export interface NpyFeaturesOptions {
   /** Classes there are; one more than the largest label by default. */
   readonly numClasses?: number;
+  /** What each class is called, by its index; its number by default. */
+  readonly classNames?: readonly string[];
 }
 
 /** Files read at once. */
@@ -31,13 +33,13 @@ export class NpyFeatures implements Dataset {
   private constructor(
     paths: readonly string[],
     labels: Int32Array<ArrayBuffer>,
-    numClasses: number,
+    classNames: readonly string[],
     shape: readonly number[],
   ) {
     this.#paths = paths;
     this.size = paths.length;
     this.labels = labels;
-    this.classNames = Array.from({ length: numClasses }, (_, i) => String(i));
+    this.classNames = classNames;
     [this.channels, this.height, this.width] = shape as [number, number, number];
   }
 
@@ -61,7 +63,7 @@ export class NpyFeatures implements Dataset {
       labels[i] = label[0]!;
     });
     const most = labels.reduce((a, b) => Math.max(a, b));
-    const { numClasses = most + 1 } = options;
+    const numClasses = options.classNames?.length ?? options.numClasses ?? most + 1;
     if (most >= numClasses) {
       throw new DataError(
         `${labelFolder}: expected labels in [0, ${numClasses}) but found ${most}`,
@@ -72,7 +74,8 @@ export class NpyFeatures implements Dataset {
     if (shape.length !== 4 || shape[0] !== 1) {
       throw new DataError(`${paths[0]}: expected an array [1, C, H, W] but found [${shape}]`);
     }
-    return new NpyFeatures(paths, labels, numClasses, shape.slice(1));
+    const { classNames = Array.from({ length: numClasses }, (_, i) => String(i)) } = options;
+    return new NpyFeatures(paths, labels, classNames, shape.slice(1));
   }
 
   /** Reads latents, which were sampled and multiplied when they were made. */

@@ -3,7 +3,7 @@ import { DiT } from "@dit/core/dit";
 import { type HostTensor, hostTensor } from "@dit/core/io";
 import { type Module, withoutInit } from "@dit/core/nn";
 import { init } from "@dit/core/tensor";
-import { AutoencoderKL } from "@dit/core/vae";
+import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { type ModelConfig, writeCheckpoint } from "@dit/cli";
 import { diskTest, granted, unreadable } from "./fixtures.ts";
 import { numbers } from "./devices.ts";
@@ -143,9 +143,14 @@ export async function writeRun(
 export const SMALL_VAE = { blockOutChannels: [4, 4, 4, 4], normNumGroups: 4, layersPerBlock: 1 };
 
 /** Its weights. */
-export async function smallVaeWeights(): Promise<Map<string, HostTensor>> {
+export function smallVaeWeights(): Promise<Map<string, HostTensor>> {
+  return vaeWeights(SMALL_VAE);
+}
+
+/** Weights of an autoencoder that is not trained. */
+export async function vaeWeights(options: AutoencoderKLOptions): Promise<Map<string, HostTensor>> {
   await init({ device: "reference" });
-  return await randomWeights(withoutInit(() => new AutoencoderKL(SMALL_VAE)));
+  return await randomWeights(withoutInit(() => new AutoencoderKL(options)));
 }
 
 /** Width and height of a PNG file. */

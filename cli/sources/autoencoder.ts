@@ -1,9 +1,10 @@
-/** Autoencoders from files, for making pictures of latents. */
-import { asVae, SafetensorsFile, TorchFile, type WeightFile } from "@dit/core/io";
+/** Autoencoders from files: finding them, loading them, and telling one from another. */
+import { asVae, SafetensorsFile, toFloat32, TorchFile, type WeightFile } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions, vaeOptionsFromConfig } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError } from "../errors.ts";
+import type { LatentConfig } from "../model.ts";
 import { obtain } from "../pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
 import { diffusersFile, exists, isTorch, readJson } from "./weights.ts";
@@ -13,6 +14,22 @@ const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
   ema: "sd-vae-ft-ema",
   mse: "sd-vae-ft-mse",
 };
+
+/** What the published autoencoders are called by everybody, by their short names. */
+const PUBLISHED: Readonly<Record<string, string>> = {
+  ema: "stabilityai/sd-vae-ft-ema",
+  mse: "stabilityai/sd-vae-ft-mse",
+};
+
+/** The name of an autoencoder that means something elsewhere too; a path stays as it is. */
+export function fullName(vae: string): string {
+  return PUBLISHED[vae] ?? vae;
+}
+
+/** What `--vae` calls an autoencoder whose full name is known; a path stays as it is. */
+export function shortName(vae: string): string {
+  return Object.entries(PUBLISHED).find(([, full]) => full === vae)?.[0] ?? vae;
+}
 
 /** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */
 export const VAE_CONFIG_KEY = "config";
@@ -107,4 +124,39 @@ export async function openAutoencoder(path: string): Promise<WeightFile> {
     file.close();
     throw error;
   }
+}
+
+/**
+ * SHA-256 of an autoencoder's weights, the same in whichever file, layout and element type they are
+ * stored.
+ */
+export async function autoencoderDigest(path: string): Promise<string> {
+  using file = await openAutoencoder(path);
+  const source = asVae(file, "diffusers");
+  const lines: string[] = [];
+  for (const name of source.keys().toSorted()) {
+    lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
+  }
+  return await sha256(new TextEncoder().encode(lines.join("")));
+}
+
+async function sha256(bytes: BufferSource): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/**
+ * Checks that a file is the autoencoder that a model's latents were made by: one that was trained
+ * again in its place would make other pictures of them.
+ *
+ * @throws {CommandError} where it is another.
+ */
+export async function checkAutoencoder(
+  path: string,
+  { vae, vaeSha256 }: Pick<LatentConfig, "vae" | "vaeSha256">,
+): Promise<void> {
+  if (vaeSha256 === undefined || await autoencoderDigest(path) === vaeSha256) return;
+  throw new CommandError(
+    `${path}: expected the autoencoder that the latents were made by (${fullName(vae)}) but its ` +
+      "weights are others; name the right one with --vae",
+  );
 }
