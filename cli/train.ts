@@ -22,7 +22,8 @@ import { duration } from "./progress.ts";
 import { RunFolder, writeWhole } from "./run_folder.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { stopRequests } from "./stop.ts";
-import { openData, type TrainData } from "./train_data.ts";
+import type { TrainData } from "./open_data.ts";
+import { openData } from "./train_data.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./train_flags.ts";
 import { type Run, TrainLoop } from "./train_loop.ts";
 import {

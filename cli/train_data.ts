@@ -1,26 +1,14 @@
 /** Opening what `--data` names. */
-import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest, loadMnist } from "@dit/data";
+import { hasNpyFeatures, ImageFolder, loadManifest, loadMnist } from "@dit/data";
 import { CommandError, messageOf, UsageError } from "./errors.ts";
+import { type DataShape, opened, type TrainData } from "./open_data.ts";
 import { asLatents, openFeatures } from "./train_latents.ts";
-import type { DataShape, TrainSettings } from "./train_settings.ts";
-import type { ModelInput } from "./training.ts";
+import type { TrainSettings } from "./train_settings.ts";
 
 /** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
 const LATENT_FROM = 128;
 /** Side of MNIST's images with their margin. */
 const MNIST_SIZE = 32;
-
-/** Data that are open. */
-export interface TrainData extends AsyncDisposable {
-  /** The examples. */
-  readonly dataset: Dataset;
-  /** How they look to the model. */
-  readonly shape: DataShape;
-  /** Such as "60,000 images of 1x32x32 in 10 classes". */
-  readonly text: string;
-  /** Makes latents of images; undefined where the model sees the examples themselves. */
-  readonly input: ModelInput | undefined;
-}
 
 /** What a run leaves open about its data. */
 export interface DataOptions {
@@ -80,21 +68,4 @@ async function openMnist({ data, imageSize, vae }: TrainSettings): Promise<Train
     throw new UsageError(`--vae: mnist is trained on as pixels, so expected none but got ${vae}`);
   }
   return opened("mnist", await loadMnist(data === "mnist" ? {} : { folder: data }));
-}
-
-/** Data as the model sees them. */
-export function opened(
-  kind: DataShape["kind"],
-  dataset: Dataset & Partial<AsyncDisposable>,
-  imageSize = dataset.height,
-): TrainData {
-  const { size, channels, height: side, classNames } = dataset;
-  const classes = `${classNames.length} class${classNames.length === 1 ? "" : "es"}`;
-  return {
-    dataset,
-    shape: { kind, channels, side, imageSize, classNames, latents: null },
-    text: `${size.toLocaleString("en")} images of ${channels}x${side}x${side} in ${classes}`,
-    input: undefined,
-    [Symbol.asyncDispose]: async () => await dataset[Symbol.asyncDispose]?.(),
-  };
 }

@@ -11,6 +11,7 @@ import { UsageError } from "./errors.ts";
 import { npyRecord } from "./extract_npy.ts";
 import { encodeImages } from "./latents.ts";
 import type { LatentConfig } from "./model.ts";
+import { opened, type TrainData } from "./open_data.ts";
 import {
   autoencoderDigest,
   findAutoencoder,
@@ -19,7 +20,6 @@ import {
   shortName,
   vaeOptionsBeside,
 } from "./sources/autoencoder.ts";
-import { opened, type TrainData } from "./train_data.ts";
 import type { TrainSettings } from "./train_settings.ts";
 
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */

@@ -13,7 +13,7 @@ import { duration, ProgressLine } from "./progress.ts";
 import { reportHtml } from "./report.ts";
 import { type RunFolder, writeWhole } from "./run_folder.ts";
 import type { StepRecord } from "./step_records.ts";
-import type { TrainData } from "./train_data.ts";
+import type { TrainData } from "./open_data.ts";
 import type { Training } from "./training.ts";
 
 /** Below this scale of the loss gradients overflow for another reason than the scale. */

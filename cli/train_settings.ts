@@ -1,7 +1,8 @@
 /** What a run does, made of the flags: defaults filled in, contradictions refused. */
 import { basename } from "@std/path";
 import { UsageError } from "./errors.ts";
-import { type DiffusionConfig, type LatentConfig, type ModelConfig, modelSize } from "./model.ts";
+import { type DiffusionConfig, type ModelConfig, modelSize } from "./model.ts";
+import type { DataShape } from "./open_data.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /** All that decides a run's numbers, and how it is kept. Plain JSON, kept in its config.json. */
@@ -62,22 +63,6 @@ export interface TrainSettings {
   readonly cfgScale: number;
   /** Samples a class at the end. */
   readonly finalSamples: number;
-}
-
-/** How the data look to a model. */
-export interface DataShape {
-  /** Where they come from. */
-  readonly kind: "mnist" | "images" | "features";
-  /** Of what the model sees: pixels or latents. */
-  readonly channels: number;
-  /** Side of what the model sees. */
-  readonly side: number;
-  /** Side of the images. */
-  readonly imageSize: number;
-  /** By index. */
-  readonly classNames: readonly string[];
-  /** How what the model sees was made of images; null where it is the images. */
-  readonly latents: LatentConfig | null;
 }
 
 const SMALL_MODEL = "DiT-Mini/4";
