@@ -9,9 +9,9 @@
  * pictures and weights can write to its results only.
  */
 import { parseArgs } from "@std/cli";
-import { dirname } from "@std/path";
+import { dirname, join } from "@std/path";
 import { CommandError, EXIT } from "./errors.ts";
-import { MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./sources/catalog.ts";
+import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./sources/catalog.ts";
 
 /** What a command needs beside reading. */
 export interface Grants {
@@ -51,10 +51,19 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
     ],
     net: flags["image-size"] === undefined ? [] : downloadHosts(),
   }),
-  download: (flags) => ({
-    write: [String(flags["dir"] ?? PRETRAINED_FOLDER)],
-    net: downloadHosts(),
-  }),
+  // emoji come over npm and are cropped by sharp; weights come from their makers
+  download: (flags) => {
+    const emoji = (flags["_"] as unknown[]).includes(EMOJI);
+    const folder = String(flags["dir"] ?? ".");
+    return {
+      write: [
+        String(flags["dir"] ?? PRETRAINED_FOLDER),
+        ...emoji ? [join(folder, EMOJI), join(folder, `${EMOJI}.unfinished`)] : [],
+      ],
+      native: emoji,
+      net: downloadHosts(),
+    };
+  },
   export: (flags) => ({ write: given(flags["out"] && outFolder(flags["out"])) }),
 };
 
@@ -85,6 +94,12 @@ function given(value: unknown): string[] {
   return value === undefined ? [] : [String(value)];
 }
 
+/** A path that a list of rights can hold: Deno separates them by commas and has no other way. */
+function grantable(path: string): string {
+  if (!path.includes(",")) return path;
+  throw new CommandError(`expected a path to write to without a comma but got "${path}"`);
+}
+
 /** Arguments of `deno` that start a command with the rights it needs. */
 export function denoArguments(command: string, args: readonly string[]): string[] {
   const { write, native = false, net = [] } = COMMANDS[command]!(parseArgs([...args]));
@@ -94,9 +109,7 @@ export function denoArguments(command: string, args: readonly string[]): string[
     "--no-prompt",
     "--allow-read",
     "--allow-sys=systemMemoryInfo",
-    ...(write.length > 0
-      ? [`--allow-write=${write.map((path) => path.replaceAll(",", ",,")).join(",")}`]
-      : []),
+    ...(write.length > 0 ? [`--allow-write=${write.map(grantable).join(",")}`] : []),
     native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,${MIRROR_VARIABLE}`,
     ...(native ? ["--allow-ffi"] : []),
     ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),

@@ -1,38 +1,32 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { diskTest, granted, unreadable } from "../tests/fixtures.ts";
+import { emojiTest } from "../tests/emoji.ts";
+import { diskTest } from "../tests/fixtures.ts";
 import { decodeImage } from "./decode.ts";
 import { makeEmojiFolder } from "./emoji.ts";
 import { DataError } from "./errors.ts";
 import { npmFolder } from "./npm_package.ts";
 
-/** Why there are no emoji here. */
-const missing = unreadable ??
-  (granted({ name: "ffi" }) && granted({ name: "env" })
-    ? await npmFolder("npm:@lobehub/fluent-emoji-3d@1.1.0").then(() => undefined, String)
-    : "needs --allow-ffi --allow-env");
+emojiTest(
+  diskTest,
+  "emoji become a folder of small pictures by class, on white",
+  async (folder) => {
+    const made = join(folder, "emoji");
+    const told: number[] = [];
+    const onProgress = (done: number): number => told.push(done);
+    const counts = await makeEmojiFolder(made, { size: 16, classes: ["activities"], onProgress });
+    assertEquals([...counts], [["activities", 85]]);
+    assertEquals(told.at(-1), 85);
+    const balloon = await Deno.readFile(join(made, "activities", "1f388.png"));
+    const { width, height, pixels } = await decodeImage(balloon);
+    assertEquals([width, height, ...pixels.subarray(0, 3)], [16, 16, 255, 255, 255]);
+    const [red, green] = pixels.subarray(3 * (5 * 16 + 8));
+    assert(red! > 180 && green! < 120, "a red balloon");
+    await assertRejects(() => makeEmojiFolder(made), DataError, "exists already");
+  },
+);
 
-const emojiTest: typeof diskTest = (name, run) => {
-  if (missing === undefined) diskTest(name, run);
-  else Deno.test({ name: `${name} (${missing})`, ignore: true, fn: () => {} });
-};
-
-emojiTest("emoji become a folder of small pictures by class, on white", async (folder) => {
-  const made = join(folder, "emoji");
-  const told: number[] = [];
-  const onProgress = (done: number): number => told.push(done);
-  const counts = await makeEmojiFolder(made, { size: 16, classes: ["activities"], onProgress });
-  assertEquals([...counts], [["activities", 85]]);
-  assertEquals(told.at(-1), 85);
-  const balloon = await Deno.readFile(join(made, "activities", "1f388.png"));
-  const { width, height, pixels } = await decodeImage(balloon);
-  assertEquals([width, height, ...pixels.subarray(0, 3)], [16, 16, 255, 255, 255]);
-  const [red, green] = pixels.subarray(3 * (5 * 16 + 8));
-  assert(red! > 180 && green! < 120, "a red balloon");
-  await assertRejects(() => makeEmojiFolder(made), DataError, "exists already");
-});
-
-emojiTest("classes of emoji that do not exist are refused", async (folder) => {
+emojiTest(diskTest, "classes of emoji that do not exist are refused", async (folder) => {
   await assertRejects(
     () => makeEmojiFolder(join(folder, "emoji"), { classes: ["cars"] }),
     DataError,

@@ -73,6 +73,9 @@ export const PRETRAINED = {
 /** A name of {@link PRETRAINED}. */
 export type PretrainedName = keyof typeof PRETRAINED;
 
+/** What the practice pictures are called, and their folder. */
+export const EMOJI = "emoji";
+
 /** The folder that downloads go to, as in the original. */
 export const PRETRAINED_FOLDER = "pretrained_models";
 
@@ -90,7 +93,8 @@ export function pretrainedName(given: string): PretrainedName {
   const found = names.find((name) => name.toLowerCase() === wanted);
   if (found) return found;
   throw new CommandError(
-    `expected one of ${names.join(", ")} but got "${given}"${didYouMean(given, names)}`,
+    `expected one of ${names.join(", ")}, ${EMOJI} but got "${given}"` +
+      didYouMean(given, [...names, EMOJI]),
   );
 }
 

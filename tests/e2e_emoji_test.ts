@@ -1,0 +1,39 @@
+/** `deno task download emoji`: the pictures of the README's second example. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { ImageFolder } from "@dit/data";
+import { command, commandTest } from "./commands.ts";
+import { emojiTest } from "./emoji.ts";
+
+emojiTest(commandTest, "download makes a folder of emoji to train on", async (folder) => {
+  const args = ["emoji", "--classes", "activities", "--size", "32", "--dir", "my pictures"];
+  await Deno.mkdir(`${folder}/my pictures`);
+  const { code, out, err } = await command("download", args, folder);
+  assertEquals(code, 0, err);
+  assertStringIncludes(out, "85 pictures of 32x32");
+  assertStringIncludes(out, "deno task train --data");
+  await using images = await ImageFolder.open(`${folder}/my pictures/emoji`, {
+    size: 32,
+    workers: 0,
+  });
+  assertEquals([images.size, images.classNames], [85, ["activities"]]);
+  const again = await command("download", args, folder);
+  assertEquals(again.code, 1, again.out);
+  assertStringIncludes(again.err, "exists already");
+});
+
+commandTest("download says which pictures there are, and refuses others", async (folder) => {
+  const [listed, size, large, comma] = await Promise.all([
+    command("download", [], folder),
+    command("download", ["sd-vae-ft-mse", "--size", "32"], folder),
+    command("download", ["emoji", "--size", "512"], folder),
+    command("download", ["emoji", "--dir", "a, b"], folder),
+  ]);
+  assertStringIncludes(listed.out, "1,854 pictures in 9 classes");
+  assertEquals([size.code, large.code, comma.code], [2, 2, 2]);
+  assertStringIncludes(size.err, "--size: expected pictures to download (emoji) with it");
+  assertStringIncludes(large.err, "--size: expected 256 at most but got 512");
+  assertStringIncludes(
+    comma.err,
+    'expected a path to write to without a comma but got "a, b"',
+  );
+});
