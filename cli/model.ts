@@ -51,16 +51,26 @@ export interface ModelConfig {
   readonly nullClass: number | null;
 }
 
-/** A small size for pixels, which learns digits in minutes on a laptop. */
-const MINI = { depth: 4, hiddenSize: 128, numHeads: 4 } as const;
+/** Sizes below the paper's: one learns digits in minutes on a laptop, the other colour pictures. */
+const SMALL_SIZES = {
+  Mini: { depth: 4, hiddenSize: 128, numHeads: 4 },
+  XS: { depth: 6, hiddenSize: 256, numHeads: 4 },
+} as const;
 
 /** Every model that `--model` can name: the paper's twelve and the small ones. */
 export const MODELS: Readonly<Record<string, DiTSize>> = {
   ...DIT_CONFIGS,
-  "DiT-Mini/2": { ...MINI, patchSize: 2 },
-  "DiT-Mini/4": { ...MINI, patchSize: 4 },
-  "DiT-Mini/8": { ...MINI, patchSize: 8 },
+  ...Object.fromEntries(
+    Object.entries(SMALL_SIZES).flatMap(([name, size]) =>
+      [2, 4, 8].map((patchSize) => [`DiT-${name}/${patchSize}`, { ...size, patchSize }])
+    ),
+  ),
 };
+
+/** Whether a model is one of the paper's, which are trained with the original's settings. */
+export function isOriginalModel(name: string): boolean {
+  return name in DIT_CONFIGS;
+}
 
 /** A network and its process, ready to train or sample. */
 export interface BuiltModel {

@@ -24,7 +24,7 @@ export const DATA_FLAGS = {
 export const MODEL_FLAGS = {
   "model": text(
     "NAME",
-    "DiT-Mini/4 (the default), or DiT-{XL,L,B,S,Mini}/{2,4,8} with the paper's settings",
+    "DiT-Mini/4 (the default), DiT-{XS,Mini}/{2,4,8}, or DiT-{S,B,L,XL}/{2,4,8} as the paper's",
   ),
   "hidden-size": count("width of a token, instead of the model's"),
   "depth": count("number of blocks, instead of the model's"),

@@ -1,7 +1,7 @@
 /** What a run does, made of the flags: defaults filled in, contradictions refused. */
 import { basename } from "@std/path";
 import { UsageError } from "./errors.ts";
-import { type DiffusionConfig, type ModelConfig, modelSize } from "./model.ts";
+import { type DiffusionConfig, isOriginalModel, type ModelConfig, modelSize } from "./model.ts";
 import type { DataShape } from "./open_data.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
@@ -131,7 +131,7 @@ export function withoutAliases(flags: TrainFlags): TrainFlags {
 function isOriginal(flags: TrainFlags): boolean {
   const name = flags.model ?? SMALL_MODEL;
   modelSize(name); // refuses names that there are not
-  return !name.startsWith("DiT-Mini/");
+  return isOriginalModel(name);
 }
 
 /** Side of images that nothing else decides. */
