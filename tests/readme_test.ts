@@ -1,6 +1,8 @@
 /** What the README shows is run, as a reader would. */
 import { assert, assertEquals } from "@std/assert";
+import { command, commandTest } from "./commands.ts";
 import { granted, tempDir } from "./fixtures.ts";
+import { readmeCommands } from "./readme.ts";
 
 const allowed = granted({ name: "run", command: "deno" }) && granted({ name: "read" });
 const root = new URL("../", import.meta.url);
@@ -48,4 +50,19 @@ Deno.test({
     const expected = [[1, -1], [-1, 1]];
     numbers.flat().forEach((v, i) => assert(Math.abs(v - expected.flat()[i]!) < 0.3, `${numbers}`));
   },
+});
+
+commandTest("every flag of the README's commands is one that the command has", async (folder) => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const shown = await readmeCommands();
+  const flagsOf = new Map<string, string>();
+  for (const { task, args } of shown) {
+    assert(task in tasks, `deno.json has no task ${task}`);
+    const flags = args.filter((arg) => arg.startsWith("--"));
+    if (flags.length === 0 || task === "bench") continue;
+    if (!flagsOf.has(task)) flagsOf.set(task, (await command(task, ["--help"], folder)).out);
+    const help = flagsOf.get(task)!;
+    for (const flag of flags) assert(help.includes(`${flag} `), `deno task ${task} has no ${flag}`);
+  }
+  assert(flagsOf.size >= 4, "expected commands with flags in the README");
 });
