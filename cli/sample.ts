@@ -102,6 +102,12 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
     const drawn = await artist.draw(first, part, settings, (taken) => {
       line.show(done + taken, total, "steps");
     });
+    if (!drawn.images.every(Number.isFinite)) {
+      const remedy = flags.half ? "; try without --half" : "";
+      throw new CommandError(
+        `${weights.path}: pictures have numbers that are not finite${remedy}`,
+      );
+    }
     await output.write(drawn, part);
   }
   line.end();
