@@ -71,7 +71,7 @@ export async function run(args: readonly string[]): Promise<number> {
 async function exportOriginal({ source, config }: Weights, out: string): Promise<string[]> {
   await Deno.mkdir(dirname(out), { recursive: true });
   if (out.endsWith(".pt")) await saveTorch(out, lazyStateDict(source));
-  else await saveSafetensors(out, source);
+  else await saveSafetensors(out, source, [["format", "pt"]]);
   return originalNotes(config);
 }
 

@@ -1,7 +1,13 @@
 /** `deno task export` from end to end. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { sinCosPositions } from "@dit/core/dit";
-import { loadNpz, loadSafetensors, loadTorch, saveSafetensors } from "@dit/core/io";
+import {
+  type HostTensor,
+  loadNpz,
+  loadSafetensors,
+  loadTorch,
+  saveSafetensors,
+} from "@dit/core/io";
 import type { ModelConfig } from "@dit/cli";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import {
@@ -16,6 +22,7 @@ import {
   vaeWeights,
   writeRun,
 } from "./commands.ts";
+import { goldenPath } from "./fixtures.ts";
 
 function assertDone({ code, out, err }: Ended): void {
   assertEquals(code, 0, out + err);
@@ -54,6 +61,48 @@ function byOrderOf(
   return ([a], [b]) => order.indexOf(a) - order.indexOf(b);
 }
 
+commandTest("weights of the original's own go through an export as they are", async (folder) => {
+  const path = goldenPath("dit/dit_c.weights.safetensors")!;
+  const to = ["--to", "original", "--ckpt", path, "--num-heads", "2", "--num-classes", "5"];
+  const wanted = await loadSafetensors(path);
+  for (const out of ["model.pt", "model.safetensors"]) {
+    const ended = await command("export", [...to, "--out", out], folder);
+    assertDone(ended);
+    assertStringIncludes(ended.out, "class_dropout_prob=0, num_classes=5");
+    const read = out.endsWith(".pt") ? loadTorch : loadSafetensors;
+    const written = await read(`${folder}/${out}`) as Map<string, HostTensor>;
+    assertEquals(sorted(written), sorted(wanted));
+  }
+});
+
+/** What diffusers 0.20 names a transformer of two blocks 48 wide, 4 channels, 6 classes. */
+const DIFFUSERS_SHAPES: Readonly<Record<string, readonly number[]>> = {
+  ...layer("pos_embed.proj", [48, 4, 2, 2]),
+  ...block("transformer_blocks.0."),
+  ...block("transformer_blocks.1."),
+  ...layer("proj_out_1", [96, 48]),
+  ...layer("proj_out_2", [32, 48]),
+};
+
+function block(prefix: string): Record<string, readonly number[]> {
+  return {
+    ...layer(`${prefix}norm1.emb.timestep_embedder.linear_1`, [48, 256]),
+    ...layer(`${prefix}norm1.emb.timestep_embedder.linear_2`, [48, 48]),
+    [`${prefix}norm1.emb.class_embedder.embedding_table.weight`]: [7, 48],
+    ...layer(`${prefix}norm1.linear`, [288, 48]),
+    ...layer(`${prefix}attn1.to_q`, [48, 48]),
+    ...layer(`${prefix}attn1.to_k`, [48, 48]),
+    ...layer(`${prefix}attn1.to_v`, [48, 48]),
+    ...layer(`${prefix}attn1.to_out.0`, [48, 48]),
+    ...layer(`${prefix}ff.net.0.proj`, [192, 48]),
+    ...layer(`${prefix}ff.net.2`, [48, 192]),
+  };
+}
+
+function layer(name: string, shape: readonly number[]): Record<string, readonly number[]> {
+  return { [`${name}.weight`]: shape, [`${name}.bias`]: shape.slice(0, 1) };
+}
+
 commandTest(
   "export --to diffusers writes a folder that gives the same pictures",
   async (folder) => {
@@ -76,7 +125,8 @@ commandTest(
     const weights = await loadSafetensors(
       `${folder}/pipe/transformer/diffusion_pytorch_model.safetensors`,
     );
-    assertEquals(weights.get("transformer_blocks.1.attn1.to_k.weight")?.shape, [48, 48]);
+    const found = Array.from(weights, ([name, { shape }]) => [name, shape] as const);
+    assertEquals(Object.fromEntries(found), DIFFUSERS_SHAPES);
     const copied = await loadSafetensors(`${folder}/pipe/vae/diffusion_pytorch_model.safetensors`);
     assertEquals(copied.size, vae.size);
     assertEquals(await pictures(folder, "pipe"), await pictures(folder, ckpt));
