@@ -1,6 +1,6 @@
 /** `deno task sample` from end to end. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
+import { hostTensor, loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
 import type { ModelConfig } from "@dit/cli";
 import { vaeConfigOf } from "@dit/core/vae";
 import {
@@ -226,7 +226,11 @@ commandTest("what is no checkpoint, or damaged, is refused in a sentence", async
   const missing = new Map(await smallWeights(smallLatents({ inputSize: 8 }, "mse")));
   missing.delete("blocks.1.mlp.fc2.weight");
   await saveSafetensors(`${folder}/missing.safetensors`, missing);
+  const diverged = new Map(await smallWeights(smallLatents({ inputSize: 8 }, "mse")));
+  diverged.set("final_layer.linear.bias", hostTensor(new Float32Array(32).fill(NaN)));
+  await saveSafetensors(`${folder}/diverged.safetensors`, diverged);
   const cases: [string, string][] = [
+    ["diverged.safetensors", "pictures have numbers that are not finite"],
     ["nothing", "nothing: expected a checkpoint or a folder of one but found nothing"],
     ["cut.safetensors", "cut.safetensors"],
     ["empty.pt", "an empty file"],
