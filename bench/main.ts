@@ -1,5 +1,6 @@
 /**
- * Runs benchmarks. A suite is a file of this folder that exports a {@linkcode Suite}.
+ * Runs benchmarks. A suite is a file of this folder that exports a {@linkcode Suite}; `full-size` is
+ * in `full_size.ts`.
  *
  *     deno task bench engine              in the safe tier and, on x86-64, in the fast one
  *     deno task bench engine --tier fast  in one of them
@@ -33,7 +34,7 @@ async function suiteNames(): Promise<string[]> {
   const names: string[] = [];
   for await (const { name } of Deno.readDir(folder)) {
     const isSuite = name.endsWith(".ts") && !/^(main|measure)\.ts$|_test\.ts$/.test(name);
-    if (isSuite) names.push(name.slice(0, -".ts".length));
+    if (isSuite) names.push(name.slice(0, -".ts".length).replaceAll("_", "-"));
   }
   return names.sort();
 }
@@ -83,7 +84,7 @@ if (names.length === 0 || unknown.length > 0 || (tier !== undefined && !(tier in
 
 let failed = false;
 for (const name of names) {
-  const suite = await import(new URL(`${name}.ts`, folder).href) as Suite;
+  const suite = await import(new URL(`${name.replaceAll("-", "_")}.ts`, folder).href) as Suite;
   if (flags.here || suite.tiered === false) {
     await runHere(name, suite, tier as Tier ?? "safe", flags.json);
     continue;

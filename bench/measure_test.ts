@@ -1,5 +1,6 @@
+import { granted } from "../tests/fixtures.ts";
 import { assert, assertEquals } from "@std/assert";
-import { compare, duration, measure, table } from "./measure.ts";
+import { compare, duration, measure, peakOfChildren, table } from "./measure.ts";
 
 Deno.test("compare() times every candidate in the same run", async () => {
   const calls = { a: 0, b: 0 };
@@ -41,4 +42,18 @@ Deno.test("table() aligns its columns", () => {
       "layer norm    12  slow",
     ].join("\n"),
   );
+});
+
+Deno.test({
+  name: "peakOfChildren() tells how much memory a process took that has ended",
+  ignore: !granted({ name: "ffi" }) || !granted({ name: "run", command: "deno" }) ||
+    peakOfChildren() === null,
+  fn: async () => {
+    const before = peakOfChildren()!;
+    const megabytes = before / 2 ** 20 + 100; // more than any process before
+    const code = `new Uint8Array(${megabytes} * 2 ** 20).fill(1)`;
+    await new Deno.Command("deno", { args: ["eval", code] }).output();
+    const grown = (peakOfChildren()! - before) / 2 ** 20;
+    assert(grown >= 100 && grown < 400, `it grew by ${grown} MiB`);
+  },
 });

@@ -12,6 +12,7 @@ import { choice, flagsHelp, parseFlags, text, toggle } from "./flags.ts";
 import { exportDiffusers } from "./export_diffusers.ts";
 import { plainly } from "./sources/failures.ts";
 import type { ModelConfig } from "./model.ts";
+import { TOLD_FLAGS, toldBy } from "./sources/told.ts";
 import { openWeights, type Weights } from "./sources/weights.ts";
 
 const FLAGS = {
@@ -28,17 +29,18 @@ const FLAGS = {
   ),
   "help": toggle("this"),
 } as const;
+const ALL_FLAGS = { ...FLAGS, ...TOLD_FLAGS } as const;
 
 const HELP = `Writes weights in the names and shapes of other programs.
 
   deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
   deno task export --to diffusers --ckpt model.pt --out folder
 
-${flagsHelp({ "Flags": FLAGS })}`;
+${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": TOLD_FLAGS })}`;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
-  const flags = parseFlags(args, FLAGS);
+  const flags = parseFlags(args, ALL_FLAGS);
   if (flags.help) {
     console.log(HELP);
     return 0;
@@ -51,7 +53,7 @@ export async function run(args: readonly string[]): Promise<number> {
     throw new UsageError(`--out: expected FILE.pt or FILE.safetensors but got "${out}"`);
   }
   try {
-    using weights = await openWeights(ckpt, flags.weights);
+    using weights = await openWeights(ckpt, flags.weights, toldBy(flags, vae));
     console.log(`weights  ${weights.path} (${weights.kind})`);
     for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
     const notes = to === "original"
@@ -69,7 +71,7 @@ export async function run(args: readonly string[]): Promise<number> {
 async function exportOriginal({ source, config }: Weights, out: string): Promise<string[]> {
   await Deno.mkdir(dirname(out), { recursive: true });
   if (out.endsWith(".pt")) await saveTorch(out, lazyStateDict(source));
-  else await saveSafetensors(out, source);
+  else await saveSafetensors(out, source, [["format", "pt"]]);
   return originalNotes(config);
 }
 

@@ -1,11 +1,17 @@
 /** A folder that diffusers' `DiTPipeline.from_pretrained` loads. */
 import { sinCosPositions } from "@dit/core/dit";
 import { asDiT, asVae, saveSafetensors, toFloat32 } from "@dit/core/io";
-import { vaeConfigOf } from "@dit/core/vae";
+import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
-import { findAutoencoder, openAutoencoder, vaeOptionsBeside } from "./sources/autoencoder.ts";
+import {
+  checkAutoencoder,
+  findAutoencoder,
+  openAutoencoder,
+  vaeOptionsBeside,
+} from "./sources/autoencoder.ts";
 import { indexConfig, schedulerConfig, transformerConfig } from "./sources/diffusers_config.ts";
+import { withAutoencoder } from "./sources/latents.ts";
 import { DIFFUSERS_FILES, type Weights } from "./sources/weights.ts";
 
 /** Rounding of positions that were kept in f16, at most. */
@@ -27,6 +33,7 @@ export async function exportDiffusers(
 ): Promise<string[]> {
   const { config, source } = weights;
   await checkFits(weights);
+  const found = await findVae(weights, vae);
   await writeJson(join(folder, "transformer", "config.json"), transformerConfig(config));
   await saveSafetensors(
     join(folder, "transformer", DIFFUSERS_FILES[0]!),
@@ -35,9 +42,9 @@ export async function exportDiffusers(
   );
   const scheduler = schedulerConfig(config.diffusion);
   await writeJson(join(folder, "scheduler", "scheduler_config.json"), scheduler);
-  const notes = await writeVae(weights, folder, vae);
+  if (typeof found !== "string") await writeVae(found, join(folder, "vae"));
   await writeJson(join(folder, "model_index.json"), indexConfig(config));
-  return notes;
+  return typeof found === "string" ? [found] : [];
 }
 
 /** Refuses what diffusers' model would compute otherwise. */
@@ -56,30 +63,40 @@ async function checkFits({ config, source, path }: Weights): Promise<void> {
   }
 }
 
-/** Puts the autoencoder beside the model, where there is one. */
-async function writeVae(
-  { config, vaePath }: Weights,
-  folder: string,
-  asked: string | undefined,
-): Promise<string[]> {
+/** An autoencoder that fits a model. */
+interface Autoencoder {
+  readonly path: string;
+  readonly options: AutoencoderKLOptions;
+}
+
+/** The autoencoder to put beside the model; where there is none, why. */
+async function findVae(weights: Weights, asked: string | undefined): Promise<Autoencoder | string> {
+  const { config, vaePath, knowsLatents } = weights;
   const { latents } = config;
   if (latents === null) {
-    return ["it makes pixels: load transformer/ by itself, as DiTPipeline decodes latents"];
+    return "it makes pixels: load transformer/ by itself, as DiTPipeline decodes latents";
   }
+  const left = "vae/ is left for you to fill" +
+    (knowsLatents ? `, with "scaling_factor": ${latents.scalingFactor} in its config.json` : "");
+  if (asked === "none") return left;
   let path: string;
   try {
-    if (asked === "none") return ["vae/ is left for you to fill"];
     path = await findAutoencoder(asked ?? vaePath ?? latents.vae, false);
   } catch (error) {
     if (asked !== undefined || !(error instanceof CommandError)) throw error;
-    return [`vae/ is left for you to fill: ${messageOf(error).split("\n")[0]}`];
+    return `${left}: ${messageOf(error).split("\n")[0]}`;
   }
-  const options = { ...await vaeOptionsBeside(path), scalingFactor: latents.scalingFactor };
-  await writeJson(join(folder, "vae", "config.json"), vaeConfigOf(options));
+  if (asked === undefined) await checkAutoencoder(path, latents);
+  const options = await vaeOptionsBeside(path);
+  const { scalingFactor } = withAutoencoder(weights, path, options).latents!;
+  return { path, options: { ...options, scalingFactor } };
+}
+
+async function writeVae({ path, options }: Autoencoder, folder: string): Promise<void> {
+  await writeJson(join(folder, "config.json"), vaeConfigOf(options));
   using file = await openAutoencoder(path);
-  const to = join(folder, "vae", DIFFUSERS_FILES[0]!);
+  const to = join(folder, DIFFUSERS_FILES[0]!);
   await saveSafetensors(to, asVae(file, "diffusers"), [["format", "pt"]]);
-  return [];
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {

@@ -24,10 +24,17 @@ import {
 } from "./sample_flags.ts";
 import { openOutput, outputKind } from "./sample_output.ts";
 import { Artist, type SampleSettings } from "./sample_run.ts";
-import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import {
+  checkAutoencoder,
+  findAutoencoder,
+  loadAutoencoder,
+  vaeOptionsBeside,
+} from "./sources/autoencoder.ts";
 import { pretrainedPath } from "./sources/catalog.ts";
 import { classNamesOf } from "./sources/diffusers_config.ts";
 import { plainly } from "./sources/failures.ts";
+import { withAutoencoder } from "./sources/latents.ts";
+import { TOLD_FLAGS, toldBy } from "./sources/told.ts";
 import { exists, openWeights, readJson, type Weights } from "./sources/weights.ts";
 
 /** Small weights that come with the project. */
@@ -48,7 +55,14 @@ const HELP = `Samples pictures from a model and writes them to a file.
   deno task sample --ckpt model.pt --out pictures.npz --n 1000
   deno task sample --image-size 256        DiT-XL/2 as published (3 GB, downloaded once)
 
-${flagsHelp({ "What": WHAT, "How": HOW, "Where": WHERE })}`;
+${
+  flagsHelp({
+    "What": WHAT,
+    "How": HOW,
+    "Where": WHERE,
+    "Of weights in files that do not say it": TOLD_FLAGS,
+  })
+}`;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -72,7 +86,8 @@ export async function run(args: readonly string[]): Promise<number> {
 
 async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const start = performance.now();
-  using weights = await openWeights(await findWeights(flags), flags.weights);
+  const told = toldBy(flags, flags.vae);
+  using weights = await openWeights(await findWeights(flags), flags.weights, told);
   const { config } = weights;
   checkSize(weights, flags);
   const settings = settingsOf(flags, weights);
@@ -102,6 +117,12 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
     const drawn = await artist.draw(first, part, settings, (taken) => {
       line.show(done + taken, total, "steps");
     });
+    if (!drawn.images.every(Number.isFinite)) {
+      const remedy = flags.half ? "; try without --half" : "";
+      throw new CommandError(
+        `${weights.path}: pictures have numbers that are not finite${remedy}`,
+      );
+    }
     await output.write(drawn, part);
   }
   line.end();
@@ -148,10 +169,13 @@ async function load(
   vaePath: string | null,
   dtype: "f32" | "f16",
 ): Promise<Artist> {
+  const config = vaePath === null
+    ? weights.config
+    : withAutoencoder(weights, vaePath, await vaeOptionsBeside(vaePath));
   const vae = vaePath === null ? null : await loadAutoencoder(vaePath, dtype);
   using line = new ProgressLine("         loading ");
   try {
-    return await Artist.load(weights, vae, {
+    return await Artist.load({ source: weights.source, config }, vae, {
       dtype,
       onProgress: (done, total) => line.show(done, total, "tensors"),
     });

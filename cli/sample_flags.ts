@@ -3,6 +3,7 @@ import type { SamplerName } from "@dit/core/diffusion";
 import { DEVICES } from "./device.ts";
 import { didYouMean, UsageError } from "./errors.ts";
 import { choice, count, type Flag, type FlagValues, real, text, toggle } from "./flags.ts";
+import { TOLD_FLAGS } from "./sources/told.ts";
 
 /** A range of timesteps, `lo,hi`. */
 function interval(help: string): Flag<readonly [number, number]> {
@@ -69,7 +70,7 @@ export const WHERE = {
 } as const;
 
 /** All flags. */
-export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE } as const;
+export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE, ...TOLD_FLAGS } as const;
 
 /** What was given. */
 export type SampleFlags = FlagValues<typeof SAMPLE_FLAGS>;

@@ -69,7 +69,7 @@ export class Artist implements Disposable {
    * @throws {StateDictError} where the weights do not fit the configuration.
    */
   static async load(
-    weights: Weights,
+    weights: Pick<Weights, "config" | "source">,
     vae: AutoencoderKL | null,
     options: {
       dtype?: "f32" | "f16";

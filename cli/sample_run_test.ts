@@ -22,8 +22,7 @@ const SETTINGS: SampleSettings = {
 async function artistOf(device: Device, config: ModelConfig = SMALL): Promise<Artist> {
   const source = mapSource(await smallWeights(config));
   setDevice(device);
-  const nothing = { path: "small", kind: "", guesses: [], vaePath: null, [Symbol.dispose]() {} };
-  return await Artist.load({ ...nothing, config, source }, null);
+  return await Artist.load({ config, source }, null);
 }
 
 eachDevice("a sample's bits depend on its number, not on the batch", async (device) => {

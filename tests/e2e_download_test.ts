@@ -1,6 +1,16 @@
 /** `deno task download` from end to end, against a server on this machine. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { command, commandTest } from "./commands.ts";
+import { saveSafetensors, saveTorch } from "@dit/core/io";
+import { vaeConfigOf } from "@dit/core/vae";
+import {
+  command,
+  commandTest,
+  pngSize,
+  SMALL_VAE,
+  smallLatents,
+  smallVaeWeights,
+  smallWeights,
+} from "./commands.ts";
 
 const FILE = Uint8Array.from({ length: 200_000 }, (_, i) => (i * i) >> 3);
 const VAE = "sd-vae-ft-ema/diffusion_pytorch_model.safetensors";
@@ -118,4 +128,86 @@ commandTest("sample downloads what --image-size needs, and nothing without it", 
   assertStringIncludes(out, "DiT-XL-2-256x256: DiT-XL/2 for ImageNet at 256x256, 2.70 GB");
   assertStringIncludes(err, "expected 2700611775 bytes");
   assertEquals(from.asked, ["/weights/DiT-XL-2-256x256.pt"]);
+});
+
+commandTest(
+  "sample --image-size fetches model and autoencoder, draws, and fetches nothing again",
+  async (folder) => {
+    const shape = { inputSize: 64, patchSize: 8, hiddenSize: 32, depth: 1, numClasses: 1000 };
+    await saveTorch(`${folder}/dit`, await smallWeights(smallLatents(shape, "mse")));
+    const config = JSON.stringify(vaeConfigOf(SMALL_VAE));
+    await saveSafetensors(`${folder}/vae`, await smallVaeWeights(), [["config", config]]);
+    const files = new Map([
+      ["/weights/DiT-XL-2-512x512.pt", await Deno.readFile(`${folder}/dit`)],
+      [`/weights/${VAE}`, await Deno.readFile(`${folder}/vae`)],
+    ]);
+    await using from = mirror((path) => new Response(files.get(path) ?? null));
+    const drawn = async (...flags: string[]): Promise<[said: string, png: Uint8Array]> => {
+      const usual = ["--device", "wasm", "--image-size", "512", "--vae", "ema"];
+      const { code, out, err } = await command("sample", [...usual, ...flags], folder, from.env);
+      assertEquals(code, 0, out + err);
+      return [out, await Deno.readFile(`${folder}/samples/sample.png`)];
+    };
+    // the defaults of sample.py, and its grid: eight classes in rows of four, two pixels apart
+    const few = ["--num-sampling-steps", "2"];
+    const [said, png] = await drawn(...few);
+    assertStringIncludes(said, "8, ddpm, 2 steps, guidance 4, seed 0");
+    assertEquals(pngSize(png), [4 * 514 + 2, 2 * 514 + 2]);
+    assertEquals(from.asked, [...files.keys()]);
+    const flags = ["--num-classes", "1000", "--cfg-scale", "4.0", "--seed", "0"];
+    const [, one] = await drawn("--n", "1", ...few);
+    assertEquals((await drawn("--n", "1", ...few, ...flags))[1], one);
+    assert(String((await drawn("--n", "1", ...few, "--seed", "1"))[1]) !== String(one));
+    assertStringIncludes((await drawn("--n", "1"))[0], "1, ddpm, 250 steps");
+    assertEquals(from.asked.length, 2);
+  },
+);
+
+commandTest("downloads go through the proxy that the environment names", async (folder) => {
+  const asked: string[] = [];
+  const proxy = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+    asked.push(request.url);
+    return new Response(FILE);
+  });
+  const env = {
+    DIT_MIRROR: "http://weights.example/dit",
+    HTTP_PROXY: `http://127.0.0.1:${proxy.addr.port}`,
+  };
+  const { code, err } = await command("download", ["sd-vae-ft-ema"], folder, env);
+  await proxy.shutdown();
+  assertEquals(code, 0, err);
+  assertEquals(asked, [`http://weights.example/dit/${VAE}`]);
+  assertEquals(await Deno.readFile(`${folder}/pretrained_models/${VAE}`), FILE);
+});
+
+commandTest(
+  "without a network the file's place is said, and sample then takes it",
+  async (folder) => {
+    await using from = mirror((_, start) => send(start));
+    await from[Symbol.asyncDispose](); // nobody listens there any more
+    const { code, err } = await command("sample", ["--image-size", "512"], folder, from.env);
+    assertEquals(code, 1);
+    assertStringIncludes(err, "trying again");
+    assertStringIncludes(err, "By hand: download https://dl.fbaipublicfiles.com/DiT/models/");
+    assertStringIncludes(err, "put it at pretrained_models/DiT-XL-2-512x512.pt, or set DIT_MIRROR");
+    const shape = { inputSize: 64, patchSize: 8, hiddenSize: 32, depth: 1, numClasses: 1000 };
+    const weights = await smallWeights(smallLatents(shape, "mse"));
+    await saveTorch(`${folder}/pretrained_models/DiT-XL-2-512x512.pt`, weights);
+    const how = ["--image-size", "512", "--vae", "none", "--num-sampling-steps", "2"];
+    const ended = await command("sample", [...how, "--device", "wasm"], folder, from.env);
+    assertEquals(ended.code, 0, ended.err);
+  },
+);
+
+commandTest("a mirror that sends on to a host which was not named is refused", async (folder) => {
+  await using from = mirror((path, start) => {
+    if (path === "/elsewhere") return send(start);
+    const other = from.env.DIT_MIRROR.replace("127.0.0.1", "localhost");
+    return Response.redirect(new URL("/elsewhere", other), 302);
+  });
+  const { code, err } = await command("download", ["sd-vae-ft-ema"], folder, from.env);
+  assertEquals(code, 1);
+  assertStringIncludes(err, "this command may not reach that address");
+  assertStringIncludes(err, "localhost");
+  assertEquals(from.asked, [`/weights/${VAE}`]);
 });

@@ -1,8 +1,15 @@
 /** `deno task export` from end to end. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { sinCosPositions } from "@dit/core/dit";
-import { loadSafetensors, loadTorch, saveSafetensors } from "@dit/core/io";
-import { vaeConfigOf } from "@dit/core/vae";
+import {
+  type HostTensor,
+  loadNpz,
+  loadSafetensors,
+  loadTorch,
+  saveSafetensors,
+} from "@dit/core/io";
+import type { ModelConfig } from "@dit/cli";
+import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import {
   command,
   commandTest,
@@ -12,8 +19,10 @@ import {
   smallLatents,
   smallVaeWeights,
   smallWeights,
+  vaeWeights,
   writeRun,
 } from "./commands.ts";
+import { goldenPath } from "./fixtures.ts";
 
 function assertDone({ code, out, err }: Ended): void {
   assertEquals(code, 0, out + err);
@@ -52,6 +61,48 @@ function byOrderOf(
   return ([a], [b]) => order.indexOf(a) - order.indexOf(b);
 }
 
+commandTest("weights of the original's own go through an export as they are", async (folder) => {
+  const path = goldenPath("dit/dit_c.weights.safetensors")!;
+  const to = ["--to", "original", "--ckpt", path, "--num-heads", "2", "--num-classes", "5"];
+  const wanted = await loadSafetensors(path);
+  for (const out of ["model.pt", "model.safetensors"]) {
+    const ended = await command("export", [...to, "--out", out], folder);
+    assertDone(ended);
+    assertStringIncludes(ended.out, "class_dropout_prob=0, num_classes=5");
+    const read = out.endsWith(".pt") ? loadTorch : loadSafetensors;
+    const written = await read(`${folder}/${out}`) as Map<string, HostTensor>;
+    assertEquals(sorted(written), sorted(wanted));
+  }
+});
+
+/** What diffusers 0.20 names a transformer of two blocks 48 wide, 4 channels, 6 classes. */
+const DIFFUSERS_SHAPES: Readonly<Record<string, readonly number[]>> = {
+  ...layer("pos_embed.proj", [48, 4, 2, 2]),
+  ...block("transformer_blocks.0."),
+  ...block("transformer_blocks.1."),
+  ...layer("proj_out_1", [96, 48]),
+  ...layer("proj_out_2", [32, 48]),
+};
+
+function block(prefix: string): Record<string, readonly number[]> {
+  return {
+    ...layer(`${prefix}norm1.emb.timestep_embedder.linear_1`, [48, 256]),
+    ...layer(`${prefix}norm1.emb.timestep_embedder.linear_2`, [48, 48]),
+    [`${prefix}norm1.emb.class_embedder.embedding_table.weight`]: [7, 48],
+    ...layer(`${prefix}norm1.linear`, [288, 48]),
+    ...layer(`${prefix}attn1.to_q`, [48, 48]),
+    ...layer(`${prefix}attn1.to_k`, [48, 48]),
+    ...layer(`${prefix}attn1.to_v`, [48, 48]),
+    ...layer(`${prefix}attn1.to_out.0`, [48, 48]),
+    ...layer(`${prefix}ff.net.0.proj`, [192, 48]),
+    ...layer(`${prefix}ff.net.2`, [48, 192]),
+  };
+}
+
+function layer(name: string, shape: readonly number[]): Record<string, readonly number[]> {
+  return { [`${name}.weight`]: shape, [`${name}.bias`]: shape.slice(0, 1) };
+}
+
 commandTest(
   "export --to diffusers writes a folder that gives the same pictures",
   async (folder) => {
@@ -74,7 +125,8 @@ commandTest(
     const weights = await loadSafetensors(
       `${folder}/pipe/transformer/diffusion_pytorch_model.safetensors`,
     );
-    assertEquals(weights.get("transformer_blocks.1.attn1.to_k.weight")?.shape, [48, 48]);
+    const found = Array.from(weights, ([name, { shape }]) => [name, shape] as const);
+    assertEquals(Object.fromEntries(found), DIFFUSERS_SHAPES);
     const copied = await loadSafetensors(`${folder}/pipe/vae/diffusion_pytorch_model.safetensors`);
     assertEquals(copied.size, vae.size);
     assertEquals(await pictures(folder, "pipe"), await pictures(folder, ckpt));
@@ -84,6 +136,85 @@ commandTest(
     assertEquals(await loadSafetensors(`${folder}/back.safetensors`), sorted(original));
   },
 );
+
+/** Four pixels for each of a latent, which are three channels: nothing as the original has it. */
+const ODD_VAE = {
+  blockOutChannels: [4, 4, 4],
+  normNumGroups: 4,
+  layersPerBlock: 1,
+  latentChannels: 3,
+  scalingFactor: 0.5,
+};
+
+async function writeVae(folder: string, options: AutoencoderKLOptions): Promise<void> {
+  await Deno.mkdir(folder, { recursive: true });
+  await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify(vaeConfigOf(options)));
+  const path = `${folder}/diffusion_pytorch_model.safetensors`;
+  await saveSafetensors(path, await vaeWeights(options));
+}
+
+commandTest(
+  "whatever the autoencoder, what is exported gives the checkpoint's pictures",
+  async (folder) => {
+    const vae = `${folder}/vae`;
+    await writeVae(vae, ODD_VAE);
+    const config: ModelConfig = {
+      ...smallLatents({ inChannels: 3, numHeads: 2 }, vae),
+      latents: { vae, scalingFactor: 0.5, downsample: 4 },
+    };
+    const ckpt = await writeRun(`${folder}/results`, "000-run", 1, config);
+    for (const [to, out] of [["diffusers", "pipe"], ["original", "model.pt"]] as const) {
+      assertDone(await command("export", ["--to", to, "--ckpt", ckpt, "--out", out], folder));
+    }
+    assertEquals((await json(`${folder}/pipe/vae/config.json`))["scaling_factor"], 0.5);
+    const drawn = async (...flags: string[]): Promise<Uint8Array> => {
+      const how = ["--num-sampling-steps", "2", "--device", "wasm", "--n", "2", "--out", "a.npz"];
+      assertDone(await command("sample", [...how, ...flags], folder));
+      const pixels = (await loadNpz(`${folder}/a.npz`)).get("arr_0")!;
+      assertEquals(pixels.shape, [2, 32, 32, 3]);
+      return pixels.data;
+    };
+    const want = await drawn("--ckpt", ckpt);
+    assert(new Set(want).size > 50, "expected pictures that are not all alike");
+    assertEquals(await drawn("--ckpt", "pipe"), want);
+    // a state dict says nothing of latents, and so the autoencoder does
+    assertEquals(await drawn("--ckpt", "model.pt", "--vae", "vae"), want);
+    // and what it is may go on from there
+    const flags = ["--ckpt", "model.pt", "--vae", "vae", "--out", "again"];
+    assertDone(await command("export", ["--to", "diffusers", ...flags], folder));
+    assertEquals(await drawn("--ckpt", "again"), want);
+  },
+);
+
+commandTest("an autoencoder of other latents than the model's is refused", async (folder) => {
+  await writeVae(`${folder}/vae`, ODD_VAE);
+  await writeVae(`${folder}/coarse`, { ...ODD_VAE, blockOutChannels: [4, 4, 4, 4] });
+  await writeVae(`${folder}/four`, { ...ODD_VAE, latentChannels: 4 });
+  await writeVae(`${folder}/other`, ODD_VAE);
+  await Deno.writeTextFile(`${folder}/other/config.json`, '{"act_fn": "relu"}');
+  const config: ModelConfig = {
+    ...smallLatents({ inChannels: 3 }, `${folder}/vae`),
+    latents: { vae: `${folder}/vae`, scalingFactor: 0.5, downsample: 4 },
+  };
+  const ckpt = await writeRun(`${folder}/results`, "000-run", 1, config);
+  const cases: [string, string][] = [
+    ["coarse", "an autoencoder of 4 pixels for each latent, along an edge"],
+    ["four", "an autoencoder of 3 latent channels, as the model has, but it has 4"],
+    ["other", 'expected act_fn like "silu" in the configuration but got "relu"'],
+  ];
+  for (const [vae, message] of cases) {
+    const sample = ["--ckpt", ckpt, "--vae", vae, "--device", "wasm"];
+    const to = ["--to", "diffusers", "--ckpt", ckpt, "--vae", vae, "--out", "pipe"];
+    for (const ended of [command("sample", sample, folder), command("export", to, folder)]) {
+      const { code, err } = await ended;
+      assertStringIncludes(err, message);
+      assertEquals(err.includes("    at "), false, err);
+      assertEquals(code, 1, err);
+    }
+  }
+  const left = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+  assertEquals(left, ["coarse", "four", "other", "results", "vae"]);
+});
 
 /** In the order that safetensors files have. */
 function sorted<T>(map: ReadonlyMap<string, T>): Map<string, T> {

@@ -1,12 +1,14 @@
 /** `deno task sample` from end to end. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
+import { hostTensor, loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
+import type { ModelConfig } from "@dit/cli";
 import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,
   commandTest,
   type Ended,
   pngSize,
+  SMALL,
   SMALL_VAE,
   smallLatents,
   smallVaeWeights,
@@ -104,6 +106,65 @@ commandTest(
     assertEquals(pngSize(await Deno.readFile(`${folder}/samples/sample.png`)), [256, 256]);
     assertDone(await sample(folder, "--ckpt", ckpt, "--vae", "none", "--n", "1"));
     assertEquals(pngSize(await Deno.readFile(`${folder}/samples/sample.png`)), [32, 32]);
+    if (!path) return;
+    const told = ["--num-heads", "2", "--num-classes", "6", "--vae", "none", "--n", "1"];
+    const corrected = await sample(folder, "--ckpt", ckpt, ...told);
+    assertDone(corrected);
+    assert(!corrected.out.includes("attention head"), corrected.out);
+    const { err } = await sample(folder, "--ckpt", ckpt, "--num-classes", "1000");
+    assertStringIncludes(err, "--num-classes: expected 6, which");
+  },
+);
+
+commandTest(
+  "what a state dict does not say can be told, and gives the checkpoint's pictures",
+  async (folder) => {
+    const config: ModelConfig = {
+      ...SMALL,
+      dit: { ...SMALL.dit, hiddenSize: 48, numHeads: 3, classDropoutProb: 0 },
+      diffusion: {
+        objective: "v",
+        noiseSchedule: "squaredcos_cap_v2",
+        diffusionSteps: 500,
+        minSnrGamma: null,
+      },
+      nullClass: null,
+      classNames: [],
+    };
+    const ckpt = await writeRun(`${folder}/results`, "000-run", 1, config);
+    await saveTorch(`${folder}/bare.pt`, await smallWeights(config));
+    const how = ["--classes", "5,0", "--out", "a.npz"];
+    assertDone(await sample(folder, ...how, "--ckpt", ckpt));
+    const want = await archive(`${folder}/a.npz`);
+    const told = [
+      ...["--num-heads", "3", "--num-classes", "6", "--objective", "v"],
+      ...["--noise-schedule", "squaredcos_cap_v2", "--diffusion-steps", "500"],
+    ];
+    const ended = await sample(folder, ...how, "--ckpt", "bare.pt", ...told);
+    assertDone(ended);
+    assert(!ended.out.includes("assuming"), ended.out);
+    assertEquals(await archive(`${folder}/a.npz`), want);
+    assertDone(await sample(folder, ...how, "--ckpt", ckpt, ...told)); // as it says itself
+    const guessed = await sample(folder, "--ckpt", "bare.pt", "--classes", "0", "--out", "a.npz");
+    assertDone(guessed);
+    assertStringIncludes(guessed.out, "assuming 1 attention head: the file does not say how many");
+    assertStringIncludes(guessed.out, "assuming that it predicts the noise");
+    const cases: [string, string[], string][] = [
+      [ckpt, ["--num-heads", "4"], "--num-heads: expected 3, which"],
+      [ckpt, ["--objective", "epsilon"], "--objective: expected v, which"],
+      [ckpt, ["--model", "DiT-S/2"], "--model: expected small, which"],
+      [
+        "bare.pt",
+        ["--model", "DiT-S/2"],
+        "--model: DiT-S/2 has a depth of 12 but bare.pt one of 2",
+      ],
+      ["bare.pt", ["--num-classes", "7"], "--num-classes: expected 5, or 6 without one for none"],
+    ];
+    for (const [path, flags, message] of cases) {
+      const { code, err } = await sample(folder, "--ckpt", path, ...flags);
+      assertStringIncludes(err, message);
+      assertEquals(code, 2, err);
+    }
   },
 );
 
@@ -165,7 +226,11 @@ commandTest("what is no checkpoint, or damaged, is refused in a sentence", async
   const missing = new Map(await smallWeights(smallLatents({ inputSize: 8 }, "mse")));
   missing.delete("blocks.1.mlp.fc2.weight");
   await saveSafetensors(`${folder}/missing.safetensors`, missing);
+  const diverged = new Map(await smallWeights(smallLatents({ inputSize: 8 }, "mse")));
+  diverged.set("final_layer.linear.bias", hostTensor(new Float32Array(32).fill(NaN)));
+  await saveSafetensors(`${folder}/diverged.safetensors`, diverged);
   const cases: [string, string][] = [
+    ["diverged.safetensors", "pictures have numbers that are not finite"],
     ["nothing", "nothing: expected a checkpoint or a folder of one but found nothing"],
     ["cut.safetensors", "cut.safetensors"],
     ["empty.pt", "an empty file"],

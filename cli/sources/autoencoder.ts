@@ -1,12 +1,13 @@
 /** Autoencoders from files: finding them, loading them, and telling one from another. */
 import { asVae, SafetensorsFile, toFloat32, TorchFile, type WeightFile } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
-import { AutoencoderKL, type AutoencoderKLOptions, vaeOptionsFromConfig } from "@dit/core/vae";
+import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError } from "../errors.ts";
 import type { LatentConfig } from "../model.ts";
 import { obtain } from "../pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
+import { vaeOptionsOf } from "./latents.ts";
 import { diffusersFile, exists, isTorch, readJson } from "./weights.ts";
 
 /** Published autoencoders by the short names of the original's `--vae`. */
@@ -94,9 +95,9 @@ export async function loadAutoencoder(
  */
 export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptions> {
   const own = await configWithin(path);
-  if (own !== undefined) return vaeOptionsFromConfig(own);
+  if (own !== undefined) return vaeOptionsOf(own, path);
   const beside = join(dirname(path), "config.json");
-  return await exists(beside) ? vaeOptionsFromConfig(await readJson(beside)) : {};
+  return await exists(beside) ? vaeOptionsOf(await readJson(beside), beside) : {};
 }
 
 /** The configuration that `deno task train-vae` puts into the file of weights. */

@@ -51,7 +51,6 @@ export function transformerConfig({ dit }: ModelConfig): Record<string, unknown>
     attention_bias: true,
     attention_head_dim: dit.hiddenSize / dit.numHeads,
     cross_attention_dim: null,
-    double_self_attention: false,
     dropout: 0,
     in_channels: dit.inChannels,
     norm_elementwise_affine: false,

@@ -2,21 +2,23 @@
 import { ditNameOf, ditOptionsOf } from "@dit/core/dit";
 import type { TensorSource } from "@dit/core/io";
 import { ShapeError } from "@dit/core/tensor";
-import { CommandError } from "../errors.ts";
+import { CommandError, UsageError } from "../errors.ts";
 import { type DiffusionConfig, type LatentConfig, type ModelConfig, MODELS } from "../model.ts";
+import { ORIGINAL_LATENTS } from "./latents.ts";
+import { expectAgreement, expectModel, type Told } from "./told.ts";
 
 /** What a file says about itself beside its tensors. */
 export interface Hints {
-  /** The `--num-classes` of the original's train.py. */
+  /** The `--num-classes` of the original's train.py; `num_embeds_ada_norm` of diffusers. */
   readonly numClasses?: number | undefined;
-  /** `ema` or `mse`: the `--vae` of the original's train.py. */
-  readonly vae?: string | undefined;
   /** `num_attention_heads` of diffusers' config.json. */
   readonly numHeads?: number | undefined;
   /** What diffusers' scheduler_config.json says of the process. */
   readonly diffusion?: Partial<DiffusionConfig> | undefined;
   /** What each class is called. */
   readonly classNames?: readonly string[] | undefined;
+  /** Those that the weights were trained on. */
+  readonly latents?: LatentConfig | undefined;
 }
 
 /** A configuration, and what of it nothing in the file says. */
@@ -37,48 +39,77 @@ const ORIGINAL_PROCESS: DiffusionConfig = {
   minSnrGamma: null,
 };
 
-/** Latents as all published DiT have them, by the autoencoder that the original samples with. */
-const ORIGINAL_LATENTS: LatentConfig = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
-
 /**
- * The configuration of a DiT's weights under the original's names, with the original's process.
+ * The configuration of a DiT's weights under the original's names, with the original's process
+ * where nothing else is known.
  *
+ * @param told What a person says.
  * @throws {CommandError} where they are no DiT's.
+ * @throws {UsageError} where the person says other things than the file.
  */
-export function guessConfig(source: TensorSource, hints: Hints = {}): Guess {
+export function guessConfig(source: TensorSource, hints: Hints = {}, told: Told = {}): Guess {
   const shape = (name: string): readonly number[] => source.info(name).shape;
+  expectAgreement(source.name, told, { ...hints.diffusion, ...hints });
   const hiddenSize = shape("x_embedder.proj.weight")[0]!;
-  const heads = hints.numHeads ?? headsOf(hiddenSize);
   const rows = shape("y_embedder.embedding_table.weight")[0]!;
-  const classDropoutProb = hints.numClasses === rows || rows === 1 ? 0 : 0.1;
-  let dit: ModelConfig["dit"];
+  const { numClasses } = told;
+  if (numClasses !== undefined && numClasses !== rows && numClasses !== rows - 1) {
+    throw new UsageError(
+      `--num-classes: expected ${rows - 1}, or ${rows} without one for none, by the table of ` +
+        `${source.name} but got ${numClasses}`,
+    );
+  }
+  const heads = hints.numHeads ?? told.numHeads ?? headsOf(hiddenSize, told.model);
+  const withoutNull = (numClasses ?? hints.numClasses) === rows || rows === 1;
+  const dit = optionsOf(source, heads ?? usualHeads(hiddenSize), withoutNull ? 0 : 0.1);
+  expectModel(source.name, told, dit);
+  const { depth, patchSize, numHeads } = dit;
+  const original = ditNameOf(dit);
+  const isPixels = !told.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
+  const { objective, noiseSchedule, diffusionSteps } = told;
+  const process = defined({ objective, noiseSchedule, diffusionSteps });
+  const config: ModelConfig = {
+    name: told.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
+    dit,
+    diffusion: { ...ORIGINAL_PROCESS, ...hints.diffusion, ...process },
+    latents: isPixels ? null : hints.latents ?? ORIGINAL_LATENTS,
+    classNames: hints.classNames ?? [],
+    nullClass: withoutNull ? null : dit.numClasses,
+  };
+  const guesses: string[] = [];
+  if (heads === undefined) {
+    const some = numHeads === 1 ? "1 attention head" : `${numHeads} attention heads`;
+    guesses.push(`${some}: the file does not say how many; --num-heads does`);
+  }
+  if (original === null && !hints.diffusion && Object.keys(process).length === 0) {
+    guesses.push("that it predicts the noise, as the original does; --objective says otherwise");
+  }
+  return { config, guesses };
+}
+
+/** The shape of the network. */
+function optionsOf(
+  source: TensorSource,
+  numHeads: number,
+  classDropoutProb: number,
+): ModelConfig["dit"] {
   try {
-    const numHeads = heads ?? usualHeads(hiddenSize);
-    dit = ditOptionsOf(source, { numHeads, classDropoutProb });
+    return ditOptionsOf(source, { numHeads, classDropoutProb });
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error;
     throw new CommandError(`${source.name}: ${error.message}`, { cause: error });
   }
-  const { inChannels, depth, patchSize, numHeads } = dit;
-  const isPixels = inChannels === 1 || inChannels === 3;
-  const config: ModelConfig = {
-    name: ditNameOf(dit) ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
-    dit,
-    diffusion: { ...ORIGINAL_PROCESS, ...hints.diffusion },
-    latents: isPixels
-      ? null
-      : { ...ORIGINAL_LATENTS, ...(hints.vae === undefined ? {} : { vae: hints.vae }) },
-    classNames: hints.classNames ?? [],
-    nullClass: classDropoutProb > 0 ? dit.numClasses : null,
-  };
-  const guesses = heads === undefined
-    ? [`${numHeads} attention head${numHeads === 1 ? "" : "s"}: the file does not say how many`]
-    : [];
-  return { config, guesses };
 }
 
-/** Heads of the named models of a width. */
-function headsOf(hiddenSize: number): number | undefined {
+/** What of an object is not undefined. */
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+/** Heads of a named model, or of all those of a width. */
+function headsOf(hiddenSize: number, model: string | undefined): number | undefined {
+  if (model !== undefined) return MODELS[model]!.numHeads;
   return Object.values(MODELS).find((size) => size.hiddenSize === hiddenSize)?.numHeads;
 }
 

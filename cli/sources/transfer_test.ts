@@ -169,6 +169,27 @@ transferTest("download() refuses a file of another size before it arrives", asyn
   );
 });
 
+transferTest("download() refuses a file of another size that no header tells", async (path) => {
+  await using from = site(() => new Response(new Blob([FILE]).stream()));
+  await assertRejects(
+    () => download(from.url, path, { ...CHECKED, bytes: FILE.length + 1 }),
+    CommandError,
+    `expected ${FILE.length + 1} bytes but got ${FILE.length}; what arrived was removed`,
+  );
+  assertEquals(await filesBeside(path), []);
+});
+
+transferTest("download() gives a file its name only once it is whole", async (path) => {
+  await using from = site((request) => serve(request));
+  const seen = new Set<string>();
+  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")));
+  await Deno.writeTextFile(path, "an older file");
+  const onProgress = () => seen.add(Deno.readTextFileSync(path));
+  await download(from.url, path, { ...CHECKED, onProgress });
+  assertEquals([...seen], ["an older file"]);
+  assertEquals(await Deno.readFile(path), FILE);
+});
+
 transferTest("download() gives up at once where there is no such file", async (path) => {
   await using from = site(() => new Response("no", { status: 404 }));
   await assertRejects(() => download(from.url, path, CHECKED), CommandError, "answered 404");

@@ -23,6 +23,8 @@ import { CommandError } from "../errors.ts";
 import type { ModelConfig } from "../model.ts";
 import { classNamesOf, processOf } from "./diffusers_config.ts";
 import { guessConfig, type Hints } from "./guess.ts";
+import { latentsOf, ORIGINAL_LATENTS, vaeOptionsOf } from "./latents.ts";
+import { expectAgreement, saidBy, type Told } from "./told.ts";
 
 /** Weights whose values are read when they are loaded. */
 export interface Weights extends Disposable {
@@ -38,6 +40,8 @@ export interface Weights extends Disposable {
   readonly guesses: readonly string[];
   /** The autoencoder that came with them, a folder. */
   readonly vaePath: string | null;
+  /** Whether it is known what its latents are multiplied by, and how many pixels each stands for. */
+  readonly knowsLatents: boolean;
 }
 
 /** Which of the two sets of weights a training checkpoint has. */
@@ -57,37 +61,50 @@ const USUAL_INPUT = 32;
  *
  * @param path A file, a run's folder, a folder of runs, or a folder of diffusers.
  * @param set Which weights of a training checkpoint.
+ * @param told What is said of weights that come without a configuration.
  * @throws {CommandError} where there is nothing, or nothing that is known.
+ * @throws {UsageError} where what is told is not what the weights say.
  * @throws {FormatError} where the file is damaged, or the weights are no DiT's.
  */
-export async function openWeights(path: string, set: WeightSet = "ema"): Promise<Weights> {
+export async function openWeights(
+  path: string,
+  set: WeightSet = "ema",
+  told: Told = {},
+): Promise<Weights> {
   if (await isFolder(path)) {
-    if (await exists(join(path, "model_index.json"))) return await openPipeline(path);
+    if (await exists(join(path, "model_index.json"))) return await openPipeline(path, told);
     const isRun = await exists(join(path, "checkpoints")); // which has a config.json too
-    if (!isRun && await exists(join(path, "config.json"))) return await openTransformer(path, {});
+    if (!isRun && await exists(join(path, "config.json"))) {
+      return await openTransformer(path, {}, told);
+    }
     path = await findCheckpoint(isRun ? path : await latestRun(path));
   }
-  if (await isTorch(path)) return await openTorch(path, set);
+  if (await isTorch(path)) return await openTorch(path, set, told);
   const file = await SafetensorsFile.open(path);
   try {
     if (!file.metadata.has("format") || file.metadata.get("format") === "pt") {
-      return bare(path, "safetensors", file, {});
+      return bare(path, "safetensors", file, {}, told);
     }
   } catch (error) {
     file.close();
     throw error;
   }
   file.close();
-  return await openCheckpoint(path, set);
+  return await openCheckpoint(path, set, told);
 }
 
 /** A checkpoint of `deno task train`. */
-async function openCheckpoint(path: string, set: WeightSet): Promise<Weights> {
+async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise<Weights> {
   const checkpoint = await Checkpoint.open(path);
   const { step, config } = checkpoint.header;
-  if (!checkpoint.has(set)) {
+  try {
+    if (!checkpoint.has(set)) {
+      throw new CommandError(`${path}: expected ${set} weights but there are none`);
+    }
+    expectAgreement(path, told, saidBy(config));
+  } catch (error) {
     checkpoint.close();
-    throw new CommandError(`${path}: expected ${set} weights but there are none`);
+    throw error;
   }
   return {
     path,
@@ -96,22 +113,23 @@ async function openCheckpoint(path: string, set: WeightSet): Promise<Weights> {
     source: mapSource(checkpoint.section(set), path),
     guesses: [],
     vaePath: null,
+    knowsLatents: true,
     [Symbol.dispose]: () => checkpoint.close(),
   };
 }
 
 /** A file of PyTorch: a checkpoint of train.py, or a state dict. */
-async function openTorch(path: string, set: WeightSet): Promise<Weights> {
+async function openTorch(path: string, set: WeightSet, told: Told): Promise<Weights> {
   const file = await TorchFile.open(path);
   try {
     if (file.has(set)) {
       const hints = hintsOf(file.value);
-      return bare(path, `train.py's checkpoint, ${set} weights`, file.stateDict(set), hints);
+      return bare(path, `train.py's checkpoint, ${set} weights`, file.stateDict(set), hints, told);
     }
     for (const key of ["ema", "model", "state_dict"]) {
-      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {});
+      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {}, told);
     }
-    return bare(path, "PyTorch state dict", file.stateDict(), {});
+    return bare(path, "PyTorch state dict", file.stateDict(), {}, told);
   } catch (error) {
     file.close();
     throw error;
@@ -124,25 +142,33 @@ function hintsOf(value: TorchValue<StoredTensor>): Hints {
   if (!(args instanceof Namespace)) return {};
   const { vae, num_classes: numClasses } = Object.fromEntries(args.entries);
   return {
-    vae: typeof vae === "string" ? vae : undefined,
+    latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) },
     numClasses: typeof numClasses === "number" ? numClasses : undefined,
   };
 }
 
 /** A folder of diffusers' `DiTPipeline`. */
-async function openPipeline(folder: string): Promise<Weights> {
+async function openPipeline(folder: string, told: Told): Promise<Weights> {
   const classNames = classNamesOf((await readJson(join(folder, "model_index.json")))["id2label"]);
   const scheduler = join(folder, "scheduler", "scheduler_config.json");
-  const known: Hints = await exists(scheduler)
-    ? { classNames, diffusion: processOf(await readJson(scheduler), scheduler) }
-    : { classNames };
-  const weights = await openTransformer(join(folder, "transformer"), known);
   const vae = join(folder, "vae");
-  return { ...weights, vaePath: await exists(join(vae, "config.json")) ? vae : null };
+  const vaeConfig = join(vae, "config.json");
+  const hasVae = await exists(vaeConfig);
+  const known: Hints = {
+    classNames,
+    diffusion: await exists(scheduler)
+      ? processOf(await readJson(scheduler), scheduler)
+      : undefined,
+    latents: hasVae
+      ? latentsOf(vae, vaeOptionsOf(await readJson(vaeConfig), vaeConfig))
+      : undefined,
+  };
+  const weights = await openTransformer(join(folder, "transformer"), known, told);
+  return { ...weights, vaePath: hasVae ? vae : null };
 }
 
 /** A folder of diffusers' `DiTTransformer2DModel`. */
-async function openTransformer(folder: string, known: Hints): Promise<Weights> {
+async function openTransformer(folder: string, known: Hints, told: Told): Promise<Weights> {
   const config = await readJson(join(folder, "config.json"));
   const number = (key: string): number | undefined =>
     typeof config[key] === "number" ? config[key] : undefined;
@@ -151,8 +177,12 @@ async function openTransformer(folder: string, known: Hints): Promise<Weights> {
     ? (await TorchFile.open(path)).stateDict()
     : await SafetensorsFile.open(path);
   try {
-    const hints: Hints = { ...known, numHeads: number("num_attention_heads") };
-    return bare(path, "diffusers", file, hints, number("sample_size"));
+    const hints: Hints = {
+      ...known,
+      numHeads: number("num_attention_heads"),
+      numClasses: number("num_embeds_ada_norm"),
+    };
+    return bare(path, "diffusers", file, hints, told, number("sample_size"));
   } catch (error) {
     file.close();
     throw error;
@@ -174,11 +204,14 @@ function bare(
   kind: string,
   file: TensorSource & { close(): void },
   hints: Hints,
+  told: Told,
   inputSize?: number,
 ): Weights {
   const source = ditLayout(file) === "original" ? file : withPositions(file, inputSize);
-  const guess = guessConfig(source, hints);
-  return { path, kind, source, ...guess, vaePath: null, [Symbol.dispose]: () => file.close() };
+  const guess = guessConfig(source, hints, told);
+  const knowsLatents = guess.config.latents === null || hints.latents !== undefined;
+  const dispose = () => file.close();
+  return { path, kind, source, ...guess, vaePath: null, knowsLatents, [Symbol.dispose]: dispose };
 }
 
 /** Diffusers' weights under the original's names, with the positions that diffusers computes. */
