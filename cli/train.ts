@@ -15,7 +15,7 @@ import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
-import { decodeLatents } from "./latents.ts";
+import { decodeLatents } from "./latent_images.ts";
 import type { ModelConfig } from "./model.ts";
 import { type Decode, drawPixels } from "./preview.ts";
 import { duration } from "./progress.ts";

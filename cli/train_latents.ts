@@ -9,7 +9,7 @@ import {
 } from "@dit/data";
 import { UsageError } from "./errors.ts";
 import { npyRecord } from "./extract_npy.ts";
-import { encodeImages } from "./latents.ts";
+import { encodeImages } from "./latent_images.ts";
 import type { LatentConfig } from "./model.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import {
@@ -20,12 +20,11 @@ import {
   shortName,
   vaeOptionsBeside,
 } from "./sources/autoencoder.ts";
+import { latentsOf } from "./sources/latents.ts";
 import type { TrainSettings } from "./train_settings.ts";
 
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */
 const VERIFIED = 2 ** 30;
-/** Of the published autoencoders. */
-const PUBLISHED = { scalingFactor: 0.18215, levels: 4 } as const;
 
 /** Latents that were extracted before, which say by what and of what they were made. */
 export async function openFeatures(
@@ -39,7 +38,7 @@ export async function openFeatures(
   const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
   const dataset = await LatentDataset.open(folder, { verify: bytes <= VERIFIED });
   return {
-    ...features(dataset, manifest.settings.imageSize, latentsOf(manifest.settings)),
+    ...features(dataset, manifest.settings.imageSize, latentsMade(manifest.settings)),
     [Symbol.asyncDispose]: async () => await Promise.resolve(dataset[Symbol.dispose]()),
   };
 }
@@ -51,7 +50,7 @@ async function openNpyFeatures(settings: TrainSettings, numClasses?: number): Pr
   if (record !== undefined) {
     await checkAsked(settings, record);
     const dataset = await NpyFeatures.open(folder, { classNames: record.classNames });
-    const data = features(dataset, record.imageSize, latentsOf(record));
+    const data = features(dataset, record.imageSize, latentsMade(record));
     const wanted = record.count * (record.flips ? 2 : 1);
     if (dataset.size === wanted) return data;
     const missing = (wanted - dataset.size).toLocaleString("en");
@@ -81,7 +80,7 @@ function features(dataset: Dataset, imageSize: number, latents: LatentConfig): T
 }
 
 /** How the latents of a folder were made, for those who make pictures of them. */
-function latentsOf({ vae, scalingFactor, imageSize, latentShape }: LatentSettings): LatentConfig {
+function latentsMade({ vae, scalingFactor, imageSize, latentShape }: LatentSettings): LatentConfig {
   const downsample = imageSize / latentShape[1];
   return { vae: shortName(vae.name), vaeSha256: vae.sha256, scalingFactor, downsample };
 }
@@ -89,10 +88,10 @@ function latentsOf({ vae, scalingFactor, imageSize, latentShape }: LatentSetting
 /** What the original's files leave open: the published autoencoders agree, others are asked. */
 async function latentsBy(vae: string): Promise<LatentConfig> {
   const isPublished = fullName(vae) !== vae;
-  const options = isPublished ? {} : await vaeOptionsBeside(await findAutoencoder(vae, false));
-  const { scalingFactor = PUBLISHED.scalingFactor, blockOutChannels } = options;
-  const levels = blockOutChannels?.length ?? PUBLISHED.levels;
-  return { vae, scalingFactor, downsample: 2 ** (levels - 1) };
+  return latentsOf(
+    vae,
+    isPublished ? {} : await vaeOptionsBeside(await findAutoencoder(vae, false)),
+  );
 }
 
 /**
