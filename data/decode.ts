@@ -11,7 +11,10 @@ const PACKAGE = "npm:sharp@0.34.5";
 
 /** The part of sharp that is used here; its own types would be fetched to check any of ours. */
 interface Sharp {
-  (bytes: Uint8Array, options: { failOn: "error"; ignoreIcc: boolean }): SharpImage;
+  (
+    bytes: Uint8Array,
+    options: { failOn: "error"; ignoreIcc: boolean; limitInputPixels: number },
+  ): SharpImage;
   cache(files: boolean): void;
   concurrency(threads: number): void;
 }
@@ -24,6 +27,12 @@ interface SharpImage {
   raw(options: { depth: "uchar" }): SharpImage;
   toBuffer(options: { resolveWithObject: true }): Promise<{ data: Uint8Array; info: PictureShape }>;
 }
+
+/**
+ * Pixels of an image at most, which are 512 MiB as RGB: where Pillow, and so the original, refuses
+ * one for a decompression bomb (twice its MAX_IMAGE_PIXELS).
+ */
+const MAX_PIXELS = 2 * Math.floor(2 ** 30 / 4 / 3);
 
 let sharp: Promise<Sharp> | undefined;
 
@@ -56,7 +65,8 @@ export interface DecodeOptions {
  * profiles are ignored, and of an animation the first frame counts. Beyond the original, 16-bit
  * channels keep their upper 8 bits, and pictures are turned upright where a camera noted how.
  *
- * @throws {DamagedImageError} If it is no image, or a damaged one.
+ * @throws {DamagedImageError} If it is no image, a damaged one, or one of more than 178,956,970
+ * pixels, which its header alone may claim.
  * @throws {DataError} If sharp is not to be had.
  */
 export async function decodeImage(
@@ -66,7 +76,7 @@ export async function decodeImage(
   const load = await (sharp ??= loadSharp());
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   try {
-    const upright = load(bytes, { failOn: "error", ignoreIcc: true })
+    const upright = load(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: MAX_PIXELS })
       .autoOrient()
       .toColourspace("srgb");
     const opaque = background === undefined

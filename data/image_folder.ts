@@ -1,4 +1,3 @@
-import { basename, join } from "@std/path";
 import {
   checkRead,
   type Dataset,
@@ -7,9 +6,9 @@ import {
   type ReadOptions,
 } from "./dataset.ts";
 import { DamagedImageError, DataError } from "./errors.ts";
+import { type ImageListing, listImages } from "./image_listing.ts";
 import { ImagePool } from "./image_pool.ts";
-
-const IMAGE_FILE = /\.(jpe?g|png|webp|gif)$/i;
+import type { LoadedImage } from "./image_task.ts";
 
 /** How the images of a folder are read. */
 export interface ImageFolderOptions {
@@ -25,17 +24,26 @@ export interface ImageFolderOptions {
   readonly cacheBytes?: number;
 }
 
-interface Listing {
-  readonly paths: string[];
-  readonly labels: Int32Array<ArrayBuffer>;
-  readonly classNames: string[];
-}
-
 /**
- * A folder of JPEG, PNG, WebP or GIF files as colour images in [-1, 1], one class a subfolder, in
- * the order of the subfolders' names (torchvision's `ImageFolder` numbers them the same). Each is
- * cropped as the original crops ({@linkcode centerCrop}); smaller ones are enlarged. A folder
+ * A folder of JPEG, PNG, WebP or GIF files as colour images in [-1, 1], one class a subfolder. Each
+ * is cropped as the original crops ({@linkcode centerCrop}); smaller ones are enlarged. A folder
  * without subfolders is one class, which leaves nothing to condition on.
+ *
+ * Classes are numbered from 0 in the order of their folders' names by code point, as Python's
+ * `sorted` and torchvision's `ImageFolder` number them (which counts hidden folders too; here they
+ * are left alone). Other programs order names otherwise, and give other numbers:
+ * - by code point "Zebra" comes before "ant", and "ant" before "äpfel"; the order of a language
+ *   (`ls` and databases, as a rule) does not tell upper case from lower and puts "äpfel" by "apple";
+ *   so do the file managers of Windows and macOS;
+ * - "class10" comes before "class2"; file managers, and programs that sort "naturally", count 2, 10;
+ * - ImageNet's folders are synsets (n01440764, ...), whose order is that of the 1,000 usual numbers;
+ *   folders with ImageNet's names in words ("goldfish") get others;
+ * - names are not normalized: "é" of one code point and "é" of two are two classes.
+ *
+ * Files with other endings are counted and not read; hidden ones are not looked at. Links are
+ * followed; one that leads back to a folder it lies in is an error. An image that may not be read, is
+ * cut short, changed or no image, or a link that leads nowhere, is damaged: it is left out, told of
+ * and counted, or with `strict` an error.
  *
  * It needs `--allow-read --allow-env --allow-ffi`.
  *
@@ -55,18 +63,22 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   readonly labels: Int32Array<ArrayBuffer>;
   /** The file of each image. */
   readonly paths: readonly string[];
+  /** How many files of the folder are no images by their names, and not read. */
+  readonly ignored: number;
   readonly #strict: boolean;
   readonly #onDamaged: (path: string, reason: string) => void;
   readonly #pool: ImagePool;
   readonly #damaged = new Map<string, string>();
+  readonly #enlarged = new Set<number>();
   readonly #cache = new Map<number, Uint8Array>();
   #cacheLeft: number;
 
-  private constructor(listing: Listing, options: ImageFolderOptions) {
+  private constructor(listing: ImageListing, options: ImageFolderOptions) {
     const { size, workers = 2, strict = false, onDamaged, cacheBytes = 2 ** 29 } = options;
     this.paths = listing.paths;
     this.labels = listing.labels;
     this.classNames = listing.classNames;
+    this.ignored = listing.ignored;
     this.size = listing.paths.length;
     this.height = this.width = size;
     this.#strict = strict;
@@ -78,20 +90,25 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   /**
    * Lists a folder. No image is opened yet.
    *
-   * @throws {DataError} If there is no such folder, no image in it or in one of its classes, or
-   * images lie beside the classes.
+   * @throws {DataError} If there is no such folder, no image in it or in one of its classes, images
+   * lie beside the classes, or a link leads back to where it lies.
    */
   static async open(folder: string, options: ImageFolderOptions): Promise<ImageFolder> {
     const { size } = options;
     if (!Number.isInteger(size) || size < 1) {
       throw new RangeError(`ImageFolder: expected a size of 1 pixel or more but got ${size}`);
     }
-    return new ImageFolder(await list(folder), options);
+    return new ImageFolder(await listImages(folder), options);
   }
 
   /** Images found damaged so far, and what is wrong with them. */
   get damaged(): ReadonlyMap<string, string> {
     return this.#damaged;
+  }
+
+  /** How many images read so far were smaller than the size, and enlarged. */
+  get enlarged(): number {
+    return this.#enlarged.size;
   }
 
   /**
@@ -157,9 +174,9 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     if (this.#damaged.has(path)) return undefined;
     const cached = this.#cache.get(index);
     if (cached !== undefined) return { index, pixels: cached };
-    let pixels: Uint8Array;
+    let loaded: LoadedImage;
     try {
-      pixels = await this.#pool.load({ path, size: this.height });
+      loaded = await this.#pool.load({ path, size: this.height });
     } catch (error) {
       if (!(error instanceof DamagedImageError)) throw error;
       const reason = error.message;
@@ -168,6 +185,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
       this.#damaged.set(path, reason);
       return undefined;
     }
+    const { pixels, enlarged } = loaded;
+    if (enlarged) this.#enlarged.add(index);
     if (pixels.length <= this.#cacheLeft && !this.#cache.has(index)) {
       this.#cacheLeft -= pixels.length;
       this.#cache.set(index, pixels);
@@ -181,69 +200,4 @@ interface Sound {
   readonly index: number;
   /** `[size, size, 3]` */
   readonly pixels: Uint8Array;
-}
-
-interface Entries {
-  readonly folders: string[];
-  readonly images: string[];
-}
-
-/** Folders and image files in a folder, by name; hidden ones are not meant. */
-async function entries(folder: string): Promise<Entries> {
-  const found: Entries = { folders: [], images: [] };
-  for await (const entry of Deno.readDir(folder)) {
-    if (entry.name.startsWith(".")) continue;
-    const { isFile, isDirectory } = entry.isSymlink
-      ? await Deno.stat(join(folder, entry.name))
-      : entry;
-    if (isDirectory) found.folders.push(entry.name);
-    else if (isFile && IMAGE_FILE.test(entry.name)) found.images.push(entry.name);
-  }
-  found.folders.sort();
-  found.images.sort();
-  return found;
-}
-
-/** Every image below a folder. */
-async function imagesBelow(folder: string): Promise<string[]> {
-  const { folders, images } = await entries(folder);
-  const deeper = await Promise.all(folders.map((name) => imagesBelow(join(folder, name))));
-  return [...images.map((name) => join(folder, name)), ...deeper.flat()];
-}
-
-async function list(folder: string): Promise<Listing> {
-  const top = await entries(folder).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new DataError(`${folder}: expected a folder of images but found nothing there`);
-  });
-  if (top.folders.length === 0) {
-    if (top.images.length === 0) {
-      throw new DataError(
-        `${folder}: expected images (jpg, png, webp, gif), or a folder of them for each class, ` +
-          "but found neither",
-      );
-    }
-    const paths = top.images.map((name) => join(folder, name));
-    return { paths, labels: new Int32Array(paths.length), classNames: [basename(folder)] };
-  }
-  if (top.images.length > 0) {
-    throw new DataError(
-      `${folder}: expected either images or a folder for each class but found both: ` +
-        `${top.images[0]} beside ${top.folders[0]}/`,
-    );
-  }
-  const classes: string[][] = [];
-  for (const name of top.folders) classes.push(await imagesBelow(join(folder, name)));
-  const empty = top.folders.filter((_, i) => classes[i]!.length === 0);
-  if (empty.length > 0) {
-    throw new DataError(
-      `${folder}: expected images (jpg, png, webp, gif) in every class but found none in ` +
-        empty.join(", "),
-    );
-  }
-  return {
-    paths: classes.flat(),
-    labels: Int32Array.from(classes.flatMap((paths, label) => paths.map(() => label))),
-    classNames: top.folders,
-  };
 }

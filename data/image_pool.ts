@@ -1,10 +1,10 @@
 import { Worker } from "node:worker_threads";
 import { DamagedImageError, DataError } from "./errors.ts";
-import { type ImageTask, loadImage } from "./image_task.ts";
+import { type ImageTask, type LoadedImage, loadImage } from "./image_task.ts";
 import type { ImageReply, ImageRequest } from "./image_worker.ts";
 
 interface Pending {
-  readonly resolve: (pixels: Uint8Array<ArrayBuffer>) => void;
+  readonly resolve: (image: LoadedImage) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -44,10 +44,9 @@ export class ImagePool implements AsyncDisposable {
   /**
    * Reads, decodes and crops an image file.
    *
-   * @returns `[size, size, 3]`
-   * @throws {DamagedImageError} If the file is no image, or a damaged one.
+   * @throws {DamagedImageError} If the file may not be read, is no image, or a damaged one.
    */
-  async load(task: ImageTask): Promise<Uint8Array<ArrayBuffer>> {
+  async load(task: ImageTask): Promise<LoadedImage> {
     if (this.#count === 0) return await loadImage(task);
     while (this.#threads.length < this.#count) this.#start();
     const thread = this.#threads.reduce((least, other) => {
@@ -84,7 +83,7 @@ export class ImagePool implements AsyncDisposable {
       const { resolve, reject } = thread.pending.get(reply.id)!;
       thread.pending.delete(reply.id);
       if (thread.pending.size === 0) worker.unref();
-      if ("pixels" in reply) resolve(reply.pixels);
+      if ("image" in reply) resolve(reply.image);
       else reject(new (reply.damaged ? DamagedImageError : DataError)(reply.error));
     });
     worker.on("error", (error: Error) => {

@@ -1,7 +1,7 @@
 /** Loads images away from the thread that drives the device: see `image_pool.ts`. */
 import { parentPort } from "node:worker_threads";
 import { DamagedImageError, messageOf } from "./errors.ts";
-import { type ImageTask, loadImage } from "./image_task.ts";
+import { type ImageTask, type LoadedImage, loadImage } from "./image_task.ts";
 
 /** What a worker is sent. */
 export interface ImageRequest extends ImageTask {
@@ -9,18 +9,18 @@ export interface ImageRequest extends ImageTask {
   readonly id: number;
 }
 
-/** What it answers: pixels, or why there are none. */
+/** What it answers: the image, or why there is none. */
 export type ImageReply =
   & { readonly id: number }
-  & ({ readonly pixels: Uint8Array<ArrayBuffer> } | {
+  & ({ readonly image: LoadedImage } | {
     readonly error: string;
     readonly damaged: boolean;
   });
 
 async function answer({ id, ...task }: ImageRequest): Promise<void> {
   try {
-    const pixels = await loadImage(task);
-    parentPort!.postMessage({ id, pixels } satisfies ImageReply, [pixels.buffer]);
+    const image = await loadImage(task);
+    parentPort!.postMessage({ id, image } satisfies ImageReply, [image.pixels.buffer]);
   } catch (error) {
     const damaged = error instanceof DamagedImageError;
     const reply: ImageReply = { id, error: messageOf(error), damaged };

@@ -101,3 +101,17 @@ export function diskTest(name: string, run: (folder: string) => Promise<void>): 
     },
   });
 }
+
+/**
+ * Makes links, which needs the right to write everywhere and therefore a process of its own.
+ *
+ * @param links where each is, and what it leads to
+ */
+export async function makeLinks(links: Readonly<Record<string, string>>): Promise<void> {
+  const script = `for (const [path, target] of Object.entries(${JSON.stringify(links)})) {
+    Deno.symlinkSync(target, path, { type: /\\.\\w+$/.test(path) ? "file" : "dir" });
+  }`;
+  const { success } = await new Deno.Command("deno", { args: ["eval", script], stderr: "inherit" })
+    .output();
+  if (!success) throw new Error("could not make links");
+}
