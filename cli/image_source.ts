@@ -1,5 +1,5 @@
 /** Opening a folder of pictures for the commands that make latents, and saying what is in it. */
-import { hasNpyFeatures, ImageFolder, loadManifest } from "@dit/data";
+import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest } from "@dit/data";
 import { join, relative, resolve } from "@std/path";
 import { CommandError, UsageError } from "./errors.ts";
 import { exists } from "./sources/weights.ts";
@@ -59,11 +59,50 @@ export function refuseInside(flag: string, out: string, data: string): void {
   }
 }
 
-/** Such as "60,000 images in 10 classes, cropped to 256x256". */
-export function imagesText({ size, classNames, height }: ImageFolder): string {
+/** Such as "60,000 images in 10 classes; cropped to 256x256, smaller ones enlarged". */
+export function imagesText(folder: ImageFolder): string {
+  const { size, classNames } = folder;
   const images = `${size.toLocaleString("en")} images`;
   const classes = classNames.length === 1
     ? `of one class (${classNames[0]}): for an unconditional model`
     : `in ${classNames.length} classes`;
-  return `${images} ${classes}; cropped to ${height}x${height}, smaller ones enlarged`;
+  return `${images} ${classes}; ${preparationText(folder)}`;
+}
+
+/** Such as "cropped to 256x256, smaller ones enlarged". */
+export function preparationText({ height, ignored }: ImageFolder): string {
+  const others = ignored === 0
+    ? ""
+    : `; ${counted(ignored, "other file")} left alone (images are jpg, png, webp and gif)`;
+  return `cropped to ${height}x${height}, smaller ones enlarged${others}`;
+}
+
+/** Damaged images that are named at the end of a run. */
+const NAMED = 5;
+
+/** Images of a folder that were found damaged so far, each with its reason, oldest first. */
+export function damagedIn(dataset: Dataset): string[] {
+  if (!(dataset instanceof ImageFolder)) return [];
+  return Array.from(dataset.damaged, ([path, reason]) => `${path}: ${reason}`);
+}
+
+/** What was found out about the images of a run: nothing where all are sound and large enough. */
+export function findings(dataset: Dataset): string[] {
+  if (!(dataset instanceof ImageFolder)) return [];
+  const { enlarged, size, height } = dataset;
+  const damaged = damagedIn(dataset);
+  const lines: string[] = [];
+  if (enlarged > 0) {
+    lines.push(`enlarged ${counted(enlarged, "image")} smaller than ${height}x${height}`);
+  }
+  if (damaged.length > 0) {
+    const more = damaged.length > NAMED ? `; and ${damaged.length - NAMED} more` : "";
+    const names = damaged.slice(0, NAMED).join("; ");
+    lines.push(`damaged  ${damaged.length} of ${counted(size, "image")} left out: ${names}${more}`);
+  }
+  return lines;
+}
+
+function counted(count: number, what: string): string {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }

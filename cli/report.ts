@@ -3,7 +3,7 @@
  * on. Curves are SVG, pictures data URIs; there is no script.
  */
 import { duration } from "./progress.ts";
-import type { Metrics } from "./run_folder.ts";
+import type { Metrics } from "./metrics.ts";
 
 /** What the page shows. */
 export interface Report {
@@ -81,6 +81,7 @@ function figures(last: Metrics): string {
     ["waiting for data", `${(100 * last.waiting).toFixed(1)} %`],
   ];
   if (last.skipped !== undefined) rows.push(["steps left out", String(last.skipped)]);
+  if (last.damaged !== undefined) rows.push(["damaged images left out", String(last.damaged)]);
   const cells = rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`);
   return `<dl>${cells.join("")}</dl>`;
 }
@@ -188,7 +189,7 @@ function escape(text: string): string {
 const STYLE = `:root { color-scheme: light dark; --line: #2563eb; --grid: #8884; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin: 0; } h2 { margin: 1.5rem 0 .5rem; }
-header p { margin: .15rem 0; white-space: pre-wrap; font-family: ui-monospace, monospace; } .state { font-weight: 600; }
+header p { margin: .15rem 0; white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; } .state { font-weight: 600; }
 progress { width: 100%; height: .5rem; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; }
 dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-size: 1.2rem; }

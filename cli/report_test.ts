@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { reportHtml } from "./report.ts";
-import type { Metrics } from "./run_folder.ts";
+import type { Metrics } from "./metrics.ts";
 
 const metrics: Metrics[] = [1, 2, 3].map((step) => ({
   step,

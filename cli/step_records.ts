@@ -11,6 +11,8 @@ export interface StepRecord {
   readonly step: number;
   /** Mean over the batch. */
   readonly loss: number;
+  /** Divergence of an autoencoder's latents, where one is trained. */
+  readonly kl?: number;
   /** Norm of all gradients, before they were clipped. */
   readonly gradNorm: number;
   /** Learning rate. */
@@ -29,7 +31,27 @@ interface Held {
   readonly step: number;
   readonly lr: number;
   readonly loss: Tensor;
+  readonly kl: Tensor | null;
   readonly norm: Tensor;
+}
+
+/** Below this scale of the loss gradients overflow for another reason than the scale. */
+const LEAST_SCALE = 2 ** -8;
+
+/**
+ * Tells steps with a loss and a gradient from those without: the first one that is not finite, where
+ * that is not mended by the smaller scale of the loss that follows it.
+ *
+ * @param scale Of the loss; null where there is no scaling.
+ */
+export function sortOut(
+  records: readonly StepRecord[],
+  scale: number | null,
+): { readonly finite: StepRecord[]; readonly wrong: StepRecord | undefined } {
+  const isFinite = (r: StepRecord) => Number.isFinite(r.loss) && Number.isFinite(r.gradNorm);
+  const mended = scale !== null && scale >= LEAST_SCALE;
+  const wrong = mended ? undefined : records.find((r) => !isFinite(r));
+  return { finite: records.filter(isFinite), wrong };
 }
 
 /** A handle of our own to what a step computed. */
@@ -39,15 +61,14 @@ const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides))
 export class StepRecords implements Disposable {
   #held: Held[] = [];
   #loss: Tensor | null = null;
+  #kl: Tensor | null = null;
   #known: PendingFeedback[] = [];
   #feedback: { timesteps: readonly number[]; losses: Tensor }[] = [];
 
-  /** Adds a part's share of the loss of the step under way. */
-  addLoss(loss: Tensor): void {
-    const value = detach(loss);
-    const before = this.#loss;
-    this.#loss = own(before ? add(before, value) : value);
-    before?.dispose();
+  /** Adds a part's share of the loss of the step under way, and of its divergence. */
+  addLoss(loss: Tensor, kl?: Tensor): void {
+    this.#loss = addTo(this.#loss, loss);
+    if (kl) this.#kl = addTo(this.#kl, kl);
   }
 
   /** Keeps the loss of each sample for the timestep sampler. */
@@ -57,8 +78,8 @@ export class StepRecords implements Disposable {
 
   /** Ends a step. */
   endStep(step: number, norm: Tensor, lr: number): void {
-    this.#held.push({ step, lr, loss: this.#loss!, norm: own(norm) });
-    this.#loss = null;
+    this.#held.push({ step, lr, loss: this.#loss!, kl: this.#kl, norm: own(norm) });
+    [this.#loss, this.#kl] = [null, null];
   }
 
   /** Steps that nobody has asked for yet. */
@@ -71,9 +92,10 @@ export class StepRecords implements Disposable {
     const held = this.#held;
     if (held.length === 0) return [];
     this.#held = [];
-    const values = await readAll(held.flatMap(({ loss, norm }) => [loss, norm]));
-    return held.map(({ step, lr }, i) => {
-      return { step, loss: values[2 * i]!, gradNorm: values[2 * i + 1]!, lr };
+    const values = (await readAll(held.flatMap(tensorsOf))).values();
+    const next = () => values.next().value!;
+    return held.map(({ step, lr, kl }) => {
+      return { step, lr, loss: next(), gradNorm: next(), ...(kl ? { kl: next() } : {}) };
     });
   }
 
@@ -105,16 +127,28 @@ export class StepRecords implements Disposable {
 
   /** Frees what nobody asked for. */
   dispose(): void {
-    for (const { loss, norm } of this.#held) [loss, norm].forEach((t) => t.dispose());
+    for (const t of this.#held.flatMap(tensorsOf)) t.dispose();
     for (const { losses } of this.#feedback) losses.dispose();
     this.#loss?.dispose();
-    [this.#held, this.#feedback, this.#loss] = [[], [], null];
+    this.#kl?.dispose();
+    [this.#held, this.#feedback, this.#loss, this.#kl] = [[], [], null, null];
   }
 
   /** Frees what nobody asked for, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function tensorsOf({ loss, norm, kl }: Held): Tensor[] {
+  return kl ? [loss, norm, kl] : [loss, norm];
+}
+
+/** A sum with one more value in it; the one before is freed. */
+function addTo(before: Tensor | null, value: Tensor): Tensor {
+  const sum = own(before ? add(before, detach(value)) : detach(value));
+  before?.dispose();
+  return sum;
 }
 
 /** The elements of all of `tensors`, which are freed. */

@@ -14,12 +14,13 @@ import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkp
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
+import { writeWhole } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { decodeLatents } from "./latent_images.ts";
 import type { ModelConfig } from "./model.ts";
 import { type Decode, drawPixels } from "./preview.ts";
 import { duration } from "./progress.ts";
-import { RunFolder, writeWhole } from "./run_folder.ts";
+import { RunFolder } from "./run_folder.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { stopRequests } from "./stop.ts";
 import type { TrainData } from "./open_data.ts";

@@ -1,5 +1,5 @@
 /** A run from its first step to its last: what happens between training steps, and when. */
-import { type Device, memory, scope } from "@dit/core/tensor";
+import { type Device, scope } from "@dit/core/tensor";
 import { BatchSampler, Loader, type SamplerPosition } from "@dit/data";
 import {
   checkpointPath,
@@ -8,16 +8,16 @@ import {
   writeCheckpoint,
 } from "./checkpoint.ts";
 import { CommandError } from "./errors.ts";
+import { writeWhole } from "./files.ts";
+import { damagedIn, findings } from "./image_source.ts";
+import { Meter, waitingText } from "./metrics.ts";
 import { type Decode, drawGrid, gridClasses } from "./preview.ts";
 import { duration, ProgressLine } from "./progress.ts";
 import { reportHtml } from "./report.ts";
-import { type RunFolder, writeWhole } from "./run_folder.ts";
-import type { StepRecord } from "./step_records.ts";
+import type { RunFolder } from "./run_folder.ts";
+import { sortOut } from "./step_records.ts";
 import type { TrainData } from "./open_data.ts";
 import type { Training } from "./training.ts";
-
-/** Below this scale of the loss gradients overflow for another reason than the scale. */
-const LEAST_SCALE = 2 ** -8;
 
 /** A run that is set up. */
 export interface Run {
@@ -51,17 +51,15 @@ export class TrainLoop {
   readonly #beginnings = new Map<number, Beginning>();
   readonly #progress: ProgressLine;
   readonly #terminal = Deno.stderr.isTerminal();
-  #records: StepRecord[] = [];
-  /** Seconds of training, without what is done between steps. */
-  #seconds: number;
-  /** Seconds, waiting and steps at the line of metrics before. */
-  #before: { seconds: number; waited: number; step: number };
+  readonly #meter: Meter;
   #skipped = 0;
+  /** Damaged images that log.txt has. */
+  #logged = 0;
 
   /** Starts nothing yet. */
   constructor(run: Run) {
     this.#run = run;
-    const { training: { settings, step }, data, position, folder } = run;
+    const { training: { settings, step }, data, position, folder, device } = run;
     this.#sampler = new BatchSampler({
       size: data.dataset.size,
       batchSize: settings.batchSize,
@@ -70,8 +68,7 @@ export class TrainLoop {
       ...(position ? { position } : {}),
     });
     this.#progress = new ProgressLine("", this.#terminal);
-    this.#seconds = folder.metrics.at(-1)?.seconds ?? 0;
-    this.#before = { seconds: this.#seconds, waited: 0, step };
+    this.#meter = new Meter(device, settings.batchSize, step, folder.metrics.at(-1));
   }
 
   /** Trains; returns whether the run came to its end. */
@@ -90,7 +87,7 @@ export class TrainLoop {
       training.takeStep(await loader.next(), data.input);
       await training.giveFeedback();
       await nextTask(); // signals and timers get their turn
-      this.#seconds += (performance.now() - start) / 1000;
+      this.#meter.seconds += (performance.now() - start) / 1000;
 
       const isLast = training.step === steps;
       if (isTime(logEvery) || isLast) await this.#measure(loader.waitSeconds);
@@ -104,65 +101,48 @@ export class TrainLoop {
     return training.step === steps;
   }
 
-  /** Writes the report for the last time. */
+  /** Says what was found out about the images, and writes the report for the last time. */
   async finish(ended: string): Promise<void> {
-    await this.#report(ended);
+    const found = findings(this.#run.data.dataset);
+    for (const line of found) await this.#note(line);
+    await this.#report([ended, ...found].join("\n"));
   }
 
   /** Takes the records from the device, and stops the run where they are not numbers. */
   async #settle(): Promise<void> {
     const { training, data } = this.#run;
-    const records = await training.records.take();
-    const isBad = (r: StepRecord) => !Number.isFinite(r.loss) || !Number.isFinite(r.gradNorm);
-    const bad = records.filter(isBad);
-    if (bad.length > 0) {
-      const scaled = training.settings.mixedPrecision === "fp16";
-      const { scale } = await training.scaler.state();
-      if (!scaled || scale < LEAST_SCALE) {
-        const first = bad[0]!.step;
-        const { position, generators } = this.#beginnings.get(first)!;
-        this.#sampler.seek(position);
-        const plan = this.#sampler.next();
-        const batch = await data.dataset.read(plan.indices, plan);
-        const culprit = await training.findNonFinite(batch, generators, data.input);
-        throw new CommandError(
-          `step ${first}: ${culprit} is not a finite number. The run stops here; its checkpoints ` +
-            `are from before. A lower --lr or a --grad-clip may help` +
-            (scaled ? ", or --mixed-precision no" : ""),
-        );
-      }
+    const scaled = training.settings.mixedPrecision === "fp16";
+    const scale = scaled ? (await training.scaler.state()).scale : null;
+    const { finite, wrong } = sortOut(await training.records.take(), scale);
+    if (wrong) {
+      const { position, generators } = this.#beginnings.get(wrong.step)!;
+      this.#sampler.seek(position);
+      const plan = this.#sampler.next();
+      const batch = await data.dataset.read(plan.indices, plan);
+      const culprit = await training.findNonFinite(batch, generators, data.input);
+      throw new CommandError(
+        `step ${wrong.step}: ${culprit} is not a finite number. The run stops here; its ` +
+          `checkpoints are from before. A lower --lr or a --grad-clip may help` +
+          (scaled ? ", or --mixed-precision no" : ""),
+      );
     }
     this.#beginnings.clear();
-    this.#records.push(...records.filter((r) => !isBad(r)));
+    this.#meter.add(finite);
   }
 
   /** A line of metrics. */
   async #measure(waited: number): Promise<void> {
     await this.#settle();
-    const { training, folder, device, steps } = this.#run;
-    const records = this.#records;
-    const mean = (value: (r: StepRecord) => number) =>
-      records.reduce((sum, r) => sum + value(r), 0) / records.length;
-    const seconds = this.#seconds - this.#before.seconds;
-    const stepsPerSecond = (training.step - this.#before.step) / seconds;
+    const { training, folder, data, steps } = this.#run;
+    const { step } = training;
     const scaled = training.settings.mixedPrecision === "fp16";
     const { scale, skipped } = await training.scaler.state();
-    if (records.length > 0) {
-      await folder.measure({
-        step: training.step,
-        loss: mean((r) => r.loss),
-        gradNorm: mean((r) => r.gradNorm),
-        lr: records.at(-1)!.lr,
-        stepsPerSecond,
-        imagesPerSecond: stepsPerSecond * training.settings.batchSize,
-        waiting: (waited - this.#before.waited) / seconds,
-        peakBytes: memory(device).peakBytes,
-        ...(scaled ? { scale, skipped } : {}),
-        seconds: this.#seconds,
-      });
-    }
-    this.#before = { seconds: this.#seconds, waited, step: training.step };
-    this.#records = [];
+    const damaged = damagedIn(data.dataset);
+    const scaler = scaled ? { scale, skipped } : null;
+    const metrics = this.#meter.read({ step, waited, damaged: damaged.length, scaler });
+    if (metrics) await folder.measure(metrics);
+    for (const text of damaged.slice(this.#logged)) await folder.log(`left out ${text}`);
+    this.#logged = damaged.length;
     if (skipped > this.#skipped && scaled) {
       await this.#note(
         `${
@@ -181,7 +161,7 @@ export class TrainLoop {
     if (!last) return "";
     const { loss, stepsPerSecond, imagesPerSecond } = last;
     return `loss ${loss.toFixed(4)}, ${stepsPerSecond.toPrecision(3)} steps/s, ` +
-      `${imagesPerSecond.toPrecision(3)} images/s`;
+      `${imagesPerSecond.toPrecision(3)} images/s${waitingText(last)}`;
   }
 
   #left(): number {

@@ -6,18 +6,20 @@
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
 import type { SafetensorsFile } from "@dit/core/io";
-import { OutOfMemoryError } from "@dit/core/tensor";
+import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import { BatchSampler, DataError, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
 import { removeTemporaries } from "./checkpoint.ts";
 import { deviceText, startDevice } from "./device.ts";
 import { CommandError, EXIT, UsageError } from "./errors.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
-import { imagesText, openImages, refuseInside } from "./image_source.ts";
+import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
+import { Meter, MetricsFile, waitingText } from "./metrics.ts";
 import { duration, ProgressLine } from "./progress.ts";
-import { writeWhole } from "./run_folder.ts";
+import { writeWhole } from "./files.ts";
 import { plainly } from "./sources/failures.ts";
 import { exists } from "./sources/weights.ts";
+import { sortOut } from "./step_records.ts";
 import { stopRequests } from "./stop.ts";
 import {
   resumedVaeSettings,
@@ -41,6 +43,7 @@ const OUT = "results/vae";
 /** What a run goes on from. */
 const TRAINING_FILE = "training.safetensors";
 const GRID_FILE = "reconstructions.png";
+const METRICS_FILE = "metrics.jsonl";
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -54,9 +57,12 @@ export async function run(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
     if (!(error instanceof OutOfMemoryError)) throw plainly(error);
-    throw new CommandError(`${error.message}. Use a smaller --batch-size or --image-size`, {
-      cause: error,
-    });
+    throw new CommandError(
+      `${error.message}. Use --grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -104,6 +110,7 @@ async function train({ settings, out, flags, before }: Opening): Promise<number>
   await using images = await openImages(settings.data, {
     size: settings.imageSize,
     workers: settings.workers,
+    strict: settings.strict,
     warn: (message) => line.note(message),
   });
   const sampler = new BatchSampler({
@@ -127,15 +134,27 @@ async function train({ settings, out, flags, before }: Opening): Promise<number>
   console.log(`run      steps ${training.step} to ${settings.steps} in ${out}`);
   using stop = stopRequests();
   await using loader = new Loader(images, sampler);
-  const run = new VaeRun(training, images, out, line);
+  const metrics = await MetricsFile.open(join(out, METRICS_FILE), training.step);
+  const run = new VaeRun({ training, images, out, line, metrics, device });
   const finished = await run.go(loader, () => stop.requested);
   line.end();
+  if (finished) await run.finish();
+  for (const text of findings(images)) console.log(text);
   if (!finished) {
     console.log(`stopped at step ${training.step}; go on with --resume`);
     return EXIT.interrupted;
   }
-  await run.finish();
   return 0;
+}
+
+/** What a run consists of. */
+interface Parts {
+  readonly training: VaeTraining;
+  readonly images: ImageFolder;
+  readonly out: string;
+  readonly line: ProgressLine;
+  readonly metrics: MetricsFile;
+  readonly device: Device;
 }
 
 /** A run from its first step to its last. */
@@ -144,14 +163,16 @@ class VaeRun {
   readonly #images: ImageFolder;
   readonly #out: string;
   readonly #line: ProgressLine;
+  readonly #metrics: MetricsFile;
+  readonly #meter: Meter;
   readonly #start = performance.now();
-  readonly #first: number;
   readonly #terminal = Deno.stderr.isTerminal();
-  #detail = "";
 
-  constructor(training: VaeTraining, images: ImageFolder, out: string, line: ProgressLine) {
-    [this.#training, this.#images, this.#out, this.#line] = [training, images, out, line];
-    this.#first = training.step;
+  constructor({ training, images, out, line, metrics, device }: Parts) {
+    [this.#training, this.#images, this.#out] = [training, images, out];
+    [this.#line, this.#metrics] = [line, metrics];
+    const { settings, step } = training;
+    this.#meter = new Meter(device, settings.batchSize, step, metrics.lines.at(-1));
   }
 
   /** Trains; returns whether it came to its end. */
@@ -159,12 +180,14 @@ class VaeRun {
     const training = this.#training;
     const { steps, logEvery, ckptEvery } = training.settings;
     while (training.step < steps && !stopping()) {
+      const start = performance.now();
       training.takeStep(await loader.next());
       await new Promise((resolve) => setTimeout(resolve, 0)); // signals get their turn
+      this.#meter.seconds += (performance.now() - start) / 1000;
       const { step } = training;
-      if (step % logEvery === 0 || step === steps) await this.#measure();
+      if (step % logEvery === 0 || step === steps) await this.#measure(loader.waitSeconds);
       if (step % ckptEvery === 0 || step === steps) await this.#save(loader.position);
-      if (this.#terminal) this.#line.show(step, steps, this.#detail);
+      if (this.#terminal) this.#line.show(step, steps, this.#figures());
     }
     if (training.step < steps) await this.#save(loader.position);
     return training.step === steps;
@@ -194,27 +217,46 @@ class VaeRun {
     );
   }
 
-  async #measure(): Promise<void> {
-    const training = this.#training;
-    const records = await training.records.take();
-    if (records.length === 0) return;
-    const bad = records.find(({ loss, gradNorm }) => !Number.isFinite(loss + gradNorm));
-    if (bad) {
+  /** Takes the records from the device, and stops the run where they are not numbers. */
+  async #settle(): Promise<void> {
+    const { records, scaler, settings } = this.#training;
+    const scale = settings.mixedPrecision === "fp16" ? (await scaler.state()).scale : null;
+    const { finite, wrong } = sortOut(await records.take(), scale);
+    if (wrong) {
       throw new CommandError(
-        `step ${bad.step}: the loss or its gradient is not a finite number; its last checkpoint is ` +
-          "from before. Take a lower --lr",
+        `step ${wrong.step}: the loss or its gradient is not a finite number; its last checkpoint ` +
+          `is from before. Take a lower --lr${scale === null ? "" : ", or --mixed-precision no"}`,
       );
     }
-    const { settings, step } = training;
-    const loss = records.reduce((sum, record) => sum + record.loss, 0) / records.length;
-    const seconds = (performance.now() - this.#start) / 1000;
-    const speed = (step - this.#first) * settings.batchSize / seconds;
-    this.#detail = `${settings.loss} ${loss.toFixed(4)}, ${speed.toPrecision(3)} images/s`;
-    if (!this.#terminal) console.log(`step ${step}/${settings.steps}  ${this.#detail}`);
+    this.#meter.add(finite);
+  }
+
+  /** A line of metrics. */
+  async #measure(waited: number): Promise<void> {
+    await this.#settle();
+    const { step, settings, scaler } = this.#training;
+    const { scale, skipped } = await scaler.state();
+    const metrics = this.#meter.read({
+      step,
+      waited,
+      damaged: this.#images.damaged.size,
+      scaler: settings.mixedPrecision === "fp16" ? { scale, skipped } : null,
+    });
+    if (metrics === undefined) return;
+    await this.#metrics.add(metrics);
+    if (!this.#terminal) console.log(`step ${step}/${settings.steps}  ${this.#figures()}`);
+  }
+
+  #figures(): string {
+    const last = this.#metrics.lines.at(-1);
+    if (!last) return "";
+    const { loss, kl, lr, imagesPerSecond } = last;
+    return `${this.#training.settings.loss} ${loss.toFixed(4)}, kl ${kl!.toPrecision(3)} nats, ` +
+      `lr ${lr.toExponential(2)}, ${imagesPerSecond.toPrecision(3)} images/s${waitingText(last)}`;
   }
 
   async #save(position: SamplerPosition): Promise<void> {
-    await this.#measure(); // never a checkpoint of a run that has gone wrong
+    await this.#settle(); // never a checkpoint of a run that has gone wrong
     await this.#training.save(join(this.#out, TRAINING_FILE), position);
     if (this.#training.step < this.#training.settings.steps) {
       await this.#training.ema.swapped(() => this.#draw());

@@ -24,6 +24,7 @@ export const DATA_FLAGS = {
   "image-size": count("side in pixels that images are cropped to, smaller ones enlarged; 64"),
   "flip": toggle("mirror every other image; on"),
   "num-workers": count("threads that decode images; 4", 0),
+  "strict": toggle("stop at a damaged image instead of leaving it out; off"),
 };
 
 /** What to train. */
@@ -45,6 +46,8 @@ export const TRAINING_FLAGS = {
   "weight-decay": real("weight decay of AdamW; 0"),
   "ema-decay": real("decay of the averaged weights, which are the ones that are kept; 0.999", 0, 1),
   "grad-clip": real("limit of the gradient's norm, 0 for none; 1"),
+  "grad-accum": count("parts that a batch is computed in, to save memory; 1"),
+  "mixed-precision": choice(["no", "fp16"], "fp16: activations and products in half precision"),
 };
 
 /** The run itself. */
@@ -79,6 +82,8 @@ export interface VaeSettings {
   readonly imageSize: number;
   readonly flip: boolean;
   readonly workers: number;
+  /** Whether a damaged image is an error rather than left out. */
+  readonly strict: boolean;
   /** Finest level first. */
   readonly channels: readonly number[];
   readonly latentChannels: number;
@@ -94,6 +99,9 @@ export interface VaeSettings {
   readonly emaDecay: number;
   /** 0 for none. */
   readonly gradClip: number;
+  /** Parts that a batch is computed in. */
+  readonly gradAccum: number;
+  readonly mixedPrecision: "no" | "fp16";
   readonly seed: number;
   readonly logEvery: number;
   readonly ckptEvery: number;
@@ -123,17 +131,24 @@ export function vaeSettings(flags: VaeFlags): VaeSettings {
     );
   }
   const steps = flags.steps ?? 2000;
+  const [batchSize, gradAccum] = [flags["batch-size"] ?? 16, flags["grad-accum"] ?? 1];
+  if (batchSize % gradAccum !== 0) {
+    throw new UsageError(
+      `--grad-accum: expected a number of equal parts of a batch of ${batchSize} but got ${gradAccum}`,
+    );
+  }
   return {
     data: flags.data,
     imageSize,
     flip: flags.flip ?? true,
     workers: flags["num-workers"] ?? 4,
+    strict: flags.strict ?? false,
     channels,
     latentChannels: flags["latent-channels"] ?? 4,
     layers: flags.layers ?? 1,
     normGroups,
     steps,
-    batchSize: flags["batch-size"] ?? 16,
+    batchSize,
     loss: flags.loss ?? "l1",
     klWeight: flags["kl-weight"] ?? 1e-6,
     lr: flags.lr ?? 1e-3,
@@ -141,6 +156,8 @@ export function vaeSettings(flags: VaeFlags): VaeSettings {
     weightDecay: flags["weight-decay"] ?? 0,
     emaDecay: flags["ema-decay"] ?? 0.999,
     gradClip: flags["grad-clip"] ?? 1,
+    gradAccum,
+    mixedPrecision: flags["mixed-precision"] ?? "no",
     seed: flags.seed ?? 0,
     logEvery: flags["log-every"] ?? 20,
     ckptEvery: flags["ckpt-every"] ?? 250,
@@ -158,8 +175,11 @@ function usualGroups(channels: readonly number[]): number {
 /** Flags that may be given to a run that goes on. */
 const CONTINUED = [
   ...["data", "steps", "num-workers", "log-every", "ckpt-every", "out", "resume", "device"],
-  "safe-wasm",
+  ...["safe-wasm", "strict"],
 ];
+
+/** What checkpoints from before there was a choice stand for. */
+const FORMER = { gradAccum: 1, mixedPrecision: "no", strict: false } as const;
 
 /**
  * Settings of a run that goes on: its own, but for how long and what is written.
@@ -173,11 +193,13 @@ export function resumedVaeSettings(before: VaeSettings, flags: VaeFlags): VaeSet
       `--${wrong} cannot be changed by --resume, which continues a run as it was`,
     );
   }
+  const settings = { ...FORMER, ...before };
   return {
-    ...before,
+    ...settings,
     data: flags.data ?? before.data,
     steps: flags.steps ?? before.steps,
     workers: flags["num-workers"] ?? before.workers,
+    strict: flags.strict ?? settings.strict,
     logEvery: flags["log-every"] ?? before.logEvery,
     ckptEvery: flags["ckpt-every"] ?? before.ckptEvery,
   };

@@ -6,7 +6,7 @@ import { type AutoencoderKL, vaeConfigOf } from "@dit/core/vae";
 import { encodePng, type ImageFolder, makeGrid } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError } from "./errors.ts";
-import { writeWhole } from "./run_folder.ts";
+import { writeWhole } from "./files.ts";
 import { VAE_CONFIG_KEY } from "./sources/autoencoder.ts";
 import { DIFFUSERS_FILES } from "./sources/weights.ts";
 

@@ -1,5 +1,16 @@
 /** The training step of an autoencoder, and the state that it moves on. */
-import { abs, add, backward, mean, mul, square, sub } from "@dit/core/autograd";
+import {
+  abs,
+  add,
+  autocast,
+  backward,
+  cast,
+  concat,
+  mean,
+  mul,
+  square,
+  sub,
+} from "@dit/core/autograd";
 import {
   FormatError,
   SafetensorsFile,
@@ -9,9 +20,10 @@ import {
   toDeviceArray,
 } from "@dit/core/io";
 import { AdamW, cosineSchedule, Ema, GradScaler, warmupSchedule } from "@dit/core/nn";
-import { Generator, type GeneratorState, manualSeed, scope, tensor } from "@dit/core/tensor";
-import { AutoencoderKL } from "@dit/core/vae";
+import { Generator, type GeneratorState, manualSeed, scope, type Tensor } from "@dit/core/tensor";
+import { AutoencoderKL, DiagonalGaussian } from "@dit/core/vae";
 import type { Examples, SamplerPosition } from "@dit/data";
+import { type BatchPart, splitBatch } from "./batch_parts.ts";
 import { CommandError, messageOf } from "./errors.ts";
 import { StepRecords } from "./step_records.ts";
 import type { VaeSettings } from "./train_vae_flags.ts";
@@ -41,8 +53,9 @@ export class VaeTraining implements Disposable {
   readonly ema: Ema;
   /** What the steps were like, kept on the device until it is asked for. */
   readonly records: StepRecords = new StepRecords();
+  /** Scales the loss, in mixed precision. */
+  readonly scaler: GradScaler;
   readonly #optimizer: AdamW;
-  readonly #scaler = new GradScaler({ enabled: false });
   readonly #noise: Generator;
 
   /** Fresh weights and a fresh optimiser on the current device. */
@@ -57,9 +70,10 @@ export class VaeTraining implements Disposable {
       normNumGroups: normGroups,
       sampleSize: imageSize,
     });
-    const { lr, weightDecay, emaDecay } = settings;
+    const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
     this.#optimizer = new AdamW(this.model.namedParameters(), { lr, weightDecay });
     this.ema = new Ema(this.model, { decay: emaDecay, warmup: true });
+    this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.#noise = new Generator(seed, NOISE_STREAM);
   }
 
@@ -72,30 +86,49 @@ export class VaeTraining implements Disposable {
   /**
    * One step on a batch: reconstruction + klWeight * divergence, as latent diffusion trains its
    * autoencoder (arXiv 2112.10752, appendix G) before there is a discriminator. Both are per value
-   * of the image, so that the weight means the same for every size.
+   * of the image, so that the weight means the same for every size. Nothing waits for the device.
+   *
+   * @param batch `images` [N, C, S, S]
    */
-  takeStep({ images, labels }: Examples): void {
+  takeStep(batch: Examples): void {
     using _ = scope("training step");
-    const { model, records, settings } = this;
-    const { imageSize, loss, klWeight, gradClip } = settings;
-    const [n, c] = [labels.length, model.options.inChannels];
-    const x = tensor(images, [n, c, imageSize, imageSize]);
-    const posterior = model.encode(x);
-    const off = sub(model.decode(posterior.sample({ generator: this.#noise })), x);
-    const reconstruction = mean(loss === "l1" ? abs(off) : square(off));
-    const kl = mul(mean(posterior.kl()), 1 / (c * imageSize ** 2));
-    backward(add(reconstruction, mul(kl, klWeight)));
-    const { lr } = this;
+    const { model, records, settings, scaler, lr } = this;
+    const { imageSize, gradClip, gradAccum } = settings;
     this.#optimizer.lr = lr;
-    const norm = this.#scaler.step(this.#optimizer, {
+    for (
+      const part of splitBatch(batch, gradAccum, [model.options.inChannels, imageSize, imageSize])
+    ) {
+      const { reconstruction, kl } = this.#addGradients(part);
+      records.addLoss(reconstruction, kl);
+    }
+    const norm = scaler.step(this.#optimizer, {
       ...(gradClip > 0 ? { maxNorm: gradClip } : {}),
       skipNonFinite: true,
     });
     this.#optimizer.zeroGrad();
     this.ema.update();
     this.step++;
-    records.addLoss(reconstruction);
     records.endStep(this.step, norm, lr);
+  }
+
+  /** Adds the gradients of a part of a batch. Its shares of the loss, and of nats a latent value. */
+  #addGradients({ images: x }: BatchPart): { reconstruction: Tensor; kl: Tensor } {
+    using s = scope("gradients");
+    const { model, settings, scaler } = this;
+    const { loss, klWeight, gradAccum, mixedPrecision } = settings;
+    const precision = mixedPrecision === "fp16" ? "f16" : null;
+    const [, ...pixels] = x.shape;
+    const posterior = single(autocast(precision, () => model.encode(x)));
+    const [, ...latents] = posterior.mean.shape;
+    const z = posterior.sample({ generator: this.#noise });
+    const off = autocast(precision, () => sub(model.decode(z), x));
+    const share = (t: Tensor) => gradAccum === 1 ? t : mul(t, 1 / gradAccum);
+    const reconstruction = share(mean(loss === "l1" ? abs(off) : square(off)));
+    const nats = share(mean(posterior.kl()));
+    backward(scaler.scale(add(reconstruction, mul(mul(nats, 1 / product(pixels)), klWeight))));
+    const kl = mul(nats, 1 / product(latents));
+    s.keep([reconstruction, kl]);
+    return { reconstruction, kl };
   }
 
   /** Writes what continues the run; whole or not at all. */
@@ -130,6 +163,7 @@ export class VaeTraining implements Disposable {
         const data = toDeviceArray(read);
         values.set(key.slice(section.length + 1), { shape: read.shape, data });
       }
+      if (section === "scaler" && values.size === 0) continue; // from before there was one
       part.loadStateDict(values);
     }
     this.#noise.seek(state.noise.offset);
@@ -138,17 +172,29 @@ export class VaeTraining implements Disposable {
   }
 
   #parts() {
-    return { model: this.model, ema: this.ema, optimizer: this.#optimizer };
+    const { model, ema, scaler } = this;
+    return { model, ema, optimizer: this.#optimizer, scaler };
   }
 
   /** Frees the weights and all that goes with them. */
   [Symbol.dispose](): void {
     this.records.dispose();
-    this.#scaler.dispose();
+    this.scaler.dispose();
     this.ema.dispose();
     this.#optimizer.dispose();
     this.model.dispose();
   }
+}
+
+/** A posterior in single precision: variances are exponentials, which half has no room for. */
+function single(posterior: DiagonalGaussian): DiagonalGaussian {
+  const { mean, logvar } = posterior;
+  if (mean.dtype === "f32") return posterior;
+  return new DiagonalGaussian(cast(concat([mean, logvar], 1), "f32"));
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((a, b) => a * b, 1);
 }
 
 /**

@@ -18,6 +18,7 @@ import {
 } from "@dit/core/nn";
 import { Generator, scope, type Shape, type Tensor, tensor } from "@dit/core/tensor";
 import type { Examples, SamplerPosition } from "@dit/data";
+import { type BatchPart, splitBatch } from "./batch_parts.ts";
 import type { Checkpoint, Sections, TrainingState } from "./checkpoint.ts";
 import { buildModel, type ModelConfig } from "./model.ts";
 import { StepRecords } from "./step_records.ts";
@@ -88,7 +89,7 @@ export class Training implements Disposable {
     const { optimizer, scaler, ema, records, settings } = this;
     using _ = scope("training step");
     optimizer.lr = this.lr;
-    for (const part of split(batch, settings.gradAccum, this.#imageShape(batch))) {
+    for (const part of splitBatch(batch, settings.gradAccum, this.#imageShape(batch))) {
       const { loss, each, timesteps } = this.#addGradients(part, input);
       records.addLoss(loss);
       if (settings.timestepSampler !== "uniform") records.addFeedback(timesteps, each);
@@ -104,7 +105,7 @@ export class Training implements Disposable {
   }
 
   /** Adds the gradients of a part of a batch: its share of the loss, and the loss of each image. */
-  #addGradients(part: Part, input?: ModelInput) {
+  #addGradients(part: BatchPart, input?: ModelInput) {
     const { model, diffusion, scaler } = this;
     const { mixedPrecision, gradAccum } = this.settings;
     const { noise, labels, timesteps: uniforms } = this.#generators;
@@ -146,7 +147,7 @@ export class Training implements Disposable {
       if (await isBad(p)) return `the weight ${name}`;
     }
     this.seek(generators);
-    for (const part of split(batch, this.settings.gradAccum, this.#imageShape(batch))) {
+    for (const part of splitBatch(batch, this.settings.gradAccum, this.#imageShape(batch))) {
       const { loss } = this.#addGradients(part, input);
       if (await isBad(loss)) return "the loss";
     }
@@ -240,25 +241,4 @@ function scheduleOf({ schedule, warmup }: TrainSettings, steps: number): Schedul
     ? cosineSchedule(Math.max(1, steps - warmup))
     : constantSchedule();
   return warmupSchedule(warmup, after);
-}
-
-interface Part {
-  readonly count: number;
-  /** [n, C, H, W] */
-  readonly images: Tensor;
-  /** [n] */
-  readonly labels: Tensor;
-}
-
-/** Equal parts of a batch, each moved to the device when its turn comes. */
-function* split({ images, labels }: Examples, parts: number, shape: Shape): Iterable<Part> {
-  const count = labels.length / parts;
-  const size = images.length / parts;
-  for (let i = 0; i < parts; i++) {
-    yield {
-      count,
-      images: tensor(images.subarray(i * size, (i + 1) * size), [count, ...shape]),
-      labels: tensor(labels.subarray(i * count, (i + 1) * count), [count], { dtype: "i32" }),
-    };
-  }
 }
