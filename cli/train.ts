@@ -9,8 +9,10 @@
 import { hostTensor, saveNpz } from "@dit/core/io";
 import { type Device, OutOfMemoryError, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
+import { DataError } from "@dit/data";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
+import { classesText, requireSameClasses, writeClasses } from "./classes.ts";
 import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
@@ -46,6 +48,10 @@ const HELP = `Trains a class-conditional Diffusion Transformer and shows what it
   deno task train --data features --model DiT-XL/2   as the original's train.py
   deno task train --resume latest                    goes on where the last run stopped
 
+Classes are numbered in the order of their folders' names, character by character: "Zebra" comes
+before "ant", and "class10" before "class2", unlike in a file manager; see classes.json of the run.
+A folder without subfolders is one class: the model is unconditional then.
+
 ${flagsHelp(TRAIN_GROUPS)}`;
 
 const RESULTS = "results";
@@ -64,6 +70,7 @@ export async function run(args: readonly string[]): Promise<number> {
       console.error(`${error.message}; starting again without the fast kernels`);
       return EXIT.unfit;
     }
+    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
     if (!(error instanceof OutOfMemoryError)) throw error;
     throw new CommandError(
       `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
@@ -122,6 +129,7 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
         `(${config.latents?.vae}) but its weights are others now`,
     );
   }
+  requireSameClasses(settings.data, data.shape.classNames, config);
   const steps = checkedSteps(settings, data);
   if (step >= steps) {
     console.log(`${path} has all of its ${steps} steps; give more --steps to go on`);
@@ -173,6 +181,7 @@ async function follow(
   const { settings, config } = training;
   const summary = { settings, model: config, device: deviceText(device), steps };
   await writeWhole(folder.file("config.json"), JSON.stringify(summary, null, 2) + "\n");
+  await writeClasses(folder.path, config.classNames);
 
   using stop = stopRequests();
   const loop = new TrainLoop({ ...parts, about, decode, stopping: () => stop.requested });
@@ -210,12 +219,14 @@ async function introduction(
   const count = (n: number) => n.toLocaleString("en");
   const seconds = (steps - step) * await stepSeconds(device, config.dit, settings);
   const bytes = memoryEstimate(config.dit, settings);
+  const classes = classesText(config);
   const begun = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
   return [
     `model    ${config.name}, ${
       count(model.parameterCount())
     } parameters, predicts ${config.diffusion.objective}`,
     `data     ${basename(settings.data)}, ${data.text}`,
+    ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
     `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
     `results  ${folder.path}: open report.html in a browser to look on`,

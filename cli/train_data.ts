@@ -1,6 +1,7 @@
 /** Opening what `--data` names. */
 import { hasNpyFeatures, ImageFolder, loadManifest, loadMnist } from "@dit/data";
 import { CommandError, messageOf, UsageError } from "./errors.ts";
+import { preparationText } from "./image_source.ts";
 import { type DataShape, opened, type TrainData } from "./open_data.ts";
 import { asLatents, openFeatures } from "./train_latents.ts";
 import type { TrainSettings } from "./train_settings.ts";
@@ -34,10 +35,12 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
     const images = await ImageFolder.open(settings.data, {
       size,
       workers: settings.workers,
+      strict: settings.strict,
       onDamaged: (path, reason) => options.warn(`left out ${path}: ${reason}`),
     });
     const vae = settings.vae ?? (size < LATENT_FROM ? "none" : "ema");
-    return vae === "none" ? opened("images", images) : await asLatents(images, vae);
+    const data = vae === "none" ? opened("images", images) : await asLatents(images, vae);
+    return { ...data, text: `${data.text}; ${preparationText(images)}` };
   } catch (error) {
     if (error instanceof CommandError) throw error;
     throw new CommandError(`--data ${settings.data}: ${messageOf(error)}`, { cause: error });

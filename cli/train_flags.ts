@@ -17,6 +17,7 @@ export const DATA_FLAGS = {
     "what makes latents of images; none below 128 pixels, from there on ema; features say theirs",
   ),
   "num-workers": count("threads that decode images; 4", 0),
+  "strict": toggle("stop at a damaged image instead of leaving it out; off"),
   "flip": toggle("mirror every other image; on but for mnist"),
 };
 
@@ -31,7 +32,11 @@ export const MODEL_FLAGS = {
   "num-heads": count("attention heads, instead of the model's"),
   "patch-size": count("pixels (or latents) a side of a token, instead of the model's"),
   "mlp-ratio": real("width of the MLP over that of a token; 4", 0.01),
-  "class-dropout": real("share of labels that are dropped, for guidance; 0.1", 0, 1),
+  "class-dropout": real(
+    "share of labels that are dropped, for guidance; 0.1, or 0 with one class",
+    0,
+    1,
+  ),
   "learn-sigma": toggle("learn the variance too; on for the paper's models"),
 };
 

@@ -15,6 +15,8 @@ export interface TrainSettings {
   readonly vae: string | null;
   /** Threads that decode images. */
   readonly workers: number;
+  /** Whether a damaged image is an error rather than left out. */
+  readonly strict: boolean;
   /** Whether every other image is mirrored. */
   readonly flip: boolean;
 
@@ -156,6 +158,7 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
     imageSize: flags["image-size"] ?? null,
     vae: flags.vae ?? null,
     workers: flags["num-workers"] ?? 4,
+    strict: flags.strict ?? false,
     flip: flags.flip ?? data !== "mnist",
     steps: byEpochs ? null : flags.steps ?? usual.steps,
     epochs: flags.epochs ?? (flags.steps === undefined ? usual.epochs : null),
@@ -214,7 +217,7 @@ function checkSettings(settings: TrainSettings): void {
 const CONTINUED = [
   ...["steps", "epochs", "log-every", "ckpt-every", "keep", "sample-every", "sample-steps"],
   ...["cfg-scale", "final-samples", "device", "safe-wasm", "resume", "results-dir", "export-demo"],
-  ...["num-workers"],
+  ...["num-workers", "strict"],
 ];
 
 /**
@@ -232,7 +235,8 @@ export function resumedSettings(before: TrainSettings, flags: TrainFlags): Train
   const steps = flags.steps ?? (flags.epochs === undefined ? before.steps : null);
   const epochs = flags.epochs ?? (flags.steps === undefined ? before.epochs : null);
   const workers = flags["num-workers"] ?? before.workers;
-  return { ...before, steps, epochs, workers, ...keepingOf(flags, before) };
+  const strict = flags.strict ?? before.strict ?? false; // older checkpoints have none
+  return { ...before, steps, epochs, workers, strict, ...keepingOf(flags, before) };
 }
 
 /** Settings with what the data decided. */
@@ -286,7 +290,8 @@ export function modelConfigOf(
         `${given.hiddenSize}`,
     );
   }
-  const classDropoutProb = flags["class-dropout"] ?? 0.1;
+  // with one class there is nothing to leave out, and nothing that guidance could lead to
+  const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const diffusion: DiffusionConfig = {
     objective: flags.objective ?? (original ? "epsilon" : "xstart"),
     noiseSchedule: flags["noise-schedule"] ?? "linear",
