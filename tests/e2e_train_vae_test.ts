@@ -1,10 +1,19 @@
 /** `deno task train-vae` from end to end: up to pictures sampled through what it makes. */
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { loadSafetensors, SafetensorsFile } from "@dit/core/io";
 import { LatentDataset } from "@dit/data";
+import type { Metrics } from "../cli/metrics.ts";
 import { command, commandTest, type Ended, pngSize } from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 
+/** Parts of a batch, in half precision. */
+const HALVES = ["--grad-accum", "2", "--mixed-precision", "fp16"];
 const SMALL = ["--image-size", "32", "--channels", "4,8,8", "--batch-size", "4"];
 
 function trainVae(folder: string, ...args: string[]): Promise<Ended> {
@@ -13,6 +22,11 @@ function trainVae(folder: string, ...args: string[]): Promise<Ended> {
 
 function assertDone({ code, out, err }: Ended): void {
   assertEquals(code, 0, out + err);
+}
+
+function metricsOf(out: string): Metrics[] {
+  const lines = Deno.readTextFileSync(`${out}/metrics.jsonl`).trim().split("\n");
+  return lines.map((line) => JSON.parse(line));
 }
 
 commandTest(
@@ -51,42 +65,76 @@ commandTest(
   },
 );
 
-commandTest("a run that is continued ends as one that was not interrupted", async (folder) => {
-  await writePictures(`${folder}/pictures`, [], 16);
-  const usual = ["--data", "pictures", "--warmup", "2", "--steps", "6", ...SMALL];
-  const whole = trainVae(folder, ...usual, "--out", "whole");
-  const parts = async () => {
-    const launch = new URL("../cli/launch.ts", import.meta.url).href;
-    const child = new Deno.Command("deno", {
-      args: [
-        ...["run", "--quiet", "--allow-run=deno", "--allow-env", launch, "train-vae"],
-        ...["--device", "wasm", "--num-workers", "1", ...usual],
-        ...["--out", "parts", "--ckpt-every", "2"],
-      ],
-      cwd: folder,
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const file = `${folder}/parts/training.safetensors`;
-    while (!await Deno.stat(file).then(() => true, () => false)) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    child.kill("SIGTERM");
-    const { code } = await child.status;
-    assert(code === 130 || code === 0, `expected an interrupted run but it ended with ${code}`);
-    assertDone(await trainVae(folder, "--resume", "--out", "parts"));
-  };
-  const [ended] = await Promise.all([whole, parts()]);
-  assertDone(ended);
-  const [a, b] = await Promise.all(
-    ["whole", "parts"].map((run) => {
-      return loadSafetensors(`${folder}/${run}/diffusion_pytorch_model.safetensors`);
-    }),
+for (const [name, flags] of Object.entries({ "": [], " in parts and half precision": HALVES })) {
+  commandTest(
+    `a run${name} that is continued ends as one that was not interrupted`,
+    async (folder) => {
+      await writePictures(`${folder}/pictures`, [], 16);
+      const usual = ["--data", "pictures", "--warmup", "2", "--steps", "6", ...SMALL, ...flags];
+      const whole = trainVae(folder, ...usual, "--log-every", "2", "--out", "whole");
+      const parts = async () => {
+        const launch = new URL("../cli/launch.ts", import.meta.url).href;
+        const child = new Deno.Command("deno", {
+          args: [
+            ...["run", "--quiet", "--allow-run=deno", "--allow-env", launch, "train-vae"],
+            ...["--device", "wasm", "--num-workers", "1", ...usual],
+            ...["--out", "parts", "--ckpt-every", "2", "--log-every", "2"],
+          ],
+          cwd: folder,
+          stdout: "null",
+          stderr: "null",
+        }).spawn();
+        const file = `${folder}/parts/training.safetensors`;
+        while (!await Deno.stat(file).then(() => true, () => false)) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        child.kill("SIGTERM");
+        const { code } = await child.status;
+        assert(code === 130 || code === 0, `expected an interrupted run but it ended with ${code}`);
+        assertDone(await trainVae(folder, "--resume", "--out", "parts"));
+      };
+      const [ended] = await Promise.all([whole, parts()]);
+      assertDone(ended);
+      const [a, b] = await Promise.all(
+        ["whole", "parts"].map((run) => {
+          return loadSafetensors(`${folder}/${run}/diffusion_pytorch_model.safetensors`);
+        }),
+      );
+      assertEquals(a, b);
+      const steps = (run: string) => metricsOf(`${folder}/${run}`).map(({ step }) => step);
+      assertEquals([steps("whole"), steps("parts")], [[2, 4, 6], [2, 4, 6]]);
+      const refused = await trainVae(folder, "--resume", "--out", "parts", "--lr", "1");
+      assertEquals(refused.code, 2);
+      assertStringIncludes(refused.err, "--lr cannot be changed");
+    },
   );
-  assertEquals(a, b);
-  const refused = await trainVae(folder, "--resume", "--out", "parts", "--lr", "1");
-  assertEquals(refused.code, 2);
-  assertStringIncludes(refused.err, "--lr cannot be changed");
+}
+
+commandTest("train-vae says what it measures, and keeps it", async (folder) => {
+  await writePictures(`${folder}/pictures`, ["a"], 7);
+  await Deno.writeTextFile(`${folder}/pictures/a/bad.png`, "no picture");
+  const usual = ["--data", "pictures", ...SMALL, "--steps", "4", "--log-every", "2"];
+  const { code, out, err } = await trainVae(folder, ...usual, ...HALVES, "--image-size", "64");
+  assertEquals(code, 0, out + err);
+  assertMatch(
+    out,
+    /^step 2\/4 {2}l1 [\d.]+, kl [\d.e-]+ nats, lr [\d.e-]+, [\d.e+]+ images\/s/m,
+  );
+  assertStringIncludes(err, "left out pictures/a/bad.png: ");
+  assertMatch(out, /^damaged {2}1 of 8 images left out: pictures.a.bad\.png: /m);
+  assertMatch(out, /^enlarged 7 images smaller than 64x64$/m);
+  const lines = metricsOf(`${folder}/results/vae`);
+  assertEquals(lines.map(({ step, damaged, skipped }) => [step, damaged, skipped]), [
+    [2, 1, 0],
+    [4, 1, 0],
+  ]);
+  for (const { loss, kl, gradNorm, lr, scale, waiting } of lines) {
+    assert(loss > 0 && kl! > 0 && gradNorm > 0 && lr > 0 && scale! > 0 && waiting >= 0);
+  }
+  const strict = await trainVae(folder, ...usual, "--out", "strict", "--strict");
+  assertEquals(strict.code, 1);
+  assertMatch(strict.err, /bad\.png: damaged image: /);
+  assertEquals(strict.err.includes("at file:"), false, "a stack is no answer");
 });
 
 commandTest("train-vae refuses flags that do not fit, and says the nearest", async (folder) => {
@@ -96,8 +144,13 @@ commandTest("train-vae refuses flags that do not fit, and says the nearest", asy
     trainVae(folder, "--data", "pictures", "--channels", "4,8,8", "--image-size", "30"),
     trainVae(folder, "--data", "pictures", ...SMALL),
     trainVae(folder),
+    trainVae(folder, "--data", "pictures", ...SMALL, "--grad-accum", "3"),
+    trainVae(folder, "--data", "pictures", "--mixed-precision", "fp8"),
   ]);
-  const words = ["did you mean --channels", "multiple of 4", "make the batch smaller", "--data"];
+  const words = [
+    ...["did you mean --channels", "multiple of 4", "make the batch smaller", "--data"],
+    ...["--grad-accum: expected a number of equal parts of a batch of 4 but got 3", "no, fp16"],
+  ];
   runs.forEach(({ code, err }, i) => {
     assert(code === 1 || code === 2, err);
     assertStringIncludes(err, words[i]!);
