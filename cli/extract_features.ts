@@ -27,7 +27,7 @@ import {
 } from "./extract_flags.ts";
 import { NpyFolder, npySettings } from "./extract_npy.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
-import { imagesText, openImages, refuseInside } from "./image_source.ts";
+import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
 import { duration, ProgressLine } from "./progress.ts";
 import {
   autoencoderDigest,
@@ -112,8 +112,8 @@ async function extract(settings: ExtractSettings): Promise<number> {
       return EXIT.interrupted;
     }
     const seconds = (performance.now() - start) / 1000;
-    const damaged = images.damaged.size > 0 ? `, ${images.damaged.size} images damaged` : "";
-    console.log(`written  ${out}: ${text}${damaged}; ${progress.text}, ${duration(seconds)}`);
+    for (const found of findings(images)) console.log(found);
+    console.log(`written  ${out}: ${text}; ${progress.text}, ${duration(seconds)}`);
     if (settings.world === 1) console.log(`train on them with: deno task train --data ${out}`);
     return 0;
   } finally {

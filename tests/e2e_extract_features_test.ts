@@ -171,6 +171,8 @@ commandTest(
     assertDone(done);
     assertStringIncludes(done.out, "unconditional");
     assertStringIncludes(done.err, "broken.png");
+    assertStringIncludes(done.out, "enlarged 3 images smaller than 64x64");
+    assertStringIncludes(done.out, "damaged  1 of 4 images left out: pictures/broken.png: ");
     using dataset = await LatentDataset.open(`${folder}/features`);
     assertEquals([dataset.size, dataset.height, dataset.flippable], [3, 8, false]);
     assertRefused(await extract(folder, "--no-flips"), "imageSize");
