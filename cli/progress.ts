@@ -79,6 +79,11 @@ export class ProgressLine implements Disposable {
   }
 }
 
+/** A warning, where a line of progress may stand: the line goes, and is drawn again below. */
+export function warnAbove(message: string): void {
+  write(`${Deno.stderr.isTerminal() ? "\r\x1b[K" : ""}${message}\n`);
+}
+
 function bar(part: number): string {
   const full = Math.round(Math.min(1, part) * BAR);
   return `[${"=".repeat(full)}${" ".repeat(BAR - full)}]`;

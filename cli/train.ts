@@ -21,7 +21,7 @@ import { flagsHelp, parseFlags } from "./flags.ts";
 import { decodeLatents } from "./latent_images.ts";
 import type { ModelConfig } from "./model.ts";
 import { type Decode, drawPixels } from "./preview.ts";
-import { duration } from "./progress.ts";
+import { duration, warnAbove } from "./progress.ts";
 import { RunFolder } from "./run_folder.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { stopRequests } from "./stop.ts";
@@ -86,7 +86,7 @@ async function start(flags: TrainFlags): Promise<number> {
   const device = await startDevice(flags.device ?? "auto");
   await using data = await openData(asked, {
     usualSize: usualImageSize(flags),
-    warn: console.warn,
+    warn: warnAbove,
     numClasses: flags["num-classes"],
   });
   const settings = settledBy(data.shape, asked);
@@ -112,7 +112,7 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
   const device = await startDevice(flags.device ?? "auto");
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
-    warn: console.warn,
+    warn: warnAbove,
     numClasses: config.dit.numClasses,
   });
   const { channels, side, latents } = data.shape;

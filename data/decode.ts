@@ -25,7 +25,9 @@ interface SharpImage {
   removeAlpha(): SharpImage;
   flatten(options: { background: string }): SharpImage;
   raw(options: { depth: "uchar" }): SharpImage;
-  toBuffer(options: { resolveWithObject: true }): Promise<{ data: Uint8Array; info: PictureShape }>;
+  toBuffer(
+    options: { resolveWithObject: true },
+  ): Promise<{ data: Uint8Array<ArrayBuffer>; info: PictureShape }>;
 }
 
 /**
@@ -86,8 +88,10 @@ export async function decodeImage(
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     const { channels, height, width } = info;
-    // A copy: a buffer of Node's may be part of a larger one.
-    return { pixels: new Uint8Array(data), channels, height, width };
+    // A small buffer of Node's may be part of a larger one, and is copied; a photograph's is not.
+    const { buffer } = data;
+    const pixels = new Uint8Array(buffer.byteLength === data.length ? buffer : data);
+    return { pixels, channels, height, width };
   } catch (error) {
     throw new DamagedImageError(messageOf(error), { cause: error });
   }

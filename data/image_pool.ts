@@ -86,10 +86,12 @@ export class ImagePool implements AsyncDisposable {
       if ("image" in reply) resolve(reply.image);
       else reject(new (reply.damaged ? DamagedImageError : DataError)(reply.error));
     });
-    worker.on("error", (error: Error) => {
+    const ended = (why: string) => {
       this.#threads = this.#threads.filter((other) => other !== thread);
-      fail(thread, new Error(`a thread that reads images ended: ${error.message}`));
-    });
+      fail(thread, new Error(`a thread that reads images ended${why}`));
+    };
+    worker.on("error", (error: Error) => ended(`: ${error.message}`));
+    worker.on("exit", () => ended("")); // those who wait would wait for ever
     worker.unref();
     this.#threads.push(thread);
   }
