@@ -2,8 +2,9 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { makeLinks, tempDir } from "../tests/fixtures.ts";
 import { type Examples, normalizeInto } from "./dataset.ts";
-import { DataError } from "./errors.ts";
+import { DamagedImageError, DataError } from "./errors.ts";
 import { ImageFolder } from "./image_folder.ts";
+import { loadImage } from "./image_task.ts";
 import { imageTest } from "./image_test_util.ts";
 import { encodePng } from "./png.ts";
 
@@ -135,6 +136,11 @@ imageTest("an image that cannot be read is damaged, and says why", async (folder
     assertMatch(images.damaged.get(gone!)!, /^No such file/);
     assertMatch(images.damaged.get(round!)!, /^Too many levels of symbolic links/);
   }
+  await assertRejects(
+    () => loadImage({ path: join(folder, "caf\ufffd.png"), size: SIZE }),
+    DamagedImageError,
+    "no UTF-8",
+  );
   const { readFile } = Deno; // whoever runs this may read every file
   Deno.readFile = () => Promise.reject(new Deno.errors.PermissionDenied("Permission denied"));
   try {

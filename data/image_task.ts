@@ -36,6 +36,9 @@ async function readImage(path: string): Promise<Uint8Array> {
     return await Deno.readFile(path);
   } catch (error) {
     const { NotFound, PermissionDenied, FilesystemLoop } = Deno.errors;
+    if (error instanceof NotFound && path.includes("\ufffd")) { // what stands for other bytes
+      throw new DamagedImageError("its name is no UTF-8, without which it cannot be opened");
+    }
     const alone = error instanceof PermissionDenied || error instanceof FilesystemLoop ||
       error instanceof NotFound && await isLink(path);
     throw alone ? new DamagedImageError(messageOf(error), { cause: error }) : error;
