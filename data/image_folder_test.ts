@@ -102,6 +102,18 @@ imageTest(
   },
 );
 
+imageTest("images are decoded while the thread that asked for them is busy", async (folder) => {
+  const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
+  const paths = seeds.map((seed) => join(folder, `${String(seed).padStart(2, "0")}.png`));
+  for (const [i, path] of paths.entries()) await write(path, seeds[i]!);
+  await using images = await ImageFolder.open(folder, { size: SIZE, workers: 2, cacheBytes: 0 });
+  await images.read([0, 1]); // the threads have started
+  const reading = images.read([...seeds.keys()]);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); // as in a training step
+  for (const path of paths) Deno.removeSync(path); // nobody needs them any more
+  assertEquals(await reading, expected(seeds, seeds.map(() => 0)));
+});
+
 imageTest("images in the cache are not read again", async (folder) => {
   await write(join(folder, "a.png"), 2);
   await using images = await ImageFolder.open(folder, { size: SIZE, workers: 0 });
