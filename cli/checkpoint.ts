@@ -8,18 +8,18 @@
 import type { TimestepSamplerState } from "@dit/core/diffusion";
 import {
   FormatError,
+  type HostTensor,
   type LazyTensor,
   mapSource,
+  readAll,
   SafetensorsFile,
   type SavableTensor,
   saveSafetensors,
-  type StateElements,
-  stateValues,
 } from "@dit/core/io";
 import type * as nn from "@dit/core/nn";
 import type { GeneratorState } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
-import { basename, join } from "@std/path";
+import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 import type { ModelConfig } from "./model.ts";
 import type { PendingFeedback } from "./step_records.ts";
@@ -148,8 +148,8 @@ export class Checkpoint implements Disposable {
   }
 
   /** Tensors of a section as `loadStateDict()` takes them. */
-  async state(section: Section): Promise<Map<string, StateElements>> {
-    return await stateValues(mapSource(this.section(section), this.path));
+  async state(section: Section): Promise<Map<string, HostTensor>> {
+    return await readAll(mapSource(this.section(section), this.path));
   }
 
   /**
@@ -252,15 +252,18 @@ export async function latestRun(results: string): Promise<string> {
   throw new CommandError(`${results}: expected a run with a checkpoint in it but found none`);
 }
 
-/** Removes all but the newest `keep` checkpoints, and what a killed process left half written. */
+/** Removes all but the newest `keep` checkpoints. */
 export async function pruneCheckpoints(run: string, keep: number): Promise<void> {
   const all = await listCheckpoints(run);
   for (const { path } of all.slice(0, Math.max(0, all.length - keep))) await Deno.remove(path);
 }
 
+/** What files are called that are being written: by `writeWhole()`, and by `@dit/core/io`. */
+const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
+
 /** Removes what a killed process left half written in a folder. */
 export async function removeTemporaries(folder: string): Promise<void> {
   for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (isFile && basename(name).endsWith(".tmp")) await Deno.remove(join(folder, name));
+    if (isFile && TEMPORARY.test(name)) await Deno.remove(join(folder, name));
   }
 }

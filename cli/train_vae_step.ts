@@ -13,11 +13,10 @@ import {
 } from "@dit/core/autograd";
 import {
   FormatError,
+  type HostTensor,
   SafetensorsFile,
   type SavableTensor,
   saveSafetensors,
-  type StateElements,
-  toDeviceArray,
 } from "@dit/core/io";
 import { AdamW, cosineSchedule, Ema, GradScaler, warmupSchedule } from "@dit/core/nn";
 import { Generator, type GeneratorState, manualSeed, scope, type Tensor } from "@dit/core/tensor";
@@ -156,12 +155,10 @@ export class VaeTraining implements Disposable {
   async load(file: SafetensorsFile, state: VaeState): Promise<void> {
     using _ = scope("load");
     for (const [section, part] of Object.entries(this.#parts())) {
-      const values = new Map<string, StateElements>();
+      const values = new Map<string, HostTensor>();
       for (const key of file.keys()) {
         if (!key.startsWith(`${section}.`)) continue;
-        const read = await file.read(key);
-        const data = toDeviceArray(read);
-        values.set(key.slice(section.length + 1), { shape: read.shape, data });
+        values.set(key.slice(section.length + 1), await file.read(key));
       }
       if (section === "scaler" && values.size === 0) continue; // from before there was one
       part.loadStateDict(values);

@@ -24,12 +24,6 @@ export {
   typedArray,
   type TypedArrayOf,
 } from "./convert.ts";
-export {
-  type DeviceArray,
-  type StateElements,
-  stateValues,
-  toDeviceArray,
-} from "./state_values.ts";
 export { type ByteSink, BytesSink, bytesSource, type RandomAccess } from "./source.ts";
 export { AtomicFile, openFile, writeAtomically } from "./file.ts";
 export type { DeviceTensor, LazyTensor, SavableTensor } from "./savable.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { diskTest } from "../tests/fixtures.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
 import { loadNpy, saveNpy } from "./numpy/npy.ts";
@@ -6,34 +6,8 @@ import { loadNpz, saveNpz } from "./numpy/npz.ts";
 import { loadSafetensors } from "./safetensors/reader.ts";
 import { saveSafetensors } from "./safetensors/writer.ts";
 import type { SavableTensor } from "./savable.ts";
-import { stateValues, toDeviceArray } from "./state_values.ts";
 import { loadTorch } from "./torch/file.ts";
 import { saveTorch } from "./torch/writer.ts";
-
-Deno.test("toDeviceArray() gives the nearest type that devices have", () => {
-  const cases: [HostTensor, ReturnType<typeof toDeviceArray>][] = [
-    [hostTensor(Float64Array.of(1.5)), Float32Array.of(1.5)],
-    [hostTensor(Float32Array.of(1.5)), Float32Array.of(1.5)],
-    [hostTensor(Float16Array.of(1.5)), Float16Array.of(1.5)],
-    [hostTensor(Uint16Array.of(0x3fc0), [1], "bf16"), Float32Array.of(1.5)],
-    [hostTensor(BigInt64Array.of(-7n)), Int32Array.of(-7)],
-    [hostTensor(Int16Array.of(-7)), Int32Array.of(-7)],
-    [hostTensor(Int8Array.of(-7)), Int32Array.of(-7)],
-    [hostTensor(Uint16Array.of(7)), Int32Array.of(7)],
-    [hostTensor(Uint32Array.of(2 ** 31)), Uint32Array.of(2 ** 31)],
-    [hostTensor(Uint8Array.of(255)), Uint8Array.of(255)],
-    [hostTensor(Uint8Array.of(1), [1], "bool"), Uint8Array.of(1)],
-  ];
-  for (const [tensor, want] of cases) assertEquals(toDeviceArray(tensor), want);
-  assertThrows(() => toDeviceArray(hostTensor(BigInt64Array.of(2n ** 40n))), RangeError);
-});
-
-Deno.test("stateValues() hands float32 out without a copy", async () => {
-  const weight = hostTensor(Float32Array.of(1, 2), [2, 1]);
-  const values = await stateValues(new Map([["w", weight]]));
-  assertEquals(values.get("w"), { shape: [2, 1], data: Float32Array.of(1, 2) });
-  assert(values.get("w")!.data.buffer === weight.data.buffer);
-});
 
 diskTest("files are written from tensors on devices, each fetched in turn", async (folder) => {
   let fetched = 0;
