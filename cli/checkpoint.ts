@@ -257,13 +257,3 @@ export async function pruneCheckpoints(run: string, keep: number): Promise<void>
   const all = await listCheckpoints(run);
   for (const { path } of all.slice(0, Math.max(0, all.length - keep))) await Deno.remove(path);
 }
-
-/** What files are called that are being written: by `writeWhole()`, and by `@dit/core/io`. */
-const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
-
-/** Removes what a killed process left half written in a folder. */
-export async function removeTemporaries(folder: string): Promise<void> {
-  for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (isFile && TEMPORARY.test(name)) await Deno.remove(join(folder, name));
-  }
-}

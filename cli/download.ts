@@ -1,5 +1,5 @@
 /** `deno task download`: published weights into `pretrained_models/`, pictures to train on. */
-import { DataError, makeEmojiFolder } from "@dit/data";
+import { makeEmojiFolder } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, UsageError } from "./errors.ts";
 import { count, flagsHelp, type FlagTable, parseFlags, text, toggle } from "./flags.ts";
@@ -14,6 +14,7 @@ import {
   pretrainedName,
   pretrainedPath,
 } from "./sources/catalog.ts";
+import { plainly } from "./sources/failures.ts";
 
 const FLAGS = {
   "dir": text("DIR", `where to put it: by default weights in ${PRETRAINED_FOLDER}, pictures here`),
@@ -59,7 +60,13 @@ export async function run(args: readonly string[]): Promise<number> {
     const path = await obtain(name, dir, true);
     console.log(was ? `${path} is there already` : `${path} is there, whole and checked`);
   }
-  if (given.includes(EMOJI)) await makeEmoji(join(dir ?? ".", EMOJI), size, classes?.split(","));
+  if (given.includes(EMOJI)) {
+    await makeEmoji(
+      join(dir ?? ".", EMOJI),
+      size,
+      classes?.split(",").map((name) => name.trim()),
+    );
+  }
   return 0;
 }
 
@@ -71,17 +78,13 @@ async function makeEmoji(
 ): Promise<void> {
   if (size > 256) throw new UsageError(`--size: expected 256 at most but got ${size}`);
   using line = new ProgressLine("         ");
-  let counts: Map<string, number>;
-  try {
-    counts = await makeEmojiFolder(folder, {
-      size,
-      ...(classes ? { classes } : {}),
-      onProgress: (done, total) => line.show(done, total, "pictures"),
-    });
-  } catch (error) {
-    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
-    throw error;
-  }
+  const counts = await makeEmojiFolder(folder, {
+    size,
+    ...(classes ? { classes } : {}),
+    onProgress: (done, total) => line.show(done, total, "pictures"),
+  }).catch((error) => {
+    throw plainly(error);
+  });
   line.end();
   const all = [...counts.values()].reduce((a, b) => a + b);
   const sorted = [...counts].sort(([a], [b]) => a < b ? -1 : 1);

@@ -8,14 +8,12 @@
 import { OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import {
-  DataError,
   type ImageFolder,
   LatentDataset,
   type LatentSettings,
   LatentWriter,
   loadManifest,
 } from "@dit/data";
-import { removeTemporaries } from "./checkpoint.ts";
 import { deviceText, startDevice } from "./device.ts";
 import { CommandError, EXIT, UsageError } from "./errors.ts";
 import { encodeAll, type Encoding } from "./extract_encode.ts";
@@ -26,6 +24,7 @@ import {
   extractSettings,
 } from "./extract_flags.ts";
 import { NpyFolder, npySettings } from "./extract_npy.ts";
+import { removeTemporaries } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
 import { duration, ProgressLine } from "./progress.ts";
@@ -61,7 +60,6 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await extract(settings);
   } catch (error) {
-    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
     if (!(error instanceof OutOfMemoryError)) throw plainly(error);
     throw new CommandError(`${error.message}. Use a smaller --batch-size, or --tile 512`, {
       cause: error,

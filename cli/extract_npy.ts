@@ -2,7 +2,6 @@
  * Writing features as the original lays them out, in a way that can go on: a file beside the two
  * folders says how they were made, which the original's files do not.
  */
-import { writeAtomically } from "@dit/core/io";
 import {
   checkSettings,
   DataError,
@@ -14,6 +13,7 @@ import {
   saveNpyFeature,
 } from "@dit/data";
 import { join } from "@std/path";
+import { writeWhole } from "./files.ts";
 import { exists, readJson } from "./sources/weights.ts";
 
 const RECORD = "features.json";
@@ -71,10 +71,7 @@ export class NpyFolder {
     if (before) requireSame(folder, before, settings);
     await Deno.mkdir(folder, { recursive: true });
     const text = JSON.stringify({ format: FORMAT, settings }, null, 2) + "\n";
-    await writeAtomically(
-      join(folder, RECORD),
-      (sink) => sink.writeAt(0, new TextEncoder().encode(text)),
-    );
+    await writeWhole(join(folder, RECORD), text);
     return new NpyFolder(folder, settings, await numbersIn(folder, settings.imageSize));
   }
 

@@ -1,16 +1,25 @@
 /** Writing the files of a run, so that one that is there can be read. */
+import { writeAtomically } from "@dit/core/io";
+import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 
 /** Writes a file under its name only once it is whole. */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   try {
-    if (typeof content === "string") await Deno.writeTextFile(temporary, content);
-    else await Deno.writeFile(temporary, content);
-    await Deno.rename(temporary, path);
+    await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
   } catch (error) {
-    await Deno.remove(temporary).catch(() => {}); // it may not be there
     throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What `@dit/core/io` calls files that it is writing. */
+const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
+
+/** Removes what a killed process left half written in a folder. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  for await (const { name, isFile } of Deno.readDir(folder)) {
+    if (isFile && TEMPORARY.test(name)) await Deno.remove(join(folder, name));
   }
 }
 

@@ -1,8 +1,7 @@
 /** The folder of a run: what it is, what it said, what it measured, and what it made. */
 import { join } from "@std/path";
-import { removeTemporaries } from "./checkpoint.ts";
 import { CommandError, messageOf } from "./errors.ts";
-import { appendLines, writeWhole } from "./files.ts";
+import { appendLines, removeTemporaries, writeWhole } from "./files.ts";
 import { type Metrics, MetricsFile } from "./metrics.ts";
 
 const METRICS = "metrics.jsonl";

@@ -9,7 +9,6 @@
 import { hostTensor, saveNpz } from "@dit/core/io";
 import { type Device, OutOfMemoryError, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
-import { DataError } from "@dit/data";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { classesText, requireSameClasses, writeClasses } from "./classes.ts";
@@ -24,6 +23,7 @@ import { type Decode, drawPixels } from "./preview.ts";
 import { duration, warnAbove } from "./progress.ts";
 import { RunFolder } from "./run_folder.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
+import { plainly } from "./sources/failures.ts";
 import { stopRequests } from "./stop.ts";
 import type { TrainData } from "./open_data.ts";
 import { openData } from "./train_data.ts";
@@ -70,8 +70,7 @@ export async function run(args: readonly string[]): Promise<number> {
       console.error(`${error.message}; starting again without the fast kernels`);
       return EXIT.unfit;
     }
-    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
-    if (!(error instanceof OutOfMemoryError)) throw error;
+    if (!(error instanceof OutOfMemoryError)) throw plainly(error);
     throw new CommandError(
       `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
         `smaller --global-batch-size`,

@@ -7,18 +7,17 @@
  */
 import type { SafetensorsFile } from "@dit/core/io";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
-import { BatchSampler, DataError, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
+import { BatchSampler, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
-import { removeTemporaries } from "./checkpoint.ts";
 import { deviceText, startDevice } from "./device.ts";
 import { CommandError, EXIT, UsageError } from "./errors.ts";
+import { removeTemporaries, writeWhole } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
 import { Meter, MetricsFile, waitingText } from "./metrics.ts";
 import { duration, ProgressLine } from "./progress.ts";
-import { writeWhole } from "./files.ts";
 import { plainly } from "./sources/failures.ts";
-import { exists } from "./sources/weights.ts";
+import { DIFFUSERS_FILES, exists } from "./sources/weights.ts";
 import { sortOut } from "./step_records.ts";
 import { stopRequests } from "./stop.ts";
 import {
@@ -55,14 +54,10 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await (flags.resume ? goOn(flags) : start(flags));
   } catch (error) {
-    if (error instanceof DataError) throw new CommandError(error.message, { cause: error });
     if (!(error instanceof OutOfMemoryError)) throw plainly(error);
-    throw new CommandError(
-      `${error.message}. Use --grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size`,
-      {
-        cause: error,
-      },
-    );
+    const advice =
+      "--grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size";
+    throw new CommandError(`${error.message}. Use ${advice}`, { cause: error });
   }
 }
 
@@ -71,9 +66,11 @@ async function start(flags: VaeFlags): Promise<number> {
   const settings = vaeSettings(flags);
   const out = flags.out ?? OUT;
   refuseInside("--out", out, settings.data);
-  if (await exists(join(out, TRAINING_FILE))) {
+  for (const file of [TRAINING_FILE, ...DIFFUSERS_FILES]) {
+    if (!await exists(join(out, file))) continue;
+    const goOn = file === TRAINING_FILE ? "go on with --resume, or " : "";
     throw new UsageError(
-      `--out: expected a new folder but ${out} has a run in it; go on with --resume, or take another`,
+      `--out: expected a new folder but ${join(out, file)} is there already; ${goOn}take another`,
     );
   }
   return await train(new Opening(settings, out, flags));
@@ -141,7 +138,9 @@ async function train({ settings, out, flags, before }: Opening): Promise<number>
   if (finished) await run.finish();
   for (const text of findings(images)) console.log(text);
   if (!finished) {
-    console.log(`stopped at step ${training.step}; go on with --resume`);
+    console.log(
+      `stopped at step ${training.step}; go on with: deno task train-vae --resume --out ${out}`,
+    );
     return EXIT.interrupted;
   }
   return 0;

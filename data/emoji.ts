@@ -42,7 +42,7 @@ interface Emoji {
  *
  * @param folder Must not exist yet.
  * @returns How many pictures each class has.
- * @throws {DataError} If the folder exists, or the packages cannot be had.
+ * @throws {DataError} If the folder exists, there is no such class, or the packages cannot be had.
  */
 export async function makeEmojiFolder(
   folder: string,
@@ -52,22 +52,26 @@ export async function makeEmojiFolder(
   const names = await npmFolder(NAMES);
   const emoji = JSON.parse(await Deno.readTextFile(new URL("emoji.json", names))) as Emoji[];
   const classOf = classesOf(emoji, skinTones);
+  const known = new Set(classOf.values());
+  const wrong = classes?.find((name) => !known.has(name));
+  if (wrong !== undefined) {
+    throw new DataError(
+      `emoji: expected classes of ${[...known].sort().join(", ")} but got "${wrong}"`,
+    );
+  }
   const chosen: { file: string; name: string }[] = [];
   for await (const { name: file } of Deno.readDir(new URL("assets/", pictures))) {
     const name = classOf.get(file.replace(/\.webp$/, ""));
     if (name !== undefined && (classes?.includes(name) ?? true)) chosen.push({ file, name });
   }
   chosen.sort((a, b) => a.file < b.file ? -1 : 1);
-  if (chosen.length === 0) {
-    const known = [...new Set(classOf.values())].sort().join(", ");
-    throw new DataError(`emoji: expected classes of ${known} but got ${classes?.join(", ")}`);
-  }
   if (await exists(folder)) {
     throw new DataError(`${folder}: expected to make a folder of emoji but it exists already`);
   }
   // Whole or not at all: half a data set would look like one.
   const unfinished = `${folder}.unfinished`;
-  await Deno.mkdir(unfinished);
+  if (await exists(unfinished)) await Deno.remove(unfinished, { recursive: true }); // a killed one's
+  await Deno.mkdir(unfinished, { recursive: true });
   try {
     const counts = new Map<string, number>();
     for (const [i, { file, name }] of chosen.entries()) {

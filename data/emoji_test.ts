@@ -11,11 +11,13 @@ emojiTest(
   diskTest,
   "emoji become a folder of small pictures by class, on white",
   async (folder) => {
-    const made = join(folder, "emoji");
+    const made = join(folder, "new", "emoji");
+    await Deno.mkdir(join(`${made}.unfinished`, "half"), { recursive: true }); // of a killed process
     const told: number[] = [];
     const onProgress = (done: number): number => told.push(done);
     const counts = await makeEmojiFolder(made, { size: 16, classes: ["activities"], onProgress });
     assertEquals([...counts], [["activities", 85]]);
+    assertEquals(Array.from(Deno.readDirSync(made), ({ name }) => name), ["activities"]);
     assertEquals(told.at(-1), 85);
     const balloon = await Deno.readFile(join(made, "activities", "1f388.png"));
     const { width, height, pixels } = await decodeImage(balloon);
@@ -28,7 +30,7 @@ emojiTest(
 
 emojiTest(diskTest, "classes of emoji that do not exist are refused", async (folder) => {
   await assertRejects(
-    () => makeEmojiFolder(join(folder, "emoji"), { classes: ["cars"] }),
+    () => makeEmojiFolder(join(folder, "emoji"), { classes: ["flags", "cars"] }),
     DataError,
     "activities, animals-nature, component, flags, food-drink, objects",
   );

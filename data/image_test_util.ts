@@ -1,7 +1,5 @@
 /** What tests of images stand on: leave to decode, and files that are made when they are needed. */
-import { join } from "@std/path";
 import { diskTest, granted } from "../tests/fixtures.ts";
-import { encodePng } from "./png.ts";
 
 /** Why images cannot be decoded here. */
 const blocked = ["read", "env", "ffi"].filter((name) => {
@@ -42,14 +40,4 @@ export interface Encoding {
 export async function encoder(): Promise<Encoder> {
   const { default: sharp } = await import("npm:sharp@0.34.5" as string) as { default: Encoder };
   return sharp;
-}
-
-/** Writes a PNG of one colour, and the folders that it is in. */
-export async function writePng(
-  path: string,
-  { side = 4, colour = [200, 30, 90] }: { side?: number; colour?: readonly number[] } = {},
-): Promise<void> {
-  await Deno.mkdir(join(path, ".."), { recursive: true });
-  const pixels = Uint8Array.from({ length: side ** 2 * 3 }, (_, i) => colour[i % 3]!);
-  await Deno.writeFile(path, await encodePng(pixels, side, side, 3));
 }

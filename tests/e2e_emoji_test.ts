@@ -6,7 +6,6 @@ import { emojiTest } from "./emoji.ts";
 
 emojiTest(commandTest, "download makes a folder of emoji to train on", async (folder) => {
   const args = ["emoji", "--classes", "activities", "--size", "32", "--dir", "my pictures"];
-  await Deno.mkdir(`${folder}/my pictures`);
   const { code, out, err } = await command("download", args, folder);
   assertEquals(code, 0, err);
   assertStringIncludes(out, "85 pictures of 32x32");

@@ -2,6 +2,7 @@
 import { FormatError } from "@dit/core/io";
 import { StateDictError } from "@dit/core/nn";
 import { DeviceError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
+import { DataError } from "@dit/data";
 import { CommandError, messageOf } from "../errors.ts";
 
 /** What the system says about files. */
@@ -22,7 +23,7 @@ export function plainly(error: unknown): unknown {
       cause: error,
     });
   }
-  const isPlain = [FormatError, StateDictError, ShapeError, DeviceError, ...FILE_ERRORS]
+  const isPlain = [DataError, FormatError, StateDictError, ShapeError, DeviceError, ...FILE_ERRORS]
     .some((kind) => error instanceof kind);
   // no room on the disk has no class of its own
   const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
