@@ -2,6 +2,7 @@
  * The main job, whole: `deno task train` with no flags, timed, and its final samples shown to a
  * classifier that was trained on real digits only.
  */
+import { fromFileUrl } from "@std/path";
 import { init, loadNpz, shutdown, toFloat32, toInt32 } from "@dit/core";
 import { loadMnist } from "@dit/data";
 import { accuracy, agreement, trainClassifier } from "../tests/digit_classifier.ts";
@@ -43,7 +44,7 @@ export async function run(report: Report): Promise<void> {
 /** The samples of the run: [N, 1, 32, 32] in [-1, 1], and what they were asked to be. */
 async function drawn(): Promise<{ images: Float32Array<ArrayBuffer>; labels: Int32Array }> {
   const folders = Array.from(Deno.readDirSync(RESULTS), ({ name }) => name).sort();
-  const npz = await loadNpz(new URL(`${folders.at(-1)}/samples.npz`, RESULTS).pathname);
+  const npz = await loadNpz(fromFileUrl(new URL(`${folders.at(-1)}/samples.npz`, RESULTS)));
   const pixels = npz.get("arr_0")!; // uint8 [N, 32, 32, C], gray
   const channels = pixels.shape[3] ?? 1;
   const all = toFloat32(pixels);

@@ -7,6 +7,7 @@
  *     deno task bench engine --json       and keep the figures in bench/results
  */
 import { parseArgs } from "@std/cli";
+import { FAST_TIER } from "../cli/launch.ts";
 import { Report } from "./measure.ts";
 
 /** What a file of this folder exports to be a suite. */
@@ -20,7 +21,7 @@ export interface Suite {
 /** V8's flags of each tier, which act on the whole process from its start; no list may be empty. */
 const TIERS = {
   safe: "--no-experimental-wasm-revectorize,--wasm-bounds-checks,--no-experimental-wasm-fp16",
-  fast: "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16",
+  fast: FAST_TIER,
 } as const;
 
 type Tier = keyof typeof TIERS;

@@ -1,7 +1,7 @@
 /** The flags of `deno task extract-features`, and what they make together. */
 import { DEVICES } from "./device.ts";
 import { UsageError } from "./errors.ts";
-import { choice, count, type FlagValues, text, toggle } from "./flags.ts";
+import { choice, count, type FlagValues, text, toggle, withoutAliases } from "./flags.ts";
 
 /** What to read. */
 export const INPUT_FLAGS = {
@@ -44,6 +44,9 @@ export const WORK_FLAGS = {
 /** Every flag. */
 export const EXTRACT_FLAGS = { ...INPUT_FLAGS, ...OUTPUT_FLAGS, ...WORK_FLAGS };
 
+/** Flags that are other names of flags. */
+const ALIASES = { "data-path": "data", "features-path": "out" } as const;
+
 /** The groups that the help shows. */
 export const EXTRACT_GROUPS = {
   "Images": INPUT_FLAGS,
@@ -79,10 +82,10 @@ export interface ExtractSettings {
  *
  * @throws {UsageError} where flags are missing or contradict each other.
  */
-export function extractSettings(flags: ExtractFlags): ExtractSettings {
-  const data = oneOf("data", flags.data, "data-path", flags["data-path"]);
+export function extractSettings(given: ExtractFlags): ExtractSettings {
+  const flags = withoutAliases(given, ALIASES);
+  const { data, out = "features" } = flags;
   if (data === undefined) throw new UsageError("expected --data FOLDER, the images");
-  const out = oneOf("out", flags.out, "features-path", flags["features-path"]) ?? "features";
   const layout = flags.layout ?? "shards";
   const npy = layout === "npy";
   if (npy && flags.kind === "distribution") {
@@ -114,16 +117,4 @@ export function extractSettings(flags: ExtractFlags): ExtractSettings {
     world,
     device: flags.device ?? "auto",
   };
-}
-
-function oneOf(
-  name: string,
-  value: string | undefined,
-  alias: string,
-  other: string | undefined,
-): string | undefined {
-  if (value !== undefined && other !== undefined && value !== other) {
-    throw new UsageError(`--${alias} is another name of --${name}: expected one of them only`);
-  }
-  return value ?? other;
 }

@@ -113,6 +113,28 @@ export function parseFlags<Table extends FlagTable>(
   return values as FlagValues<Table>;
 }
 
+/**
+ * Puts what was given under another name of a flag where it belongs.
+ *
+ * @param aliases The flag that each other name stands for.
+ * @throws {UsageError} where both are given and differ.
+ */
+export function withoutAliases<Flags extends object>(
+  flags: Flags,
+  aliases: Readonly<Record<string, string>>,
+): Flags {
+  const out = { ...flags } as Record<string, unknown>;
+  for (const [alias, name] of Object.entries(aliases)) {
+    if (out[alias] === undefined) continue;
+    if (out[name] !== undefined && out[name] !== out[alias]) {
+      throw new UsageError(`--${alias} is another name of --${name}: expected one of them only`);
+    }
+    out[name] = out[alias];
+    delete out[alias];
+  }
+  return out as Flags;
+}
+
 function nearestFlag(key: string, names: readonly string[]): string {
   return didYouMean(key, names).replace("mean ", "mean --");
 }

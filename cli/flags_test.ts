@@ -1,6 +1,15 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { didYouMean, editDistance, UsageError } from "./errors.ts";
-import { choice, count, flagsHelp, parseFlags, real, text, toggle } from "./flags.ts";
+import {
+  choice,
+  count,
+  flagsHelp,
+  parseFlags,
+  real,
+  text,
+  toggle,
+  withoutAliases,
+} from "./flags.ts";
 
 const TABLE = {
   "name": text("NAME", "what it is called"),
@@ -33,6 +42,19 @@ Deno.test("parseFlags() says what is wrong", () => {
     const error = assertThrows(() => parseFlags(line.split(" "), TABLE), UsageError);
     assertEquals(error.message, message);
   }
+});
+
+Deno.test("withoutAliases() puts values under the flag that is meant, which has one value", () => {
+  const aliases = { "data-path": "data" };
+  assertEquals(
+    withoutAliases({ "data-path": "a", seed: 1 }, aliases),
+    { data: "a", seed: 1 } as never,
+  );
+  assertThrows(
+    () => withoutAliases({ "data-path": "a", data: "b" }, aliases),
+    UsageError,
+    "--data-path is another name of --data",
+  );
 });
 
 Deno.test("flagsHelp() has a line for every flag", () => {

@@ -1,6 +1,6 @@
-/** Opening a folder of pictures for the commands that make latents, and saying what is in it. */
+/** Opening a folder of pictures for the commands that use one, and saying what is in it. */
 import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest } from "@dit/data";
-import { join, relative, resolve } from "@std/path";
+import { relative, resolve } from "@std/path";
 import { CommandError, UsageError } from "./errors.ts";
 import { exists } from "./sources/weights.ts";
 
@@ -43,8 +43,7 @@ export async function openImages(
 /** Whether a folder holds latents, in either layout. */
 export async function holdsFeatures(folder: string): Promise<boolean> {
   if (!await exists(folder)) return false;
-  return await exists(join(folder, "manifest.json")) || await hasNpyFeatures(folder) ||
-    await loadManifest(folder) !== undefined;
+  return await hasNpyFeatures(folder) || await loadManifest(folder) !== undefined;
 }
 
 /**

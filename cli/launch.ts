@@ -26,6 +26,12 @@ export interface Grants {
 /** Where an autoencoder that is trained here goes. */
 const VAE_FOLDER = "results/vae";
 
+/** Flags that are paths, even those that look like numbers, and what stands without a flag. */
+const TEXTS = [
+  ...["out", "features-path", "results-dir", "resume", "export-demo", "dir", "data", "data-path"],
+  "_",
+];
+
 /** Rights of each command by its flags. */
 const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
   train: (flags) => ({
@@ -68,10 +74,11 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
 };
 
 /**
- * Turns pairs of 128-bit instructions into 256-bit ones, where the processor has them. Without
- * effect on other processors than x86-64, so not given there: they would only lose their checks.
+ * V8's flags of the fast tier: pairs of 128-bit instructions become 256-bit ones, where the processor
+ * has them. Without effect on other processors than x86-64, so not given there: they would only
+ * lose their checks.
  */
-const FAST_TIER =
+export const FAST_TIER =
   "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
 
 /** The folder that a file goes to; a folder itself. */
@@ -85,13 +92,12 @@ function downloadHosts(): string[] {
 
 /** The folder of the run that is continued, which a checkpoint in it stands for too. */
 function runFolder(resume: unknown): string[] {
-  if (resume === undefined || resume === "latest") return [];
-  const path = String(resume);
-  return [/\.safetensors$/.test(path) ? dirname(dirname(path)) : path];
+  if (resume === "latest") return [];
+  return given(resume).map((path) => /\.safetensors$/.test(path) ? dirname(dirname(path)) : path);
 }
 
 function given(value: unknown): string[] {
-  return value === undefined ? [] : [String(value)];
+  return value === undefined || value === "" ? [] : [String(value)]; // "" is refused later
 }
 
 /** A path that a list of rights can hold: Deno separates them by commas and has no other way. */
@@ -102,7 +108,9 @@ function grantable(path: string): string {
 
 /** Arguments of `deno` that start a command with the rights it needs. */
 export function denoArguments(command: string, args: readonly string[]): string[] {
-  const { write, native = false, net = [] } = COMMANDS[command]!(parseArgs([...args]));
+  const { write, native = false, net = [] } = COMMANDS[command]!(
+    parseArgs([...args], { string: TEXTS }),
+  );
   return [
     "run",
     "--quiet",

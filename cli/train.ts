@@ -16,8 +16,9 @@ import { bytesText, deviceLimit, deviceText, SelfTestError, startDevice } from "
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { writeWhole } from "./files.ts";
-import { flagsHelp, parseFlags } from "./flags.ts";
+import { flagsHelp, parseFlags, withoutAliases } from "./flags.ts";
 import { decodeLatents } from "./latent_images.ts";
+import { refuseInside } from "./image_source.ts";
 import type { ModelConfig } from "./model.ts";
 import { type Decode, drawPixels } from "./preview.ts";
 import { duration, warnAbove } from "./progress.ts";
@@ -27,7 +28,7 @@ import { plainly } from "./sources/failures.ts";
 import { stopRequests } from "./stop.ts";
 import type { TrainData } from "./open_data.ts";
 import { openData } from "./train_data.ts";
-import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./train_flags.ts";
+import { TRAIN_ALIASES, TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./train_flags.ts";
 import { type Run, TrainLoop } from "./train_loop.ts";
 import {
   modelConfigOf,
@@ -37,7 +38,6 @@ import {
   totalSteps,
   type TrainSettings,
   usualImageSize,
-  withoutAliases,
 } from "./train_settings.ts";
 import { Training } from "./training.ts";
 
@@ -58,7 +58,7 @@ const RESULTS = "results";
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
-  const flags = withoutAliases(parseFlags(args, TRAIN_FLAGS));
+  const flags = withoutAliases(parseFlags(args, TRAIN_FLAGS), TRAIN_ALIASES);
   if (flags.help) {
     console.log(HELP);
     return 0;
@@ -88,12 +88,14 @@ async function start(flags: TrainFlags): Promise<number> {
     warn: warnAbove,
     numClasses: flags["num-classes"],
   });
+  const results = flags["results-dir"] ?? RESULTS;
+  if (data.shape.kind === "images") refuseInside("--results-dir", results, asked.data);
   const settings = settledBy(data.shape, asked);
   const config = modelConfigOf(flags, settings, data.shape);
   const steps = checkedSteps(settings, data);
   checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
-  const folder = await RunFolder.create(flags["results-dir"] ?? RESULTS, config.name);
+  const folder = await RunFolder.create(results, config.name);
   return await follow({ training, data, device, folder, steps }, flags);
 }
 

@@ -1,7 +1,7 @@
 /** Opening what `--data` names. */
-import { hasNpyFeatures, ImageFolder, loadManifest, loadMnist } from "@dit/data";
+import { loadMnist } from "@dit/data";
 import { CommandError, messageOf, UsageError } from "./errors.ts";
-import { preparationText } from "./image_source.ts";
+import { holdsFeatures, openImages, preparationText } from "./image_source.ts";
 import { type DataShape, opened, type TrainData } from "./open_data.ts";
 import { asLatents, openFeatures } from "./train_latents.ts";
 import type { TrainSettings } from "./train_settings.ts";
@@ -32,12 +32,8 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
     if (kind === "mnist") return await openMnist(settings);
     if (kind === "features") return await openFeatures(settings, options.numClasses);
     const size = settings.imageSize ?? options.usualSize;
-    const images = await ImageFolder.open(settings.data, {
-      size,
-      workers: settings.workers,
-      strict: settings.strict,
-      onDamaged: (path, reason) => options.warn(`left out ${path}: ${reason}`),
-    });
+    const { workers, strict } = settings;
+    const images = await openImages(settings.data, { size, workers, strict, warn: options.warn });
     const vae = settings.vae ?? (size < LATENT_FROM ? "none" : "ema");
     const data = vae === "none" ? opened("images", images) : await asLatents(images, vae);
     return { ...data, text: `${data.text}; ${preparationText(images)}` };
@@ -57,8 +53,7 @@ async function kindOf(data: string): Promise<DataShape["kind"]> {
     throw new CommandError(`--data ${data}: expected mnist or a folder but found nothing there`);
   }
   if ([...names].some((name) => name.startsWith("train-images-idx3-ubyte"))) return "mnist";
-  const isFeatures = await hasNpyFeatures(data) || await loadManifest(data) !== undefined;
-  return isFeatures ? "features" : "images";
+  return await holdsFeatures(data) ? "features" : "images";
 }
 
 async function openMnist({ data, imageSize, vae }: TrainSettings): Promise<TrainData> {

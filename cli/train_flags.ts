@@ -104,6 +104,14 @@ export const TRAIN_FLAGS = {
   ...RUN_FLAGS,
 };
 
+/** Flags that are other names of flags. */
+export const TRAIN_ALIASES = {
+  "feature-path": "data",
+  "data-path": "data",
+  "batch-size": "global-batch-size",
+  "seed": "global-seed",
+} as const;
+
 /** The groups that the help shows. */
 export const TRAIN_GROUPS = {
   "Data": DATA_FLAGS,

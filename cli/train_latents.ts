@@ -21,6 +21,7 @@ import {
   vaeOptionsBeside,
 } from "./sources/autoencoder.ts";
 import { latentsOf } from "./sources/latents.ts";
+import { exists } from "./sources/weights.ts";
 import type { TrainSettings } from "./train_settings.ts";
 
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */
@@ -110,7 +111,11 @@ async function checkAsked(
     );
   }
   refuseNone(vae);
-  if (vae === null || fullName(vae) !== vae && fullName(vae) === made.vae.name) return;
+  if (vae === null) return;
+  // A published name says all; a path is looked into where it is there, for it may have been
+  // trained again. A run goes on without it, since the latents are all that it needs.
+  const isNamed = fullName(vae) === made.vae.name;
+  if (isNamed && (fullName(vae) !== vae || !await exists(vae))) return;
   const path = await findAutoencoder(vae, false);
   if (await autoencoderDigest(path) === made.vae.sha256) return;
   throw new UsageError(

@@ -1,6 +1,7 @@
 /** A run from its first step to its last: what happens between training steps, and when. */
 import { type Device, scope } from "@dit/core/tensor";
 import { BatchSampler, Loader, type SamplerPosition } from "@dit/data";
+import { basename } from "@std/path";
 import {
   checkpointPath,
   pruneCheckpoints,
@@ -52,6 +53,7 @@ export class TrainLoop {
   readonly #progress: ProgressLine;
   readonly #terminal = Deno.stderr.isTerminal();
   readonly #meter: Meter;
+  /** Steps left out for overflow that were told of. */
   #skipped = 0;
   /** Damaged images that log.txt has. */
   #logged = 0;
@@ -77,6 +79,7 @@ export class TrainLoop {
     const { logEvery, sampleEvery, ckptEvery } = training.settings;
     const isTime = (every: number) => every > 0 && training.step % every === 0;
     await using loader = new Loader(data.dataset, this.#sampler);
+    this.#skipped = (await training.scaler.state()).skipped; // before a run that is continued
     await this.#report(null);
     while (training.step < steps && !stopping()) {
       const start = performance.now();
@@ -206,7 +209,7 @@ export class TrainLoop {
   async #report(ended: string | null): Promise<void> {
     const { folder, about, steps, training: { config } } = this.#run;
     const columns = gridClasses(config.dit.numClasses).map((c) => config.classNames[c] ?? `${c}`);
-    const title = folder.path.split(/[\\/]/).at(-1)!;
+    const title = basename(folder.path);
     const { metrics, samples } = folder;
     const html = reportHtml({ title, about, steps, metrics, samples, columns, ended });
     await writeWhole(folder.file("report.html"), html);

@@ -107,28 +107,6 @@ const ORIGINAL = {
   cfgScale: 4,
 } as const;
 
-/** Flags that are other names of flags. */
-const ALIASES = {
-  "feature-path": "data",
-  "data-path": "data",
-  "batch-size": "global-batch-size",
-  "seed": "global-seed",
-} as const;
-
-/** Puts what was given under another name where it belongs. */
-export function withoutAliases(flags: TrainFlags): TrainFlags {
-  const out: Record<string, unknown> = { ...flags };
-  for (const [alias, name] of Object.entries(ALIASES)) {
-    if (out[alias] === undefined) continue;
-    if (out[name] !== undefined && out[name] !== out[alias]) {
-      throw new UsageError(`--${alias} is another name of --${name}: expected one of them only`);
-    }
-    out[name] = out[alias];
-    delete out[alias];
-  }
-  return out as TrainFlags;
-}
-
 /** Whether the model asked for is one of the paper's, which brings the original's settings. */
 function isOriginal(flags: TrainFlags): boolean {
   const name = flags.model ?? SMALL_MODEL;

@@ -53,9 +53,9 @@ Deno.test("a loader reads ahead, but no further than it was told", async () => {
 
 Deno.test("a loader's position counts what was handed out, not what was read ahead", async () => {
   await using loader = new Loader(dataset, sampler());
-  assertEquals(loader.position, { epoch: 0, step: 0 });
+  assertEquals(loader.position, { epoch: 0, step: 0, size: 10 });
   for (let i = 0; i < 4; i++) await loader.next();
-  assertEquals(loader.position, { epoch: 1, step: 1 });
+  assertEquals(loader.position, { epoch: 1, step: 1, size: 10 });
   await using resumed = new Loader(dataset, sampler(loader.position));
   assertEquals(await resumed.next(), await loader.next());
 });

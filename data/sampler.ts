@@ -8,6 +8,8 @@ export interface SamplerPosition {
   readonly epoch: number;
   /** Batches of that pass that are done. */
   readonly step: number;
+  /** Examples in the data, another number of which has another order; older positions have none. */
+  readonly size?: number;
 }
 
 /** What goes into one batch. */
@@ -70,7 +72,7 @@ export class BatchSampler {
   readonly #flip: boolean;
   /** This process's part of a batch. */
   readonly #share: { begin: number; end: number };
-  #position: SamplerPosition = { epoch: 0, step: 0 };
+  #position: SamplerPosition;
   #order: { epoch: number; indices: Uint32Array } | undefined;
 
   /**
@@ -106,6 +108,7 @@ export class BatchSampler {
     this.#flip = flip;
     const share = batchSize / world;
     this.#share = { begin: rank * share, end: (rank + 1) * share };
+    this.#position = { epoch: 0, step: 0, size };
     if (position !== undefined) this.seek(position);
   }
 
@@ -117,9 +120,16 @@ export class BatchSampler {
   /**
    * Moves to a position.
    *
+   * @throws {DataError} If it is one in data with more or fewer examples.
    * @throws {RangeError} If a pass has no such batch.
    */
-  seek({ epoch, step }: SamplerPosition): void {
+  seek({ epoch, step, size = this.#size }: SamplerPosition): void {
+    if (size !== this.#size) {
+      throw new DataError(
+        `expected data of ${size} examples, as there were before, to go on with but there are ` +
+          `${this.#size} now`,
+      );
+    }
     if (
       !Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(step) || step < 0 ||
       step > this.stepsPerEpoch
@@ -130,7 +140,9 @@ export class BatchSampler {
       );
     }
     // The end of one pass is the beginning of the next: one place, one name.
-    this.#position = step === this.stepsPerEpoch ? { epoch: epoch + 1, step: 0 } : { epoch, step };
+    this.#position = step === this.stepsPerEpoch
+      ? { epoch: epoch + 1, step: 0, size }
+      : { epoch, step, size };
   }
 
   /** The next batch: this process's share of it. */

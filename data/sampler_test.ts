@@ -10,7 +10,7 @@ Deno.test("a pass shows every example once at most, and leaves out what fills no
   const seen = [sampler.next(), sampler.next()].flatMap(({ indices }) => indices);
   assertEquals(new Set(seen).size, 8);
   assert(seen.every((index) => index >= 0 && index < 10));
-  assertEquals(sampler.position, { epoch: 1, step: 0 });
+  assertEquals(sampler.position, { epoch: 1, step: 0, size: 10 });
 });
 
 Deno.test("passes differ, seeds differ, and a seed repeats itself", () => {
@@ -28,6 +28,11 @@ Deno.test("a sampler continues exactly from a position that went through JSON", 
   const position = JSON.parse(JSON.stringify(batches[2]!.next));
   const resumed = new BatchSampler({ ...options, position });
   assertEquals([resumed.next(), resumed.next()], batches.slice(3));
+  assertThrows(
+    () => new BatchSampler({ ...options, size: 11, position }),
+    DataError,
+    "expected data of 10 examples, as there were before, to go on with but there are 11 now",
+  );
 });
 
 Deno.test("about half of the examples are mirrored, or none", () => {

@@ -107,6 +107,9 @@ commandTest("train leaves out what is no picture, names it, and counts it", asyn
   assertRefused(strict, /(cut, short\.jpg|empty\.png|bomb\.png|letter\.jpg): damaged image: /);
   const half = `${run}/checkpoints/0000002.safetensors`;
   assertRefused(await train(folder, "--resume", half, "--strict"), /: damaged image: /);
+  // one picture more, and the batches of a pass would be others
+  await Deno.writeFile(`${photos}/two words/more.png`, small);
+  assertRefused(await train(folder, "--resume", half), /expected data of 16 examples.* are 17 now/);
   // another class in between would give the cats another number
   await writePictures(photos, ["three"], 1);
   const moved = await train(folder, "--resume", half);
@@ -135,6 +138,13 @@ commandTest("folders that would make nonsense are refused by train", async (fold
   for (const [data, message] of Object.entries(cases)) {
     assertRefused(await train(folder, ...TINY, "--data", data, "--steps", "2"), message);
   }
+  // the run's own pictures would be a class the next time
+  await writePictures(`${folder}/fine`, ["full"], 4);
+  const inside = ["--data", "fine", "--results-dir", "fine/results"];
+  assertRefused(
+    await train(folder, ...TINY, ...inside),
+    /--results-dir: .* outside of --data fine/,
+  );
 });
 
 commandTest("what may not be read is left out, or refused where it is a folder", async (folder) => {

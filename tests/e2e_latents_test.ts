@@ -123,6 +123,10 @@ commandTest(
     // The same weights elsewhere are the same autoencoder.
     await writeVae(`${folder}/copy`);
     assertDone(await train(folder, "--data", "features", "--vae", "copy", "--image-size", "32"));
+    // A run needs its latents only, and goes on where their autoencoder is not.
+    await Deno.rename(`${folder}/vae`, `${folder}/away`);
+    assertDone(await train(folder, "--resume", "latest", "--steps", "3"));
+    await Deno.rename(`${folder}/away`, `${folder}/vae`);
     // A run goes on with latents by the autoencoder that it began with, and with no others.
     await Deno.remove(`${folder}/features`, { recursive: true });
     await extract(folder, "--vae", "other");
