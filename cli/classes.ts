@@ -1,4 +1,4 @@
-/** Which class has which number: said, written down, and the same when a run goes on. */
+/** Which class has which number: said, shown, written down, and the same when a run goes on. */
 import { join } from "@std/path";
 import { CommandError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
@@ -6,6 +6,15 @@ import type { ModelConfig } from "./model.ts";
 
 /** Classes that the first lines name. */
 const NAMED = 10;
+
+/** How many classes pictures show where nobody names some, and how many pictures of each. */
+export const SHOWN = { classes: 10, each: 4 } as const;
+
+/** The classes that pictures show: all, or evenly chosen where there are many. */
+export function shownClasses(numClasses: number): number[] {
+  const count = Math.min(numClasses, SHOWN.classes);
+  return Array.from({ length: count }, (_, i) => Math.floor(i * numClasses / count));
+}
 
 /** `classes.json` of a run's folder: `{"0": "cat", "1": "dog"}`. */
 export async function writeClasses(folder: string, names: readonly string[]): Promise<void> {

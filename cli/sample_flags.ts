@@ -1,5 +1,6 @@
 /** What `deno task sample` can be told. */
 import type { SamplerName } from "@dit/core/diffusion";
+import { SHOWN, shownClasses } from "./classes.ts";
 import { DEVICES } from "./device.ts";
 import { didYouMean, UsageError } from "./errors.ts";
 import { choice, count, type Flag, type FlagValues, real, text, toggle } from "./flags.ts";
@@ -86,11 +87,6 @@ export const USUAL_STEPS: Readonly<Record<SamplerName, number>> = {
 /** The classes of the original's sample.py. */
 export const ORIGINAL_CLASSES: readonly number[] = [207, 360, 387, 974, 88, 979, 417, 279];
 
-/** Classes that are shown where none are asked for: this many at most, spread over all. */
-const SHOWN_CLASSES = 10;
-/** Pictures of each of them. */
-const SHOWN_ROWS = 4;
-
 /**
  * The class of each sample, and how many stand in a row of the grid.
  *
@@ -103,13 +99,11 @@ export function planLabels(
   names: readonly string[],
   usual?: readonly number[],
 ): { labels: number[]; columns: number } {
-  const shown = Math.min(numClasses, SHOWN_CLASSES);
-  const spread = Array.from({ length: shown }, (_, i) => Math.floor(i * numClasses / shown));
   const asked = flags.classes === undefined
     ? undefined
     : flags.classes.split(",").map((word) => classOf(word.trim(), numClasses, names));
-  const cycle = asked ?? usual ?? spread;
-  const rows = asked || usual || flags.progressive ? 1 : SHOWN_ROWS;
+  const cycle = asked ?? usual ?? shownClasses(numClasses);
+  const rows = asked || usual || flags.progressive ? 1 : SHOWN.each;
   const n = flags.n ?? cycle.length * rows;
   const labels = Array.from({ length: n }, (_, i) => cycle[i % cycle.length]!);
   // a class a column, where there are several of each

@@ -50,7 +50,12 @@ export class Artist implements Disposable {
   /** Makes pictures of latents; null for a model of pixels, and for a look at latents themselves. */
   readonly #vae: AutoencoderKL | null;
 
-  private constructor(
+  /**
+   * Draws with a model as it is whenever it draws: in use, not in training.
+   *
+   * @param vae Null for a model of pixels, and for a look at latents themselves.
+   */
+  constructor(
     config: ModelConfig,
     model: DiT,
     diffusion: GaussianDiffusion,
@@ -168,7 +173,7 @@ export class Artist implements Disposable {
     return noGrad(() => vae.decode(div(latents, scalingFactor)));
   }
 
-  /** Frees the model and the autoencoder. */
+  /** Frees the model and the autoencoder, for those who loaded them. */
   [Symbol.dispose](): void {
     this.model.dispose();
     this.#vae?.dispose();

@@ -6,7 +6,7 @@
  *     deno task train --data features --model DiT-XL/2 as the original's train.py
  *     deno task train --resume latest
  */
-import { hostTensor, saveNpz } from "@dit/core/io";
+import { hostTensor } from "@dit/core/io";
 import { type Device, OutOfMemoryError, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, dirname, resolve } from "@std/path";
@@ -17,12 +17,12 @@ import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { writeWhole } from "./files.ts";
 import { flagsHelp, parseFlags, withoutAliases } from "./flags.ts";
-import { decodeLatents } from "./latent_images.ts";
 import { refuseInside } from "./image_source.ts";
 import type { ModelConfig } from "./model.ts";
-import { type Decode, drawPixels } from "./preview.ts";
+import { writeSamples } from "./preview.ts";
 import { duration, warnAbove } from "./progress.ts";
 import { RunFolder } from "./run_folder.ts";
+import { Artist } from "./sample_run.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "./sources/autoencoder.ts";
 import { plainly } from "./sources/failures.ts";
 import { stopRequests } from "./stop.ts";
@@ -168,24 +168,25 @@ function checkMemory(config: ModelConfig, settings: TrainSettings, device: Devic
 
 /** Says what will happen, trains, and writes what there is to show. */
 async function follow(
-  parts: Omit<Run, "about" | "decode" | "stopping">,
+  parts: Omit<Run, "about" | "artist" | "stopping">,
   flags: TrainFlags,
 ): Promise<number> {
   const { training, device, folder, steps } = parts;
   const about = await introduction(parts);
   using decoder = await loadDecoder(training.config, (text) => about.push(text));
-  const decode = decodeBy(decoder, training.config);
+  const { settings, config, model, diffusion } = training;
+  const isBlind = config.latents !== null && decoder === null;
+  const artist = isBlind ? null : new Artist(config, model, diffusion, decoder);
   for (const line of about) {
     console.log(line);
     await folder.log(line);
   }
-  const { settings, config } = training;
   const summary = { settings, model: config, device: deviceText(device), steps };
   await writeWhole(folder.file("config.json"), JSON.stringify(summary, null, 2) + "\n");
   await writeClasses(folder.path, config.classNames);
 
   using stop = stopRequests();
-  const loop = new TrainLoop({ ...parts, about, decode, stopping: () => stop.requested });
+  const loop = new TrainLoop({ ...parts, about, artist, stopping: () => stop.requested });
   let finished: boolean;
   try {
     finished = await loop.go();
@@ -201,7 +202,9 @@ async function follow(
     );
     return EXIT.interrupted;
   }
-  await keepSamples(training, folder, decode);
+  if (artist && settings.finalSamples > 0) {
+    await writeSamples(folder.file("samples.npz"), training, artist, settings.finalSamples);
+  }
   if (flags["export-demo"] !== undefined) await exportDemo(training, flags["export-demo"]);
   await loop.finish(`finished: ${steps.toLocaleString("en")} steps`);
   console.log(
@@ -214,7 +217,7 @@ async function follow(
 
 /** The first lines: what, on what, for how long, with how much memory, and what else there is. */
 async function introduction(
-  { training, data, device, folder, steps }: Omit<Run, "about" | "decode" | "stopping">,
+  { training, data, device, folder, steps }: Omit<Run, "about" | "artist" | "stopping">,
 ): Promise<string[]> {
   const { settings, config, model, step } = training;
   const count = (n: number) => n.toLocaleString("en");
@@ -237,22 +240,12 @@ async function introduction(
   ];
 }
 
-/** What makes pictures of what a model draws; see {@linkcode Run.decode}. */
-function decodeBy(
-  decoder: AutoencoderKL | undefined,
-  { latents, dit }: ModelConfig,
-): Decode | null | undefined {
-  if (latents === null) return null;
-  if (decoder === undefined) return undefined;
-  return (drawn) => decodeLatents(decoder, drawn, latents.scalingFactor, dit.inputSize);
-}
-
 /** The autoencoder of a model of latents, to make pictures with; without it there are none. */
 async function loadDecoder(
   { latents }: ModelConfig,
   note: (text: string) => void,
-): Promise<AutoencoderKL | undefined> {
-  if (latents === null) return undefined;
+): Promise<AutoencoderKL | null> {
+  if (latents === null) return null;
   try {
     const path = await findAutoencoder(latents.vae, false);
     await checkAutoencoder(path, latents);
@@ -260,29 +253,8 @@ async function loadDecoder(
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     note(`samples  none: ${error.message}`);
-    return undefined;
+    return null;
   }
-}
-
-/** samples.npz: `--final-samples` of each class, as the ADM suite reads them. */
-async function keepSamples(
-  training: Training,
-  folder: RunFolder,
-  decode: Decode | null | undefined,
-): Promise<void> {
-  const { finalSamples, sampleSteps: steps, cfgScale } = training.settings;
-  const { numClasses } = training.config.dit;
-  if (finalSamples === 0 || decode === undefined) return;
-  const labels = Array.from({ length: finalSamples * numClasses }, (_, i) => i % numClasses);
-  const { pixels, shape } = await drawPixels(training, labels, { steps, cfgScale }, decode);
-  const { channels, height, width } = shape;
-  await saveNpz(
-    folder.file("samples.npz"),
-    new Map([
-      ["arr_0", hostTensor(pixels, [labels.length, height, width, channels])],
-      ["arr_1", hostTensor(BigInt64Array.from(labels, BigInt), [labels.length])],
-    ]),
-  );
 }
 
 /** The averaged weights alone, as f16: small, and enough to sample from. */

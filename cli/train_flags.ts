@@ -88,7 +88,7 @@ export const RUN_FLAGS = {
   "sample-every": count("steps between two grids of samples, 0 for none; 300, or 5000", 0),
   "sample-steps": count("DDIM steps of a sample; 25"),
   "cfg-scale": real("guidance of the samples; 2, or 4 for the paper's models"),
-  "final-samples": count("samples a class in samples.npz at the end; 20", 0),
+  "final-samples": count("samples a class in samples.npz at the end; 20, or 0 for the paper's", 0),
   "device": choice(DEVICES, "auto takes a GPU where there is one"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
   "export-demo": text("FILE", "at the end, write the averaged weights as f16 to sample from"),

@@ -8,14 +8,16 @@ import {
   type TrainingState,
   writeCheckpoint,
 } from "./checkpoint.ts";
+import { shownClasses } from "./classes.ts";
 import { CommandError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
 import { damagedIn, findings } from "./image_source.ts";
 import { Meter, waitingText } from "./metrics.ts";
-import { type Decode, drawGrid, gridClasses } from "./preview.ts";
+import { drawGrid } from "./preview.ts";
 import { duration, ProgressLine } from "./progress.ts";
 import { reportHtml } from "./report.ts";
 import type { RunFolder } from "./run_folder.ts";
+import type { Artist } from "./sample_run.ts";
 import { sortOut } from "./step_records.ts";
 import type { TrainData } from "./open_data.ts";
 import type { Training } from "./training.ts";
@@ -30,8 +32,8 @@ export interface Run {
   readonly steps: number;
   /** What the first lines said, for the report. */
   readonly about: readonly string[];
-  /** Makes pictures of latents; null for a model of pixels, undefined where it cannot be done. */
-  readonly decode: Decode | null | undefined;
+  /** Draws with the model; null where there is no autoencoder to make pictures of its latents. */
+  readonly artist: Artist | null;
   /** Where the data continue; the beginning where it is left out. */
   readonly position?: SamplerPosition;
   /** Whether somebody wants the run to stop. */
@@ -184,11 +186,8 @@ export class TrainLoop {
   }
 
   async #sample(): Promise<void> {
-    const { training, decode, folder } = this.#run;
-    if (decode === undefined) return;
-    const { sampleSteps, cfgScale } = training.settings;
-    const png = await drawGrid(training, { steps: sampleSteps, cfgScale }, decode);
-    await folder.keepSamples(training.step, png);
+    const { training, artist, folder } = this.#run;
+    if (artist) await folder.keepSamples(training.step, await drawGrid(training, artist));
   }
 
   async #save(position: SamplerPosition): Promise<void> {
@@ -208,7 +207,7 @@ export class TrainLoop {
 
   async #report(ended: string | null): Promise<void> {
     const { folder, about, steps, training: { config } } = this.#run;
-    const columns = gridClasses(config.dit.numClasses).map((c) => config.classNames[c] ?? `${c}`);
+    const columns = shownClasses(config.dit.numClasses).map((c) => config.classNames[c] ?? `${c}`);
     const title = basename(folder.path);
     const { metrics, samples } = folder;
     const html = reportHtml({ title, about, steps, metrics, samples, columns, ended });

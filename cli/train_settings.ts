@@ -88,6 +88,7 @@ const SMALL = {
   ckptEvery: 300,
   sampleEvery: 300,
   cfgScale: 2,
+  finalSamples: 20,
 } as const;
 
 /** The original's settings (train.py). */
@@ -105,6 +106,7 @@ const ORIGINAL = {
   ckptEvery: 50000,
   sampleEvery: 5000,
   cfgScale: 4,
+  finalSamples: 0,
 } as const;
 
 /** Whether the model asked for is one of the paper's, which brings the original's settings. */
@@ -153,7 +155,7 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
     gradCheckpoint: flags["grad-checkpoint"] ?? false,
     timestepSampler: flags["timestep-sampler"] ?? "uniform",
     seed: flags["global-seed"] ?? 0,
-    ...keepingOf(flags, { ...usual, keep: 3, sampleSteps: 25, finalSamples: 20 }),
+    ...keepingOf(flags, { ...usual, keep: 3, sampleSteps: 25 }),
   };
   checkSettings(settings);
   return settings;
