@@ -1,6 +1,6 @@
 /** Choosing a device, and making sure that it can count, before work begins. */
 import { matmul } from "@dit/core/autograd";
-import { type Device, Generator, init, memory, randn, scope, type Tensor } from "@dit/core/tensor";
+import { type Device, Generator, init, randn, scope, type Tensor } from "@dit/core/tensor";
 import { CommandError, messageOf } from "./errors.ts";
 
 /** Devices that `--device` can name. */
@@ -77,17 +77,4 @@ export function deviceLimit(device: Device): number | null {
   if (device.name !== "wasm") return null;
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
   return state === "granted" ? Math.min(WASM_LIMIT, Deno.systemMemoryInfo().total) : WASM_LIMIT;
-}
-
-/** Bytes as people read them. */
-export function bytesText(bytes: number): string {
-  const units = ["B", "KB", "MB", "GB"];
-  let [value, unit] = [bytes, 0];
-  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
-}
-
-/** The most that tensors took so far. */
-export function peakText(device: Device): string {
-  return bytesText(memory(device).peakBytes);
 }

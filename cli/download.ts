@@ -114,9 +114,9 @@ function takesValue(arg: string): boolean {
 async function list(folder = PRETRAINED_FOLDER): Promise<void> {
   const rows = Object.entries(PRETRAINED);
   const wide = Math.max(...rows.map(([name]) => name.length));
-  for (const [name, { about, bytes, exact }] of rows) {
+  for (const [name, known] of rows) {
     const here = await isThere(pretrainedPath(name as PretrainedName, folder)) ? "  (there)" : "";
-    console.log(`${name.padEnd(wide)}  ${sizeText(bytes, exact).padStart(13)}  ${about}${here}`);
+    console.log(`${name.padEnd(wide)}  ${sizeText(known).padStart(13)}  ${known.about}${here}`);
   }
   const about = "1,854 pictures in 9 classes to train on (Fluent emoji, MIT; over npm)";
   console.log(`${EMOJI.padEnd(wide)}  ${"about 50 MB".padStart(13)}  ${about}`);

@@ -1,6 +1,6 @@
 /** Getting the published weights: those on the disk, and downloads of the others. */
 import { CommandError, messageOf } from "./errors.ts";
-import { ProgressLine } from "./progress.ts";
+import { bytesText, ProgressLine } from "./progress.ts";
 import {
   addressOf,
   MIRROR_VARIABLE,
@@ -22,12 +22,9 @@ export async function isThere(path: string): Promise<boolean> {
   }
 }
 
-/** `2.7 GB`, for people. */
-export function sizeText(bytes: number, exact = true): string {
-  const units = ["B", "kB", "MB", "GB"];
-  let unit = 0;
-  for (; bytes >= 1000 && unit < units.length - 1; unit++) bytes /= 1000;
-  return `${exact ? "" : "about "}${bytes.toFixed(unit > 2 ? 2 : 0)} ${units[unit]}`;
+/** Such as `2.7 GB`, or `about 335 MB`. */
+export function sizeText({ bytes, exact }: Pretrained): string {
+  return `${exact ? "" : "about "}${bytesText(bytes)}`;
 }
 
 /**
@@ -51,7 +48,7 @@ export async function obtain(
   }
   const mirror = Deno.env.get(MIRROR_VARIABLE);
   const url = addressOf(name, mirror);
-  console.log(`${name}: ${known.about}, ${sizeText(bytes, exact)}, ${known.licence}`);
+  console.log(`${name}: ${known.about}, ${sizeText(known)}, ${known.licence}`);
   console.log(`  from ${url}\n  to   ${path}`);
   using line = new ProgressLine("  ");
   const start = performance.now();
@@ -63,7 +60,7 @@ export async function obtain(
       onProgress: (at, total) => {
         first ??= at;
         const seconds = (performance.now() - start) / 1000;
-        line.show(at, total, `${sizeText((at - first) / Math.max(seconds, 0.1))}/s`, sizeText);
+        line.show(at, total, `${bytesText((at - first) / Math.max(seconds, 0.1))}/s`, bytesText);
       },
       onRetry: (reason) => line.note(`${reason}; trying again`),
     });

@@ -89,6 +89,14 @@ function bar(part: number): string {
   return `[${"=".repeat(full)}${" ".repeat(BAR - full)}]`;
 }
 
+/** Such as `2.7 GB`. */
+export function bytesText(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB"];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
 /** `4.2 s`, `42 s`, `3:07 min` or `2:05 h`. */
 export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;

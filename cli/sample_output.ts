@@ -3,6 +3,7 @@ import { hostTensor, NpzWriter } from "@dit/core/io";
 import { encodePng, makeGrid, type PictureShape, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "./errors.ts";
+import { writeWhole } from "./files.ts";
 import type { Drawn } from "./sample_run.ts";
 
 /** Takes pictures in order, batch by batch. */
@@ -32,12 +33,25 @@ export function outputKind(path: string): OutputKind {
  * Opens an output.
  *
  * @param columns Of a grid.
+ * @throws {UsageError} where pictures of before would be taken for some of these.
  */
 export async function openOutput(path: string, columns: number): Promise<Output> {
   const kind = outputKind(path);
   await Deno.mkdir(kind === "folder" ? path : dirname(path), { recursive: true });
   if (kind === "png") return new Grid(path, columns);
-  return kind === "npz" ? new Archive(path, await NpzWriter.create(path)) : new Folder(path);
+  if (kind === "npz") return new Archive(path, await NpzWriter.create(path));
+  await refusePictures(path);
+  return new Folder(path);
+}
+
+async function refusePictures(folder: string): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!/^\d{6,}\.png$/.test(name)) continue;
+    throw new UsageError(
+      `--out: expected a folder without pictures but found ${join(folder, name)}, which would be ` +
+        "taken for one of these; take another, or remove them",
+    );
+  }
 }
 
 /** All pictures side by side in one. */
@@ -68,7 +82,7 @@ class Grid implements Output {
     const { pixels, width, height, channels } = makeGrid(all, this.#shape!, {
       columns: this.#columns,
     });
-    await Deno.writeFile(this.#path, await encodePng(pixels, width, height, channels));
+    await writeWhole(this.#path, await encodePng(pixels, width, height, channels));
     return `${this.#path} (${width}x${height})`;
   }
 
@@ -91,7 +105,7 @@ class Folder implements Output {
     for (let at = 0; at < pixels.length; at += size) {
       const png = await encodePng(pixels.subarray(at, at + size), width, height, channels);
       const name = `${String(this.#count++).padStart(6, "0")}.png`;
-      await Deno.writeFile(join(this.#path, name), png);
+      await writeWhole(join(this.#path, name), png);
     }
   }
 

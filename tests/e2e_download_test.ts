@@ -125,7 +125,7 @@ commandTest("sample downloads what --image-size needs, and nothing without it", 
   assertEquals(from.asked, []);
   const { code, out, err } = await command("sample", ["--image-size", "256"], folder, from.env);
   assertEquals(code, 1);
-  assertStringIncludes(out, "DiT-XL-2-256x256: DiT-XL/2 for ImageNet at 256x256, 2.70 GB");
+  assertStringIncludes(out, "DiT-XL-2-256x256: DiT-XL/2 for ImageNet at 256x256, 2.7 GB");
   assertStringIncludes(err, "expected 2700611775 bytes");
   assertEquals(from.asked, ["/weights/DiT-XL-2-256x256.pt"]);
 });

@@ -81,6 +81,9 @@ commandTest("pictures go into a folder one by one, or step by step into a grid",
   const names = Array.from(Deno.readDirSync(`${folder}/deep/folder`), ({ name }) => name).sort();
   assertEquals(names, ["000000.png", "000001.png", "000002.png"]);
   assertEquals(pngSize(await Deno.readFile(`${folder}/deep/folder/000001.png`)), [8, 8]);
+  const fewer = await sample(folder, "--n", "2", "--out", "deep/folder");
+  assertEquals(fewer.code, 2);
+  assertStringIncludes(fewer.err, "--out: expected a folder without pictures but found ");
   const steps = ["--num-sampling-steps", "12", "--progressive", "--n", "2", "--out", "strip.png"];
   assertDone(await sample(folder, ...steps));
   assertEquals(pngSize(await Deno.readFile(`${folder}/strip.png`)), [10 * 10 + 2, 2 * 10 + 2]);

@@ -75,7 +75,7 @@ commandTest("train leaves a folder with all that there is to show", async (folde
   assertEquals(code, 1, err); // the demo's folder is not there
   assertStringIncludes(err, "could not write demo/small.safetensors");
   assertMatch(out, /^model {4}DiT-Mini\/4, [\d,]+ parameters, predicts xstart\n/);
-  assertMatch(out, /device {3}wasm \(.*\), about [\d.]+ [KMG]?B of memory/);
+  assertMatch(out, /device {3}wasm \(.*\), about [\d.]+ [kMG]?B of memory/);
   assertMatch(out, /step 7\/7 {2}loss [\d.]+, [\d.]+ steps\/s, [\d.]+ images\/s/);
   const run = `${folder}/results/000-DiT-Mini-4`;
   const checkpoints = Array.from(Deno.readDirSync(`${run}/checkpoints`), ({ name }) => name).sort();

@@ -16,20 +16,18 @@ const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
   mse: "sd-vae-ft-mse",
 };
 
-/** What the published autoencoders are called by everybody, by their short names. */
-const PUBLISHED: Readonly<Record<string, string>> = {
-  ema: "stabilityai/sd-vae-ft-ema",
-  mse: "stabilityai/sd-vae-ft-mse",
-};
+/** Whose they are, as everybody calls them. */
+const MAKER = "stabilityai";
 
 /** The name of an autoencoder that means something elsewhere too; a path stays as it is. */
 export function fullName(vae: string): string {
-  return PUBLISHED[vae] ?? vae;
+  const name = SHORT_NAMES[vae];
+  return name === undefined ? vae : `${MAKER}/${name}`;
 }
 
 /** What `--vae` calls an autoencoder whose full name is known; a path stays as it is. */
 export function shortName(vae: string): string {
-  return Object.entries(PUBLISHED).find(([, full]) => full === vae)?.[0] ?? vae;
+  return Object.keys(SHORT_NAMES).find((short) => fullName(short) === vae) ?? vae;
 }
 
 /** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */

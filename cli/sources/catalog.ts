@@ -10,7 +10,7 @@ export interface Pretrained {
   readonly file: string;
   /** Where it comes from. */
   readonly url: string;
-  /** Exact size, or what is known of it where `sized` says about. */
+  /** Exact size, or what is known of it where `exact` is false. */
   readonly bytes: number;
   /** Whether `bytes` is exact. */
   readonly exact: boolean;
@@ -44,7 +44,7 @@ export const PRETRAINED = {
     licence: "CC-BY-NC-4.0",
   },
   "sd-vae-ft-mse": {
-    about: "autoencoder, finetuned for squared error (smoother pictures)",
+    about: "autoencoder, finetuned for squared error (the one DiT is usually sampled with)",
     file: `sd-vae-ft-mse/${VAE_FILE}`,
     url: `${HUB}/stabilityai/sd-vae-ft-mse/resolve/main/${VAE_FILE}`,
     bytes: 335e6,
@@ -53,7 +53,7 @@ export const PRETRAINED = {
     licence: "MIT",
   },
   "sd-vae-ft-ema": {
-    about: "autoencoder, averaged weights (the one DiT is usually sampled with)",
+    about: "autoencoder, averaged weights (the one DiT is usually trained with)",
     file: `sd-vae-ft-ema/${VAE_FILE}`,
     url: `${HUB}/stabilityai/sd-vae-ft-ema/resolve/main/${VAE_FILE}`,
     bytes: 335e6,
