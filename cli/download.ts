@@ -2,8 +2,9 @@
 import { makeEmojiFolder } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, UsageError } from "./errors.ts";
+import { exists } from "./files.ts";
 import { count, flagsHelp, type FlagTable, parseFlags, text, toggle } from "./flags.ts";
-import { isThere, obtain, sizeText } from "./pretrained.ts";
+import { obtain, sizeText } from "./pretrained.ts";
 import { ProgressLine } from "./progress.ts";
 import {
   EMOJI,
@@ -56,7 +57,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   if (given.length === 0) await list(dir);
   for (const name of new Set(names)) {
-    const was = await isThere(pretrainedPath(name, dir));
+    const was = await exists(pretrainedPath(name, dir));
     const path = await obtain(name, dir, true);
     console.log(was ? `${path} is there already` : `${path} is there, whole and checked`);
   }
@@ -115,7 +116,7 @@ async function list(folder = PRETRAINED_FOLDER): Promise<void> {
   const rows = Object.entries(PRETRAINED);
   const wide = Math.max(...rows.map(([name]) => name.length));
   for (const [name, known] of rows) {
-    const here = await isThere(pretrainedPath(name as PretrainedName, folder)) ? "  (there)" : "";
+    const here = await exists(pretrainedPath(name as PretrainedName, folder)) ? "  (there)" : "";
     console.log(`${name.padEnd(wide)}  ${sizeText(known).padStart(13)}  ${known.about}${here}`);
   }
   const about = "1,854 pictures in 9 classes to train on (Fluent emoji, MIT; over npm)";

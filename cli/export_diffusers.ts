@@ -12,7 +12,8 @@ import {
 } from "./sources/autoencoder.ts";
 import { indexConfig, schedulerConfig, transformerConfig } from "./sources/diffusers_config.ts";
 import { withAutoencoder } from "./sources/latents.ts";
-import { DIFFUSERS_FILES, type Weights } from "./sources/weights.ts";
+import { DIFFUSERS_FILE } from "./sources/catalog.ts";
+import type { Weights } from "./sources/weights.ts";
 
 /** Rounding of positions that were kept in f16, at most. */
 const POSITION_ERROR = 1e-3;
@@ -36,7 +37,7 @@ export async function exportDiffusers(
   const found = await findVae(weights, vae);
   await writeJson(join(folder, "transformer", "config.json"), transformerConfig(config));
   await saveSafetensors(
-    join(folder, "transformer", DIFFUSERS_FILES[0]!),
+    join(folder, "transformer", DIFFUSERS_FILE),
     asDiT(source, "diffusers"),
     [["format", "pt"]],
   );
@@ -95,7 +96,7 @@ async function findVae(weights: Weights, asked: string | undefined): Promise<Aut
 async function writeVae({ path, options }: Autoencoder, folder: string): Promise<void> {
   await writeJson(join(folder, "config.json"), vaeConfigOf(options));
   using file = await openAutoencoder(path);
-  const to = join(folder, DIFFUSERS_FILES[0]!);
+  const to = join(folder, DIFFUSERS_FILE);
   await saveSafetensors(to, asVae(file, "diffusers"), [["format", "pt"]]);
 }
 

@@ -24,7 +24,7 @@ import {
   extractSettings,
 } from "./extract_flags.ts";
 import { NpyFolder, npySettings } from "./extract_npy.ts";
-import { removeTemporaries } from "./files.ts";
+import { exists, removeTemporaries } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
 import { duration, ProgressLine } from "./progress.ts";
@@ -35,7 +35,6 @@ import {
   loadAutoencoder,
 } from "./sources/autoencoder.ts";
 import { plainly } from "./sources/failures.ts";
-import { exists } from "./sources/weights.ts";
 import { type StopRequests, stopRequests } from "./stop.ts";
 
 const HELP = `Makes latents of images by an autoencoder, to train on.

@@ -1,4 +1,5 @@
 /** The flags of `deno task extract-features`, and what they make together. */
+import { FEATURES_OUT } from "./defaults.ts";
 import { DEVICES } from "./device.ts";
 import { UsageError } from "./errors.ts";
 import { choice, count, type FlagValues, text, toggle, withoutAliases } from "./flags.ts";
@@ -84,7 +85,7 @@ export interface ExtractSettings {
  */
 export function extractSettings(given: ExtractFlags): ExtractSettings {
   const flags = withoutAliases(given, ALIASES);
-  const { data, out = "features" } = flags;
+  const { data, out = FEATURES_OUT } = flags;
   if (data === undefined) throw new UsageError("expected --data FOLDER, the images");
   const layout = flags.layout ?? "shards";
   const npy = layout === "npy";

@@ -13,8 +13,7 @@ import {
   saveNpyFeature,
 } from "@dit/data";
 import { join } from "@std/path";
-import { writeWhole } from "./files.ts";
-import { exists, readJson } from "./sources/weights.ts";
+import { exists, readJson, writeWhole } from "./files.ts";
 
 const RECORD = "features.json";
 const FORMAT = "dit-npy-features";

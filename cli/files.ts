@@ -1,4 +1,4 @@
-/** Writing the files of a run, so that one that is there can be read. */
+/** Files of commands: whether they are there, and written so that one that is there can be read. */
 import { writeAtomically } from "@dit/core/io";
 import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
@@ -30,4 +30,27 @@ export async function appendLines(path: string, lines: string): Promise<void> {
   } catch (error) {
     throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Whether there is something at a path. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** A JSON file that holds an object. */
+export async function readJson(path: string): Promise<Record<string, unknown>> {
+  const text = await Deno.readTextFile(path);
+  try {
+    const value = JSON.parse(text);
+    if (value && typeof value === "object" && !Array.isArray(value)) return value;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new CommandError(`${path}: expected a JSON object but found something else`);
 }

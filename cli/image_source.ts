@@ -2,7 +2,7 @@
 import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest } from "@dit/data";
 import { relative, resolve } from "@std/path";
 import { CommandError, UsageError } from "./errors.ts";
-import { exists } from "./sources/weights.ts";
+import { exists } from "./files.ts";
 
 /** How pictures are opened. */
 export interface ImageSourceOptions {

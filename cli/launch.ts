@@ -10,6 +10,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { dirname, join } from "@std/path";
+import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./defaults.ts";
 import { CommandError, EXIT } from "./errors.ts";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./sources/catalog.ts";
 
@@ -23,9 +24,6 @@ export interface Grants {
   readonly net?: readonly string[];
 }
 
-/** Where an autoencoder that is trained here goes. */
-const VAE_FOLDER = "results/vae";
-
 /** Flags that are paths, even those that look like numbers, and what stands without a flag. */
 const TEXTS = [
   ...["out", "features-path", "results-dir", "resume", "export-demo", "dir", "data", "data-path"],
@@ -36,7 +34,7 @@ const TEXTS = [
 const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Grants>> = {
   train: (flags) => ({
     write: [
-      String(flags["results-dir"] ?? "results"),
+      String(flags["results-dir"] ?? RESULTS),
       ...runFolder(flags["resume"]),
       ...given(flags["export-demo"]).map((file) => dirname(file)),
     ],
@@ -44,15 +42,15 @@ const COMMANDS: Readonly<Record<string, (flags: Record<string, unknown>) => Gran
     native: flags["data"] !== undefined && flags["data"] !== "mnist" ||
       flags["data-path"] !== undefined || flags["resume"] !== undefined,
   }),
-  "train-vae": (flags) => ({ write: [String(flags["out"] ?? VAE_FOLDER)], native: true }),
+  "train-vae": (flags) => ({ write: [String(flags["out"] ?? VAE_OUT)], native: true }),
   "extract-features": (flags) => ({
-    write: [String(flags["out"] ?? flags["features-path"] ?? "features")],
+    write: [String(flags["out"] ?? flags["features-path"] ?? FEATURES_OUT)],
     native: true,
   }),
   // the published weights are downloaded where they are asked for, and not otherwise
   sample: (flags) => ({
     write: [
-      outFolder(flags["out"] ?? "samples"),
+      outFolder(flags["out"] ?? SAMPLE_OUT),
       ...given(flags["image-size"] && PRETRAINED_FOLDER),
     ],
     net: flags["image-size"] === undefined ? [] : downloadHosts(),

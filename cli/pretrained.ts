@@ -1,5 +1,6 @@
 /** Getting the published weights: those on the disk, and downloads of the others. */
 import { CommandError, messageOf } from "./errors.ts";
+import { exists } from "./files.ts";
 import { bytesText, ProgressLine } from "./progress.ts";
 import {
   addressOf,
@@ -11,16 +12,6 @@ import {
   pretrainedPath,
 } from "./sources/catalog.ts";
 import { download, fileSha256 } from "./sources/transfer.ts";
-
-/** Whether a file is there. */
-export async function isThere(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 /** Such as `2.7 GB`, or `about 335 MB`. */
 export function sizeText({ bytes, exact }: Pretrained): string {
@@ -42,7 +33,7 @@ export async function obtain(
   const known: Pretrained = PRETRAINED[name];
   const { bytes, exact, sha256 } = known;
   const path = pretrainedPath(name, folder);
-  if (await isThere(path)) {
+  if (await exists(path)) {
     if (check) await checkFile(path, known);
     return path;
   }

@@ -7,8 +7,10 @@
  */
 import { fromFileUrl } from "@std/path";
 import { latestRun } from "./checkpoint.ts";
+import { RESULTS, SAMPLE_OUT } from "./defaults.ts";
 import { deviceText, startDevice } from "./device.ts";
 import { CommandError, UsageError } from "./errors.ts";
+import { exists, readJson } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { obtain } from "./pretrained.ts";
 import { duration, ProgressLine } from "./progress.ts";
@@ -35,14 +37,12 @@ import { classNamesOf } from "./sources/diffusers_config.ts";
 import { plainly } from "./sources/failures.ts";
 import { withAutoencoder } from "./sources/latents.ts";
 import { TOLD_FLAGS, toldBy } from "./sources/told.ts";
-import { exists, openWeights, readJson, type Weights } from "./sources/weights.ts";
+import { openWeights, type Weights } from "./sources/weights.ts";
 
 /** Small weights that come with the project. */
 const DEMO = new URL("demo/mnist.safetensors", import.meta.url);
 /** Weights of the original's sample.py. */
 const PUBLISHED = { 256: "DiT-XL-2-256x256", 512: "DiT-XL-2-512x512" } as const;
-const RESULTS = "results";
-const USUAL_OUT = "samples/sample.png";
 /** Frames of a progressive strip. */
 const FRAMES = 10;
 /** Samples at a time, for small models and for those wider than this. */
@@ -71,7 +71,7 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const out = flags.out ?? USUAL_OUT;
+  const out = flags.out ?? SAMPLE_OUT;
   const kind = outputKind(out);
   if (flags.progressive && kind !== "png") {
     throw new UsageError(`--progressive: expected --out FILE.png but got "${out}"`);

@@ -12,6 +12,7 @@ import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, dirname, resolve } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "./checkpoint.ts";
 import { classesText, requireSameClasses, writeClasses } from "./classes.ts";
+import { RESULTS } from "./defaults.ts";
 import { deviceLimit, deviceText, SelfTestError, startDevice } from "./device.ts";
 import { CommandError, EXIT, messageOf, UsageError } from "./errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
@@ -53,8 +54,6 @@ before "ant", and "class10" before "class2", unlike in a file manager; see class
 A folder without subfolders is one class: the model is unconditional then.
 
 ${flagsHelp(TRAIN_GROUPS)}`;
-
-const RESULTS = "results";
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -190,6 +189,7 @@ async function follow(
   let finished: boolean;
   try {
     finished = await loop.go();
+    if (finished) await keepResults(training, folder, artist, flags["export-demo"]);
   } catch (error) {
     // the page must not go on loading itself; what went wrong is said by the caller
     await loop.finish(messageOf(error)).catch(() => {});
@@ -202,10 +202,6 @@ async function follow(
     );
     return EXIT.interrupted;
   }
-  if (artist && settings.finalSamples > 0) {
-    await writeSamples(folder.file("samples.npz"), training, artist, settings.finalSamples);
-  }
-  if (flags["export-demo"] !== undefined) await exportDemo(training, flags["export-demo"]);
   await loop.finish(`finished: ${steps.toLocaleString("en")} steps`);
   console.log(
     `finished: ${
@@ -255,6 +251,20 @@ async function loadDecoder(
     note(`samples  none: ${error.message}`);
     return null;
   }
+}
+
+/** What a run leaves at its end beside its checkpoints. */
+async function keepResults(
+  training: Training,
+  folder: RunFolder,
+  artist: Artist | null,
+  demo: string | undefined,
+): Promise<void> {
+  const { finalSamples } = training.settings;
+  if (artist && finalSamples > 0) {
+    await writeSamples(folder.file("samples.npz"), training, artist, finalSamples);
+  }
+  if (demo !== undefined) await exportDemo(training, demo);
 }
 
 /** The averaged weights alone, as f16: small, and enough to sample from. */

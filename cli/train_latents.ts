@@ -8,6 +8,7 @@ import {
   NpyFeatures,
 } from "@dit/data";
 import { UsageError } from "./errors.ts";
+import { exists } from "./files.ts";
 import { npyRecord } from "./extract_npy.ts";
 import { encodeImages } from "./latent_images.ts";
 import type { LatentConfig } from "./model.ts";
@@ -21,7 +22,6 @@ import {
   vaeOptionsBeside,
 } from "./sources/autoencoder.ts";
 import { latentsOf } from "./sources/latents.ts";
-import { exists } from "./sources/weights.ts";
 import type { TrainSettings } from "./train_settings.ts";
 
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */

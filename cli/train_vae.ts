@@ -9,15 +9,16 @@ import type { SafetensorsFile } from "@dit/core/io";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import { BatchSampler, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
+import { VAE_OUT } from "./defaults.ts";
 import { deviceText, startDevice } from "./device.ts";
 import { CommandError, EXIT, UsageError } from "./errors.ts";
-import { removeTemporaries, writeWhole } from "./files.ts";
+import { exists, removeTemporaries, writeWhole } from "./files.ts";
 import { flagsHelp, parseFlags } from "./flags.ts";
 import { findings, imagesText, openImages, refuseInside } from "./image_source.ts";
 import { Meter, MetricsFile, waitingText } from "./metrics.ts";
 import { duration, ProgressLine } from "./progress.ts";
 import { plainly } from "./sources/failures.ts";
-import { DIFFUSERS_FILES, exists } from "./sources/weights.ts";
+import { DIFFUSERS_FILES } from "./sources/weights.ts";
 import { sortOut } from "./step_records.ts";
 import { stopRequests } from "./stop.ts";
 import {
@@ -38,7 +39,6 @@ const HELP = `Trains an autoencoder of images, for latents of them.
 
 ${flagsHelp(VAE_GROUPS)}`;
 
-const OUT = "results/vae";
 /** What a run goes on from. */
 const TRAINING_FILE = "training.safetensors";
 const GRID_FILE = "reconstructions.png";
@@ -64,7 +64,7 @@ export async function run(args: readonly string[]): Promise<number> {
 /** A new run. */
 async function start(flags: VaeFlags): Promise<number> {
   const settings = vaeSettings(flags);
-  const out = flags.out ?? OUT;
+  const out = flags.out ?? VAE_OUT;
   refuseInside("--out", out, settings.data);
   for (const file of [TRAINING_FILE, ...DIFFUSERS_FILES]) {
     if (!await exists(join(out, file))) continue;
@@ -78,7 +78,7 @@ async function start(flags: VaeFlags): Promise<number> {
 
 /** A run that goes on. */
 async function goOn(flags: VaeFlags): Promise<number> {
-  const out = flags.out ?? OUT;
+  const out = flags.out ?? VAE_OUT;
   const { file, state } = await openVaeTraining(join(out, TRAINING_FILE));
   try {
     const settings = resumedVaeSettings(state.settings, flags);

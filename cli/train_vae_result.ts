@@ -8,7 +8,7 @@ import { join } from "@std/path";
 import { CommandError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
 import { VAE_CONFIG_KEY } from "./sources/autoencoder.ts";
-import { DIFFUSERS_FILES } from "./sources/weights.ts";
+import { DIFFUSERS_FILE } from "./sources/catalog.ts";
 
 /** Images that the scale of latents is measured on, at most. */
 const MEASURED = 1024;
@@ -118,7 +118,7 @@ export async function saveAutoencoder(
     );
   }
   const config = vaeConfigOf({ ...options, scalingFactor: 1 / std });
-  const path = join(folder, DIFFUSERS_FILES[0]!);
+  const path = join(folder, DIFFUSERS_FILE);
   await saveSafetensors(path, state, [["format", "pt"], [VAE_CONFIG_KEY, JSON.stringify(config)]]);
   await writeWhole(join(folder, "config.json"), JSON.stringify(config, null, 2) + "\n");
   return path;

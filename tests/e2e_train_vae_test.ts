@@ -139,6 +139,8 @@ commandTest("train-vae says what it measures, and keeps it", async (folder) => {
 
 commandTest("train-vae refuses flags that do not fit, and says the nearest", async (folder) => {
   await writePictures(`${folder}/pictures`, [], 2);
+  await Deno.mkdir(`${folder}/published`);
+  await Deno.writeTextFile(`${folder}/published/diffusion_pytorch_model.safetensors`, "weights");
   const runs = await Promise.all([
     trainVae(folder, "--data", "pictures", "--chanels", "4"),
     trainVae(folder, "--data", "pictures", "--channels", "4,8,8", "--image-size", "30"),
@@ -146,10 +148,12 @@ commandTest("train-vae refuses flags that do not fit, and says the nearest", asy
     trainVae(folder),
     trainVae(folder, "--data", "pictures", ...SMALL, "--grad-accum", "3"),
     trainVae(folder, "--data", "pictures", "--mixed-precision", "fp8"),
+    trainVae(folder, "--data", "pictures", "--out", "published"),
   ]);
   const words = [
     ...["did you mean --channels", "multiple of 4", "make the batch smaller", "--data"],
     ...["--grad-accum: expected a number of equal parts of a batch of 4 but got 3", "no, fp16"],
+    ...["model.safetensors is there already; take another"],
   ];
   runs.forEach(({ code, err }, i) => {
     assert(code === 1 || code === 2, err);

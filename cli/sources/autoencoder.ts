@@ -4,11 +4,12 @@ import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError } from "../errors.ts";
+import { exists, readJson } from "../files.ts";
 import type { LatentConfig } from "../model.ts";
 import { obtain } from "../pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
 import { vaeOptionsOf } from "./latents.ts";
-import { diffusersFile, exists, isTorch, readJson } from "./weights.ts";
+import { diffusersFile, isTorch } from "./weights.ts";
 
 /** Published autoencoders by the short names of the original's `--vae`. */
 const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {

@@ -2,6 +2,9 @@
 import { join } from "@std/path";
 import { CommandError, didYouMean } from "../errors.ts";
 
+/** What diffusers calls a file of weights, and so those who publish an autoencoder. */
+export const DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors";
+
 /** Files that can be downloaded by name. */
 export interface Pretrained {
   /** What it is. */
@@ -22,7 +25,6 @@ export interface Pretrained {
 
 const DIT = "https://dl.fbaipublicfiles.com/DiT/models";
 const HUB = "https://huggingface.co";
-const VAE_FILE = "diffusion_pytorch_model.safetensors";
 
 /** Published weights by name. */
 export const PRETRAINED = {
@@ -45,8 +47,8 @@ export const PRETRAINED = {
   },
   "sd-vae-ft-mse": {
     about: "autoencoder, finetuned for squared error (the one DiT is usually sampled with)",
-    file: `sd-vae-ft-mse/${VAE_FILE}`,
-    url: `${HUB}/stabilityai/sd-vae-ft-mse/resolve/main/${VAE_FILE}`,
+    file: `sd-vae-ft-mse/${DIFFUSERS_FILE}`,
+    url: `${HUB}/stabilityai/sd-vae-ft-mse/resolve/main/${DIFFUSERS_FILE}`,
     bytes: 335e6,
     exact: false,
     sha256: "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
@@ -54,8 +56,8 @@ export const PRETRAINED = {
   },
   "sd-vae-ft-ema": {
     about: "autoencoder, averaged weights (the one DiT is usually trained with)",
-    file: `sd-vae-ft-ema/${VAE_FILE}`,
-    url: `${HUB}/stabilityai/sd-vae-ft-ema/resolve/main/${VAE_FILE}`,
+    file: `sd-vae-ft-ema/${DIFFUSERS_FILE}`,
+    url: `${HUB}/stabilityai/sd-vae-ft-ema/resolve/main/${DIFFUSERS_FILE}`,
     bytes: 335e6,
     exact: false,
     licence: "MIT",

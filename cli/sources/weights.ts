@@ -20,7 +20,9 @@ import {
 import { join } from "@std/path";
 import { Checkpoint, findCheckpoint, latestRun } from "../checkpoint.ts";
 import { CommandError } from "../errors.ts";
+import { exists, readJson } from "../files.ts";
 import type { ModelConfig } from "../model.ts";
+import { DIFFUSERS_FILE } from "./catalog.ts";
 import { classNamesOf, processOf } from "./diffusers_config.ts";
 import { guessConfig, type Hints } from "./guess.ts";
 import { latentsOf, ORIGINAL_LATENTS, vaeOptionsOf } from "./latents.ts";
@@ -48,10 +50,7 @@ export interface Weights extends Disposable {
 export type WeightSet = "ema" | "model";
 
 /** Names that diffusers gives to a file of weights, the better format first. */
-export const DIFFUSERS_FILES: readonly string[] = [
-  "diffusion_pytorch_model.safetensors",
-  "diffusion_pytorch_model.bin",
-];
+export const DIFFUSERS_FILES: readonly string[] = [DIFFUSERS_FILE, "diffusion_pytorch_model.bin"];
 
 /** Width of the latents of files that do not say it: 256 pixels. */
 const USUAL_INPUT = 32;
@@ -237,34 +236,11 @@ export async function isTorch(path: string): Promise<boolean> {
   }
 }
 
-/** A JSON file that holds an object. */
-export async function readJson(path: string): Promise<Record<string, unknown>> {
-  const text = await Deno.readTextFile(path);
-  try {
-    const value = JSON.parse(text);
-    if (value && typeof value === "object" && !Array.isArray(value)) return value;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-  }
-  throw new CommandError(`${path}: expected a JSON object but found something else`);
-}
-
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isDirectory;
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new CommandError(`${path}: expected a checkpoint or a folder of one but found nothing`);
-  }
-}
-
-/** Whether there is something at a path. */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
   }
 }

@@ -1,0 +1,10 @@
+/** Where commands write unless they are told: by what `launch.ts` permits and by what they do. */
+
+/** The folder of runs. */
+export const RESULTS = "results";
+/** The folder of an autoencoder that is trained here. */
+export const VAE_OUT = "results/vae";
+/** The folder of extracted latents. */
+export const FEATURES_OUT = "features";
+/** Pictures that are sampled. */
+export const SAMPLE_OUT = "samples/sample.png";
