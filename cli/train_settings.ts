@@ -129,9 +129,7 @@ export function usualImageSize(flags: TrainFlags): number {
 export function settingsOf(flags: TrainFlags): TrainSettings {
   const usual = isOriginal(flags) ? ORIGINAL : SMALL;
   const data = flags.data ?? "mnist";
-  if (flags.steps !== undefined && flags.epochs !== undefined) {
-    throw new UsageError("expected --steps or --epochs but got both");
-  }
+  refuseBoth(flags);
   const byEpochs = flags.epochs !== undefined;
   const settings: TrainSettings = {
     data,
@@ -159,6 +157,11 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
   };
   checkSettings(settings);
   return settings;
+}
+
+function refuseBoth({ steps, epochs }: TrainFlags): void {
+  if (steps === undefined || epochs === undefined) return;
+  throw new UsageError("expected --steps or --epochs but got both");
 }
 
 type Keeping = Pick<
@@ -212,6 +215,7 @@ export function resumedSettings(before: TrainSettings, flags: TrainFlags): Train
       `--${wrong} cannot be changed by --resume, which continues a run as it was`,
     );
   }
+  refuseBoth(flags);
   const steps = flags.steps ?? (flags.epochs === undefined ? before.steps : null);
   const epochs = flags.epochs ?? (flags.steps === undefined ? before.epochs : null);
   const workers = flags["num-workers"] ?? before.workers;
