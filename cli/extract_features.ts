@@ -199,7 +199,7 @@ async function latentSettings(
   vae: AutoencoderKL,
   path: string,
 ): Promise<LatentSettings> {
-  const { imageSize, kind, flips, dtype, shardSize, out, layout } = settings;
+  const { imageSize, kind, flips, dtype, shardSize, out, layout, tile } = settings;
   const { inChannels, latentChannels } = vae.options;
   if (imageSize % vae.factor !== 0) {
     throw new UsageError(
@@ -217,7 +217,9 @@ async function latentSettings(
   const before = layout === "shards" ? (await loadManifest(out))?.settings : await npySettings(out);
   const name = before?.vae.sha256 === sha256
     ? before.vae.name
-    : (fullName(settings.vae) === settings.vae ? path : fullName(settings.vae));
+    : fullName(settings.vae) === settings.vae
+    ? path
+    : fullName(settings.vae);
   const side = imageSize / vae.factor;
   return {
     vae: { name, sha256 },
@@ -229,6 +231,8 @@ async function latentSettings(
     dtype,
     classNames: images.classNames,
     count: images.size,
+    files: await images.namesDigest(),
+    tile,
     shardSize,
   };
 }

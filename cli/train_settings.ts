@@ -200,7 +200,7 @@ function checkSettings(settings: TrainSettings): void {
 const CONTINUED = [
   ...["steps", "epochs", "log-every", "ckpt-every", "keep", "sample-every", "sample-steps"],
   ...["cfg-scale", "final-samples", "device", "safe-wasm", "resume", "results-dir", "export-demo"],
-  ...["num-workers", "strict"],
+  ...["num-workers", "strict", "data"],
 ];
 
 /**
@@ -220,7 +220,8 @@ export function resumedSettings(before: TrainSettings, flags: TrainFlags): Train
   const epochs = flags.epochs ?? (flags.steps === undefined ? before.epochs : null);
   const workers = flags["num-workers"] ?? before.workers;
   const strict = flags.strict ?? before.strict ?? false; // older checkpoints have none
-  return { ...before, steps, epochs, workers, strict, ...keepingOf(flags, before) };
+  const data = flags.data ?? before.data; // they may have moved; that they are others is found out
+  return { ...before, data, steps, epochs, workers, strict, ...keepingOf(flags, before) };
 }
 
 /** Settings with what the data decided. */

@@ -1,3 +1,4 @@
+import { relative } from "@std/path";
 import {
   checkRead,
   type Dataset,
@@ -8,6 +9,7 @@ import {
 import { DamagedImageError, DataError } from "./errors.ts";
 import { type ImageListing, listImages } from "./image_listing.ts";
 import { ImagePool } from "./image_pool.ts";
+import { sha256 } from "./latent_manifest.ts";
 import type { LoadedImage } from "./image_task.ts";
 
 /** How the images of a folder are read. */
@@ -65,6 +67,7 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   readonly paths: readonly string[];
   /** How many files of the folder are no images by their names, and not read. */
   readonly ignored: number;
+  readonly #folder: string;
   readonly #strict: boolean;
   readonly #onDamaged: (path: string, reason: string) => void;
   readonly #pool: ImagePool;
@@ -73,7 +76,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   readonly #cache = new Map<number, Uint8Array>();
   #cacheLeft: number;
 
-  private constructor(listing: ImageListing, options: ImageFolderOptions) {
+  private constructor(folder: string, listing: ImageListing, options: ImageFolderOptions) {
+    this.#folder = folder;
     const { size, workers = 2, strict = false, onDamaged, cacheBytes = 2 ** 29 } = options;
     this.paths = listing.paths;
     this.labels = listing.labels;
@@ -98,7 +102,7 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     if (!Number.isInteger(size) || size < 1) {
       throw new RangeError(`ImageFolder: expected a size of 1 pixel or more but got ${size}`);
     }
-    return new ImageFolder(await listImages(folder), options);
+    return new ImageFolder(folder, await listImages(folder), options);
   }
 
   /** Images found damaged so far, and what is wrong with them. */
@@ -139,6 +143,12 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     const sound = kept.map(({ image }) => image);
     const examples = this.#examples(sound, { flips });
     return { ...examples, indices: sound.map(({ index }) => index) };
+  }
+
+  /** SHA-256 of the files' names below the folder, in their order, with `/` on every system. */
+  async namesDigest(): Promise<string> {
+    const names = this.paths.map((path) => relative(this.#folder, path).replaceAll("\\", "/"));
+    return await sha256(new TextEncoder().encode(names.join("\n")));
   }
 
   /** Ends the threads. */

@@ -38,6 +38,10 @@ export interface LatentSettings {
   readonly classNames: readonly string[];
   /** Images that latents are made of, damaged ones included. */
   readonly count: number;
+  /** SHA-256 of the names of the images' files in their order: none may take another's place. */
+  readonly files: string;
+  /** Side of the tiles that images were encoded in; null for whole images. */
+  readonly tile: number | null;
   /** Images a shard. */
   readonly shardSize: number;
 }
@@ -189,6 +193,8 @@ const SETTINGS = {
   dtype: oneOf("f16", "f32"),
   classNames: listOf(isText),
   count: isSize,
+  files: isText,
+  tile: (value) => value === null || isSize(value),
   shardSize: isSize,
 } satisfies Record<keyof LatentSettings, Check>;
 

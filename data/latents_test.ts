@@ -18,6 +18,8 @@ const settings: LatentSettings = {
   dtype: "f32",
   classNames: ["cat", "dog"],
   count: 7,
+  files: "ef",
+  tile: null,
   shardSize: 3,
 };
 
@@ -158,6 +160,8 @@ diskTest("a folder of latents made with other settings is left alone", async (fo
     [{ flips: false }, "made with flips false but found true"],
     [{ classNames: ["cat"] }, 'classNames ["cat"] but found ["cat","dog"]'],
     [{ count: 8 }, "made with count 8 but found 7"],
+    [{ files: "gh" }, 'made with files "gh" but found "ef"'],
+    [{ tile: 64 }, "made with tile 64 but found null"],
   ];
   for (const [changed, message] of changes) {
     await assertRejects(() => extract(folder, changed), DataError, message);

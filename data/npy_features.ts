@@ -98,9 +98,14 @@ export class NpyFeatures implements Dataset {
   }
 }
 
-/** Whether a folder has features in the original's layout. */
+/** Whether a folder has features in the original's layout; a class may be called `..._features`. */
 export async function hasNpyFeatures(folder: string): Promise<boolean> {
-  return (await featureNames(folder)).length > 0;
+  for (const name of await featureNames(folder)) {
+    for await (const file of Deno.readDir(join(folder, `${name}_features`))) {
+      if (file.name.endsWith(".npy")) return true;
+    }
+  }
+  return false;
 }
 
 /** A latent as the original stores it. */

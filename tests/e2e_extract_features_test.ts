@@ -73,6 +73,12 @@ commandTest(
     assertEquals(await Promise.all(kept.map(written)), before);
     assertEquals(await Deno.readFile(names[1]!), bytes[1]);
 
+    assertRefused(await extract(folder, "--shard-size", "6", "--tile", "16"), "tile 16");
+    const [was, now] = ["000", "aaa"].map((name) => `${folder}/pictures/discs/${name}.png`);
+    await Deno.rename(was!, now!);
+    assertRefused(await extract(folder, "--shard-size", "6"), "files", "take another folder");
+    await Deno.rename(now!, was!);
+
     await Deno.remove(`${folder}/vae`, { recursive: true });
     await writeVae(`${folder}/vae`, 1);
     assertRefused(await extract(folder, "--shard-size", "6"), "vae", "take another folder");

@@ -180,7 +180,9 @@ commandTest("Ctrl-C saves and exits with 130, and the run goes on from there", a
   const step = Number(/(\d+)\.safetensors$/.exec(lastCheckpoint(run))![1]);
   assertGreater(step, 2);
   assertStringIncludes(await Deno.readTextFile(`${run}/report.html`), `stopped at step ${step}`);
-  const { code, out, err } = await train(folder, "--resume", "latest", "--steps", `${step + 2}`);
+  await Deno.rename(`${folder}/digits`, `${folder}/moved`);
+  const more = ["--steps", `${step + 2}`, "--data", "moved"];
+  const { code, out, err } = await train(folder, "--resume", "latest", ...more);
   assertEquals(code, 0, err);
   assertStringIncludes(out, `from step ${step} to ${step + 2}`);
 });
