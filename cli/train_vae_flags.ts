@@ -29,7 +29,7 @@ export const DATA_FLAGS = {
 
 /** What to train. */
 export const MODEL_FLAGS = {
-  "channels": counts("widths, finest level first; every level but one halves the image; 32,64,64"),
+  "channels": counts("widths, finest level first; every level but one halves the image; 16,32,64"),
   "latent-channels": count("channels of the latents; 4"),
   "layers": count("residual blocks a level; 1"),
   "norm-groups": count("groups of channels that are normalised together; made of the widths"),
@@ -37,10 +37,10 @@ export const MODEL_FLAGS = {
 
 /** How to train. */
 export const TRAINING_FLAGS = {
-  "steps": count("optimiser steps in all; 2000"),
-  "batch-size": count("images a step; 16"),
+  "steps": count("optimiser steps in all; 4000"),
+  "batch-size": count("images a step; 8"),
   "loss": choice(["l1", "l2"], "how pictures are compared; l1"),
-  "kl-weight": real("weight of the divergence from normal latents, beside the loss; 1e-6"),
+  "kl-weight": real("weight of the divergence from normal latents, beside the loss; 1e-2"),
   "lr": real("learning rate, which falls to 0 as a cosine; 1e-3"),
   "warmup": count("steps in which the rate rises; 50", 0),
   "weight-decay": real("weight decay of AdamW; 0"),
@@ -114,7 +114,7 @@ export interface VaeSettings {
  */
 export function vaeSettings(flags: VaeFlags): VaeSettings {
   if (flags.data === undefined) throw new UsageError("expected --data FOLDER, the images");
-  const channels = flags.channels ?? [32, 64, 64];
+  const channels = flags.channels ?? [16, 32, 64];
   const imageSize = flags["image-size"] ?? 64;
   const normGroups = flags["norm-groups"] ?? usualGroups(channels);
   const wrong = channels.find((width) => width % normGroups !== 0);
@@ -130,8 +130,8 @@ export function vaeSettings(flags: VaeFlags): VaeSettings {
         `--channels, but got ${imageSize}`,
     );
   }
-  const steps = flags.steps ?? 2000;
-  const [batchSize, gradAccum] = [flags["batch-size"] ?? 16, flags["grad-accum"] ?? 1];
+  const steps = flags.steps ?? 4000;
+  const [batchSize, gradAccum] = [flags["batch-size"] ?? 8, flags["grad-accum"] ?? 1];
   if (batchSize % gradAccum !== 0) {
     throw new UsageError(
       `--grad-accum: expected a number of equal parts of a batch of ${batchSize} but got ${gradAccum}`,
@@ -150,7 +150,7 @@ export function vaeSettings(flags: VaeFlags): VaeSettings {
     steps,
     batchSize,
     loss: flags.loss ?? "l1",
-    klWeight: flags["kl-weight"] ?? 1e-6,
+    klWeight: flags["kl-weight"] ?? 1e-2,
     lr: flags.lr ?? 1e-3,
     warmup: flags.warmup ?? Math.min(50, Math.floor(steps / 10)),
     weightDecay: flags["weight-decay"] ?? 0,
