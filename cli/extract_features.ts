@@ -32,6 +32,7 @@ import {
   autoencoderDigest,
   findAutoencoder,
   fullName,
+  isPublished,
   loadAutoencoder,
 } from "./sources/autoencoder.ts";
 import { plainly } from "./sources/failures.ts";
@@ -217,9 +218,9 @@ async function latentSettings(
   const before = layout === "shards" ? (await loadManifest(out))?.settings : await npySettings(out);
   const name = before?.vae.sha256 === sha256
     ? before.vae.name
-    : fullName(settings.vae) === settings.vae
-    ? path
-    : fullName(settings.vae);
+    : isPublished(settings.vae)
+    ? fullName(settings.vae)
+    : path;
   const side = imageSize / vae.factor;
   return {
     vae: { name, sha256 },

@@ -2,7 +2,7 @@
 import { encodePng, makeGrid } from "@dit/data";
 import { SHOWN, shownClasses } from "./classes.ts";
 import { openOutput } from "./sample_output.ts";
-import type { Artist, SampleSettings } from "./sample_run.ts";
+import { type Artist, type SampleSettings, usualGuidedChannels } from "./sample_run.ts";
 import type { Training } from "./training.ts";
 
 /** Samples that are computed together. */
@@ -14,10 +14,10 @@ const SAMPLE_STREAM = 1 << 16;
  * How samples are drawn. The noise of sample k depends on k alone, so that the grids of a run show
  * the same samples getting better.
  */
-function howOf({ settings, diffusion }: Training): SampleSettings {
+function howOf({ settings, config, diffusion }: Training): SampleSettings {
   const { sampleSteps, cfgScale, seed } = settings;
   const steps = Math.min(sampleSteps, diffusion.numTimesteps);
-  const guided = { cfgScale, cfgChannels: 3, cfgInterval: undefined } as const;
+  const guided = { cfgScale, cfgChannels: usualGuidedChannels(config), cfgInterval: undefined };
   return { sampler: "ddim", steps, eta: 0, ...guided, seed, frames: 1 };
 }
 

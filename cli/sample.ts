@@ -25,7 +25,7 @@ import {
   WHERE,
 } from "./sample_flags.ts";
 import { openOutput, outputKind } from "./sample_output.ts";
-import { Artist, type SampleSettings } from "./sample_run.ts";
+import { Artist, type SampleSettings, usualGuidedChannels } from "./sample_run.ts";
 import {
   checkAutoencoder,
   findAutoencoder,
@@ -185,7 +185,8 @@ async function load(
   }
 }
 
-function settingsOf(flags: SampleFlags, { path, config }: Weights): SampleSettings {
+function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
+  const { path, config } = weights;
   const sampler = flags.sampler ?? (flags["image-size"] === undefined ? "dpm++" : "ddpm");
   const steps = flags["num-sampling-steps"] ?? USUAL_STEPS[sampler];
   const { diffusionSteps } = config.diffusion;
@@ -203,17 +204,21 @@ function settingsOf(flags: SampleFlags, { path, config }: Weights): SampleSettin
       `--cfg-scale: ${path} was trained without a null class, which guidance needs; leave it at 1`,
     );
   }
-  const usualScale = config.nullClass === null ? 1 : config.latents === null ? 2 : 4;
+  const usualScale = config.nullClass === null ? 1 : weights.cfgScale ?? (config.latents ? 4 : 2);
   return {
     sampler,
     steps,
     eta: flags.eta ?? 0,
     cfgScale: guided ?? usualScale,
-    cfgChannels: flags["cfg-channels"] === "all" ? "all" : 3,
+    cfgChannels: guidedChannels(flags["cfg-channels"]) ?? usualGuidedChannels(config),
     cfgInterval: flags["cfg-interval"],
     seed: flags.seed ?? 0,
     frames: flags.progressive ? Math.min(FRAMES, steps) : 1,
   };
+}
+
+function guidedChannels(given: SampleFlags["cfg-channels"]): 3 | "all" | undefined {
+  return given === "3" ? 3 : given;
 }
 
 function describe(count: number, settings: SampleSettings): string {

@@ -54,8 +54,13 @@ export const HOW = {
   "sampler": choice(SAMPLERS, "default dpm++, with --image-size ddpm"),
   "num-sampling-steps": count("default by sampler: ddpm 250, ddim 50, dpm++ 20, heun 18"),
   "eta": real("randomness of ddim (default 0)", 0, 1),
-  "cfg-scale": real("guidance; 1 is none (default 4, models of pixels 2)"),
-  "cfg-channels": choice(["3", "all"], "channels that are guided (default 3, as the original)"),
+  "cfg-scale": real(
+    "guidance; 1 is none (default that of training, otherwise 4; models of pixels 2)",
+  ),
+  "cfg-channels": choice(
+    ["3", "all"],
+    "channels that are guided (default 3 of the published models' latents, all of others)",
+  ),
   "cfg-interval": interval("timesteps that are guided (default all)"),
 } as const;
 

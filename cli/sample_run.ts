@@ -11,6 +11,7 @@ import { loadWeights } from "@dit/core/nn";
 import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { buildModel, type ModelConfig, sampleShape } from "./model.ts";
+import { isPublished } from "./sources/autoencoder.ts";
 import type { Weights } from "./sources/weights.ts";
 
 /** How to sample. */
@@ -37,6 +38,14 @@ export interface Drawn {
   readonly channels: number;
   readonly height: number;
   readonly width: number;
+}
+
+/**
+ * Channels that are guided unless somebody says: three of the published autoencoders' latents, as
+ * the original does it, and all of others.
+ */
+export function usualGuidedChannels({ latents }: ModelConfig): 3 | "all" {
+  return latents !== null && isPublished(latents.vae) ? 3 : "all";
 }
 
 /** How often the host waits for the device to say how far it is, in milliseconds. */

@@ -17,6 +17,7 @@ import {
   autoencoderDigest,
   findAutoencoder,
   fullName,
+  isPublished,
   loadAutoencoder,
   shortName,
   vaeOptionsBeside,
@@ -88,10 +89,9 @@ function latentsMade({ vae, scalingFactor, imageSize, latentShape }: LatentSetti
 
 /** What the original's files leave open: the published autoencoders agree, others are asked. */
 async function latentsBy(vae: string): Promise<LatentConfig> {
-  const isPublished = fullName(vae) !== vae;
   return latentsOf(
     vae,
-    isPublished ? {} : await vaeOptionsBeside(await findAutoencoder(vae, false)),
+    isPublished(vae) ? {} : await vaeOptionsBeside(await findAutoencoder(vae, false)),
   );
 }
 
@@ -115,7 +115,7 @@ async function checkAsked(
   // A published name says all; a path is looked into where it is there, for it may have been
   // trained again. A run goes on without it, since the latents are all that it needs.
   const isNamed = fullName(vae) === made.vae.name;
-  if (isNamed && (fullName(vae) !== vae || !await exists(vae))) return;
+  if (isNamed && (isPublished(vae) || !await exists(vae))) return;
   const path = await findAutoencoder(vae, false);
   if (await autoencoderDigest(path) === made.vae.sha256) return;
   throw new UsageError(

@@ -75,7 +75,8 @@ commandTest(
       { name: "images", args: ["--data", "pictures", "--image-size", "32", "--vae", "./vae"] },
     ];
     for (const { name, args, vae = "./vae" } of ways) {
-      const trained = await train(folder, ...args, "--results-dir", `results/${name}`);
+      const results = ["--results-dir", `results/${name}`, "--cfg-scale", "3"];
+      const trained = await train(folder, ...args, ...results);
       assertDone(trained);
       const run = `${folder}/results/${name}/000-DiT-Mini-4`;
       const { model, settings } = await configOf(run);
@@ -95,6 +96,8 @@ commandTest(
         folder,
       );
       assertDone(sampled);
+      // as in training; only the published latents are guided in three channels
+      assertStringIncludes(sampled.out, "guidance 3 of all channels");
       assertEquals(pngSize(await Deno.readFile(`${folder}/${name}.png`)), [32, 32], name);
     }
   },

@@ -26,6 +26,11 @@ export function fullName(vae: string): string {
   return name === undefined ? vae : `${MAKER}/${name}`;
 }
 
+/** Whether it is one of the published autoencoders, by its short name, and no path. */
+export function isPublished(vae: string): boolean {
+  return fullName(vae) !== vae;
+}
+
 /** What `--vae` calls an autoencoder whose full name is known; a path stays as it is. */
 export function shortName(vae: string): string {
   return Object.keys(SHORT_NAMES).find((short) => fullName(short) === vae) ?? vae;

@@ -44,6 +44,8 @@ export interface Weights extends Disposable {
   readonly vaePath: string | null;
   /** Whether it is known what its latents are multiplied by, and how many pixels each stands for. */
   readonly knowsLatents: boolean;
+  /** Guidance that its samples were drawn with in training. */
+  readonly cfgScale?: number | undefined;
 }
 
 /** Which of the two sets of weights a training checkpoint has. */
@@ -95,7 +97,7 @@ export async function openWeights(
 /** A checkpoint of `deno task train`. */
 async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise<Weights> {
   const checkpoint = await Checkpoint.open(path);
-  const { step, config } = checkpoint.header;
+  const { step, config, training } = checkpoint.header;
   try {
     if (!checkpoint.has(set)) {
       throw new CommandError(`${path}: expected ${set} weights but there are none`);
@@ -113,6 +115,7 @@ async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise
     guesses: [],
     vaePath: null,
     knowsLatents: true,
+    cfgScale: training?.settings.cfgScale,
     [Symbol.dispose]: () => checkpoint.close(),
   };
 }
