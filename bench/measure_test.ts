@@ -53,7 +53,8 @@ Deno.test({
     const megabytes = before / 2 ** 20 + 100; // more than any process before
     const code = `new Uint8Array(${megabytes} * 2 ** 20).fill(1)`;
     await new Deno.Command("deno", { args: ["eval", code] }).output();
-    const grown = (peakOfChildren()! - before) / 2 ** 20;
-    assert(grown >= 100 && grown < 400, `it grew by ${grown} MiB`);
+    const after = peakOfChildren()! / 2 ** 20;
+    // V8 may hold two copies for a while, and has memory of its own
+    assert(after >= megabytes && after < 3 * megabytes, `${after} MiB for ${megabytes} MiB`);
   },
 });
