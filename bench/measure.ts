@@ -89,7 +89,8 @@ const RUSAGE_WORDS = 32;
 
 /**
  * The most resident memory that any one process took which this one started and waited for, or
- * which those did: what the system's kernel says (getrusage), so that no peak is missed.
+ * which those did: what the system's kernel says (getrusage), so that no peak is missed. Linux counts
+ * a child as large as this process for the moment before it runs its own program.
  *
  * @returns Bytes; null on systems without that call.
  */
