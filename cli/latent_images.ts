@@ -3,7 +3,7 @@ import { concat, mul, noGrad, slice } from "@dit/core/autograd";
 import { type Generator, scope, type Tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 
-/** Pixels that go through an autoencoder at once: eight images of 256x256, about 3 GiB. */
+/** Pixels that go through an autoencoder at once, whatever the batch: eight images of 256x256. */
 const PIXELS = 8 * 256 ** 2;
 
 /**

@@ -39,6 +39,23 @@ eachDevice("a sample's bits depend on its number, not on the batch", async (devi
   }
 });
 
+eachDevice("what is predicted of pixels has limits, of latents it has none", async (device) => {
+  // an untrained model that predicts noise leaves it in, which grows when it is scaled up
+  const noisy = { ...SMALL, diffusion: { ...SMALL.diffusion, objective: "epsilon" } } as const;
+  const dit = { ...SMALL.dit, inChannels: 4 };
+  const latents = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
+  const settings = { ...SETTINGS, sampler: "ddim", cfgScale: 1 } as const;
+  const largest = async (config: ModelConfig): Promise<number> => {
+    using artist = await artistOf(device, config);
+    return (await artist.draw(0, [1], settings)).images.reduce(
+      (a, b) => Math.max(a, Math.abs(b)),
+      0,
+    );
+  };
+  assert(await largest(noisy) <= 1);
+  assert(await largest({ ...noisy, dit, latents }) > 2);
+});
+
 eachDevice("every sampler, guidance, class and seed gives other pictures", async (device) => {
   using artist = await artistOf(device);
   const variants: Partial<SampleSettings & { label: number }>[] = [

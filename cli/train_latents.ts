@@ -8,8 +8,8 @@ import {
   NpyFeatures,
 } from "@dit/data";
 import { UsageError } from "./errors.ts";
-import { exists } from "./files.ts";
 import { npyRecord } from "./extract_npy.ts";
+import { exists } from "./files.ts";
 import { encodeImages } from "./latent_images.ts";
 import type { LatentConfig } from "./model.ts";
 import { opened, type TrainData } from "./open_data.ts";
@@ -41,7 +41,7 @@ export async function openFeatures(
   const dataset = await LatentDataset.open(folder, { verify: bytes <= VERIFIED });
   return {
     ...features(dataset, manifest.settings.imageSize, latentsMade(manifest.settings)),
-    [Symbol.asyncDispose]: async () => await Promise.resolve(dataset[Symbol.dispose]()),
+    [Symbol.asyncDispose]: () => Promise.resolve(dataset.close()),
   };
 }
 

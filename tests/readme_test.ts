@@ -1,5 +1,5 @@
 /** What the README shows is run, as a reader would. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { command, commandTest } from "./commands.ts";
 import { granted, tempDir } from "./fixtures.ts";
 import { readmeCommands } from "./readme.ts";
@@ -65,4 +65,17 @@ commandTest("every flag of the README's commands is one that the command has", a
     for (const flag of flags) assert(help.includes(`${flag} `), `deno task ${task} has no ${flag}`);
   }
   assert(flagsOf.size >= 4, "expected commands with flags in the README");
+});
+
+Deno.test({
+  name:
+    "the second example of commands goes from pictures to pictures, for `deno task bench emoji`",
+  ignore: !allowed,
+  fn: async () => {
+    const shown = await readmeCommands("Pictures in colour");
+    const tasks = shown.map(({ task }) => task);
+    assertEquals(tasks, ["download", "train-vae", "extract-features", "train", "sample"]);
+    assertEquals(shown[1]!.args, ["--data", "emoji"]);
+    await assertRejects(() => readmeCommands("Nowhere"), Error, 'expected a section "Nowhere"');
+  },
 });
