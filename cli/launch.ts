@@ -10,9 +10,9 @@
  */
 import { parseArgs } from "@std/cli";
 import { dirname, join } from "@std/path";
-import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./defaults.ts";
-import { CommandError, EXIT } from "./errors.ts";
-import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./sources/catalog.ts";
+import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./shared/defaults.ts";
+import { CommandError, EXIT } from "./shared/errors.ts";
+import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
 
 /** What a command needs beside reading. */
 export interface Grants {

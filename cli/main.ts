@@ -1,5 +1,5 @@
 /** Entry of every command, in the process that does the work; `launch.ts` starts it. */
-import { CommandError, EXIT, UsageError } from "./errors.ts";
+import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 
 /** A command: gets its arguments, returns its exit code. */
 export interface Command {
@@ -8,12 +8,12 @@ export interface Command {
 }
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  train: () => import("./train.ts"),
-  "train-vae": () => import("./train_vae.ts"),
-  "extract-features": () => import("./extract_features.ts"),
-  sample: () => import("./sample.ts"),
-  download: () => import("./download.ts"),
-  export: () => import("./export.ts"),
+  train: () => import("./commands/train/command.ts"),
+  "train-vae": () => import("./commands/train_vae/command.ts"),
+  "extract-features": () => import("./commands/extract/command.ts"),
+  sample: () => import("./commands/sample/command.ts"),
+  download: () => import("./commands/download/command.ts"),
+  export: () => import("./commands/export/command.ts"),
 };
 
 async function main([name = "", ...args]: readonly string[]): Promise<number> {

@@ -14,8 +14,8 @@ export {
   type Sections,
   type TrainingState,
   writeCheckpoint,
-} from "./checkpoint.ts";
-export { CommandError, UsageError } from "./errors.ts";
+} from "./run/checkpoint.ts";
+export { CommandError, UsageError } from "./shared/errors.ts";
 export {
   buildDiffusion,
   buildModel,
@@ -27,6 +27,6 @@ export {
   modelSize,
   type Objective,
   sampleShape,
-} from "./model.ts";
-export type { PendingFeedback } from "./step_records.ts";
-export type { TrainSettings } from "./train_settings.ts";
+} from "./model/config.ts";
+export type { PendingFeedback } from "./run/records.ts";
+export type { TrainSettings } from "./commands/train/settings.ts";

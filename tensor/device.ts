@@ -48,7 +48,7 @@ export async function init(options: InitOptions = {}): Promise<Device> {
 
 async function choose(asked: "auto" | Backend["name"]): Promise<Backend["name"]> {
   if (asked !== "auto") return asked;
-  const { findAdapter, isSoftwareAdapter } = await import("./webgpu/adapter.ts");
+  const { findAdapter, isSoftwareAdapter } = await import("./webgpu/device/adapter.ts");
   const found = await findAdapter();
   return found && !isSoftwareAdapter(found) ? "webgpu" : "wasm";
 }

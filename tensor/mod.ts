@@ -76,8 +76,8 @@ export {
   shutdown,
 } from "./device.ts";
 export type { WasmOptions } from "./wasm/backend.ts";
-export type { Tier } from "./wasm/tier.ts";
-export type { WebGpuOptions } from "./webgpu/options.ts";
+export type { Tier } from "./wasm/device/tier.ts";
+export type { WebGpuOptions } from "./webgpu/device/options.ts";
 export type {
   Activation,
   Backend,

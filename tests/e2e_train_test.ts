@@ -219,7 +219,7 @@ commandTest("train tells what is wrong with a command line", async (folder) => {
 commandTest("every flag of train has a line in its help", async (folder) => {
   const { code, out } = await train(folder, "--help");
   assertEquals(code, 0);
-  const { TRAIN_FLAGS } = await import("../cli/train_flags.ts");
+  const { TRAIN_FLAGS } = await import("../cli/commands/train/flags.ts");
   for (const name of Object.keys(TRAIN_FLAGS)) assertMatch(out, new RegExp(`^  --${name}\\b`, "m"));
 });
 

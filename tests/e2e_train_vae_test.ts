@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { loadSafetensors, SafetensorsFile } from "@dit/core/io";
 import { LatentDataset } from "@dit/data";
-import type { Metrics } from "../cli/metrics.ts";
+import type { Metrics } from "../cli/run/metrics.ts";
 import { command, commandTest, type Ended, pngSize } from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 

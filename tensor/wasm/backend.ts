@@ -15,21 +15,21 @@ import {
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { DeviceError, IndexError, ShapeError, shapeText } from "../errors.ts";
 import { isContiguous, sizeOf } from "../shape.ts";
-import { argReduce } from "./arg_reduce.ts";
-import { attention } from "./attention.ts";
-import { attentionGrad } from "./attention_grad.ts";
-import { conv2d, conv2dGradWeight } from "./conv.ts";
-import { cumsum } from "./cumsum.ts";
-import { elementwise } from "./elementwise.ts";
-import { gather, scatterAdd } from "./gather.ts";
-import { groupNorm, groupNormGrad } from "./group_norm.ts";
-import { layerNorm, layerNormGrad } from "./layer_norm.ts";
-import { matmul } from "./matmul.ts";
-import { reduce } from "./reduce.ts";
-import { type WasmBuffer, WasmRuntime } from "./runtime.ts";
-import { softmax, softmaxGrad } from "./softmax.ts";
-import { mayStartThreads } from "./threads.ts";
-import { hasHalfInstructions, type Tier } from "./tier.ts";
+import { argReduce } from "./kernels/arg_reduce.ts";
+import { attention } from "./kernels/attention.ts";
+import { attentionGrad } from "./kernels/attention_grad.ts";
+import { conv2d, conv2dGradWeight } from "./kernels/conv.ts";
+import { cumsum } from "./kernels/cumsum.ts";
+import { elementwise } from "./kernels/elementwise.ts";
+import { gather, scatterAdd } from "./kernels/gather.ts";
+import { groupNorm, groupNormGrad } from "./kernels/group_norm.ts";
+import { layerNorm, layerNormGrad } from "./kernels/layer_norm.ts";
+import { matmul } from "./kernels/matmul.ts";
+import { reduce } from "./kernels/reduce.ts";
+import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
+import { softmax, softmaxGrad } from "./kernels/softmax.ts";
+import { mayStartThreads } from "./device/threads.ts";
+import { hasHalfInstructions, type Tier } from "./device/tier.ts";
 
 /** How to set the device up. */
 export interface WasmOptions {

@@ -6,7 +6,7 @@ import { assertEquals } from "@std/assert";
 import type { KernelArgs, KernelName, View } from "../backend.ts";
 import { contiguousStrides, sizeOf } from "../shape.ts";
 import { createWasmBackend, type WasmBackend } from "./backend.ts";
-import { mayStartThreads } from "./threads.ts";
+import { mayStartThreads } from "./device/threads.ts";
 
 /** Allocates arrays on a backend, inputs filled with a fixed sequence. */
 class Arrays {

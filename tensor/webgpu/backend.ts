@@ -9,15 +9,15 @@ import type {
 } from "../backend.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
-import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./adapter.ts";
-import { IndexChecks } from "./index_checks.ts";
-import { KERNELS } from "./kernels.ts";
-import type { WebGpuOptions } from "./options.ts";
-import { WebGpuRuntime } from "./runtime.ts";
-import { Transfers } from "./transfer.ts";
+import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./device/adapter.ts";
+import { IndexChecks } from "./device/index_checks.ts";
+import { KERNELS } from "./kernels/table.ts";
+import type { WebGpuOptions } from "./device/options.ts";
+import { WebGpuRuntime } from "./device/runtime.ts";
+import { Transfers } from "./device/transfer.ts";
 
-export type { WebGpuOptions } from "./options.ts";
-export { findAdapter, isSoftwareAdapter } from "./adapter.ts";
+export type { WebGpuOptions } from "./device/options.ts";
+export { findAdapter, isSoftwareAdapter } from "./device/adapter.ts";
 
 /** The kernel contract on a GPU. */
 export class WebGpuBackend implements Backend {

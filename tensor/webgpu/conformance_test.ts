@@ -1,6 +1,6 @@
-import { type ConformanceCase, conformanceCases, runConformance } from "../conformance.ts";
+import { type ConformanceCase, conformanceCases, runConformance } from "../conformance/suite.ts";
 import type { WebGpuBackend } from "./backend.ts";
-import { gpuTest } from "./device_test_util.ts";
+import { gpuTest } from "./device/device_test_util.ts";
 
 /** A software adapter takes seconds for the largest cases. */
 const MAX_COST = 1e5;

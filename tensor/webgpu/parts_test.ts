@@ -5,7 +5,7 @@ import { DeviceError } from "../errors.ts";
 import { elementIndex, program } from "../expr.ts";
 import { contiguousStrides } from "../shape.ts";
 import type { WebGpuBackend } from "./backend.ts";
-import { gpuTest } from "./device_test_util.ts";
+import { gpuTest } from "./device/device_test_util.ts";
 
 const f32 = { kind: "input", ty: "f32" } as const;
 const small = { maxBindingBytes: 4096 };

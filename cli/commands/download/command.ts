@@ -1,0 +1,124 @@
+/** `deno task download`: published weights into `pretrained_models/`, pictures to train on. */
+import { makeEmojiFolder } from "@dit/data";
+import { join } from "@std/path";
+import { CommandError, UsageError } from "../../shared/errors.ts";
+import { exists } from "../../shared/files.ts";
+import { count, flagsHelp, type FlagTable, parseFlags, text, toggle } from "../../shared/flags.ts";
+import { obtain, sizeText } from "../../model/pretrained.ts";
+import { ProgressLine } from "../../shared/progress.ts";
+import {
+  EMOJI,
+  MIRROR_VARIABLE,
+  PRETRAINED,
+  PRETRAINED_FOLDER,
+  type PretrainedName,
+  pretrainedName,
+  pretrainedPath,
+} from "../../model/catalog.ts";
+import { plainly } from "../../shared/failures.ts";
+
+const FLAGS = {
+  "dir": text("DIR", `where to put it: by default weights in ${PRETRAINED_FOLDER}, pictures here`),
+  "size": count("side of the pictures in pixels, 256 at most; 64"),
+  "classes": text("NAME,...", "classes of the pictures; all"),
+  "help": toggle("this"),
+} as const;
+
+const HELP = `Downloads published weights. What has arrived is kept and continued next time.
+
+  deno task download                       what there is
+  deno task download DiT-XL-2-256x256 sd-vae-ft-mse
+  deno task download emoji                 a folder of pictures to train on, for practice
+
+${flagsHelp({ "Flags": FLAGS })}
+
+Proxies are those of HTTPS_PROXY and NO_PROXY. ${MIRROR_VARIABLE} is the address of a folder to download
+from instead of the makers' sites; files are named there as in ${PRETRAINED_FOLDER}.`;
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const [given, rest] = splitNames(args);
+  const { dir, size, classes, help } = parseFlags(rest, FLAGS);
+  if (help) {
+    console.log(HELP);
+    return 0;
+  }
+  const names = given.filter((name) => name !== EMOJI).map((name) => {
+    try {
+      return pretrainedName(name);
+    } catch (error) {
+      if (error instanceof CommandError) throw new UsageError(error.message, { cause: error });
+      throw error;
+    }
+  });
+  const forPictures = Object.entries({ size, classes }).find(([, value]) => value !== undefined);
+  if (forPictures && !given.includes(EMOJI)) {
+    throw new UsageError(`--${forPictures[0]}: expected pictures to download (${EMOJI}) with it`);
+  }
+  if (given.length === 0) await list(dir);
+  for (const name of new Set(names)) {
+    const was = await exists(pretrainedPath(name, dir));
+    const path = await obtain(name, dir, true);
+    console.log(was ? `${path} is there already` : `${path} is there, whole and checked`);
+  }
+  if (given.includes(EMOJI)) {
+    await makeEmoji(
+      join(dir ?? ".", EMOJI),
+      size,
+      classes?.split(",").map((name) => name.trim()),
+    );
+  }
+  return 0;
+}
+
+/** Makes a folder of emoji, of two npm packages. */
+async function makeEmoji(
+  folder: string,
+  size = 64,
+  classes?: readonly string[],
+): Promise<void> {
+  if (size > 256) throw new UsageError(`--size: expected 256 at most but got ${size}`);
+  using line = new ProgressLine("         ");
+  const counts = await makeEmojiFolder(folder, {
+    size,
+    ...(classes ? { classes } : {}),
+    onProgress: (done, total) => line.show(done, total, "pictures"),
+  }).catch((error) => {
+    throw plainly(error);
+  });
+  line.end();
+  const all = [...counts.values()].reduce((a, b) => a + b);
+  const sorted = [...counts].sort(([a], [b]) => a < b ? -1 : 1);
+  console.log(`${folder}: ${all.toLocaleString("en")} pictures of ${size}x${size}`);
+  console.log(`  ${sorted.map(([name, n]) => `${name} ${n}`).join(", ")}`);
+  console.log(`train on them with: deno task train --data ${folder}`);
+}
+
+/** Names stand before, between or after flags. */
+function splitNames(args: readonly string[]): [names: string[], flags: string[]] {
+  const names: string[] = [];
+  const flags: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (!arg.startsWith("-")) names.push(arg);
+    else flags.push(...(takesValue(arg) ? args.slice(i, ++i + 1) : [arg]));
+  }
+  return [names, flags];
+}
+
+/** Whether what follows a flag belongs to it. */
+function takesValue(arg: string): boolean {
+  const flag = (FLAGS as FlagTable)[arg.replace(/^--/, "")];
+  return flag?.value !== undefined;
+}
+
+async function list(folder = PRETRAINED_FOLDER): Promise<void> {
+  const rows = Object.entries(PRETRAINED);
+  const wide = Math.max(...rows.map(([name]) => name.length));
+  for (const [name, known] of rows) {
+    const here = await exists(pretrainedPath(name as PretrainedName, folder)) ? "  (there)" : "";
+    console.log(`${name.padEnd(wide)}  ${sizeText(known).padStart(13)}  ${known.about}${here}`);
+  }
+  const about = "1,854 pictures in 9 classes to train on (Fluent emoji, MIT; over npm)";
+  console.log(`${EMOJI.padEnd(wide)}  ${"about 50 MB".padStart(13)}  ${about}`);
+}

@@ -1,0 +1,99 @@
+/**
+ * `deno task export`: weights in a form that other programs read.
+ *
+ *     deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
+ *     deno task export --to diffusers --ckpt model.pt --out folder
+ */
+import { isDiTName } from "@dit/core/dit";
+import { lazyStateDict, saveSafetensors, saveTorch } from "@dit/core/io";
+import { dirname } from "@std/path";
+import { UsageError } from "../../shared/errors.ts";
+import { choice, flagsHelp, parseFlags, text, toggle } from "../../shared/flags.ts";
+import { exportDiffusers } from "./diffusers.ts";
+import { plainly } from "../../shared/failures.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { TOLD_FLAGS, toldBy } from "../../model/overrides.ts";
+import { openWeights, type Weights } from "../../model/weights.ts";
+
+const FLAGS = {
+  "to": choice(
+    ["original", "diffusers"],
+    "original: a state dict that models.py loads; diffusers: a folder for DiTPipeline",
+  ),
+  "ckpt": text("PATH", "weights: whatever deno task sample takes"),
+  "weights": choice(["ema", "model"], "of a training checkpoint: averaged ones (default), or not"),
+  "out": text("PATH", "a file (.pt or .safetensors), or a folder for diffusers"),
+  "vae": text(
+    "PATH|none",
+    "autoencoder to put beside them for diffusers (default: the model's own)",
+  ),
+  "help": toggle("this"),
+} as const;
+const ALL_FLAGS = { ...FLAGS, ...TOLD_FLAGS } as const;
+
+const HELP = `Writes weights in the names and shapes of other programs.
+
+  deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
+  deno task export --to diffusers --ckpt model.pt --out folder
+
+${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": TOLD_FLAGS })}`;
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const flags = parseFlags(args, ALL_FLAGS);
+  if (flags.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const { to, ckpt, out, vae } = flags;
+  if (to === undefined || ckpt === undefined || out === undefined) {
+    throw new UsageError("expected --to, --ckpt and --out");
+  }
+  if (to === "original" && !/\.(pt|safetensors)$/.test(out)) {
+    throw new UsageError(`--out: expected FILE.pt or FILE.safetensors but got "${out}"`);
+  }
+  try {
+    using weights = await openWeights(ckpt, flags.weights, toldBy(flags, vae));
+    console.log(`weights  ${weights.path} (${weights.kind})`);
+    for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
+    const notes = to === "original"
+      ? await exportOriginal(weights, out)
+      : await exportDiffusers(weights, out, vae);
+    for (const note of notes) console.log(`note     ${note}`);
+    console.log(`written  ${out}`);
+  } catch (error) {
+    throw plainly(error);
+  }
+  return 0;
+}
+
+/** A bare state dict, `pos_embed` included, as the published files are. */
+async function exportOriginal({ source, config }: Weights, out: string): Promise<string[]> {
+  await Deno.mkdir(dirname(out), { recursive: true });
+  if (out.endsWith(".pt")) await saveTorch(out, lazyStateDict(source));
+  else await saveSafetensors(out, source, [["format", "pt"]]);
+  return originalNotes(config);
+}
+
+/** What has to be said to the original, because a state dict does not hold it. */
+function originalNotes({ dit, diffusion, name }: ModelConfig): string[] {
+  const notes: string[] = [];
+  const python = (flag: boolean): string => flag ? "True" : "False";
+  if (!isDiTName(name)) {
+    notes.push(
+      `DiT(input_size=${dit.inputSize}, patch_size=${dit.patchSize}, in_channels=${dit.inChannels}, ` +
+        `hidden_size=${dit.hiddenSize}, depth=${dit.depth}, num_heads=${dit.numHeads}, ` +
+        `mlp_ratio=${dit.mlpRatio}, class_dropout_prob=${dit.classDropoutProb}, ` +
+        `num_classes=${dit.numClasses}, learn_sigma=${python(dit.learnSigma)})`,
+    );
+  }
+  const { objective, noiseSchedule, diffusionSteps } = diffusion;
+  const flags: string[] = [];
+  if (noiseSchedule !== "linear") flags.push(`noise_schedule="${noiseSchedule}"`);
+  if (diffusionSteps !== 1000) flags.push(`diffusion_steps=${diffusionSteps}`);
+  if (!dit.learnSigma) flags.push("learn_sigma=False");
+  if (objective === "xstart") flags.push("predict_xstart=True");
+  if (flags.length > 0) notes.push(`create_diffusion(..., ${flags.join(", ")})`);
+  if (objective === "v") notes.push("it predicts v, which the original cannot sample");
+  return notes;
+}

@@ -1,0 +1,141 @@
+/** What `deno task sample` can be told. */
+import type { SamplerName } from "@dit/core/diffusion";
+import { SHOWN, shownClasses } from "../../shared/classes.ts";
+import { DEVICES } from "../../shared/device.ts";
+import { didYouMean, UsageError } from "../../shared/errors.ts";
+import {
+  choice,
+  count,
+  type Flag,
+  type FlagValues,
+  real,
+  text,
+  toggle,
+} from "../../shared/flags.ts";
+import { TOLD_FLAGS } from "../../model/overrides.ts";
+
+/** A range of timesteps, `lo,hi`. */
+function interval(help: string): Flag<readonly [number, number]> {
+  return {
+    help,
+    value: "LO,HI",
+    parse(given, name) {
+      const [low = NaN, high = NaN, ...rest] = given.split(",").map((part) => +(part || NaN));
+      if (rest.length === 0 && low >= 0 && high >= low && Number.isFinite(high)) return [low, high];
+      throw new UsageError(
+        `--${name}: expected two timesteps, the smaller first, such as 100,800 but got "${given}"`,
+      );
+    },
+  };
+}
+
+/** `256` or `512`. */
+const imageSize: Flag<256 | 512> = {
+  ...choice(
+    ["256", "512"],
+    "as the original's sample.py: published DiT-XL/2, downloaded if need be",
+  ),
+  parse(given, name) {
+    if (given === "256" || given === "512") return given === "256" ? 256 : 512;
+    throw UsageError.choice(`--${name}`, given, ["256", "512"]);
+  },
+};
+
+const SAMPLERS: readonly SamplerName[] = ["ddpm", "ddim", "dpm++", "heun"];
+
+/** What to sample. */
+export const WHAT = {
+  "ckpt": text(
+    "PATH",
+    "weights: a file, a run's folder, a folder of diffusers (default: newest run)",
+  ),
+  "weights": choice(["ema", "model"], "of a training checkpoint: averaged ones (default), or not"),
+  "image-size": imageSize,
+  "vae": text("ema|mse|PATH|none", "autoencoder, instead of the checkpoint's; none shows latents"),
+  "classes": text("LIST", "numbers or names of classes, such as 3,7 (default: some of all)"),
+  "n": count("pictures; classes are gone through again and again (default: one or more each)"),
+  "seed": count("sample k draws from stream k of this seed (default 0)", 0),
+} as const;
+
+/** How to sample. */
+export const HOW = {
+  "sampler": choice(SAMPLERS, "default dpm++, with --image-size ddpm"),
+  "num-sampling-steps": count("default by sampler: ddpm 250, ddim 50, dpm++ 20, heun 18"),
+  "eta": real("randomness of ddim (default 0)", 0, 1),
+  "cfg-scale": real(
+    "guidance; 1 is none (default that of training, otherwise 4; models of pixels 2)",
+  ),
+  "cfg-channels": choice(
+    ["3", "all"],
+    "channels that are guided (default 3 of the published models' latents, all of others)",
+  ),
+  "cfg-interval": interval("timesteps that are guided (default all)"),
+} as const;
+
+/** Where it runs and where pictures go. */
+export const WHERE = {
+  "out": text("FILE.png|FILE.npz|DIR", "a grid, an archive for evaluation, or single pictures"),
+  "progressive": toggle("a grid with a row of steps for each sample"),
+  "batch-size": count("samples at a time; no picture depends on it (default by model size)"),
+  "half": toggle("weights in f16: half the memory"),
+  "device": choice(DEVICES, "default auto: a GPU where there is one, otherwise wasm"),
+  "safe-wasm": toggle("WebAssembly kernels with bounds checks: slower"),
+  "help": toggle("this"),
+} as const;
+
+/** All flags. */
+export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE, ...TOLD_FLAGS } as const;
+
+/** What was given. */
+export type SampleFlags = FlagValues<typeof SAMPLE_FLAGS>;
+
+/** Steps of each sampler where none are given. */
+export const USUAL_STEPS: Readonly<Record<SamplerName, number>> = {
+  ddpm: 250,
+  ddim: 50,
+  "dpm++": 20,
+  heun: 18,
+};
+
+/** The classes of the original's sample.py. */
+export const ORIGINAL_CLASSES: readonly number[] = [207, 360, 387, 974, 88, 979, 417, 279];
+
+/**
+ * The class of each sample, and how many stand in a row of the grid.
+ *
+ * @param names What classes are called; may be empty.
+ * @throws {UsageError} where a class is not one of the model's.
+ */
+export function planLabels(
+  flags: Pick<SampleFlags, "classes" | "n" | "progressive">,
+  numClasses: number,
+  names: readonly string[],
+  usual?: readonly number[],
+): { labels: number[]; columns: number } {
+  const asked = flags.classes === undefined
+    ? undefined
+    : flags.classes.split(",").map((word) => classOf(word.trim(), numClasses, names));
+  const cycle = asked ?? usual ?? shownClasses(numClasses);
+  const rows = asked || usual || flags.progressive ? 1 : SHOWN.each;
+  const n = flags.n ?? cycle.length * rows;
+  const labels = Array.from({ length: n }, (_, i) => cycle[i % cycle.length]!);
+  // a class a column, where there are several of each
+  const columns = n > cycle.length && cycle.length > 1 && cycle.length <= 16
+    ? cycle.length
+    : usual
+    ? 4
+    : Math.min(16, Math.ceil(Math.sqrt(n)));
+  return { labels, columns };
+}
+
+function classOf(word: string, numClasses: number, names: readonly string[]): number {
+  const simple = (name: string) => name.toLowerCase().replaceAll(/[\s_-]+/g, " ");
+  const named = names.findIndex((name) => simple(name) === simple(word));
+  if (named >= 0) return named;
+  const index = Number(word);
+  if (word !== "" && Number.isInteger(index) && index >= 0 && index < numClasses) return index;
+  const range = `a number from 0 to ${numClasses - 1}`;
+  const known = names.length > 0 ? ` or a name such as ${names.slice(0, 3).join(", ")}` : "";
+  const guess = /^-?[\d.]+$/.test(word) ? "" : didYouMean(word, names);
+  throw new UsageError(`--classes: expected ${range}${known} but got "${word}"${guess}`);
+}

@@ -1,0 +1,150 @@
+/** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
+import { hostTensor, NpzWriter } from "@dit/core/io";
+import { encodePng, makeGrid, type PictureShape, toPixels } from "@dit/data";
+import { dirname, join } from "@std/path";
+import { UsageError } from "../../shared/errors.ts";
+import { writeWhole } from "../../shared/files.ts";
+import type { Drawn } from "../../model/image_sampler.ts";
+
+/** Takes pictures in order, batch by batch. */
+export interface Output extends AsyncDisposable {
+  /** Takes the next pictures and the class of each. */
+  write(drawn: Drawn, labels: readonly number[]): Promise<void>;
+  /** Completes what is on the disk; returns what it is, for people. */
+  finish(): Promise<string>;
+}
+
+/** What kind of output a path asks for. */
+export type OutputKind = "png" | "npz" | "folder";
+
+/**
+ * The kind of output by its ending.
+ *
+ * @throws {UsageError} for other formats of pictures.
+ */
+export function outputKind(path: string): OutputKind {
+  const ending = /\.([A-Za-z0-9]+)$/.exec(path)?.[1]?.toLowerCase();
+  if (ending === undefined) return "folder";
+  if (ending === "png" || ending === "npz") return ending;
+  throw new UsageError(`--out: expected FILE.png, FILE.npz or a folder but got "${path}"`);
+}
+
+/**
+ * Opens an output.
+ *
+ * @param columns Of a grid.
+ * @throws {UsageError} where pictures of before would be taken for some of these.
+ */
+export async function openOutput(path: string, columns: number): Promise<Output> {
+  const kind = outputKind(path);
+  await Deno.mkdir(kind === "folder" ? path : dirname(path), { recursive: true });
+  if (kind === "png") return new Grid(path, columns);
+  if (kind === "npz") return new Archive(path, await NpzWriter.create(path));
+  await refusePictures(path);
+  return new Folder(path);
+}
+
+async function refusePictures(folder: string): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!/^\d{6,}\.png$/.test(name)) continue;
+    throw new UsageError(
+      `--out: expected a folder without pictures but found ${join(folder, name)}, which would be ` +
+        "taken for one of these; take another, or remove them",
+    );
+  }
+}
+
+/** All pictures side by side in one. */
+class Grid implements Output {
+  readonly #path: string;
+  readonly #columns: number;
+  readonly #images: Float32Array[] = [];
+  #shape: PictureShape | undefined;
+
+  constructor(path: string, columns: number) {
+    this.#path = path;
+    this.#columns = columns;
+  }
+
+  write({ images, ...shape }: Drawn): Promise<void> {
+    this.#images.push(images);
+    this.#shape = shape;
+    return Promise.resolve();
+  }
+
+  async finish(): Promise<string> {
+    const all = new Float32Array(this.#images.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const images of this.#images) {
+      all.set(images, at);
+      at += images.length;
+    }
+    const { pixels, width, height, channels } = makeGrid(all, this.#shape!, {
+      columns: this.#columns,
+    });
+    await writeWhole(this.#path, await encodePng(pixels, width, height, channels));
+    return `${this.#path} (${width}x${height})`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** 000000.png, 000001.png, ... */
+class Folder implements Output {
+  readonly #path: string;
+  #count = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async write({ images, ...shape }: Drawn): Promise<void> {
+    const { channels, height, width } = shape;
+    const pixels = toPixels(images, shape);
+    const size = channels * height * width;
+    for (let at = 0; at < pixels.length; at += size) {
+      const png = await encodePng(pixels.subarray(at, at + size), width, height, channels);
+      const name = `${String(this.#count++).padStart(6, "0")}.png`;
+      await writeWhole(join(this.#path, name), png);
+    }
+  }
+
+  finish(): Promise<string> {
+    return Promise.resolve(`${this.#count} files in ${this.#path}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** `arr_0`, u8 [N, H, W, C], as the ADM suite reads it, and the classes `arr_1`, i64 [N]. */
+class Archive implements Output {
+  readonly #path: string;
+  readonly #npz: NpzWriter;
+  readonly #labels: number[] = [];
+  #images: ReturnType<NpzWriter["begin"]> | undefined;
+
+  constructor(path: string, npz: NpzWriter) {
+    this.#path = path;
+    this.#npz = npz;
+  }
+
+  async write({ images, ...shape }: Drawn, labels: readonly number[]): Promise<void> {
+    const { channels, height, width } = shape;
+    this.#images ??= this.#npz.begin("arr_0", "u8", [height, width, channels]);
+    await this.#images.write(toPixels(images, shape));
+    this.#labels.push(...labels);
+  }
+
+  async finish(): Promise<string> {
+    await this.#images!.end();
+    const labels = this.#npz.begin("arr_1", "i64", []);
+    await labels.write(hostTensor(BigInt64Array.from(this.#labels, BigInt)).data);
+    await labels.end();
+    await this.#npz.finish();
+    return `${this.#path} (arr_0: ${this.#labels.length} pictures, arr_1: their classes)`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#npz[Symbol.asyncDispose]();
+  }
+}

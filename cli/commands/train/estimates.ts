@@ -1,0 +1,92 @@
+/** How long a run takes and how much memory, said before it begins. */
+import { matmul } from "@dit/core/autograd";
+import type { DiTOptions } from "@dit/core/dit";
+import { type Device, Generator, randn, scope } from "@dit/core/tensor";
+import type { TrainSettings } from "./settings.ts";
+
+/** Seconds for which the device is timed at least, and how often: other programs disturb it. */
+const TRIAL = 0.03;
+const TRIALS = 5;
+
+/** How much of the speed of one product a whole training step reaches (measured, both devices). */
+const EFFICIENCY = 0.65;
+
+/**
+ * Floating-point operations of a training step on one image: three times those of a forward pass,
+ * four where blocks are computed again.
+ */
+export function trainingFlops(dit: Readonly<Required<DiTOptions>>, checkpoint: boolean): number {
+  const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels } = dit;
+  const tokens = (dit.inputSize / patchSize) ** 2;
+  const perToken = (4 + 2 * mlpRatio) * d * d + 2 * tokens * d; // qkv, out, MLP; scores, values
+  const block = tokens * perToken + 6 * d * d;
+  const ends = tokens * 3 * patchSize ** 2 * inChannels * d + 3 * d * d;
+  return 2 * (checkpoint ? 4 : 3) * (depth * block + ends);
+}
+
+/** Seconds that a step takes, by the speed of one product of the model's shape on the device. */
+export async function stepSeconds(
+  device: Device,
+  dit: Readonly<Required<DiTOptions>>,
+  settings: TrainSettings,
+): Promise<number> {
+  using _ = scope("trial");
+  const tokens = (dit.inputSize / dit.patchSize) ** 2;
+  const [rows, d] = [Math.min(2048, settings.batchSize * tokens), dit.hiddenSize];
+  const generator = new Generator(0);
+  const a = randn([rows, d], { generator, device });
+  const b = randn([d, 4 * d], { generator, device });
+  const product = async (times: number): Promise<number> => {
+    const start = performance.now();
+    let last;
+    for (let i = 0; i < times; i++) {
+      last?.dispose();
+      last = matmul(a, b);
+    }
+    await last!.data();
+    return (performance.now() - start) / 1000;
+  };
+  await product(1); // compiles the kernel
+  let [times, seconds] = [1, await product(1)];
+  while (seconds < TRIAL && times < 1 << 16) seconds = await product(times *= 4);
+  for (let i = 0; i < TRIALS; i++) seconds = Math.min(seconds, await product(times));
+  const flops = 2 * rows * d * 4 * d * times / seconds;
+  const work = trainingFlops(dit, settings.gradCheckpoint) * settings.batchSize;
+  return work / (flops * EFFICIENCY);
+}
+
+/** Weights of a model, without building it. */
+export function parameterCount(dit: Readonly<Required<DiTOptions>>): number {
+  const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels, numClasses } = dit;
+  const linear = (from: number, to: number): number => (from + 1) * to;
+  const wide = Math.floor(d * mlpRatio);
+  const patch = patchSize ** 2 * inChannels;
+  const block = linear(d, 3 * d) + linear(d, d) + linear(d, wide) + linear(wide, d) +
+    linear(d, 6 * d);
+  const times = linear(256, d) + linear(d, d);
+  const labels = (numClasses + (dit.classDropoutProb > 0 ? 1 : 0)) * d;
+  const positions = (dit.inputSize / patchSize) ** 2 * d;
+  const last = linear(d, 2 * d) + linear(d, patch * (dit.learnSigma ? 2 : 1));
+  return linear(patch, d) + times + labels + positions + depth * block + last;
+}
+
+/** What a block keeps for backward of each token, in widths of a token (measured). */
+const KEPT = { full: 18.5, half: 13 } as const;
+
+/**
+ * Bytes that tensors take: weights, gradients, both moments and the average, and what backward
+ * needs of a forward pass.
+ */
+export function memoryEstimate(
+  dit: Readonly<Required<DiTOptions>>,
+  settings: TrainSettings,
+): number {
+  const { hiddenSize, depth, mlpRatio, inputSize, patchSize } = dit;
+  const images = settings.batchSize / settings.gradAccum;
+  const token = images * (inputSize / patchSize) ** 2 * hiddenSize * 4; // bytes of all tokens
+  const kept = KEPT[settings.mixedPrecision === "fp16" ? "half" : "full"] + 2 * (mlpRatio - 4);
+  const activations = settings.gradCheckpoint
+    ? token * (depth + 1.25 * kept)
+    : token * (depth + 0.35) * kept;
+  return 5 * 4 * parameterCount(dit) + activations;
+}

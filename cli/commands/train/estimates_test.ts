@@ -1,0 +1,63 @@
+import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { memory, resetPeak } from "@dit/core/tensor";
+import { eachDevice } from "../../../tests/devices.ts";
+import { memoryEstimate, parameterCount, trainingFlops } from "./estimates.ts";
+import { modelConfigOf, settingsOf, type TrainSettings } from "./settings.ts";
+import { Training } from "./training.ts";
+import type { TrainFlags } from "./flags.ts";
+
+const XL = {
+  inputSize: 32,
+  patchSize: 2,
+  inChannels: 4,
+  hiddenSize: 1152,
+  depth: 28,
+  numHeads: 16,
+  mlpRatio: 4,
+  classDropoutProb: 0.1,
+  numClasses: 1000,
+  learnSigma: true,
+};
+
+Deno.test("parameterCount() of DiT-XL/2 is what the paper's model has", () => {
+  assertEquals(parameterCount(XL), 675_129_632);
+});
+
+Deno.test("trainingFlops() of DiT-XL/2 is three times the paper's 119 Gflops", () => {
+  // the paper counts a multiplication and an addition as one
+  const gflops = trainingFlops(XL, false) / 2 / 3 / 1e9;
+  assertGreater(gflops, 117);
+  assertLess(gflops, 121);
+});
+
+function example(flags: TrainFlags): { settings: TrainSettings; make: () => Training } {
+  const settings = settingsOf({ ...flags, "global-batch-size": 8 });
+  const classNames = ["a", "b"];
+  const seen = { kind: "mnist", channels: 1, side: 32, imageSize: 32 } as const;
+  const data = { ...seen, classNames, latents: null };
+  const config = modelConfigOf({ ...flags, "hidden-size": 64 }, settings, data);
+  return { settings, make: () => new Training(config, settings, 2) };
+}
+
+eachDevice("memoryEstimate() is what a training step takes", async (device) => {
+  for (const precision of ["no", "fp16"] as const) {
+    for (const checkpoint of [false, true]) {
+      const { settings, make } = example({
+        "mixed-precision": precision,
+        "grad-checkpoint": checkpoint,
+      });
+      resetPeak(device);
+      const before = memory(device).liveBytes;
+      using training = make();
+      assertEquals(parameterCount(training.config.dit), training.model.parameterCount());
+      for (let i = 0; i < 2; i++) {
+        training.takeStep({ images: new Float32Array(8 * 1024), labels: new Int32Array(8) });
+      }
+      await training.records.take();
+      const taken = memory(device).peakBytes - before;
+      const estimate = memoryEstimate(training.config.dit, settings);
+      assertGreater(estimate, 0.85 * taken);
+      assertLess(estimate, 1.3 * taken);
+    }
+  }
+}, ["wasm"]);

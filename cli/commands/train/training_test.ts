@@ -1,0 +1,203 @@
+import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { init, memory, resetPeak, scope, type Tensor } from "@dit/core/tensor";
+import type { Examples } from "@dit/data";
+import { eachDevice, numbers } from "../../../tests/devices.ts";
+import { diskTest } from "../../../tests/fixtures.ts";
+import { Checkpoint, writeCheckpoint } from "../../run/checkpoint.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import type { StepRecord } from "../../run/records.ts";
+import { settingsOf, type TrainSettings } from "./settings.ts";
+import { Training } from "./training.ts";
+
+const CONFIG: ModelConfig = {
+  name: "test",
+  dit: {
+    inputSize: 16,
+    patchSize: 4,
+    inChannels: 1,
+    hiddenSize: 32,
+    depth: 3,
+    numHeads: 2,
+    mlpRatio: 4,
+    classDropoutProb: 0.1,
+    numClasses: 3,
+    learnSigma: false,
+  },
+  diffusion: {
+    objective: "xstart",
+    noiseSchedule: "linear",
+    diffusionSteps: 1000,
+    minSnrGamma: null,
+  },
+  latents: null,
+  classNames: ["a", "b", "c"],
+  nullClass: 3,
+};
+
+const STEPS = 20;
+const BATCH = 8;
+
+function training(settings: Partial<TrainSettings> = {}): Training {
+  const usual = settingsOf({ "global-batch-size": BATCH, "steps": STEPS });
+  return new Training(CONFIG, { ...usual, ...settings }, STEPS);
+}
+
+/** The same batches for everyone: a bright square whose place is its class. */
+function batchOf(step: number): Examples {
+  const next = numbers(step);
+  const labels = Int32Array.from({ length: BATCH }, () => Math.floor(next() * 3));
+  const images = new Float32Array(BATCH * 256);
+  for (let i = 0; i < images.length; i++) {
+    const [sample, column] = [Math.floor(i / 256), i % 16];
+    images[i] = Math.floor(column / 6) === labels[sample] ? 0.9 : -0.9;
+  }
+  return { images, labels };
+}
+
+async function go(run: Training, steps: number): Promise<StepRecord[]> {
+  for (let i = 0; i < steps; i++) {
+    run.takeStep(batchOf(run.step));
+    await run.giveFeedback();
+  }
+  return await run.records.take();
+}
+
+const losses = (records: readonly StepRecord[]) => records.map((r) => r.loss);
+
+async function weights(run: Training): Promise<number[][]> {
+  const all: number[][] = [];
+  for (const [, p] of run.model.namedParameters()) all.push(Array.from(await p.data()));
+  return all;
+}
+
+eachDevice(
+  "training lowers the loss, leaves nothing behind and reads nothing back",
+  async (device) => {
+    using run = training();
+    const first = await go(run, 2);
+    const before = memory(device).tensors;
+    const rest = await go(run, STEPS - 2);
+    assertEquals(memory(device).tensors, before);
+    assertEquals(rest.map((r) => r.step), Array.from({ length: STEPS - 2 }, (_, i) => i + 3));
+    assertLess(rest.at(-1)!.loss, 0.8 * first[0]!.loss);
+    assert(rest.every((r) => r.gradNorm > 0));
+  },
+);
+
+eachDevice("a seed decides every bit of a run", async () => {
+  const runs: number[][][] = [];
+  for (const seed of [1, 1, 2]) {
+    using run = training({ seed });
+    await go(run, 3);
+    runs.push(await weights(run));
+  }
+  assertEquals(runs[0], runs[1]);
+  assert(JSON.stringify(runs[0]) !== JSON.stringify(runs[2]));
+});
+
+eachDevice("gradient checkpointing gives the same bits for less memory", async (device) => {
+  const results: { losses: number[]; peak: number }[] = [];
+  for (const gradCheckpoint of [false, true]) {
+    using run = training({ gradCheckpoint });
+    await go(run, 1);
+    resetPeak(device);
+    const before = memory(device).liveBytes;
+    const records = await go(run, 3);
+    results.push({ losses: losses(records), peak: memory(device).peakBytes - before });
+  }
+  assertEquals(results[1]!.losses, results[0]!.losses);
+  assertLess(results[1]!.peak, 0.7 * results[0]!.peak);
+});
+
+eachDevice("mixed precision follows full precision in less memory", async (device) => {
+  const results: { losses: number[]; peak: number }[] = [];
+  for (const mixedPrecision of ["no", "fp16"] as const) {
+    using run = training({ mixedPrecision });
+    await go(run, 1);
+    resetPeak(device);
+    const before = memory(device).liveBytes;
+    const records = await go(run, 5);
+    results.push({ losses: losses(records), peak: memory(device).peakBytes - before });
+  }
+  const [full, half] = results as [typeof results[0], typeof results[0]];
+  half.losses.forEach((loss, i) => assertAlmostEquals(loss, full.losses[i]!, 0.01 * loss));
+  assertLess(half.peak, 0.9 * full.peak);
+});
+
+eachDevice("parts of a batch come to the gradient of the whole", async () => {
+  const norms: number[] = [];
+  for (const gradAccum of [1, 1, 4]) {
+    using run = training({ gradAccum });
+    // one draw for the whole batch or one a part: not the same noise, so the norms only resemble
+    norms.push((await go(run, 1))[0]!.gradNorm);
+  }
+  assertEquals(norms[0], norms[1]);
+  assertAlmostEquals(norms[2]! / norms[0]!, 1, 0.25);
+});
+
+eachDevice("steps whose gradients overflow are left out and counted", async () => {
+  using run = training({ mixedPrecision: "fp16" });
+  await go(run, 1);
+  const state = new Map(
+    [["scale", 2 ** 100], ["streak", 0], ["skipped", 0]].map(([name, value]) =>
+      [name as string, { shape: [], data: [value as number] }] as const
+    ),
+  );
+  run.scaler.loadStateDict(state);
+  const before = await weights(run);
+  const records = await go(run, 1);
+  assert(!Number.isFinite(records[0]!.gradNorm));
+  assertEquals(await weights(run), before);
+  assertEquals(await run.scaler.state(), { scale: 2 ** 99, streak: 0, skipped: 1 });
+}, ["wasm"]);
+
+eachDevice("a NaN changes no weight and its source is named", async () => {
+  using run = training();
+  await go(run, 2);
+  const before = await weights(run);
+  const generators = run.generators();
+  const batch = batchOf(2);
+  batch.images[5] = NaN;
+  run.takeStep(batch);
+  const [record] = await run.records.take();
+  assertEquals(record!.step, 3);
+  assert(Number.isNaN(record!.loss));
+  assertEquals(await weights(run), before);
+  assertEquals(await run.findNonFinite(batch, generators), "the batch");
+  const named = new Map<string, Tensor>(run.model.namedParameters());
+  const bias = named.get("blocks.1.attn.qkv.bias")!;
+  run.model.loadStateDict(
+    {
+      "blocks.1.attn.qkv.bias": { shape: bias.shape, data: new Float32Array(bias.size).fill(NaN) },
+    },
+    { strict: false },
+  );
+  assertEquals(
+    await run.findNonFinite(batchOf(2), generators),
+    "the weight blocks.1.attn.qkv.bias",
+  );
+});
+
+for (const timestepSampler of ["uniform", "loss-second-moment"] as const) {
+  diskTest(`a run with ${timestepSampler} timesteps continues bit for bit`, async (folder) => {
+    await init({ device: "wasm" });
+    using whole = training({ timestepSampler, mixedPrecision: "fp16" });
+    const expected = losses(await go(whole, 17));
+    const path = `${folder}/0000013.safetensors`;
+    {
+      using first = training({ timestepSampler, mixedPrecision: "fp16" });
+      await go(first, 13);
+      const state = await first.state({ epoch: 0, step: 13 });
+      using _ = scope();
+      const header = { step: 13, config: CONFIG, training: state };
+      await writeCheckpoint(path, header, first.sections());
+    }
+    using checkpoint = await Checkpoint.open(path);
+    using second = training({ timestepSampler, mixedPrecision: "fp16" });
+    await second.load(checkpoint, checkpoint.header.training!);
+    assertEquals(losses(await go(second, 4)), expected.slice(13));
+    assertEquals(await weights(second), await weights(whole));
+    assertEquals(second.timesteps.state(), whole.timesteps.state());
+    assertGreater(whole.ema.step, 0);
+  });
+}

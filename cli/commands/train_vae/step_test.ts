@@ -1,0 +1,153 @@
+import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { loadSafetensors, SafetensorsFile, saveSafetensors } from "@dit/core/io";
+import { init, memory, resetPeak } from "@dit/core/tensor";
+import type { Examples } from "@dit/data";
+import { eachDevice, numbers } from "../../../tests/devices.ts";
+import { diskTest } from "../../../tests/fixtures.ts";
+import type { StepRecord } from "../../run/records.ts";
+import { resumedVaeSettings, type VaeSettings, vaeSettings } from "./flags.ts";
+import { openVaeTraining, type VaeState, VaeTraining } from "./step.ts";
+
+const [SIDE, BATCH] = [16, 4];
+
+function settings(changes: Partial<VaeSettings> = {}): VaeSettings {
+  const usual = vaeSettings({
+    ...{ "data": "pictures", "image-size": SIDE, "batch-size": BATCH },
+    ...{ "channels": [8, 8], "steps": 20, "warmup": 0 },
+  });
+  return { ...usual, ...changes };
+}
+
+/** Pictures of two colours each, the same for everyone. */
+function batchOf(step: number): Examples {
+  const next = numbers(step);
+  const images = new Float32Array(BATCH * 3 * SIDE * SIDE);
+  for (let plane = 0; plane < BATCH * 3; plane++) {
+    const [left, right] = [next() * 1.8 - 0.9, next() * 1.8 - 0.9];
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      images[plane * SIDE * SIDE + i] = i % SIDE < SIDE / 2 ? left : right;
+    }
+  }
+  return { images, labels: new Int32Array(BATCH) };
+}
+
+async function go(run: VaeTraining, steps: number): Promise<StepRecord[]> {
+  for (let i = 0; i < steps; i++) run.takeStep(batchOf(run.step));
+  return await run.records.take();
+}
+
+async function weights(run: VaeTraining): Promise<number[][]> {
+  const all: number[][] = [];
+  for (const [, p] of run.model.namedParameters()) all.push(Array.from(await p.data()));
+  return all;
+}
+
+eachDevice("training an autoencoder lowers the loss and leaves nothing behind", async () => {
+  using run = new VaeTraining(settings());
+  const records = await go(run, 20);
+  assertLess(records.at(-1)!.loss, 0.9 * records[0]!.loss);
+  assert(records.every(({ kl }) => kl! > 0));
+  assertEquals(records[0]!.lr, 1e-3);
+  assertLess(records.at(-1)!.lr, 1e-4);
+});
+
+eachDevice("parts of a batch come to the loss and the gradient of the whole", async () => {
+  const records: StepRecord[] = [];
+  for (const gradAccum of [1, 4]) {
+    using run = new VaeTraining(settings({ gradAccum, klWeight: 1 }));
+    records.push(...await go(run, 1));
+  }
+  const [whole, parts] = records;
+  for (const name of ["loss", "kl", "gradNorm"] as const) {
+    assertAlmostEquals(parts![name]! / whole![name]!, 1, 1e-4, name);
+  }
+});
+
+eachDevice("mixed precision follows full precision in less memory", async (device) => {
+  const results: { records: StepRecord[]; peak: number }[] = [];
+  for (const mixedPrecision of ["no", "fp16"] as const) {
+    using run = new VaeTraining(settings({ mixedPrecision, klWeight: 0.1 }));
+    await go(run, 1);
+    resetPeak(device);
+    const before = memory(device).liveBytes;
+    const records = await go(run, 5);
+    results.push({ records, peak: memory(device).peakBytes - before });
+  }
+  const [full, half] = results as [typeof results[0], typeof results[0]];
+  half.records.forEach(({ loss, kl }, i) => {
+    assertAlmostEquals(loss, full.records[i]!.loss, 0.02 * loss);
+    assertAlmostEquals(kl!, full.records[i]!.kl!, 0.02 * kl!);
+  });
+  assertLess(half.peak, 0.9 * full.peak);
+});
+
+eachDevice("steps whose gradients overflow are left out and counted", async () => {
+  using run = new VaeTraining(settings({ mixedPrecision: "fp16" }));
+  await go(run, 1);
+  const cells = { scale: 2 ** 100, streak: 0, skipped: 0 };
+  run.scaler.loadStateDict(
+    new Map(Object.entries(cells).map(([name, value]) => [name, { shape: [], data: [value] }])),
+  );
+  const before = await weights(run);
+  const [record] = await go(run, 1);
+  assertEquals(Number.isFinite(record!.gradNorm), false);
+  assertEquals(await weights(run), before);
+  assertEquals(await run.scaler.state(), { scale: 2 ** 99, streak: 0, skipped: 1 });
+}, ["wasm"]);
+
+const POSITION = { epoch: 0, step: 7 };
+
+diskTest("a run in parts and half precision continues bit for bit", async (folder) => {
+  await init({ device: "wasm" });
+  const chosen = settings({ mixedPrecision: "fp16", gradAccum: 2 });
+  using whole = new VaeTraining(chosen);
+  const expected = await go(whole, 12);
+  const path = `${folder}/training.safetensors`;
+  {
+    using first = new VaeTraining(chosen);
+    await go(first, 7);
+    await first.save(path, POSITION);
+  }
+  const { file, state } = await openVaeTraining(path);
+  using second = new VaeTraining(resumedVaeSettings(state.settings, {}));
+  await second.load(file, state);
+  file.close();
+  assertEquals(await go(second, 5), expected.slice(7));
+  assertEquals(await weights(second), await weights(whole));
+  assertEquals(await second.scaler.state(), await whole.scaler.state());
+  assertGreater((await whole.scaler.state()).streak, 0);
+});
+
+diskTest("a run from before there was mixed precision continues bit for bit", async (folder) => {
+  await init({ device: "wasm" });
+  using whole = new VaeTraining(settings());
+  const expected = await go(whole, 12);
+  const path = `${folder}/training.safetensors`;
+  {
+    using first = new VaeTraining(settings());
+    await go(first, 7);
+    await first.save(path, POSITION);
+  }
+  // as it was written then
+  const metadata = new Map(
+    await SafetensorsFile.open(path).then((file) => {
+      using _ = file;
+      return file.metadata;
+    }),
+  );
+  const { settings: kept, ...rest } = JSON.parse(metadata.get("state")!) as VaeState;
+  const { gradAccum: _, mixedPrecision: __, strict: ___, ...former } = kept;
+  metadata.set("state", JSON.stringify({ ...rest, settings: former }));
+  const tensors = [...await loadSafetensors(path)].filter(([name]) => !name.startsWith("scaler."));
+  await saveSafetensors(path, new Map(tensors), [...metadata]);
+
+  const { file, state } = await openVaeTraining(path);
+  assertEquals("strict" in state.settings, false);
+  const resumed = resumedVaeSettings(state.settings, { strict: true });
+  assertEquals(resumed, settings({ strict: true }));
+  using second = new VaeTraining(resumed);
+  await second.load(file, state);
+  file.close();
+  assertEquals(await go(second, 5), expected.slice(7));
+  assertEquals(await weights(second), await weights(whole));
+});

@@ -1,0 +1,167 @@
+/** Autoencoders from files: finding them, loading them, and telling one from another. */
+import { asVae, SafetensorsFile, toFloat32, TorchFile, type WeightFile } from "@dit/core/io";
+import { loadWeights, withoutInit } from "@dit/core/nn";
+import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
+import { dirname, join } from "@std/path";
+import { CommandError } from "../shared/errors.ts";
+import { exists, readJson } from "../shared/files.ts";
+import type { LatentConfig } from "./config.ts";
+import { obtain } from "./pretrained.ts";
+import { type PretrainedName, pretrainedPath } from "./catalog.ts";
+import { vaeOptionsOf } from "./latent_shape.ts";
+import { diffusersFile, isTorch } from "./weights.ts";
+
+/** Published autoencoders by the short names of the original's `--vae`. */
+const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
+  ema: "sd-vae-ft-ema",
+  mse: "sd-vae-ft-mse",
+};
+
+/** Whose they are, as everybody calls them. */
+const MAKER = "stabilityai";
+
+/** The name of an autoencoder that means something elsewhere too; a path stays as it is. */
+export function fullName(vae: string): string {
+  const name = SHORT_NAMES[vae];
+  return name === undefined ? vae : `${MAKER}/${name}`;
+}
+
+/** Whether it is one of the published autoencoders, by its short name, and no path. */
+export function isPublished(vae: string): boolean {
+  return fullName(vae) !== vae;
+}
+
+/** What `--vae` calls an autoencoder whose full name is known; a path stays as it is. */
+export function shortName(vae: string): string {
+  return Object.keys(SHORT_NAMES).find((short) => fullName(short) === vae) ?? vae;
+}
+
+/** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */
+export const VAE_CONFIG_KEY = "config";
+
+/**
+ * The file of an autoencoder.
+ *
+ * @param vae `ema`, `mse`, a file, or a folder of diffusers.
+ * @param fetches Whether a published one that is not there may be downloaded.
+ * @param otherwise What else can be done without it, for the message.
+ * @throws {CommandError} where it is not there, saying how to get it.
+ */
+export async function findAutoencoder(
+  vae: string,
+  fetches: boolean,
+  otherwise = "",
+): Promise<string> {
+  const name = SHORT_NAMES[vae];
+  if (name !== undefined) {
+    if (fetches) return await obtain(name);
+    const path = pretrainedPath(name);
+    if (await exists(path)) return path;
+    throw new CommandError(
+      `latents need the autoencoder ${path}, which is not there.\n` +
+        `Get it with: deno task download ${name}\n` +
+        `or name another with --vae PATH${otherwise}`,
+    );
+  }
+  try {
+    return (await Deno.stat(vae)).isDirectory ? await diffusersFile(vae) : vae;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new CommandError(`--vae: expected ema, mse or a file but found no ${vae}`);
+  }
+}
+
+/**
+ * Loads an autoencoder of any layout. Its shape is in `config.json` beside it, and otherwise that
+ * of the published ones.
+ *
+ * @throws {CommandError | FormatError | StateDictError} where the file is no autoencoder's.
+ */
+export async function loadAutoencoder(
+  path: string,
+  dtype: "f32" | "f16" = "f32",
+): Promise<AutoencoderKL> {
+  const options = await vaeOptionsBeside(path);
+  using file = await openAutoencoder(path);
+  const model = withoutInit(() => new AutoencoderKL(options), { dtype });
+  try {
+    await loadWeights(model, asVae(file, "diffusers"));
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return model.eval();
+}
+
+/**
+ * The shape of a file's autoencoder: by the `config` in the file's own metadata, otherwise by
+ * `config.json` beside it, and without either that of the published ones.
+ */
+export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptions> {
+  const own = await configWithin(path);
+  if (own !== undefined) return vaeOptionsOf(own, path);
+  const beside = join(dirname(path), "config.json");
+  return await exists(beside) ? vaeOptionsOf(await readJson(beside), beside) : {};
+}
+
+/** The configuration that `deno task train-vae` puts into the file of weights. */
+async function configWithin(path: string): Promise<Record<string, unknown> | undefined> {
+  if (await isTorch(path)) return undefined;
+  using file = await SafetensorsFile.open(path);
+  const text = file.metadata.get(VAE_CONFIG_KEY);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CommandError(`${path}: expected JSON as ${VAE_CONFIG_KEY} in its metadata`, {
+      cause: error,
+    });
+  }
+}
+
+/** Opens the weights of an autoencoder, in whichever file and layout they are. */
+export async function openAutoencoder(path: string): Promise<WeightFile> {
+  if (!await isTorch(path)) return await SafetensorsFile.open(path);
+  const file = await TorchFile.open(path);
+  try {
+    return file.has("state_dict") ? file.stateDict("state_dict") : file.stateDict();
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/**
+ * SHA-256 of an autoencoder's weights, the same in whichever file, layout and element type they are
+ * stored.
+ */
+export async function autoencoderDigest(path: string): Promise<string> {
+  using file = await openAutoencoder(path);
+  const source = asVae(file, "diffusers");
+  const lines: string[] = [];
+  for (const name of source.keys().toSorted()) {
+    lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
+  }
+  return await sha256(new TextEncoder().encode(lines.join("")));
+}
+
+async function sha256(bytes: BufferSource): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/**
+ * Checks that a file is the autoencoder that a model's latents were made by: one that was trained
+ * again in its place would make other pictures of them.
+ *
+ * @throws {CommandError} where it is another.
+ */
+export async function checkAutoencoder(
+  path: string,
+  { vae, vaeSha256 }: Pick<LatentConfig, "vae" | "vaeSha256">,
+): Promise<void> {
+  if (vaeSha256 === undefined || await autoencoderDigest(path) === vaeSha256) return;
+  throw new CommandError(
+    `${path}: expected the autoencoder that the latents were made by (${fullName(vae)}) but its ` +
+      "weights are others; name the right one with --vae",
+  );
+}

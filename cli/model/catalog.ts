@@ -1,0 +1,125 @@
+/** The published weights: what there is, where it is, and which hosts that takes. */
+import { join } from "@std/path";
+import { CommandError, didYouMean } from "../shared/errors.ts";
+
+/** What diffusers calls a file of weights, and so those who publish an autoencoder. */
+export const DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors";
+
+/** Files that can be downloaded by name. */
+export interface Pretrained {
+  /** What it is. */
+  readonly about: string;
+  /** Where it stands below the folder of weights, and below a mirror. */
+  readonly file: string;
+  /** Where it comes from. */
+  readonly url: string;
+  /** Exact size, or what is known of it where `exact` is false. */
+  readonly bytes: number;
+  /** Whether `bytes` is exact. */
+  readonly exact: boolean;
+  /** Hexadecimal, where it is known. */
+  readonly sha256?: string;
+  /** Under which licence its makers give it away. */
+  readonly licence: string;
+}
+
+const DIT = "https://dl.fbaipublicfiles.com/DiT/models";
+const HUB = "https://huggingface.co";
+
+/** Published weights by name. */
+export const PRETRAINED = {
+  "DiT-XL-2-256x256": {
+    about: "DiT-XL/2 for ImageNet at 256x256",
+    file: "DiT-XL-2-256x256.pt",
+    url: `${DIT}/DiT-XL-2-256x256.pt`,
+    bytes: 2_700_611_775,
+    exact: true,
+    sha256: "9ec1876e4c03471bca126663a30e2d1b20610b6d2f87850a39a36f25cc685521",
+    licence: "CC-BY-NC-4.0",
+  },
+  "DiT-XL-2-512x512": {
+    about: "DiT-XL/2 for ImageNet at 512x512",
+    file: "DiT-XL-2-512x512.pt",
+    url: `${DIT}/DiT-XL-2-512x512.pt`,
+    bytes: 2_704e6,
+    exact: false,
+    licence: "CC-BY-NC-4.0",
+  },
+  "sd-vae-ft-mse": {
+    about: "autoencoder, finetuned for squared error (the one DiT is usually sampled with)",
+    file: `sd-vae-ft-mse/${DIFFUSERS_FILE}`,
+    url: `${HUB}/stabilityai/sd-vae-ft-mse/resolve/main/${DIFFUSERS_FILE}`,
+    bytes: 335e6,
+    exact: false,
+    sha256: "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
+    licence: "MIT",
+  },
+  "sd-vae-ft-ema": {
+    about: "autoencoder, averaged weights (the one DiT is usually trained with)",
+    file: `sd-vae-ft-ema/${DIFFUSERS_FILE}`,
+    url: `${HUB}/stabilityai/sd-vae-ft-ema/resolve/main/${DIFFUSERS_FILE}`,
+    bytes: 335e6,
+    exact: false,
+    licence: "MIT",
+  },
+  "imagenet-classes": {
+    about: "what the 1000 classes of ImageNet are called",
+    file: "imagenet-classes.json",
+    url: `${HUB}/facebook/DiT-XL-2-256/resolve/main/model_index.json`,
+    bytes: 32e3,
+    exact: false,
+    licence: "CC-BY-NC-4.0",
+  },
+} as const satisfies Record<string, Pretrained>;
+
+/** A name of {@link PRETRAINED}. */
+export type PretrainedName = keyof typeof PRETRAINED;
+
+/** What the practice pictures are called, and their folder. */
+export const EMOJI = "emoji";
+
+/** The folder that downloads go to, as in the original. */
+export const PRETRAINED_FOLDER = "pretrained_models";
+
+/** Names the address of a folder with the same files in it, to use instead of the makers'. */
+export const MIRROR_VARIABLE = "DIT_MIRROR";
+
+/**
+ * The file that a name stands for; the file's own name is as good.
+ *
+ * @throws {CommandError} where there is none, naming those there are.
+ */
+export function pretrainedName(given: string): PretrainedName {
+  const wanted = given.replace(/\.(pt|json|safetensors)$/, "").replaceAll("/", "-").toLowerCase();
+  const names = Object.keys(PRETRAINED) as PretrainedName[];
+  const found = names.find((name) => name.toLowerCase() === wanted);
+  if (found) return found;
+  throw new CommandError(
+    `expected one of ${names.join(", ")}, ${EMOJI} but got "${given}"` +
+      didYouMean(given, [...names, EMOJI]),
+  );
+}
+
+/** Where a file of {@link PRETRAINED} is kept. */
+export function pretrainedPath(name: PretrainedName, folder = PRETRAINED_FOLDER): string {
+  return join(folder, ...PRETRAINED[name].file.split("/"));
+}
+
+/** The address to download a file from: the makers', or that of the mirror. */
+export function addressOf(name: PretrainedName, mirror?: string): string {
+  const { url, file } = PRETRAINED[name];
+  return mirror ? `${mirror.replace(/\/+$/, "")}/${file}` : url;
+}
+
+/**
+ * The hosts that downloads come from, those that the makers' sites send on to included.
+ *
+ * @throws {CommandError} where the mirror is no address.
+ */
+export function pretrainedHosts(mirror?: string): string[] {
+  if (!mirror) {
+    return [new URL(DIT).host, new URL(HUB).host, `*.${new URL(HUB).host}`, "*.hf.co"];
+  }
+  if (/^https?:/.test(mirror) && URL.canParse(mirror)) return [new URL(mirror).host];
+  throw new CommandError(`${MIRROR_VARIABLE}: expected http(s)://... but got "${mirror}"`);
+}

@@ -1,0 +1,126 @@
+/**
+ * What a model is, apart from its weights: enough to build it again, train it on and sample from it
+ * without being told anything a second time. Checkpoints carry it.
+ */
+import { createDiffusion, type GaussianDiffusion, type NoiseSchedule } from "@dit/core/diffusion";
+import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
+import * as nn from "@dit/core/nn";
+import type { Generator, Shape } from "@dit/core/tensor";
+import { UsageError } from "../shared/errors.ts";
+
+/** What a model is trained to predict. */
+export type Objective = "epsilon" | "xstart" | "v";
+
+/** A diffusion process, as training has it; sampling leaves out timesteps of the same one. */
+export interface DiffusionConfig {
+  /** What the model predicts. */
+  readonly objective: Objective;
+  /** How noise grows. */
+  readonly noiseSchedule: NoiseSchedule;
+  /** Timesteps. */
+  readonly diffusionSteps: number;
+  /** Weight limit of min-SNR; null where errors are not weighted. */
+  readonly minSnrGamma: number | null;
+}
+
+/** How the latents that a model sees were made of images. */
+export interface LatentConfig {
+  /** The autoencoder: `ema` or `mse` for those of the original, else a file. */
+  readonly vae: string;
+  /** What its weights are, where that is known: see `autoencoderDigest()`. */
+  readonly vaeSha256?: string;
+  /** What latents are multiplied with; 0.18215 in the original. */
+  readonly scalingFactor: number;
+  /** Pixels of an image a side for each of a latent. */
+  readonly downsample: number;
+}
+
+/** All that is needed to build a model and to use it. Plain JSON. */
+export interface ModelConfig {
+  /** Such as `DiT-XL/2`. */
+  readonly name: string;
+  /** The network. */
+  readonly dit: Readonly<Required<DiTOptions>>;
+  /** The process it is trained for. */
+  readonly diffusion: DiffusionConfig;
+  /** Null for a model of pixels in [-1, 1]. */
+  readonly latents: LatentConfig | null;
+  /** What each class is called, by its index. */
+  readonly classNames: readonly string[];
+  /** The label that means "no class"; null where there is none, and so no guidance. */
+  readonly nullClass: number | null;
+}
+
+/** Sizes below the paper's: one learns digits in minutes on a laptop, the other colour pictures. */
+const SMALL_SIZES = {
+  Mini: { depth: 4, hiddenSize: 128, numHeads: 4 },
+  XS: { depth: 6, hiddenSize: 256, numHeads: 4 },
+} as const;
+
+/** Every model that `--model` can name: the paper's twelve and the small ones. */
+export const MODELS: Readonly<Record<string, DiTSize>> = {
+  ...DIT_CONFIGS,
+  ...Object.fromEntries(
+    Object.entries(SMALL_SIZES).flatMap(([name, size]) =>
+      [2, 4, 8].map((patchSize) => [`DiT-${name}/${patchSize}`, { ...size, patchSize }])
+    ),
+  ),
+};
+
+/** Whether a model is one of the paper's, which are trained with the original's settings. */
+export function isOriginalModel(name: string): boolean {
+  return name in DIT_CONFIGS;
+}
+
+/** A network and its process, ready to train or sample. */
+export interface BuiltModel {
+  /** The network; whoever built it disposes of it. */
+  readonly model: DiT;
+  /** All timesteps of the process it is trained for. */
+  readonly diffusion: GaussianDiffusion;
+}
+
+/**
+ * Builds the network and the process of a configuration.
+ *
+ * @param init `generator`: where fresh weights are drawn from; without it the weights are left
+ * undefined, for those who load them next. `dtype` is that of the weights, for use only.
+ */
+export function buildModel(
+  config: ModelConfig,
+  init: { generator: Generator } | { dtype?: "f32" | "f16" },
+): BuiltModel {
+  const model = "generator" in init
+    ? new DiT(config.dit, init)
+    : nn.withoutInit(() => new DiT(config.dit), init);
+  return { model, diffusion: buildDiffusion(config) };
+}
+
+/** The process that a model is trained for. */
+export function buildDiffusion({ dit, diffusion }: ModelConfig): GaussianDiffusion {
+  const { objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
+  return createDiffusion({
+    noiseSchedule,
+    diffusionSteps,
+    learnSigma: dit.learnSigma,
+    predictXstart: objective === "xstart",
+    ...(objective === "v" ? { objective } : {}),
+    ...(minSnrGamma === null ? {} : { minSnrGamma }),
+  });
+}
+
+/** Shape `[N, C, S, S]` of `count` samples of a model. */
+export function sampleShape({ dit }: ModelConfig, count: number): Shape {
+  return [count, dit.inChannels, dit.inputSize, dit.inputSize];
+}
+
+/**
+ * The size that a name stands for.
+ *
+ * @throws {UsageError} where there is no such model.
+ */
+export function modelSize(name: string): DiTSize {
+  const size = MODELS[name];
+  if (!size) throw UsageError.choice("--model", name, Object.keys(MODELS));
+  return size;
+}

@@ -1,0 +1,122 @@
+/**
+ * The JSON files of diffusers' `DiTPipeline`, both ways. Settings are those of the published
+ * folders (`facebook/DiT-XL-2-256`).
+ */
+import type { NoiseSchedule } from "@dit/core/diffusion";
+import { CommandError } from "../shared/errors.ts";
+import type { DiffusionConfig, ModelConfig, Objective } from "./config.ts";
+
+/** The version that reads all of this, as every later one does. */
+const VERSION = { _diffusers_version: "0.12.0" } as const;
+
+/** `prediction_type` of each objective. */
+const PREDICTIONS = { epsilon: "epsilon", xstart: "sample", v: "v_prediction" } as const;
+const SCHEDULES: readonly NoiseSchedule[] = ["linear", "squaredcos_cap_v2"];
+
+/** Noise of the first and last step where there are 1000; more steps add less each. */
+const BETAS = { first: 0.0001, last: 0.02, steps: 1000 } as const;
+
+/** `model_index.json`. */
+export function indexConfig({ dit, classNames }: ModelConfig): Record<string, unknown> {
+  const labels = Array.from(
+    { length: dit.numClasses },
+    (_, id) => [String(id), classNames[id] ?? String(id)] as const,
+  );
+  return {
+    _class_name: "DiTPipeline",
+    ...VERSION,
+    id2label: Object.fromEntries(labels),
+    scheduler: ["diffusers", "DDIMScheduler"],
+    transformer: ["diffusers", "Transformer2DModel"],
+    vae: ["diffusers", "AutoencoderKL"],
+  };
+}
+
+/** The names of `id2label`, by class; where a class has several, the first. */
+export function classNamesOf(labels: unknown): string[] {
+  if (typeof labels !== "object" || labels === null) return [];
+  const names: string[] = [];
+  for (const [id, name] of Object.entries(labels)) {
+    if (/^\d{1,6}$/.test(id)) names[Number(id)] = String(name).split(",")[0]!;
+  }
+  return Array.from(names, (name, id) => name ?? String(id));
+}
+
+/** `transformer/config.json`. */
+export function transformerConfig({ dit }: ModelConfig): Record<string, unknown> {
+  return {
+    _class_name: "Transformer2DModel",
+    ...VERSION,
+    activation_fn: "gelu-approximate",
+    attention_bias: true,
+    attention_head_dim: dit.hiddenSize / dit.numHeads,
+    cross_attention_dim: null,
+    dropout: 0,
+    in_channels: dit.inChannels,
+    norm_elementwise_affine: false,
+    norm_num_groups: 32,
+    norm_type: "ada_norm_zero",
+    num_attention_heads: dit.numHeads,
+    num_embeds_ada_norm: dit.numClasses,
+    num_layers: dit.depth,
+    num_vector_embeds: null,
+    only_cross_attention: false,
+    out_channels: dit.learnSigma ? 2 * dit.inChannels : dit.inChannels,
+    patch_size: dit.patchSize,
+    sample_size: dit.inputSize,
+    upcast_attention: false,
+    use_linear_projection: false,
+  };
+}
+
+/** `scheduler/scheduler_config.json`. */
+export function schedulerConfig(process: DiffusionConfig): Record<string, unknown> {
+  const scale = BETAS.steps / process.diffusionSteps;
+  return {
+    _class_name: "DDIMScheduler",
+    ...VERSION,
+    beta_end: scale * BETAS.last,
+    beta_schedule: process.noiseSchedule,
+    beta_start: scale * BETAS.first,
+    clip_sample: false,
+    num_train_timesteps: process.diffusionSteps,
+    prediction_type: PREDICTIONS[process.objective],
+    set_alpha_to_one: true,
+    steps_offset: 0,
+    trained_betas: null,
+  };
+}
+
+/**
+ * The process of a `scheduler_config.json`.
+ *
+ * @param path For messages.
+ * @throws {CommandError} where there is no such process here.
+ */
+export function processOf(
+  config: Readonly<Record<string, unknown>>,
+  path: string,
+): Partial<DiffusionConfig> {
+  const refuse = (name: string, expected: string): CommandError =>
+    new CommandError(
+      `${path}: expected ${name} to be ${expected} but got ${JSON.stringify(config[name])}`,
+    );
+  const { num_train_timesteps: diffusionSteps = BETAS.steps, prediction_type = "epsilon" } = config;
+  if (typeof diffusionSteps !== "number") throw refuse("num_train_timesteps", "a number");
+  const noiseSchedule = SCHEDULES.find((name) => name === (config["beta_schedule"] ?? "linear"));
+  if (!noiseSchedule) throw refuse("beta_schedule", SCHEDULES.join(" or "));
+  if ((config["trained_betas"] ?? null) !== null) throw refuse("trained_betas", "null");
+  const wanted = schedulerConfig({
+    noiseSchedule,
+    diffusionSteps,
+    objective: "epsilon",
+    minSnrGamma: null,
+  });
+  for (const name of noiseSchedule === "linear" ? ["beta_start", "beta_end"] : []) {
+    if ((config[name] ?? wanted[name]) !== wanted[name]) throw refuse(name, String(wanted[name]));
+  }
+  const objectives = Object.keys(PREDICTIONS) as Objective[];
+  const objective = objectives.find((name) => PREDICTIONS[name] === prediction_type);
+  if (!objective) throw refuse("prediction_type", Object.values(PREDICTIONS).join(" or "));
+  return { noiseSchedule, diffusionSteps, objective };
+}

@@ -1,0 +1,123 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { mapSource } from "@dit/core/io";
+import { type Device, memory, setDevice } from "@dit/core/tensor";
+import { SMALL, smallWeights } from "../../tests/commands.ts";
+import { eachDevice } from "../../tests/devices.ts";
+import { UsageError } from "../shared/errors.ts";
+import type { ModelConfig } from "./config.ts";
+import { planLabels } from "../commands/sample/flags.ts";
+import { Artist, type SampleSettings } from "./image_sampler.ts";
+
+const SETTINGS: SampleSettings = {
+  sampler: "dpm++",
+  steps: 4,
+  eta: 0,
+  cfgScale: 2,
+  cfgChannels: 3,
+  cfgInterval: undefined,
+  seed: 3,
+  frames: 1,
+};
+
+async function artistOf(device: Device, config: ModelConfig = SMALL): Promise<Artist> {
+  const source = mapSource(await smallWeights(config));
+  setDevice(device);
+  return await Artist.load({ config, source }, null);
+}
+
+eachDevice("a sample's bits depend on its number, not on the batch", async (device) => {
+  using artist = await artistOf(device);
+  for (const settings of [SETTINGS, { ...SETTINGS, sampler: "ddpm", cfgScale: 1 } as const]) {
+    const labels = [0, 1, 2, 3, 4, 5, 0, 1];
+    const { images } = await artist.draw(0, labels, settings);
+    const size = images.length / labels.length;
+    for (const [k, label] of labels.entries()) {
+      const alone = await artist.draw(k, [label], settings);
+      assertEquals(alone.images, images.slice(k * size, (k + 1) * size), `sample ${k}`);
+    }
+    assert(new Set(images).size > 100, "expected pictures that are not all alike");
+  }
+});
+
+eachDevice("what is predicted of pixels has limits, of latents it has none", async (device) => {
+  // an untrained model that predicts noise leaves it in, which grows when it is scaled up
+  const noisy = { ...SMALL, diffusion: { ...SMALL.diffusion, objective: "epsilon" } } as const;
+  const dit = { ...SMALL.dit, inChannels: 4 };
+  const latents = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
+  const settings = { ...SETTINGS, sampler: "ddim", cfgScale: 1 } as const;
+  const largest = async (config: ModelConfig): Promise<number> => {
+    using artist = await artistOf(device, config);
+    return (await artist.draw(0, [1], settings)).images.reduce(
+      (a, b) => Math.max(a, Math.abs(b)),
+      0,
+    );
+  };
+  assert(await largest(noisy) <= 1);
+  assert(await largest({ ...noisy, dit, latents }) > 2);
+});
+
+eachDevice("every sampler, guidance, class and seed gives other pictures", async (device) => {
+  using artist = await artistOf(device);
+  const variants: Partial<SampleSettings & { label: number }>[] = [
+    {},
+    { label: 2 },
+    { seed: 4 },
+    { steps: 5 },
+    { cfgScale: 1 },
+    { cfgInterval: [0, 500] },
+    { sampler: "ddpm" },
+    { sampler: "ddim" },
+    { sampler: "ddim", eta: 1 },
+    { sampler: "heun" },
+  ];
+  const seen = new Map<string, string>();
+  for (const { label = 1, ...settings } of variants) {
+    const { images } = await artist.draw(0, [label], { ...SETTINGS, ...settings });
+    assert(images.every(Number.isFinite));
+    const name = JSON.stringify({ label, ...settings });
+    assertEquals(seen.get(String(images)), undefined, name);
+    seen.set(String(images), name);
+  }
+}, ["wasm"]);
+
+eachDevice("all channels are guided where that is asked for, three otherwise", async (device) => {
+  const dit = { ...SMALL.dit, inChannels: 4 };
+  const latents = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
+  using artist = await artistOf(device, { ...SMALL, dit, latents });
+  const three = await artist.draw(0, [1], SETTINGS);
+  const all = await artist.draw(0, [1], { ...SETTINGS, cfgChannels: "all" });
+  assertEquals(three.images.length, 3 * 64); // latents without an autoencoder are seen in colour
+  assert(three.images.some((x, i) => x !== all.images[i]));
+}, ["wasm"]);
+
+eachDevice("frames of a sample end with the sample itself", async (device) => {
+  using artist = await artistOf(device);
+  const { images: alone } = await artist.draw(0, [1, 2], SETTINGS);
+  const steps: number[] = [];
+  const frames = { ...SETTINGS, frames: 3 };
+  const { images } = await artist.draw(0, [1, 2], frames, (taken) => steps.push(taken));
+  assertEquals(steps, [1, 2, 3, 4]);
+  assertEquals(images.length, 3 * alone.length);
+  assertEquals(images.slice(2 * 64, 3 * 64), alone.slice(0, 64));
+  assertEquals(images.slice(5 * 64, 6 * 64), alone.slice(64));
+  const held = memory(device).tensors;
+  await artist.draw(2, [3], SETTINGS);
+  assertEquals(memory(device).tensors, held);
+}, ["wasm"]);
+
+Deno.test("classes are gone through again and again, a column each", () => {
+  const names = ["tench", "gold fish", "shark"];
+  assertEquals(planLabels({ n: 5, classes: "2,Gold-Fish" }, 3, names), {
+    labels: [2, 1, 2, 1, 2],
+    columns: 2,
+  });
+  assertEquals(planLabels({}, 3, names).labels.length, 12);
+  assertEquals(planLabels({}, 1000, []).labels.slice(0, 3), [0, 100, 200]);
+  assertEquals(planLabels({}, 1000, [], [7, 8, 9, 10, 11]), {
+    labels: [7, 8, 9, 10, 11],
+    columns: 4,
+  });
+  for (const wrong of ["3", "-1", "1.5", "", "1,,2", "whale"]) {
+    assertThrows(() => planLabels({ classes: wrong }, 3, names), UsageError, "--classes: expected");
+  }
+});

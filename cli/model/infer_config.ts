@@ -1,0 +1,121 @@
+/** The configuration of weights that come without one: what names and shapes say, and the rest. */
+import { ditNameOf, ditOptionsOf } from "@dit/core/dit";
+import type { TensorSource } from "@dit/core/io";
+import { ShapeError } from "@dit/core/tensor";
+import { CommandError, UsageError } from "../shared/errors.ts";
+import { type DiffusionConfig, type LatentConfig, type ModelConfig, MODELS } from "./config.ts";
+import { ORIGINAL_LATENTS } from "./latent_shape.ts";
+import { expectAgreement, expectModel, type Told } from "./overrides.ts";
+
+/** What a file says about itself beside its tensors. */
+export interface Hints {
+  /** The `--num-classes` of the original's train.py; `num_embeds_ada_norm` of diffusers. */
+  readonly numClasses?: number | undefined;
+  /** `num_attention_heads` of diffusers' config.json. */
+  readonly numHeads?: number | undefined;
+  /** What diffusers' scheduler_config.json says of the process. */
+  readonly diffusion?: Partial<DiffusionConfig> | undefined;
+  /** What each class is called. */
+  readonly classNames?: readonly string[] | undefined;
+  /** Those that the weights were trained on. */
+  readonly latents?: LatentConfig | undefined;
+}
+
+/** A configuration, and what of it nothing in the file says. */
+export interface Guess {
+  readonly config: ModelConfig;
+  /** For people, a phrase each. */
+  readonly guesses: readonly string[];
+}
+
+/** Channels of a head in nearly every transformer. */
+const USUAL_HEAD = 64;
+
+/** What the original's create_diffusion makes. */
+const ORIGINAL_PROCESS: DiffusionConfig = {
+  objective: "epsilon",
+  noiseSchedule: "linear",
+  diffusionSteps: 1000,
+  minSnrGamma: null,
+};
+
+/**
+ * The configuration of a DiT's weights under the original's names, with the original's process
+ * where nothing else is known.
+ *
+ * @param told What a person says.
+ * @throws {CommandError} where they are no DiT's.
+ * @throws {UsageError} where the person says other things than the file.
+ */
+export function guessConfig(source: TensorSource, hints: Hints = {}, told: Told = {}): Guess {
+  const shape = (name: string): readonly number[] => source.info(name).shape;
+  expectAgreement(source.name, told, { ...hints.diffusion, ...hints });
+  const hiddenSize = shape("x_embedder.proj.weight")[0]!;
+  const rows = shape("y_embedder.embedding_table.weight")[0]!;
+  const { numClasses } = told;
+  if (numClasses !== undefined && numClasses !== rows && numClasses !== rows - 1) {
+    throw new UsageError(
+      `--num-classes: expected ${rows - 1}, or ${rows} without one for none, by the table of ` +
+        `${source.name} but got ${numClasses}`,
+    );
+  }
+  const heads = hints.numHeads ?? told.numHeads ?? headsOf(hiddenSize, told.model);
+  const withoutNull = (numClasses ?? hints.numClasses) === rows || rows === 1;
+  const dit = optionsOf(source, heads ?? usualHeads(hiddenSize), withoutNull ? 0 : 0.1);
+  expectModel(source.name, told, dit);
+  const { depth, patchSize, numHeads } = dit;
+  const original = ditNameOf(dit);
+  const isPixels = !told.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
+  const { objective, noiseSchedule, diffusionSteps } = told;
+  const process = defined({ objective, noiseSchedule, diffusionSteps });
+  const config: ModelConfig = {
+    name: told.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
+    dit,
+    diffusion: { ...ORIGINAL_PROCESS, ...hints.diffusion, ...process },
+    latents: isPixels ? null : hints.latents ?? ORIGINAL_LATENTS,
+    classNames: hints.classNames ?? [],
+    nullClass: withoutNull ? null : dit.numClasses,
+  };
+  const guesses: string[] = [];
+  if (heads === undefined) {
+    const some = numHeads === 1 ? "1 attention head" : `${numHeads} attention heads`;
+    guesses.push(`${some}: the file does not say how many; --num-heads does`);
+  }
+  if (original === null && !hints.diffusion && Object.keys(process).length === 0) {
+    guesses.push("that it predicts the noise, as the original does; --objective says otherwise");
+  }
+  return { config, guesses };
+}
+
+/** The shape of the network. */
+function optionsOf(
+  source: TensorSource,
+  numHeads: number,
+  classDropoutProb: number,
+): ModelConfig["dit"] {
+  try {
+    return ditOptionsOf(source, { numHeads, classDropoutProb });
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error;
+    throw new CommandError(`${source.name}: ${error.message}`, { cause: error });
+  }
+}
+
+/** What of an object is not undefined. */
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+/** Heads of a named model, or of all those of a width. */
+function headsOf(hiddenSize: number, model: string | undefined): number | undefined {
+  if (model !== undefined) return MODELS[model]!.numHeads;
+  return Object.values(MODELS).find((size) => size.hiddenSize === hiddenSize)?.numHeads;
+}
+
+/** The least number of heads, none wider than usual. */
+function usualHeads(hiddenSize: number): number {
+  let heads = Math.ceil(hiddenSize / USUAL_HEAD);
+  while (hiddenSize % heads !== 0) heads++;
+  return heads;
+}

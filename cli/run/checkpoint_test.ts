@@ -1,0 +1,72 @@
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
+import { SMALL } from "../../tests/commands.ts";
+import { diskTest } from "../../tests/fixtures.ts";
+import {
+  Checkpoint,
+  type CheckpointHeader,
+  checkpointPath,
+  findCheckpoint,
+  latestRun,
+  listCheckpoints,
+  pruneCheckpoints,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+import { CommandError } from "../shared/errors.ts";
+
+const header = (step: number): CheckpointHeader => ({ step, config: SMALL, training: null });
+const weight = (value: number) => new Map([["w", hostTensor(Float32Array.of(value), [1])]]);
+
+async function write(run: string, ...steps: number[]): Promise<void> {
+  await Deno.mkdir(`${run}/checkpoints`, { recursive: true });
+  for (const step of steps) {
+    await writeCheckpoint(checkpointPath(run, step), header(step), { ema: weight(step) });
+  }
+}
+
+diskTest("a checkpoint gives back what was written, by section", async (folder) => {
+  await write(folder, 12_345_678);
+  using checkpoint = await Checkpoint.open(await findCheckpoint(folder));
+  assertEquals(checkpoint.header, header(12_345_678));
+  assertEquals([checkpoint.has("ema"), checkpoint.has("model")], [true, false]);
+  const state = await checkpoint.state("ema");
+  assertEquals(state.get("w"), weight(12_345_678).get("w"));
+});
+
+diskTest(
+  "a checkpoint that cannot be written whole leaves those before it alone",
+  async (folder) => {
+    await write(folder, 1);
+    const full: LazyTensor = {
+      dtype: "f32",
+      shape: [1],
+      read: () => Promise.reject(new Error("No space left on device")),
+    };
+    await assertRejects(
+      () => writeCheckpoint(checkpointPath(folder, 2), header(2), { ema: new Map([["w", full]]) }),
+      CommandError,
+      "0000002.safetensors: No space left on device",
+    );
+    const left = Array.from(Deno.readDirSync(`${folder}/checkpoints`), ({ name }) => name);
+    assertEquals(left, ["0000001.safetensors"]);
+  },
+);
+
+diskTest("the newest checkpoints are kept, and the newest run is found", async (folder) => {
+  await write(`${folder}/000-a`, 1, 2, 10, 9);
+  await write(`${folder}/002-b`);
+  await write(`${folder}/001-c`, 5);
+  await pruneCheckpoints(`${folder}/000-a`, 2);
+  assertEquals((await listCheckpoints(`${folder}/000-a`)).map(({ step }) => step), [9, 10]);
+  assertEquals(await latestRun(folder), `${folder}/001-c`);
+  await assertRejects(() => findCheckpoint(`${folder}/002-b`), CommandError, "found none");
+});
+
+diskTest("other files are not taken for checkpoints", async (folder) => {
+  const path = `${folder}/other.safetensors`;
+  await saveSafetensors(path, weight(1));
+  await assertRejects(() => Checkpoint.open(path), CommandError, "found other weights");
+  await saveSafetensors(path, weight(1), [["format", "dit checkpoint"], ["version", "2"]]);
+  const error = await assertRejects(() => Checkpoint.open(path), CommandError);
+  assertStringIncludes(error.message, "use a newer release");
+});

@@ -1,0 +1,61 @@
+import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { init } from "@dit/core/tensor";
+import { diskTest } from "../../tests/fixtures.ts";
+import { CommandError } from "../shared/errors.ts";
+import { Meter, type Metrics, MetricsFile, waitingText } from "./metrics.ts";
+import { sortOut, type StepRecord } from "./records.ts";
+
+const record = (step: number, loss: number, kl?: number): StepRecord => ({
+  ...{ step, loss, gradNorm: 1, lr: 1 / step },
+  ...(kl === undefined ? {} : { kl }),
+});
+
+const line = (step: number, waiting = 0): Metrics => ({
+  ...{ step, loss: 1, gradNorm: 1, lr: 1, stepsPerSecond: 1, imagesPerSecond: 1 },
+  ...{ waiting, peakBytes: 1, seconds: step },
+});
+
+Deno.test("a meter gives means since the line before, and speed and waiting of that time", async () => {
+  const meter = new Meter(await init({ device: "wasm" }), 8, 10, line(10));
+  assertEquals(meter.seconds, 10); // a run that is continued has trained before
+  meter.add([record(11, 1, 4), record(12, 2, 6)]);
+  meter.seconds += 4;
+  const first = meter.read({ step: 12, waited: 1, damaged: 0, scaler: null })!;
+  assertEquals([first.loss, first.kl, first.lr, first.seconds], [1.5, 5, 1 / 12, 14]);
+  assertEquals([first.stepsPerSecond, first.imagesPerSecond, first.waiting], [0.5, 4, 0.25]);
+  assertEquals("damaged" in first || "scale" in first, false);
+  meter.add([record(13, 5)]);
+  meter.seconds += 2;
+  const scaler = { scale: 64, skipped: 3 };
+  const second = meter.read({ step: 13, waited: 1.5, damaged: 2, scaler })!;
+  assertEquals([second.loss, second.scale, second.skipped, second.damaged], [5, 64, 3, 2]);
+  assertEquals("kl" in second, false);
+  assertAlmostEquals(second.waiting, 0.25, 1e-12);
+  assertEquals(meter.read({ step: 14, waited: 2, damaged: 2, scaler }), undefined);
+});
+
+Deno.test("waiting for data is said where it is noticeable", () => {
+  assertEquals(waitingText(line(1, 0.049)), "");
+  assertEquals(waitingText(line(1, 0.217)), "; 22% of the time waiting for data");
+});
+
+diskTest("metrics after the step that a run goes on from are measured again", async (folder) => {
+  const path = `${folder}/metrics.jsonl`;
+  const file = await MetricsFile.open(path, 0);
+  for (const step of [2, 4, 6]) await file.add(line(step));
+  await Deno.writeTextFile(path, '{"step": 7, "lo', { append: true }); // killed while it wrote
+  const again = await MetricsFile.open(path, 5);
+  assertEquals(again.lines.map(({ step }) => step), [2, 4]);
+  await again.add(line(6));
+  const lines = (await Deno.readTextFile(path)).trim().split("\n").map((text) => JSON.parse(text));
+  assertEquals(lines, [2, 4, 6].map((step) => line(step)));
+  await assertRejects(() => MetricsFile.open(`${folder}/none/m.jsonl`, 0), CommandError, "none");
+});
+
+Deno.test("steps without a finite gradient are wrong unless a smaller scale mends them", () => {
+  const overflow = { ...record(2, 1), gradNorm: Infinity };
+  const records = [record(1, 1), overflow, record(3, NaN)];
+  assertEquals(sortOut(records, null).wrong, overflow);
+  assertEquals(sortOut(records, 2 ** -9).wrong, overflow);
+  assertEquals(sortOut(records, 1024), { finite: [record(1, 1)], wrong: undefined });
+});

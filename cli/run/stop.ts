@@ -1,0 +1,55 @@
+/** Being asked to stop: Ctrl-C, a signal, or the end of the process that started this one. */
+import { EXIT } from "../shared/errors.ts";
+
+/** Two signals closer than this, in milliseconds, are one: a terminal and `launch.ts` both send it. */
+const SAME = 300;
+
+/** Whether somebody asked to stop; `using` ends the listening. */
+export interface StopRequests extends Disposable {
+  /** Whether somebody did. */
+  readonly requested: boolean;
+}
+
+/**
+ * Listens for requests to stop. The second Ctrl-C ends the process at once.
+ *
+ * @param answer What is said to the first.
+ */
+export function stopRequests(
+  answer = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
+): StopRequests {
+  let first: number | undefined;
+  const ask = (): void => {
+    const now = performance.now();
+    if (first === undefined) {
+      first = now;
+      console.error(`\n${answer}`);
+    } else if (now - first > SAME) {
+      Deno.exit(EXIT.interrupted);
+    }
+  };
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  for (const signal of signals) Deno.addSignalListener(signal, ask);
+  if (wasLaunched()) askAtEndOfInput(() => first ??= performance.now());
+  return {
+    get requested() {
+      return first !== undefined;
+    },
+    [Symbol.dispose]() {
+      for (const signal of signals) Deno.removeSignalListener(signal, ask);
+    },
+  };
+}
+
+function wasLaunched(): boolean {
+  const name = "DIT_LAUNCHED";
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" && Deno.env.get(name) === "1";
+}
+
+/** `launch.ts` holds the other end of this process's input, and nothing comes from there. */
+async function askAtEndOfInput(ask: () => void): Promise<void> {
+  const buffer = new Uint8Array(64);
+  while (await Deno.stdin.read(buffer) !== null) { /* not for us */ }
+  ask();
+}

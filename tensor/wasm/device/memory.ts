@@ -1,0 +1,264 @@
+/**
+ * Memory of the WebAssembly device: one shared 64-bit memory and the allocator over it.
+ *
+ * The allocator is a two-level segregated fit (Masmano et al., "TLSF", ECRTS 2004): free blocks
+ * hang on lists by size class, sixteen classes an octave, and neighbours merge when freed. Both
+ * directions take constant time, and the sizes of one training step are found again in the next.
+ * Book-keeping lives on the JavaScript side, out of reach of a kernel that writes where it should not.
+ */
+import { OutOfMemoryError } from "../../errors.ts";
+import { MAX_PAGES } from "../emit/assembler.ts";
+import { HEAP_START, PAGE_BYTES } from "./layout.ts";
+
+/** Alignment of every block, in bytes: two cache lines, which prefetchers fetch together. */
+export const ALIGNMENT = 128;
+
+/** Size classes an octave, as a power of two. */
+const CLASS_BITS = 4;
+const CLASSES = 1 << CLASS_BITS;
+
+/** A run of bytes between its neighbours in address order, free or in use. */
+interface Block {
+  readonly address: number;
+  bytes: number;
+  free: boolean;
+  before: Block | undefined;
+  after: Block | undefined;
+  /** Neighbours in the free list of its class. */
+  previousFree: Block | undefined;
+  nextFree: Block | undefined;
+}
+
+/** Class of a block of `bytes`: a floating-point number of `CLASS_BITS` bits, as an integer. */
+function classOf(bytes: number): number {
+  const units = bytes / ALIGNMENT;
+  if (units < CLASSES) return units;
+  const exponent = 31 - Math.clz32(units);
+  return (exponent - CLASS_BITS + 1) * CLASSES + ((units >>> (exponent - CLASS_BITS)) - CLASSES);
+}
+
+/** Smallest class whose every block holds `bytes`. */
+function classHolding(bytes: number): number {
+  const units = bytes / ALIGNMENT;
+  if (units < CLASSES) return units;
+  const step = 1 << (31 - Math.clz32(units) - CLASS_BITS);
+  return classOf((Math.ceil(units / step) * step) * ALIGNMENT);
+}
+
+/**
+ * Hands out address ranges from a region that `grow` lengthens.
+ */
+export class Heap {
+  readonly #grow: (bytes: number) => number;
+  readonly #free: (Block | undefined)[] = [];
+  /** One bit a class that has free blocks, 32 classes a word. */
+  readonly #occupied = new Uint32Array(32);
+  readonly #used = new Map<number, Block>();
+  #last: Block | undefined;
+
+  /**
+   * @param grow lengthens the region by at least this many bytes and returns by how many it did
+   *   (a multiple of 128); 0 where it cannot
+   * @param start address of the region's first byte, a multiple of 128; it is empty so far
+   */
+  constructor(grow: (bytes: number) => number, readonly start: number) {
+    this.#grow = grow;
+  }
+
+  /** Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out. */
+  alloc(bytes: number): number | undefined {
+    const need = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
+    const block = this.#find(need) ?? this.#extend(need);
+    if (!block) return undefined;
+    this.#unlink(block);
+    if (block.bytes > need) this.#link(this.#split(block, need));
+    block.free = false;
+    this.#used.set(block.address, block);
+    return block.address;
+  }
+
+  /** Gives back a range from `alloc`. */
+  free(address: number): void {
+    const block = this.#used.get(address);
+    if (!block) throw new RangeError(`free: nothing is allocated at address ${address}`);
+    this.#used.delete(address);
+    const { before, after } = block;
+    if (after?.free) {
+      this.#unlink(after);
+      this.#merge(block, after);
+    }
+    if (before?.free) {
+      this.#unlink(before);
+      this.#merge(before, block);
+      this.#link(before);
+    } else {
+      this.#link(block);
+    }
+  }
+
+  #find(need: number): Block | undefined {
+    const first = classHolding(need);
+    let word = first >>> 5;
+    let bits = this.#occupied[word]! & (-1 << (first & 31));
+    while (bits === 0) {
+      if (++word >= this.#occupied.length) return undefined;
+      bits = this.#occupied[word]!;
+    }
+    return this.#free[(word << 5) + 31 - Math.clz32(bits & -bits)];
+  }
+
+  /** Grows the region until its end has a free block of `need` bytes, linked. */
+  #extend(need: number): Block | undefined {
+    const tail = this.#last?.free ? this.#last : undefined;
+    if (tail && tail.bytes >= need) return tail; // Big enough, but its class also holds smaller ones.
+    const grown = this.#grow(need - (tail?.bytes ?? 0));
+    if (grown === 0) return undefined;
+    if (tail) {
+      this.#unlink(tail);
+      tail.bytes += grown;
+      this.#link(tail);
+      return tail;
+    }
+    const last = this.#last;
+    const block: Block = {
+      address: last ? last.address + last.bytes : this.start,
+      bytes: grown,
+      free: true,
+      before: last,
+      after: undefined,
+      previousFree: undefined,
+      nextFree: undefined,
+    };
+    if (last) last.after = block;
+    this.#last = block;
+    this.#link(block);
+    return block;
+  }
+
+  /** Cuts `block` to `bytes`; returns the rest, unlinked. */
+  #split(block: Block, bytes: number): Block {
+    const rest: Block = {
+      address: block.address + bytes,
+      bytes: block.bytes - bytes,
+      free: true,
+      before: block,
+      after: block.after,
+      previousFree: undefined,
+      nextFree: undefined,
+    };
+    if (block.after) block.after.before = rest;
+    else this.#last = rest;
+    block.after = rest;
+    block.bytes = bytes;
+    return rest;
+  }
+
+  #merge(block: Block, after: Block): void {
+    block.bytes += after.bytes;
+    block.after = after.after;
+    if (after.after) after.after.before = block;
+    else this.#last = block;
+  }
+
+  #link(block: Block): void {
+    const c = classOf(block.bytes);
+    const head = this.#free[c];
+    block.free = true;
+    block.previousFree = undefined;
+    block.nextFree = head;
+    if (head) head.previousFree = block;
+    this.#free[c] = block;
+    this.#occupied[c >>> 5]! |= 1 << (c & 31);
+  }
+
+  #unlink(block: Block): void {
+    const { previousFree, nextFree } = block;
+    if (nextFree) nextFree.previousFree = previousFree;
+    if (previousFree) {
+      previousFree.nextFree = nextFree;
+    } else {
+      const c = classOf(block.bytes);
+      this.#free[c] = nextFree;
+      if (!nextFree) this.#occupied[c >>> 5]! &= ~(1 << (c & 31));
+    }
+  }
+}
+
+/** The device's memory: grows on demand, never shrinks. */
+export class SharedMemory {
+  /** What kernels import as `env.memory`. */
+  readonly memory: WebAssembly.Memory;
+  readonly #heap: Heap;
+  readonly #maxPages: number;
+  #pages = HEAP_START / PAGE_BYTES + 1;
+  #growths = 0;
+
+  /** @param maxBytes where allocation ends, 16 GiB at most (the default) */
+  constructor(maxBytes: number = MAX_PAGES * PAGE_BYTES) {
+    this.#maxPages = Math.max(this.#pages, Math.min(MAX_PAGES, Math.floor(maxBytes / PAGE_BYTES)));
+    // TypeScript's library does not know 64-bit memories yet.
+    this.memory = new WebAssembly.Memory(
+      {
+        address: "i64",
+        initial: BigInt(this.#pages),
+        maximum: BigInt(this.#maxPages),
+        shared: true,
+      } as unknown as WebAssembly.MemoryDescriptor,
+    );
+    this.#heap = new Heap((bytes) => this.#grow(bytes), HEAP_START);
+  }
+
+  /** Bytes of the memory, in use or not. */
+  get reservedBytes(): number {
+    return this.#pages * PAGE_BYTES;
+  }
+
+  /** How often the memory has grown. */
+  get growths(): number {
+    return this.#growths;
+  }
+
+  /**
+   * Address of `bytes` of memory, 128-byte aligned, contents undefined. Reading up to one page
+   * past the end of any block is harmless: it stays inside the memory.
+   *
+   * @param op named in the OutOfMemoryError thrown where there is not enough
+   */
+  alloc(bytes: number, op: string): number {
+    const address = this.#heap.alloc(bytes);
+    if (address === undefined) {
+      throw new OutOfMemoryError(
+        `${op}: expected ${bytes} bytes of memory but found none: ${this.reservedBytes} of at most ${
+          this.#maxPages * PAGE_BYTES
+        } bytes are taken`,
+      );
+    }
+    return address;
+  }
+
+  free(address: number): void {
+    this.#heap.free(address);
+  }
+
+  /**
+   * Grows in steps of an eighth, so that a program that allocates bit by bit grows rarely. The
+   * last page is never handed out, for kernels that read past an end.
+   */
+  #grow(bytes: number): number {
+    const need = Math.ceil(bytes / PAGE_BYTES);
+    const room = this.#maxPages - this.#pages;
+    if (need > room) return 0;
+    for (const pages of [Math.min(room, Math.max(need, this.#pages >> 3, 64)), need]) {
+      try {
+        this.memory.grow(BigInt(pages) as unknown as number);
+      } catch (error) {
+        if (error instanceof RangeError) continue; // The system has less; try just what is needed.
+        throw error;
+      }
+      this.#pages += pages;
+      this.#growths++;
+      return pages * PAGE_BYTES;
+    }
+    return 0;
+  }
+}

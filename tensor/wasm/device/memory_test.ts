@@ -1,0 +1,98 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { OutOfMemoryError } from "../../errors.ts";
+import { HEAP_START } from "./layout.ts";
+import { ALIGNMENT, Heap, SharedMemory } from "./memory.ts";
+
+const MIB = 2 ** 20;
+
+function heapOf(limit: number): Heap {
+  let size = 0;
+  return new Heap((bytes) => {
+    const step = Math.ceil(bytes / 65536) * 65536;
+    if (size + step > limit) return 0;
+    size += step;
+    return step;
+  }, 0);
+}
+
+Deno.test("blocks are aligned and do not overlap through random use", () => {
+  const heap = heapOf(64 * MIB);
+  const blocks = new Map<number, number>();
+  let state = 1;
+  const random = (limit: number) => (state = (state * 48271) % 0x7fffffff) % limit;
+  for (let i = 0; i < 4000; i++) {
+    if (blocks.size > 0 && random(100) < 48) {
+      const address = [...blocks.keys()][random(blocks.size)]!;
+      heap.free(address);
+      blocks.delete(address);
+    } else {
+      const bytes = 1 + random(2 ** (1 + random(17)));
+      const address = heap.alloc(bytes);
+      assert(address !== undefined);
+      assertEquals(address % ALIGNMENT, 0);
+      blocks.set(address, bytes);
+    }
+    if (i % 200 !== 0) continue;
+    let end = 0;
+    for (const [address, bytes] of [...blocks].sort(([a], [b]) => a - b)) {
+      assert(address >= end, "blocks overlap");
+      end = address + bytes;
+    }
+  }
+  // Everything merges again: one block takes the whole region.
+  for (const address of blocks.keys()) heap.free(address);
+  assertEquals(heap.alloc(4 * MIB), 0);
+});
+
+Deno.test("a freed block is given out again before the region grows", () => {
+  const heap = heapOf(2 * MIB);
+  const first = heap.alloc(1.5 * MIB)!;
+  heap.alloc(128);
+  heap.free(first);
+  for (let i = 0; i < 10; i++) {
+    assertEquals(heap.alloc(1.5 * MIB), first);
+    heap.free(first);
+  }
+});
+
+Deno.test("a block that just fits is found at the region's end", () => {
+  const heap = heapOf(65536);
+  const all = heap.alloc(65536)!;
+  heap.free(all);
+  // 65536 - 128 is in a class with smaller blocks, so a search by class alone would miss it.
+  assertEquals(heap.alloc(65536 - 128), all);
+});
+
+Deno.test("alloc() gives nothing where the region cannot grow", () => {
+  const heap = heapOf(65536);
+  assertEquals(heap.alloc(65537), undefined);
+  assertEquals(heap.alloc(65536), 0);
+  assertEquals(heap.alloc(1), undefined);
+});
+
+Deno.test("free() refuses an address that is not in use", () => {
+  const heap = heapOf(MIB);
+  const address = heap.alloc(100)!;
+  heap.free(address);
+  assertThrows(() => heap.free(address), RangeError, "nothing is allocated");
+});
+
+Deno.test("SharedMemory grows on demand and counts it", () => {
+  const memory = new SharedMemory(64 * MIB);
+  const before = memory.reservedBytes;
+  const address = memory.alloc(10 * MIB, "test");
+  assert(address >= HEAP_START);
+  assert(memory.reservedBytes >= before + 10 * MIB);
+  assertEquals(memory.growths, 1);
+  memory.free(address);
+  memory.free(memory.alloc(10 * MIB, "test"));
+  assertEquals(memory.growths, 1);
+  assert(memory.memory.buffer.byteLength >= address + 10 * MIB + 65536, "no room past the end");
+});
+
+Deno.test("running out of memory names the op and the bytes", () => {
+  const memory = new SharedMemory(8 * MIB);
+  assertThrows(() => memory.alloc(9 * MIB, "matmul"), OutOfMemoryError, "matmul");
+  assertThrows(() => memory.alloc(9 * MIB, "matmul"), OutOfMemoryError, String(9 * MIB));
+  memory.alloc(4 * MIB, "matmul");
+});

@@ -1,0 +1,263 @@
+/**
+ * Runs kernels: compiles their modules once, writes their arguments where they find them, and
+ * launches them on all threads.
+ */
+import { type DeviceBuffer, type View, viewBytes } from "../../backend.ts";
+import { DTYPE_BYTES } from "../../dtype.ts";
+import { DeviceError, UseAfterFreeError } from "../../errors.ts";
+import {
+  ARGS,
+  COUNTER,
+  HEAP_START,
+  LAUNCH,
+  LAUNCH_FIELDS,
+  MAX_ARGS,
+  SCRATCH_BASE,
+  STAGING,
+  STAGING_BYTES,
+} from "./layout.ts";
+import { SharedMemory } from "./memory.ts";
+import { Threads } from "./threads.ts";
+import { probeTier, type Tier } from "./tier.ts";
+
+/** A block of the device's memory. */
+export class WasmBuffer implements DeviceBuffer {
+  /** @param address of its first byte; NaN once it is freed */
+  constructor(readonly bytes: number, public address: number) {}
+}
+
+/** A kernel that can be launched: what `load` gives for a name. */
+export interface KernelId {
+  readonly name: string;
+  readonly module: LoadedModule;
+  /** Position among its module's exports. */
+  readonly index: number;
+  readonly run: (args: number, thread: number, threads: number, scratch: number) => void;
+}
+
+interface LoadedModule {
+  readonly id: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly kernels: Map<string, KernelId>;
+  /** Threads 0 to `knownTo - 1` have compiled it. */
+  knownTo: number;
+}
+
+/** How a launch may differ from the usual. */
+export interface LaunchOptions {
+  /** Memory of its own that each thread needs, in bytes. */
+  scratchBytes?: number;
+  /** Threads to use at most; 1 for little work: waking others costs 1 to 26 us. */
+  threads?: number;
+}
+
+/** Bytes by which neighbouring threads' scratch areas are shifted, so as not to meet in one cache set. */
+const SCRATCH_SHIFT = 4096 + 128;
+
+/** Memory, threads and kernels of the WebAssembly device. */
+export class WasmRuntime {
+  readonly memory: SharedMemory;
+  /**
+   * `fast` where V8 makes 256-bit code of pairs of 128-bit operations and leaves out bounds
+   * checks; kernels may choose other unrolling by it.
+   */
+  readonly tier: Tier;
+  readonly #threads: Threads;
+  readonly #modules = new Map<string, LoadedModule>();
+  readonly #words: Int32Array;
+  readonly #args: Float64Array;
+  readonly #scratchBase: Float64Array;
+  #scratch: WasmBuffer | undefined;
+  #scratchStride = 0;
+  #bytes: Uint8Array<ArrayBufferLike>;
+
+  /** With one thread; `setThreads` adds more. */
+  constructor(options: { tier?: "auto" | Tier; maxBytes?: number } = {}) {
+    this.memory = new SharedMemory(options.maxBytes);
+    const { buffer } = this.memory.memory;
+    this.#threads = new Threads(this.memory.memory);
+    this.#words = new Int32Array(buffer, 0, HEAP_START / 4);
+    this.#args = new Float64Array(buffer, ARGS, MAX_ARGS);
+    this.#scratchBase = new Float64Array(buffer, SCRATCH_BASE, 1);
+    this.#bytes = new Uint8Array(buffer);
+    const tier = options.tier ?? "auto";
+    this.tier = tier === "auto" ? probeTier() : tier;
+  }
+
+  /** Threads that launches run on, the calling one included. */
+  get threads(): number {
+    return this.#threads.count;
+  }
+
+  /** Changes the number of threads; no result depends on it. */
+  async setThreads(count: number): Promise<void> {
+    await this.#threads.resize(count);
+    for (const module of this.#modules.values()) {
+      module.knownTo = Math.min(module.knownTo, count);
+    }
+    this.#dropScratch();
+  }
+
+  /** Threads worth waking for `work` elements where one is busy for a while with `share` of them. */
+  threadsFor(work: number, share = 16384): number {
+    return Math.max(1, Math.min(this.threads, Math.floor(work / share)));
+  }
+
+  /**
+   * Compiles the module that `build` makes, unless `key` has been loaded before, and returns its
+   * kernels by their export names.
+   *
+   * @param key names the module's code uniquely, everything `build` depends on included
+   */
+  load(key: string, build: () => Uint8Array<ArrayBuffer>): (name: string) => KernelId {
+    let module = this.#modules.get(key);
+    if (!module) {
+      module = this.#compile(build());
+      this.#modules.set(key, module);
+    }
+    const { kernels } = module;
+    return (name) => {
+      const kernel = kernels.get(name);
+      if (!kernel) throw new DeviceError(`wasm module ${key} has no kernel ${name}`);
+      return kernel;
+    };
+  }
+
+  #compile(bytes: Uint8Array<ArrayBuffer>): LoadedModule {
+    if (bytes.length > STAGING_BYTES) {
+      throw new DeviceError(
+        `wasm: expected a module of at most ${STAGING_BYTES} bytes but got ${bytes.length}`,
+      );
+    }
+    const env = { memory: this.memory.memory };
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env });
+    const kernels = new Map<string, KernelId>();
+    const module: LoadedModule = { id: this.#modules.size, bytes, kernels, knownTo: 1 };
+    Object.entries(exports).forEach(([name, run], index) => {
+      kernels.set(name, { name, module, index, run: run as KernelId["run"] });
+    });
+    return module;
+  }
+
+  /**
+   * Runs a kernel with `slots` as its arguments and waits until all its threads are done. The
+   * shared counter is zero when it starts.
+   */
+  launch(kernel: KernelId, slots: readonly number[], options: LaunchOptions = {}): void {
+    if (slots.length > MAX_ARGS) {
+      throw new DeviceError(
+        `kernel ${kernel.name}: expected at most ${MAX_ARGS} arguments but got ${slots.length}`,
+      );
+    }
+    for (let i = 0; i < slots.length; i++) this.#args[i] = slots[i]!;
+    this.#words[COUNTER / 4] = 0;
+    const threads = Math.min(this.threads, options.threads ?? this.threads);
+    const scratch = options.scratchBytes ? this.#scratchFor(options.scratchBytes) : 0;
+    if (threads === 1) kernel.run(ARGS, 0, 1, scratch);
+    else this.#launchOnAll(kernel, threads, scratch);
+  }
+
+  #launchOnAll(kernel: KernelId, threads: number, scratch: number): void {
+    const { module } = kernel;
+    const words = this.#words;
+    const launch = LAUNCH / 4;
+    if (module.knownTo < threads) this.#bytes.set(module.bytes, STAGING);
+    words[launch + LAUNCH_FIELDS.module] = module.id;
+    words[launch + LAUNCH_FIELDS.export] = kernel.index;
+    words[launch + LAUNCH_FIELDS.moduleBytes] = module.bytes.length;
+    words[launch + LAUNCH_FIELDS.threads] = threads;
+    words[launch + LAUNCH_FIELDS.scratchStride] = this.#scratchStride;
+    this.#scratchBase[0] = scratch;
+    this.#threads.start(threads);
+    let failure: string | undefined;
+    try {
+      kernel.run(ARGS, 0, threads, scratch);
+    } finally {
+      failure = this.#threads.join(threads);
+    }
+    if (failure !== undefined) throw new DeviceError(`kernel ${kernel.name} failed ${failure}`);
+    module.knownTo = Math.max(module.knownTo, threads);
+  }
+
+  /** Address of thread 0's scratch area of at least `bytes`; the others' follow at the stride. */
+  #scratchFor(bytes: number): number {
+    if (!this.#scratch || this.#scratchStride - SCRATCH_SHIFT < bytes) {
+      this.#dropScratch();
+      const stride = Math.ceil(bytes / 8192) * 8192 + SCRATCH_SHIFT;
+      this.#scratch = this.alloc(stride * this.threads, "scratch memory");
+      this.#scratchStride = stride;
+    }
+    return this.#scratch.address;
+  }
+
+  #dropScratch(): void {
+    if (this.#scratch) this.free(this.#scratch);
+    this.#scratch = undefined;
+    this.#scratchStride = 0;
+  }
+
+  /** `bytes` of memory, contents undefined; `op` is named where there is not enough. */
+  alloc(bytes: number, op: string): WasmBuffer {
+    return new WasmBuffer(bytes, this.memory.alloc(bytes, op));
+  }
+
+  free(buffer: DeviceBuffer): void {
+    const block = blockOf(buffer, "free");
+    this.memory.free(block.address);
+    block.address = NaN;
+  }
+
+  /**
+   * Address of `bytes` that all threads share, 128-byte aligned, for use between launches of one
+   * kernel call; give it back with `freeTemp`.
+   */
+  allocTemp(bytes: number, op: string): number {
+    return this.memory.alloc(bytes, op);
+  }
+
+  freeTemp(address: number): void {
+    this.memory.free(address);
+  }
+
+  /**
+   * Address of a view's first element. Throws a RangeError where the view leaves its buffer: in
+   * the fast tier nothing else would notice.
+   */
+  address(view: View): number {
+    const { start, end } = viewBytes(view);
+    if (start < 0 || end > view.buffer.bytes) {
+      throw new RangeError(
+        `a view of bytes [${start}, ${end}) leaves its buffer of ${view.buffer.bytes} bytes`,
+      );
+    }
+    return this.addressOf(view.buffer, "a kernel") + view.offset * DTYPE_BYTES[view.dtype];
+  }
+
+  /** Address of a buffer's first byte; throws where it has been freed. */
+  addressOf(buffer: DeviceBuffer, op: string): number {
+    return blockOf(buffer, op).address;
+  }
+
+  /** `bytes` of memory from `address` on, as seen by the host. */
+  bytesAt(address: number, bytes: number): Uint8Array<ArrayBufferLike> {
+    if (address + bytes > this.#bytes.length) {
+      this.#bytes = new Uint8Array(this.memory.memory.buffer);
+    }
+    return this.#bytes.subarray(address, address + bytes);
+  }
+
+  /** Ends the workers. Buffers must not be used afterwards. */
+  async dispose(): Promise<void> {
+    await this.#threads.dispose();
+  }
+}
+
+function blockOf(buffer: DeviceBuffer, op: string): WasmBuffer {
+  if (!(buffer instanceof WasmBuffer)) {
+    throw new DeviceError(`${op}: expected a buffer of the wasm device`);
+  }
+  if (Number.isNaN(buffer.address)) {
+    throw new UseAfterFreeError(`${op}: the buffer of ${buffer.bytes} bytes has been freed`);
+  }
+  return buffer;
+}

@@ -1,0 +1,24 @@
+/**
+ * Which of the two instruction tiers this process runs in.
+ *
+ * The fast one needs V8 flags given before the process starts (see the README's `DENO_V8_FLAGS`):
+ * `--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16`. Flags cannot
+ * be read from inside, but the last one changes which modules are valid, so it marks the rest.
+ */
+import { Func, I64, Module } from "../emit/assembler.ts";
+
+/** `safe`: 128-bit code with bounds checks. `fast`: 256-bit code without them. */
+export type Tier = "safe" | "fast";
+
+/** Whether half-precision SIMD instructions compile here. */
+export function hasHalfInstructions(): boolean {
+  const module = new Module();
+  const f = module.add(new Func("probe", [I64]));
+  f.get(0).get(0).vmem("load").f16x8("demote_f32x4_zero").vmem("store");
+  return WebAssembly.validate(module.bytes());
+}
+
+/** The tier the process was started in. */
+export function probeTier(): Tier {
+  return Deno.build.arch === "x86_64" && hasHalfInstructions() ? "fast" : "safe";
+}

@@ -1,0 +1,408 @@
+/**
+ * Gradients of attention, with the scores recomputed from the log-sum-exp (Dao et al.,
+ * arXiv:2205.14135, algorithm 4). For one head, with p = exp(q kᵀ scale - lse):
+ *
+ *     dv = pᵀ g      dp = g vᵀ      ds = p (dp - rowsum(g out)) scale      dq = ds k      dk = dsᵀ q
+ *
+ * Like the forward, it keeps everything that runs over queries in panels of queries side by side.
+ * A block of keys meets all blocks of queries in turn: dk and dv collect in scratch memory, dq in
+ * its place, in the order of the blocks of keys.
+ */
+import type { KernelArgs } from "../../backend.ts";
+import { claimChunks, kernel, scratchI64 } from "../emit/abi.ts";
+import {
+  evenBlock,
+  headParts,
+  loadVectors,
+  panelProduct,
+  QUERY_BLOCK,
+  storeVectors,
+  writeTransposed,
+} from "./attention_tiles.ts";
+import { F32, Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
+import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
+import { packPanels } from "./pack.ts";
+import { min64, vectorContext } from "../emit/rows.ts";
+import type { WasmRuntime } from "../device/runtime.ts";
+import { Slots } from "../emit/slots.ts";
+import type { Tier } from "../device/tier.ts";
+import { exp2 } from "../emit/vector_math.ts";
+
+/** Keys that are taken at a time at most. */
+const KEY_BLOCK = 512;
+
+const OPERANDS = ["q", "k", "v", "out", "g", "dq", "dk", "dv"] as const;
+type Operand = typeof OPERANDS[number];
+const SCRATCH = [
+  "rowsK",
+  "rowsV",
+  "columnsK",
+  "panelsQ",
+  "panelsG",
+  "panelsOut",
+  "sidewaysQ",
+  "sidewaysG",
+  "scores",
+  "scoreGrads",
+  "sumsQ",
+  "sumsK",
+  "sumsV",
+  "lanes",
+] as const;
+type Scratch = typeof SCRATCH[number];
+
+// deno-fmt-ignore
+const SLOTS = new Slots([
+  "tasks", "parts", "partQueries", "partKeys", "heads", "queries", "keys", "depth", "depthWide",
+  "keyBlock", "scale", "wantQ", "wantKV", "lse",
+  ...SCRATCH,
+], OPERANDS);
+
+/** Rows of one f32 a lane that each panel keeps: lse * log2(e), rowsum(g out) and ones. */
+const LANE_ROWS = 3;
+
+/**
+ * `(scores, grads, keys, lanes, scale)`: p in place of the scores of one panel, ds / scale in
+ * place of dp.
+ */
+function gradPanel(module: Module, tile: Tile): Func {
+  const f = new Func("", [I64, I64, I64, I64, F32]);
+  const c = vectorContext(f);
+  const [scores, grads, keys, lanes, scaleParam] = [0, 1, 2, 3, 4] as const;
+  const vectors = tile.cols / 4, width = tile.cols * 4;
+  const key = f.local(I64), scale = f.local(V128);
+  f.get(scaleParam).get(c.constants.f32(Math.LOG2E)).f32x4extract(0).f32("mul");
+  f.f32x4("splat").set(scale);
+  const plainScale = f.local(V128);
+  f.get(scaleParam).f32x4("splat").set(plainScale);
+  const lse = loadVectors(f, lanes, vectors), dots = loadVectors(f, lanes, vectors, width);
+  f.for64(key, keys, 1, () => {
+    const p = loadVectors(f, scores, vectors);
+    p.forEach((v, i) => {
+      f.get(v).get(scale).get(lse[i]!).f32x4("relaxed_madd").set(v);
+      exp2(c, v);
+      f.set(v);
+    });
+    storeVectors(f, scores, p);
+    const ds = loadVectors(f, grads, vectors);
+    ds.forEach((v, i) => {
+      f.get(v).get(dots[i]!).f32x4("sub").get(p[i]!).f32x4("mul").get(plainScale).f32x4("mul");
+      f.set(v);
+    });
+    storeVectors(f, grads, ds);
+    f.advance(scores, width).advance(grads, width);
+    c.temporaries.releaseAll();
+  });
+  return module.add(f);
+}
+
+/**
+ * `(lse, lanesHere, g, out, depth, lanes)`: fills the lane rows of one panel from the panels of g
+ * and out.
+ */
+function lanePanel(module: Module, tile: Tile): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64]);
+  const c = vectorContext(f);
+  const [lse, g, out, depth, lanes] = [0, 1, 2, 3, 4] as const;
+  const vectors = tile.cols / 4, width = tile.cols * 4;
+  const d = f.local(I64);
+  const dots = f.locals(V128, vectors);
+  f.for64(d, depth, 1, () => {
+    const a = loadVectors(f, g, vectors), b = loadVectors(f, out, vectors);
+    a.forEach((v, i) => {
+      f.get(v).get(b[i]!).get(dots[i]!).f32x4("relaxed_madd").set(dots[i]!);
+    });
+    f.advance(g, width).advance(out, width);
+  });
+  const logs = loadVectors(f, lse, vectors);
+  logs.forEach((v) => f.get(v).get(c.constants.f32(-Math.LOG2E)).f32x4("mul").set(v));
+  storeVectors(f, lanes, logs);
+  storeVectors(f, lanes, dots, width);
+  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 2 * width);
+  return module.add(f);
+}
+
+/**
+ * `(rows, cols, k, a, aPanel, b, c, accumulate)`: C [rows, cols] (a multiple of the tile's
+ * columns, without gaps) from transposed panels of A and packed panels of B.
+ */
+function sumProduct(module: Module, tile: Tile): Func {
+  const kernels = tileKernels(module, tile, "transposed");
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32]);
+  const [rows, cols, k, a, aPanel, b, c, accumulate] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+  const row = f.local(I64), col = f.local(I64), left = f.local(I64), ldc = f.local(I64);
+  const [aAt, bAt, cAt] = f.locals(I64, 3);
+  f.get(cols).i64const(4).i64("mul").set(ldc);
+  f.for64(col, cols, tile.cols, () => {
+    f.get(b).get(col).get(k).i64("mul").i64const(4).i64("mul").i64("add").set(bAt!);
+    f.i64const(0).set(row);
+    f.for64(row, rows, tile.rows, () => {
+      f.get(a).get(row).i64const(tile.cols * 4).i64("mul").i64("add").set(aAt!);
+      f.get(c).get(row).get(ldc).i64("mul").i64("add").get(col).i64const(4).i64("mul");
+      f.i64("add").set(cAt!);
+      f.get(rows).get(row).i64("sub").set(left);
+      callTile(f, kernels, left, {
+        k,
+        a: aAt!,
+        b: bAt!,
+        c: cAt!,
+        ldc,
+        accumulate,
+        panel: aPanel,
+      });
+    });
+  });
+  return module.add(f);
+}
+
+/** `(from, fromRowBytes, to, toRowBytes, rows, bytes)`: copies rows. */
+function copyRows(module: Module): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64, I64]);
+  const [from, fromRow, to, toRow, rows, bytes] = [0, 1, 2, 3, 4, 5] as const;
+  const row = f.local(I64);
+  f.for64(row, rows, 1, () => {
+    f.get(to).get(from).get(bytes).memoryCopy();
+    f.get(from).get(fromRow).i64("add").set(from).get(to).get(toRow).i64("add").set(to);
+  });
+  return module.add(f);
+}
+
+function build(tier: Tier): Uint8Array<ArrayBuffer> {
+  const module = new Module();
+  const tile = TILES[tier];
+  const kernels = tileKernels(module, tile);
+  const panelsFirst = panelProduct(module, tile, kernels, "panels");
+  const rowsFirst = panelProduct(module, tile, kernels, "rows");
+  const sum = sumProduct(module, tile);
+  const packRows = packPanels(module, tier, tile.rows);
+  const packColumns = packPanels(module, tier, tile.cols);
+  const grad = gradPanel(module, tile), fillLanes = lanePanel(module, tile);
+  const write = writeTransposed(module, tile), copy = copyRows(module);
+  const width = tile.cols * 4;
+
+  const f = kernel("attentionGrad");
+  const slots = SLOTS.of(f);
+  const base = scratchI64(f);
+  const scratch = Object.fromEntries(SCRATCH.map((field) => {
+    const address = slots.i64(field);
+    f.get(base).get(address).i64("add").set(address);
+    return [field, address];
+  })) as Record<Scratch, number>;
+  const operands = OPERANDS.map((name) => [name, slots.operand(name)] as const);
+  const queries = slots.i64("queries"), keys = slots.i64("keys"), depth = slots.i64("depth");
+  const depthWide = slots.i64("depthWide"), keyBlock = slots.i64("keyBlock");
+  const partQueries = slots.i64("partQueries"), partKeys = slots.i64("partKeys");
+  const parts = slots.i32("parts"), heads = slots.i32("heads");
+  const wantQ = slots.i32("wantQ"), wantKV = slots.i32("wantKV"), lse = slots.i64("lse");
+  const scale = f.local(F32);
+  f.push(slots.f32x4("scale")).f32x4extract(0).set(scale);
+  const depthBytes = f.local(I64), scoresPanel = f.local(I64), wideRow = f.local(I64);
+  f.get(depth).i64const(width).i64("mul").set(depthBytes);
+  f.get(keyBlock).i64const(width).i64("mul").set(scoresPanel);
+  f.get(depthWide).i64const(4).i64("mul").set(wideRow);
+  const element = (f: Func): void => void f.i64const(4);
+  const plus = (base: number, count: number, bytes: number) =>
+    f.get(base).get(count).get(bytes).i64("mul").i64("add");
+
+  claimChunks(f, slots.i32("tasks"), (task) => {
+    const head = f.local(I32), part = f.local(I64), outer = f.local(I64), inner = f.local(I64);
+    f.get(task).get(parts).i32("div_u").set(head);
+    f.get(task).get(parts).i32("rem_u").i64("extend_i32_u").set(part);
+    f.get(head).get(heads).i32("div_u").i64("extend_i32_u").set(outer);
+    f.get(head).get(heads).i32("rem_u").i64("extend_i32_u").set(inner);
+    const at = Object.fromEntries(operands.map(([name, { base, strides }]) => {
+      const start = f.local(I64);
+      plus(base, outer, strides[0]).get(inner).get(strides[1]).i64("mul").i64("add").set(start);
+      return [name, { start, row: strides[2] }];
+    })) as Record<Operand, { start: number; row: number }>;
+    const lseHead = f.local(I64);
+    f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(4).i64("mul");
+    f.get(lse).i64("add").set(lseHead);
+    /** The part's share of an axis: all of it where the axis is not cut up. */
+    const range = (step: number, size: number) => {
+      const from = f.local(I64);
+      f.i64const(0).get(part).get(step).i64("mul").get(step).get(size).i64("ge_s").select().set(
+        from,
+      );
+      return [from, min64(f, size, (f) => f.get(from).get(step).i64("add"))] as const;
+    };
+    const [key, keyEnd] = range(partKeys, keys);
+    const [queryStart, queryEnd] = range(partQueries, queries);
+    /** The address of row `index` of an operand. */
+    const rowOf = (name: Operand, index: number) => plus(at[name].start, index, at[name].row);
+    const rowBytes = (name: Operand) => f.get(at[name].row);
+
+    f.for64(key, keyEnd, (f) => f.get(keyBlock), () => {
+      const count = min64(f, keyBlock, (f) => f.get(keyEnd).get(key).i64("sub"));
+      rowOf("k", key).get(scratch.rowsK).get(depth);
+      rowBytes("k").push(element).get(count).call(packRows);
+      rowOf("v", key).get(scratch.rowsV).get(depth);
+      rowBytes("v").push(element).get(count).call(packRows);
+      f.get(wantQ).if(() => {
+        rowOf("k", key).get(scratch.columnsK).get(count).push(element);
+        rowBytes("k").get(depth).call(packRows);
+      });
+      const query = f.local(I64), collect = f.local(I32);
+      f.get(queryStart).set(query).i32const(0).set(collect);
+      f.for64(query, queryEnd, QUERY_BLOCK, () => {
+        const lanes = min64(
+          f,
+          (f) => f.i64const(QUERY_BLOCK),
+          (f) => f.get(queryEnd).get(query).i64("sub"),
+        );
+        const panels = f.local(I64), panel = f.local(I64), lanesAt = f.local(I64);
+        const queryAt = f.local(I64), left = f.local(I64);
+        f.get(lanes).i64const(tile.cols - 1).i64("add").i64const(tile.cols).i64("div_u");
+        f.set(panels);
+        const panelsOf = (name: Operand, to: number) => {
+          rowOf(name, query).get(to).get(depth);
+          rowBytes(name).push(element).get(lanes).call(packColumns);
+        };
+        panelsOf("q", scratch.panelsQ);
+        panelsOf("g", scratch.panelsG);
+        panelsOf("out", scratch.panelsOut);
+        const overPanels = (body: () => void) => {
+          f.i64const(0).set(panel).get(scratch.lanes).set(lanesAt).get(query).set(queryAt);
+          f.get(lanes).set(left);
+          f.for64(panel, panels, 1, () => {
+            body();
+            f.advance(lanesAt, LANE_ROWS * width).advance(queryAt, tile.cols);
+            f.advance(left, -tile.cols);
+          });
+        };
+        for (
+          const [a, b, c] of [
+            [scratch.rowsK, scratch.panelsQ, scratch.scores],
+            [scratch.rowsV, scratch.panelsG, scratch.scoreGrads],
+          ] as const
+        ) {
+          f.get(count).get(panels).get(depth).get(a).get(b).get(depthBytes).get(c);
+          f.get(scoresPanel).i32const(0).call(rowsFirst);
+        }
+        overPanels(() => {
+          f.get(lseHead).get(queryAt).i64const(4).i64("mul").i64("add");
+          plus(scratch.panelsG, panel, depthBytes);
+          plus(scratch.panelsOut, panel, depthBytes).get(depth).get(lanesAt).call(fillLanes);
+          plus(scratch.scores, panel, scoresPanel);
+          plus(scratch.scoreGrads, panel, scoresPanel).get(count).get(lanesAt).get(scale);
+          f.call(grad);
+        });
+        f.get(wantKV).if(() => {
+          for (
+            const [name, packed, a, c] of [
+              ["q", scratch.sidewaysQ, scratch.scoreGrads, scratch.sumsK],
+              ["g", scratch.sidewaysG, scratch.scores, scratch.sumsV],
+            ] as const
+          ) {
+            rowOf(name, query).get(packed).get(lanes).push(element);
+            rowBytes(name).get(depth).call(packColumns);
+            f.get(count).get(depthWide).get(lanes).get(a).get(scoresPanel).get(packed).get(c);
+            f.get(collect).call(sum);
+          }
+          f.i32const(1).set(collect);
+        });
+        f.get(wantQ).if(() => {
+          f.get(depth).get(panels).get(count).get(scratch.columnsK).get(scratch.scoreGrads);
+          f.get(scoresPanel).get(scratch.sumsQ).get(depthBytes).i32const(0).call(panelsFirst);
+          overPanels(() => {
+            plus(scratch.sumsQ, panel, depthBytes).get(depth);
+            f.get(min64(f, left, (f) => f.i64const(tile.cols)));
+            f.get(lanesAt).i64const(2 * width).i64("add");
+            rowOf("dq", queryAt);
+            rowBytes("dq").get(key).i64const(0).i64("ne").call(write);
+          });
+        });
+      });
+      f.get(wantKV).if(() => {
+        for (const [name, sums] of [["dk", scratch.sumsK], ["dv", scratch.sumsV]] as const) {
+          f.get(sums).get(wideRow);
+          rowOf(name, key);
+          rowBytes(name).get(count).get(depth).i64const(4).i64("mul").call(copy);
+        }
+      });
+    });
+  });
+  module.add(f);
+  return module.bytes();
+}
+
+/** `attentionGrad` of the kernel contract. */
+export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionGrad"]): void {
+  const { q, k, lse, scale } = args;
+  const { tier } = runtime;
+  const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
+  const keys = k.shape[2]!;
+  const tile = TILES[tier];
+  const keyBlock = evenBlock(keys, KEY_BLOCK);
+  const threads = runtime.threadsFor(batch * heads * queries * keys * depth, 1 << 16);
+
+  let scratchBytes = 0;
+  const reserve = (elements: number) => {
+    const offset = scratchBytes;
+    scratchBytes += Math.ceil(elements / 64) * 256;
+    return offset;
+  };
+  const ceilTo = (x: number, step: number) => Math.ceil(x / step) * step;
+  const depthWide = ceilTo(depth, tile.cols);
+  const block = ceilTo(keyBlock, tile.rows);
+  const scratch = {
+    rowsK: reserve(block * depth),
+    rowsV: reserve(block * depth),
+    columnsK: reserve(ceilTo(depth, tile.rows) * keyBlock),
+    panelsQ: reserve(QUERY_BLOCK * depth),
+    panelsG: reserve(QUERY_BLOCK * depth),
+    panelsOut: reserve(QUERY_BLOCK * depth),
+    sidewaysQ: reserve(QUERY_BLOCK * depthWide),
+    sidewaysG: reserve(QUERY_BLOCK * depthWide),
+    scores: reserve(QUERY_BLOCK * keyBlock),
+    scoreGrads: reserve(QUERY_BLOCK * keyBlock),
+    sumsQ: reserve(QUERY_BLOCK * depth),
+    sumsK: reserve(keyBlock * depthWide),
+    sumsV: reserve(keyBlock * depthWide),
+    lanes: reserve(QUERY_BLOCK * LANE_ROWS),
+  };
+  const kernelId = runtime.load(`attentionGrad ${tier}`, () => build(tier))("attentionGrad");
+  const lseAddress = runtime.address(lse);
+  const launch = (partQueries: number, partKeys: number, wantQ: boolean, wantKV: boolean) => {
+    const parts = Math.max(Math.ceil(queries / partQueries), Math.ceil(keys / partKeys));
+    const slots = SLOTS.fillWith(runtime, {
+      tasks: batch * heads * parts,
+      parts,
+      partQueries,
+      partKeys,
+      heads,
+      queries,
+      keys,
+      depth,
+      depthWide,
+      keyBlock,
+      scale,
+      wantQ: Number(wantQ),
+      wantKV: Number(wantKV),
+      lse: lseAddress,
+      rowsK: scratch.rowsK,
+      rowsV: scratch.rowsV,
+      columnsK: scratch.columnsK,
+      panelsQ: scratch.panelsQ,
+      panelsG: scratch.panelsG,
+      panelsOut: scratch.panelsOut,
+      sidewaysQ: scratch.sidewaysQ,
+      sidewaysG: scratch.sidewaysG,
+      scores: scratch.scores,
+      scoreGrads: scratch.scoreGrads,
+      sumsQ: scratch.sumsQ,
+      sumsK: scratch.sumsK,
+      sumsV: scratch.sumsV,
+      lanes: scratch.lanes,
+    }, args);
+    runtime.launch(kernelId, slots, { scratchBytes, threads });
+  };
+  if (batch * heads >= threads) {
+    launch(queries, keys, true, true);
+  } else {
+    // Fewer heads than threads: each head is cut up, once by keys and once by queries.
+    const parts = headParts(batch * heads, threads);
+    launch(queries, ceilTo(Math.ceil(keys / parts), tile.rows), false, true);
+    launch(ceilTo(Math.ceil(queries / parts), QUERY_BLOCK), keys, true, false);
+  }
+}

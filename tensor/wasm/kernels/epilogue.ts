@@ -1,0 +1,167 @@
+/**
+ * What happens to a finished tile of a product while it is still in the cache: bias, activation,
+ * float16 output.
+ */
+import type { Activation } from "../../backend.ts";
+import { loadRepeated, loadUnit, storeLanes, storeUnit } from "../emit/access.ts";
+import { activate } from "../emit/activations.ts";
+import { Func, I32, I64, type Module, V128 } from "../emit/assembler.ts";
+import type { Tile } from "./gemm_kernel.ts";
+import { accessContext } from "../emit/rows.ts";
+import type { Tier } from "../device/tier.ts";
+
+const BYTES = { f32: 4, f16: 2 } as const;
+
+/** Activations by the number that kernels know them by. */
+export const ACTIVATIONS: readonly Activation[] = ["none", "relu", "silu", "gelu", "geluTanh"];
+
+/**
+ * A job for the epilogue, in memory: byte offsets of i64 fields. Addresses belong to row 0 and
+ * column 0 of the block that the tile is in.
+ */
+export const FINISH = {
+  activation: 0,
+  /** Address of the bias, 0 for none. */
+  bias: 8,
+  biasHalf: 16,
+  /** Whether the bias (f32 then) has an element a row instead of one a column. */
+  biasPerRow: 24,
+  /** Where the value before the activation goes, 0 for nowhere. */
+  pre: 32,
+  preRowBytes: 40,
+  preHalf: 48,
+  /** Whether the result goes to `out` as float16; else it stays where the product is. */
+  outHalf: 56,
+  out: 64,
+  outRowBytes: 72,
+  /** Whether to add to a float16 output. (To float32 the product itself adds.) */
+  add: 80,
+} as const;
+
+/**
+ * `(job, rows, cols, tile, tileRowBytes, row, column)` for one activation: finishes the product's
+ * `rows` x `cols` f32 at `tile`, which begin at (row, column) of the job's block.
+ */
+function finishWith(module: Module, tier: Tier, widths: readonly number[], kind: Activation): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
+  const [job, rows, cols, tile, tileRowBytes, row, column] = [0, 1, 2, 3, 4, 5, 6] as const;
+  const context = accessContext(f, tier);
+  const one = f.local(I32);
+  f.i32const(1).set(one);
+  const field = (name: keyof typeof FINISH) => {
+    const local = f.local(I64);
+    f.get(job).mem("i64.load", FINISH[name]).set(local);
+    return local;
+  };
+  const ifSet = (condition: number, then: () => void, otherwise?: () => void) =>
+    f.get(condition).i64const(0).i64("ne").if(then, otherwise);
+  /** Moves an address on by `count` elements that are float16 or not. */
+  const shift = (address: number, half: number, count: number) =>
+    f.get(address).get(count).i64const(2).get(half).i64("sub").i64("shl").i64("add").set(address);
+  /** An address at the tile's first element, where the job has one. */
+  const start = (address: number, rowBytes: number, half: number) =>
+    ifSet(address, () => {
+      f.get(address).get(row).get(rowBytes).i64("mul").i64("add").set(address);
+      shift(address, half, column);
+    });
+
+  const bias = field("bias"), biasHalf = field("biasHalf"), biasPerRow = field("biasPerRow");
+  const pre = field("pre"), outHalf = field("outHalf"), out = f.local(I64);
+  const preHalf = f.local(I64), preRowBytes = f.local(I64), outRowBytes = f.local(I64);
+  const add = f.local(I64);
+  ifSet(pre, () => {
+    f.get(field("preHalf")).set(preHalf).get(field("preRowBytes")).set(preRowBytes);
+    start(pre, preRowBytes, preHalf);
+  });
+  ifSet(outHalf, () => {
+    f.get(field("out")).set(out).get(field("outRowBytes")).set(outRowBytes);
+    f.get(field("add")).set(add);
+    start(out, outRowBytes, outHalf);
+  });
+  ifSet(biasPerRow, () => {
+    f.get(bias).get(row).i64const(4).i64("mul").i64("add").set(bias);
+  }, () => {
+    ifSet(bias, () => shift(bias, biasHalf, column));
+  });
+
+  const left = f.local(I64), width = f.local(I64);
+  const rowBias = f.local(I64), x = f.local(I64), p = f.local(I64), o = f.local(I64);
+  /** `count` columns of all rows: as whole vectors, or 1 in the first lane of one. */
+  const columns = (count: number) => {
+    const vectors = Math.ceil(count / 4);
+    const load = (type: "f32" | "f16", address: number) => {
+      if (count > 1) {
+        return Array.from(
+          { length: vectors },
+          (_, v) => loadUnit(context, type, address, v * 4 * BYTES[type]),
+        );
+      }
+      const value = context.temporaries.take();
+      loadRepeated(context, type, address, value);
+      return [value];
+    };
+    const store = (type: "f32" | "f16", address: number, values: readonly number[]) => {
+      if (count > 1) storeUnit(context, type, address, values);
+      else storeLanes(context, type, address, values[0]!, undefined, one);
+    };
+    const biases = f.locals(V128, vectors);
+    const setBiases = (values: readonly number[]) =>
+      biases.forEach((b, v) => f.get(values[v]!).set(b));
+    biases.forEach((b) => f.f32x4const(0).set(b));
+    ifSet(bias, () => {
+      ifSet(biasHalf, () => setBiases(load("f16", bias)), () => setBiases(load("f32", bias)));
+    });
+    f.get(bias).set(rowBias).get(tile).set(x).get(pre).set(p).get(out).set(o).get(rows).set(left);
+    f.doWhile(() => {
+      ifSet(biasPerRow, () => {
+        for (const b of biases) f.get(rowBias).vmem("load32_splat").set(b);
+        f.advance(rowBias, 4);
+      });
+      const values = load("f32", x);
+      values.forEach((value, v) => f.get(value).get(biases[v]!).f32x4("add").set(value));
+      ifSet(pre, () => {
+        ifSet(preHalf, () => store("f16", p, values), () => store("f32", p, values));
+        f.get(p).get(preRowBytes).i64("add").set(p);
+      });
+      for (const value of values) {
+        activate(context, kind, value);
+        f.set(value);
+      }
+      ifSet(outHalf, () => {
+        ifSet(add, () => {
+          const old = load("f16", o);
+          values.forEach((value, v) => f.get(value).get(old[v]!).f32x4("add").set(value));
+        });
+        store("f16", o, values);
+        f.get(o).get(outRowBytes).i64("add").set(o);
+      }, () => store("f32", x, values));
+      context.temporaries.releaseAll();
+      f.get(x).get(tileRowBytes).i64("add").set(x);
+    }, () => f.get(left).i64const(1).i64("sub").tee(left).i64const(0).i64("gt_s"));
+    f.i64const(count).set(width);
+    ifSet(biasPerRow, () => {}, () => ifSet(bias, () => shift(bias, biasHalf, width)));
+    ifSet(pre, () => shift(pre, preHalf, width));
+    ifSet(outHalf, () => shift(out, outHalf, width));
+    f.advance(tile, count * 4).advance(cols, -count);
+  };
+  for (const count of widths) {
+    const more = () => f.get(cols).i64const(count).i64("ge_s");
+    more();
+    f.if(() => f.doWhile(() => columns(count), more));
+  }
+  return module.add(f);
+}
+
+/** `finishWith` for the activation that the job names. */
+export function finishTile(module: Module, tier: Tier, tile: Tile): Func {
+  const widths = tile.cols > 8 ? [tile.cols, 8, 1] : [8, 1];
+  const kinds = ACTIVATIONS.map((kind) => finishWith(module, tier, widths, kind));
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
+  kinds.forEach((kind, number) => {
+    f.get(0).mem("i64.load", FINISH.activation).i64const(number).i64("eq").if(() => {
+      f.params.forEach((_, i) => f.get(i));
+      f.call(kind).ret();
+    });
+  });
+  return module.add(f);
+}

@@ -1,0 +1,198 @@
+/**
+ * Matrix products. The blocked product of `gemm.ts` on each piece of a grid of batches, rows and
+ * columns, which threads claim one by one.
+ */
+import type { KernelArgs, View } from "../../backend.ts";
+import { DTYPE_BYTES } from "../../dtype.ts";
+import { claimChunks, kernel } from "../emit/abi.ts";
+import { type Func, I32, I64, Module } from "../emit/assembler.ts";
+import { ACTIVATIONS, FINISH } from "./epilogue.ts";
+import { addProduct, emitProduct } from "./gemm.ts";
+import { packPanels } from "./pack.ts";
+import { PLAN, planLocals, planProduct } from "./product_plan.ts";
+import type { WasmRuntime } from "../device/runtime.ts";
+import { Slots } from "../emit/slots.ts";
+import type { Tier } from "../device/tier.ts";
+
+/** Distances are in bytes, and each dtype is told by whether it is float16. */
+// deno-fmt-ignore
+const SLOTS = new Slots([
+  "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
+  "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
+  "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
+  "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
+], [], PLAN.end);
+
+function build(tier: Tier): Uint8Array<ArrayBuffer> {
+  const module = new Module();
+  const code = addProduct(module, tier);
+  const { tile } = code;
+  const packA = {
+    f32: packPanels(module, tier, tile.rows),
+    f16: packPanels(module, tier, tile.rows, "f16"),
+  };
+  const packB = {
+    f32: packPanels(module, tier, tile.cols),
+    f16: packPanels(module, tier, tile.cols, "f16"),
+  };
+  const f = kernel("matmul");
+  const slots = SLOTS.of(f);
+  const { blocks, m, n, finish: job, block, pieces, piece } = planLocals(f);
+  const inner = slots.i64("inner");
+  const a = slots.i64("a"), aRow = slots.i64("aRow"), aColumn = slots.i64("aColumn");
+  const b = slots.i64("b"), bRow = slots.i64("bRow"), bColumn = slots.i64("bColumn");
+  const out = slots.i64("out"), outRow = slots.i64("outRow");
+  const bias = slots.i64("bias"), pre = slots.i64("pre");
+  const aHalf = slots.i32("aHalf"), bHalf = slots.i32("bHalf"), outHalf = slots.i32("outHalf");
+  const batchStrides = {
+    a: [slots.i64("aOuter"), slots.i64("aInner")],
+    b: [slots.i64("bOuter"), slots.i64("bInner")],
+    out: [slots.i64("outOuter"), slots.i64("outInner")],
+  } as const;
+  /** Bytes of an element by its flag, in a new local. */
+  const elementBytes = (half: number) => {
+    const bytes = f.local(I64);
+    f.i64const(2).i64const(4).get(half).i64const(0).i64("ne").select().set(bytes);
+    return bytes;
+  };
+  const outHalf64 = slots.i64("outHalf");
+  const outBytes = elementBytes(outHalf64);
+  const biasHalf = slots.i64("biasHalf"), biasBytes = elementBytes(biasHalf);
+  const preHalf = slots.i64("preHalf"), preBytes = elementBytes(preHalf);
+  const preRow = f.local(I64);
+  f.get(n).get(preBytes).i64("mul").set(preRow);
+  const accumulate = slots.i32("accumulate"), accumulateF32 = f.local(I32);
+  f.get(accumulate).get(outHalf).i32("eqz").i32("and").set(accumulateF32);
+
+  const put = (field: keyof typeof FINISH, value: () => void) => {
+    f.get(job);
+    value();
+    f.mem("i64.store", FINISH[field]);
+  };
+  put("activation", () => f.get(slots.i64("activation")));
+  put("biasHalf", () => f.get(biasHalf));
+  put("biasPerRow", () => f.i64const(0));
+  put("preHalf", () => f.get(preHalf));
+  put("preRowBytes", () => f.get(preRow));
+  put("outHalf", () => f.get(outHalf64));
+  put("outRowBytes", () => f.get(outRow));
+  put("add", () => f.get(accumulate).i64("extend_i32_u"));
+  const finish = f.local(I64);
+  f.get(job).i64const(0).get(slots.i32("finishes")).select().set(finish);
+
+  claimChunks(f, pieces, (number) => {
+    const { batch, ...ranges } = piece(number);
+    const outerAt = f.local(I64), innerAt = f.local(I64);
+    f.get(batch).get(inner).i64("div_u").set(outerAt);
+    f.get(batch).get(inner).i64("rem_u").set(innerAt);
+    const start = (base: number, [o, i]: readonly [number, number]) => {
+      const address = f.local(I64);
+      f.get(base).get(outerAt).get(o).i64("mul").i64("add");
+      f.get(innerAt).get(i).i64("mul").i64("add").set(address);
+      return address;
+    };
+    const a0 = start(a, batchStrides.a), b0 = start(b, batchStrides.b);
+    const out0 = start(out, batchStrides.out), pre0 = f.local(I64);
+    f.get(pre).get(batch).get(m).i64("mul").get(preRow).i64("mul").i64("add").set(pre0);
+    /** Pushes the address of an element. */
+    const at = (base: number, row: number, rowBytes: number, column: number, columnBytes: number) =>
+      f.get(base).get(row).get(rowBytes).i64("mul").i64("add")
+        .get(column).get(columnBytes).i64("mul").i64("add");
+    emitProduct(f, code, {
+      ...ranges,
+      ...blocks,
+      c: out0,
+      ldc: outRow,
+      accumulate: accumulateF32,
+      aside: { when: outHalf, block },
+      packA({ dst, row, lines, p, steps }) {
+        const pack = (call: Func) => {
+          at(a0, row, aRow, p, aColumn).get(dst).get(steps).get(aRow).get(aColumn).get(lines);
+          f.call(call);
+        };
+        f.get(aHalf).if(() => pack(packA.f16), () => pack(packA.f32));
+      },
+      packB({ dst, column, lines, p, steps }) {
+        const pack = (call: Func) => {
+          at(b0, p, bRow, column, bColumn).get(dst).get(steps).get(bColumn).get(bRow).get(lines);
+          f.call(call);
+        };
+        f.get(bHalf).if(() => pack(packB.f16), () => pack(packB.f32));
+      },
+      finish: {
+        job: finish,
+        prepare(row, column) {
+          put("bias", () => {
+            f.get(bias).get(column).get(biasBytes).i64("mul").i64("add").i64const(0);
+            f.get(bias).i64const(0).i64("ne").select();
+          });
+          put("pre", () => {
+            at(pre0, row, preRow, column, preBytes).i64const(0);
+            f.get(pre).i64const(0).i64("ne").select();
+          });
+          put("out", () => at(out0, row, outRow, column, outBytes));
+        },
+      },
+    });
+  });
+  module.add(f);
+  return module.bytes();
+}
+
+/**
+ * Whether batch dimension `d` can be taken into the rows: one B for all of it, and rows of A and
+ * of the output that go on from one of its entries to the next.
+ */
+function joinsRows(a: View, b: View, out: View, d: 0 | 1, rows: number): boolean {
+  return b.strides[d] === 0 && a.strides[d] === rows * a.strides[2]! &&
+    out.strides[d] === rows * out.strides[2]!;
+}
+
+/** `matmul` of the kernel contract. */
+export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
+  const { a, b, bias, activation, pre, out, accumulate } = args;
+  let [outer, inner, m] = a.shape as [number, number, number];
+  const k = a.shape[3]!, n = b.shape[3]!;
+  if (inner > 1 && joinsRows(a, b, out, 1, m)) {
+    m *= inner;
+    inner = 1;
+  }
+  if (outer > 1 && inner === 1 && joinsRows(a, b, out, 0, m)) {
+    m *= outer;
+    outer = 1;
+  }
+  const wholeK = out.dtype === "f16";
+  const plan = planProduct(runtime, { batches: outer * inner, m, n, k, wholeK });
+  const aBytes = DTYPE_BYTES[a.dtype], bBytes = DTYPE_BYTES[b.dtype];
+  const outBytes = DTYPE_BYTES[out.dtype];
+  const slots = SLOTS.fill({
+    inner,
+    a: runtime.address(a),
+    aOuter: a.strides[0]! * aBytes,
+    aInner: a.strides[1]! * aBytes,
+    aRow: a.strides[2]! * aBytes,
+    aColumn: a.strides[3]! * aBytes,
+    aHalf: Number(a.dtype === "f16"),
+    b: runtime.address(b),
+    bOuter: b.strides[0]! * bBytes,
+    bInner: b.strides[1]! * bBytes,
+    bRow: b.strides[2]! * bBytes,
+    bColumn: b.strides[3]! * bBytes,
+    bHalf: Number(b.dtype === "f16"),
+    out: runtime.address(out),
+    outOuter: out.strides[0]! * outBytes,
+    outInner: out.strides[1]! * outBytes,
+    outRow: out.strides[2]! * outBytes,
+    outHalf: Number(wholeK),
+    accumulate: Number(accumulate),
+    finishes: Number(wholeK || bias !== null || pre !== null || activation !== "none"),
+    activation: ACTIVATIONS.indexOf(activation),
+    bias: bias ? runtime.address(bias) : 0,
+    biasHalf: Number(bias?.dtype === "f16"),
+    pre: pre ? runtime.address(pre) : 0,
+    preHalf: Number(pre?.dtype === "f16"),
+  });
+  const { tier } = runtime;
+  const kernelId = runtime.load(`matmul ${tier}`, () => build(tier))("matmul");
+  runtime.launch(kernelId, [...PLAN.fill(plan), ...slots], plan);
+}

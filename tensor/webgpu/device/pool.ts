@@ -1,0 +1,180 @@
+/** GPU memory in size classes, so that a warmed-up loop creates no buffer. */
+import type { DeviceBuffer } from "../../backend.ts";
+import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../../errors.ts";
+import type { BindGroupEntry } from "./bind_groups.ts";
+import type { Faults } from "./faults.ts";
+
+/** A buffer of the system, handed from one owner to the next. */
+export class Block {
+  /** The last batch of commands that uses the block; see Runtime.batch. */
+  batch = -1;
+  /** Scratch of one dispatch: whether it writes the block, and where it is bound. */
+  writtenBy = -1;
+  slotOf = -1;
+  slot = 0;
+  /** Cached bind groups that hold the block, to be dropped with it. */
+  readonly bindGroups: Set<BindGroupEntry> = new Set();
+  #destroyed = false;
+
+  constructor(readonly id: number, readonly gpu: GPUBuffer, readonly size: number) {}
+
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    for (const entry of this.bindGroups) entry.drop();
+    this.gpu.destroy();
+  }
+}
+
+/** A block on loan to one storage. */
+export class GpuBuffer implements DeviceBuffer {
+  #block: Block | null;
+
+  constructor(block: Block, readonly bytes: number) {
+    this.#block = block;
+  }
+
+  /** The block; throws once the buffer has been freed. */
+  get block(): Block {
+    if (this.#block === null) throw new UseAfterFreeError("a freed GPU buffer was used");
+    return this.#block;
+  }
+
+  /** Takes the block back. */
+  release(): Block {
+    const block = this.block;
+    this.#block = null;
+    return block;
+  }
+}
+
+const SMALLEST = 256;
+
+/**
+ * The size really allocated for `bytes`: a power of two or one of three (from 1 MiB on, seven)
+ * even steps up to the next, so that nearby sizes share blocks and at most a quarter is wasted.
+ */
+export function sizeClass(bytes: number): number {
+  if (bytes <= SMALLEST) return SMALLEST;
+  const power = 2 ** Math.floor(Math.log2(bytes));
+  const step = Math.max(SMALLEST, power / (power >= 2 ** 20 ? 8 : 4));
+  return Math.ceil(bytes / step) * step;
+}
+
+/**
+ * Buffers by size class. A freed block may be taken at once: commands run in the order they were
+ * recorded, so work of the former owner is done before the new owner's begins.
+ *
+ * Of the free blocks of a size the oldest is taken first, not the one freed last. So the same
+ * requests get the same blocks every time round a loop, whatever the order they were freed in, and
+ * bind groups made in the first round fit the later ones.
+ */
+export class BufferPool {
+  /** Buffers taken from the system since the start. */
+  allocations = 0;
+  /** Bytes held from the system, free blocks included. */
+  reservedBytes = 0;
+  #usedBytes = 0;
+  #peakUsedBytes = 0;
+  #nextId = 0;
+  /** Free blocks by size, the oldest last. */
+  readonly #free = new Map<number, Block[]>();
+
+  constructor(
+    readonly device: GPUDevice,
+    readonly faults: Faults,
+    /** Free blocks may fill this much, or as much as was ever in use, whichever is more. */
+    readonly freeBytesCap: number,
+  ) {}
+
+  alloc(bytes: number, op: string): GpuBuffer {
+    const limit = Math.floor(this.device.limits.maxBufferSize / 16) * 16;
+    if (!(bytes <= limit)) {
+      throw new OutOfMemoryError(
+        `${op}: expected at most ${limit} bytes in one buffer of this GPU but got ${bytes}`,
+      );
+    }
+    const size = Math.min(sizeClass(bytes), limit);
+    const block = this.#free.get(size)?.pop() ?? this.#create(size, op);
+    this.#usedBytes += size;
+    this.#peakUsedBytes = Math.max(this.#peakUsedBytes, this.#usedBytes);
+    return new GpuBuffer(block, bytes);
+  }
+
+  #create(size: number, op: string): Block {
+    const { device } = this;
+    device.pushErrorScope("validation");
+    device.pushErrorScope("out-of-memory");
+    const gpu = device.createBuffer({
+      label: op,
+      size,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+    // Some systems report an allocation that does not fit as a validation error.
+    for (let scope = 0; scope < 2; scope++) {
+      device.popErrorScope().then((error) => {
+        if (error === null) return;
+        this.faults.add(
+          new OutOfMemoryError(`${op}: the GPU could not allocate ${size} bytes: ${error.message}`),
+        );
+      }, () => {/* The device is lost, which the next call reports. */});
+    }
+    this.allocations++;
+    this.reservedBytes += size;
+    return new Block(this.#nextId++, gpu, size);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    const block = gpuBuffer(buffer).release();
+    this.#usedBytes -= block.size;
+    let list = this.#free.get(block.size);
+    if (!list) this.#free.set(block.size, list = []);
+    let low = 0;
+    let high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle]!.id > block.id) low = middle + 1;
+      else high = middle;
+    }
+    list.splice(low, 0, block);
+  }
+
+  /** Whether free blocks take more than they may. */
+  get overfull(): boolean {
+    const free = this.reservedBytes - this.#usedBytes;
+    return free > Math.max(this.freeBytesCap, this.#peakUsedBytes);
+  }
+
+  /**
+   * Gives free blocks back to the system until they fit the cap, those idle longest first. No
+   * command that uses them may be recorded and not yet submitted.
+   */
+  trim(): void {
+    if (!this.overfull) return;
+    const idle = [...this.#free.values()].flat().sort((a, b) => a.batch - b.batch);
+    for (const block of idle) {
+      if (!this.overfull) break;
+      const list = this.#free.get(block.size)!;
+      list.splice(list.indexOf(block), 1);
+      this.reservedBytes -= block.size;
+      block.destroy();
+    }
+  }
+
+  /** Destroys every free block; those on loan go with the device. */
+  dispose(): void {
+    for (const list of this.#free.values()) {
+      for (const block of list) {
+        this.reservedBytes -= block.size;
+        block.destroy();
+      }
+    }
+    this.#free.clear();
+  }
+}
+
+/** `buffer` as this backend's kind. */
+export function gpuBuffer(buffer: DeviceBuffer): GpuBuffer {
+  if (buffer instanceof GpuBuffer) return buffer;
+  throw new DeviceError("expected a buffer of the WebGPU device but got one of another device");
+}

@@ -1,0 +1,286 @@
+/**
+ * Convolutions as matrix products whose right operand is never built: its elements are found in
+ * the image by index arithmetic ("implicit GEMM"). Sizes are literals in the source, so that the
+ * divisions in that arithmetic are by constants; a model has few different ones.
+ */
+import type { KernelArgs, View } from "../../backend.ts";
+import { matmul } from "./matmul.ts";
+import { runProduct } from "./product.ts";
+import type { WebGpuRuntime } from "../device/runtime.ts";
+import { stridedOperand } from "../shader/strided.ts";
+import type { Operand } from "../shader/tile.ts";
+import { ranInParts, ranInSummedParts } from "../device/wide.ts";
+
+/** Sizes of a convolution; `pixels` are those of the result. */
+interface Geometry {
+  readonly samples: number;
+  readonly inChannels: number;
+  readonly height: number;
+  readonly width: number;
+  readonly outChannels: number;
+  readonly outWidth: number;
+  readonly pixels: number;
+  readonly kernelHeight: number;
+  readonly kernelWidth: number;
+  readonly stride: number;
+  readonly padTop: number;
+  readonly padLeft: number;
+  readonly dilation: number;
+}
+
+function geometryOf(
+  x: View,
+  outShape: readonly number[],
+  kernelShape: readonly number[],
+  { stride, padTop, padLeft, dilation }: {
+    stride: number;
+    padTop: number;
+    padLeft: number;
+    dilation: number;
+  },
+): Geometry {
+  const [samples, inChannels, height, width] = x.shape as [number, number, number, number];
+  const [, outChannels, outHeight, outWidth] = outShape as [number, number, number, number];
+  return {
+    samples,
+    inChannels,
+    height,
+    width,
+    outChannels,
+    outWidth,
+    pixels: outHeight * outWidth,
+    kernelHeight: kernelShape[2]!,
+    kernelWidth: kernelShape[3]!,
+    stride,
+    padTop,
+    padLeft,
+    dilation,
+  };
+}
+
+/** See {@linkcode KernelArgs}. */
+export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: string): void {
+  if (ranInParts(runtime, args, [["x", "out"]], (part) => conv2d(runtime, part, op))) return;
+  const { x, w, bias, out } = args;
+  const geometry = geometryOf(x, out.shape, w.shape, args);
+  if (isPointwise(geometry)) {
+    pointwise(runtime, args, geometry, op);
+    return;
+  }
+  const { samples, outChannels, pixels } = geometry;
+  const k = w.shape[1]! * w.shape[2]! * w.shape[3]!;
+  const weight = stridedOperand("w", matrix(w, outChannels, k), 2, 3, "params.m");
+  const byFours = pixels % 4 === 0 && out.offset % 4 === 0;
+  runProduct(runtime, {
+    op,
+    key: `conv2d/${Object.values(geometry).slice(1).join("x")}/${weight.key}/` +
+      `${byFours ? 4 : 1}${bias ? "bias" : ""}`,
+    batches: 1,
+    m: outChannels,
+    n: samples * pixels,
+    k,
+    left: weight,
+    right: patches(geometry),
+    locate: "  let outer = 0u;\n  let inner = 0u;",
+    inputs: [weight.binding, { name: "x", view: x, access: "read" }],
+    declarations: pixelSource(geometry),
+    finish: finishSource(
+      byFours,
+      `(column / ${pixels}u * ${outChannels}u + row) * ${pixels}u + column % ${pixels}u`,
+      bias !== null,
+    ),
+    outputs: [
+      { name: "result", view: out, access: "write", vec4: byFours },
+      ...bias ? [{ name: "bias", view: bias, access: "read" } as const] : [],
+    ],
+    uniforms: { ...weight.uniforms, biasStep: bias?.strides[0] ?? 0 },
+  });
+}
+
+/** Whether the convolution is a matrix product of the channels of each pixel. */
+function isPointwise(g: Geometry): boolean {
+  return g.kernelHeight === 1 && g.kernelWidth === 1 && g.stride === 1 && g.padTop === 0 &&
+    g.padLeft === 0 && g.dilation === 1 && g.outWidth === g.width &&
+    g.pixels === g.height * g.width;
+}
+
+function pointwise(
+  runtime: WebGpuRuntime,
+  { x, w, bias, out }: KernelArgs["conv2d"],
+  { samples, inChannels, outChannels, pixels }: Geometry,
+  op: string,
+): void {
+  const image = (view: View, channels: number): View => ({
+    ...view,
+    shape: [samples, 1, channels, pixels],
+    strides: [channels * pixels, 0, pixels, 1],
+  });
+  const weight = matrix(w, outChannels, inChannels);
+  matmul(
+    runtime,
+    {
+      a: { ...weight, shape: [samples, 1, outChannels, inChannels] },
+      b: image(x, inChannels),
+      bias: null,
+      activation: "none",
+      pre: null,
+      out: image(out, outChannels),
+      accumulate: false,
+    },
+    op,
+    { rowBias: bias },
+  );
+}
+
+/** A contiguous array as one matrix. */
+function matrix(view: View, rows: number, columns: number): View {
+  return { ...view, shape: [1, 1, rows, columns], strides: [0, 0, columns, 1] };
+}
+
+/** `x_pixel`: a pixel of a channel that begins at `at`, 0 outside the image or between pixels. */
+function pixelSource({ height, width, dilation }: Geometry): string {
+  const between = dilation === 1 ? "" : `
+  if (row % ${dilation} != 0 || column % ${dilation} != 0) { return 0.0; }`;
+  const spread = dilation === 1 ? "" : ` / ${dilation}`;
+  return `
+fn x_pixel(at: u32, row: i32, column: i32) -> f32 {
+  if (row < 0 || column < 0) { return 0.0; }${between}
+  let y = u32(row${spread});
+  let x = u32(column${spread});
+  if (y >= ${height}u || x >= ${width}u) { return 0.0; }
+  return x_load(at + y * ${width}u + x);
+}`;
+}
+
+/** The right operand of conv2d: columns are pixels of all samples, depths (channel, ky, kx). */
+function patches(g: Geometry): Operand {
+  const taps = g.kernelHeight * g.kernelWidth;
+  return {
+    order: "across",
+    prepare: (x) =>
+      [0, 1, 2, 3].map((lane) =>
+        `  let pixel${lane} = min(${x} + ${lane}u, params.n - 1u);
+  let xAt${lane} = pixel${lane} / ${g.pixels}u * ${g.inChannels * g.height * g.width}u;
+  let xRow${lane} = i32(pixel${lane} % ${g.pixels}u / ${g.outWidth}u * ${g.stride}u) - ${
+          literal(g.padTop)
+        };
+  let xColumn${lane} = i32(pixel${lane} % ${g.outWidth}u * ${g.stride}u) - ${literal(g.padLeft)};`
+      )
+        .join("\n"),
+    load: (name, k) =>
+      `      let channelAt = ${k} / ${taps}u * ${g.height * g.width}u;
+      let ky = i32(${k} % ${taps}u / ${g.kernelWidth}u);
+      let kx = i32(${k} % ${g.kernelWidth}u);
+      let ${name} = vec4f(${
+        [0, 1, 2, 3].map((lane) =>
+          `x_pixel(xAt${lane} + channelAt, xRow${lane} + ky, xColumn${lane} + kx)`
+        ).join(",\n        ")
+      });`,
+  };
+}
+
+/** See {@linkcode KernelArgs}. */
+export function conv2dGradWeight(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["conv2dGradWeight"],
+  op: string,
+): void {
+  const again = (part: typeof args): void => conv2dGradWeight(runtime, part, op);
+  if (ranInSummedParts(runtime, args, [["x", "g"]], ["out"], again, op)) return;
+  const { x, g, out } = args;
+  const geometry = geometryOf(x, g.shape, out.shape, { ...args, dilation: 1 });
+  const { samples, outChannels, pixels } = geometry;
+  const n = out.shape[1]! * out.shape[2]! * out.shape[3]!;
+  const gradByFours = pixels % 4 === 0 && g.offset % 4 === 0;
+  const byFours = n % 4 === 0 && out.offset % 4 === 0;
+  runProduct(runtime, {
+    op,
+    key: `conv2dGradWeight/${Object.values(geometry).slice(1).join("x")}/` +
+      `${gradByFours ? 4 : 1}${byFours ? 4 : 1}`,
+    batches: 1,
+    m: outChannels,
+    n,
+    k: samples * pixels,
+    left: gradient(geometry, gradByFours),
+    right: patchesAlongPixels(geometry),
+    locate: "",
+    inputs: [
+      { name: "x", view: x, access: "read" },
+      { name: "g", view: g, access: "read", vec4: gradByFours },
+    ],
+    declarations: pixelSource(geometry),
+    finish: finishSource(byFours, "row * params.n + column", false),
+    outputs: [{ name: "result", view: out, access: "write", vec4: byFours }],
+    uniforms: {},
+  });
+}
+
+/** The left operand of the weight gradient: rows are output channels, depths pixels. */
+function gradient({ outChannels, pixels }: Geometry, byFours: boolean): Operand {
+  const place = (k: string, lane: number): string =>
+    `${k} / ${pixels}u * ${outChannels * pixels}u + gAt${lane} + ${k} % ${pixels}u`;
+  return {
+    order: "deep",
+    prepare: (x) =>
+      [0, 1, 2, 3].map((lane) =>
+        `  let gAt${lane} = min(${x} + ${lane}u, params.m - 1u) * ${pixels}u;`
+      ).join("\n"),
+    load: (name, k, lane) =>
+      `      let ${name} = ${
+        byFours
+          ? `g_load4(${place(k, lane)})`
+          : `vec4f(${[0, 1, 2, 3].map((i) => `g_load(${place(`(${k} + ${i}u)`, lane)})`).join()})`
+      };`,
+  };
+}
+
+/** Its right operand: columns are (channel, ky, kx), depths pixels, which lie side by side. */
+function patchesAlongPixels(g: Geometry): Operand {
+  const taps = g.kernelHeight * g.kernelWidth;
+  const tap = (k: string, lane: number): string =>
+    `x_pixel(${k} / ${g.pixels}u * ${g.inChannels * g.height * g.width}u + xAt${lane},
+        i32(${k} % ${g.pixels}u / ${g.outWidth}u * ${g.stride}u) + xRow${lane},
+        i32(${k} % ${g.outWidth}u * ${g.stride}u) + xColumn${lane})`;
+  return {
+    order: "deep",
+    prepare: (x) =>
+      [0, 1, 2, 3].map((lane) =>
+        `  let tap${lane} = min(${x} + ${lane}u, params.n - 1u);
+  let xAt${lane} = tap${lane} / ${taps}u * ${g.height * g.width}u;
+  let xRow${lane} = i32(tap${lane} % ${taps}u / ${g.kernelWidth}u) - ${literal(g.padTop)};
+  let xColumn${lane} = i32(tap${lane} % ${g.kernelWidth}u) - ${literal(g.padLeft)};`
+      ).join("\n"),
+    load: (name, k, lane) =>
+      `      let ${name} = vec4f(${
+        [0, 1, 2, 3].map((i) => tap(`(${k} + ${i}u)`, lane)).join(",\n        ")
+      });`,
+  };
+}
+
+/** WGSL has no `- -1`. */
+function literal(value: number): string {
+  return value < 0 ? `(${value})` : `${value}`;
+}
+
+/** Stores the product, plus a bias a row, at `place` of `row` and `column`. */
+function finishSource(byFours: boolean, place: string, bias: boolean): string {
+  const value = `sum${bias ? " + bias_load(row * params.biasStep)" : ""}`;
+  if (byFours) {
+    return `
+fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
+  if (row >= params.m || column >= params.n) { return; }
+  result_store4(${place}, ${value});
+}`;
+  }
+  return `
+fn finishOne(row: u32, column: u32, sum: f32) {
+  if (row >= params.m || column >= params.n) { return; }
+  result_store(${place}, ${value});
+}
+fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
+  finishOne(row, column, sum.x);
+  finishOne(row, column + 1u, sum.y);
+  finishOne(row, column + 2u, sum.z);
+  finishOne(row, column + 3u, sum.w);
+}`;
+}

@@ -1,0 +1,153 @@
+/** Matrix products: strided operands and the epilogue around the tiled kernel of product.ts. */
+import type { Activation, KernelArgs, View } from "../../backend.ts";
+import { declareActivation } from "../shader/activation.ts";
+import { canVec4, type ViewBinding } from "../shader/accessors.ts";
+import { type Plan, runProduct } from "./product.ts";
+import type { WebGpuRuntime } from "../device/runtime.ts";
+import { stridedOperand } from "../shader/strided.ts";
+import { ranInParts } from "../device/wide.ts";
+
+/** What a product may do besides the contract's. */
+export interface MatmulOptions {
+  /** Bias of rows, [M], instead of columns: channels of a convolution. */
+  readonly rowBias?: View | null;
+  /** For tests: tile and splits instead of the usual ones. */
+  readonly plan?: Plan;
+}
+
+/** See {@linkcode KernelArgs}. */
+export function matmul(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["matmul"],
+  op: string,
+  options: MatmulOptions = {},
+): void {
+  const cut = [["a", "b", "out", "pre"], ["a", "b", "out", "pre"], ["a", "out", "pre"]] as const;
+  const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
+  if (ranInParts(runtime, args, cut, again)) return;
+  const { activation, accumulate, pre } = args;
+  const [a, b, flatOut] = mergeBatches(args);
+  const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];
+  const k = a.shape[3]!;
+  const left = stridedOperand("a", a, 2, 3, "params.m");
+  const right = stridedOperand("b", b, 3, 2, "params.n");
+  const bias = options.rowBias ?? args.bias;
+  const byFours = n % 4 === 0 && canVec4(flatOut) && (pre === null || canVec4(pre));
+  const biasByFours = byFours && !options.rowBias && bias !== null && canVec4(bias);
+
+  const outputs: ViewBinding[] = [
+    { name: "result", view: flatOut, access: accumulate ? "readwrite" : "write", vec4: byFours },
+  ];
+  if (bias) outputs.push({ name: "bias", view: bias, access: "read", vec4: biasByFours });
+  if (pre) outputs.push({ name: "pre", view: pre, access: "write", vec4: byFours });
+  const epilogue: Epilogue = {
+    byFours,
+    bias: !bias ? "none" : options.rowBias ? "row" : biasByFours ? "columns" : "column",
+    pre: pre !== null,
+    activation,
+    accumulate,
+  };
+  runProduct(runtime, {
+    op,
+    key: `matmul/${left.key}/${right.key}/${Object.values(epilogue).join()}`,
+    batches: outer * inner,
+    m,
+    n,
+    k,
+    left,
+    right,
+    locate: "  let outer = batch / params.inner;\n  let inner = batch % params.inner;",
+    inputs: [left.binding, right.binding],
+    outputs,
+    finish: finishSource(epilogue),
+    uniforms: {
+      inner,
+      ...left.uniforms,
+      ...right.uniforms,
+      resultOuter: flatOut.strides[0]!,
+      resultInner: flatOut.strides[1]!,
+      resultRow: flatOut.strides[2]!,
+      biasStep: bias?.strides.at(-1) ?? 0,
+    },
+    plan: options.plan,
+  });
+}
+
+/**
+ * Where all batches share b, and a's and out's rows go on evenly from one batch to the next, they
+ * are one product with more rows.
+ */
+function mergeBatches({ a, b, out }: KernelArgs["matmul"]): [View, View, View] {
+  let views: [View, View, View] = [a, b, out];
+  for (const axis of [1, 0]) {
+    const [x, y, z] = views;
+    const batch = x.shape[axis]!;
+    // Axis 0 only joins the rows once axis 1 has.
+    if (axis === 0 && x.shape[1] !== 1) break;
+    if (batch === 1) continue;
+    const m = x.shape[2]!;
+    const follows = (v: View): boolean => m === 1 || v.strides[axis] === m * v.strides[2]!;
+    if (y.strides[axis] !== 0 || !follows(x) || !follows(z)) break;
+    views = [joinRows(x, axis), dropBatch(y, axis), joinRows(z, axis)];
+  }
+  return views;
+}
+
+function joinRows(view: View, axis: number): View {
+  const m = view.shape[2]!;
+  const rowStride = m === 1 ? view.strides[axis]! : view.strides[2]!;
+  return {
+    ...dropBatch(view, axis),
+    shape: view.shape.map((d, i) => i === axis ? 1 : i === 2 ? m * view.shape[axis]! : d),
+    strides: view.strides.map((s, i) => i === axis ? 0 : i === 2 ? rowStride : s),
+  };
+}
+
+function dropBatch(view: View, axis: number): View {
+  return {
+    ...view,
+    shape: view.shape.map((d, i) => i === axis ? 1 : d),
+    strides: view.strides.map((s, i) => i === axis ? 0 : s),
+  };
+}
+
+interface Epilogue {
+  readonly byFours: boolean;
+  readonly bias: "none" | "row" | "column" | "columns";
+  readonly pre: boolean;
+  readonly activation: Activation;
+  readonly accumulate: boolean;
+}
+
+/** Bias, a copy for the gradient, activation, and adding to what is there, on the way out. */
+function finishSource(epilogue: Epilogue): string {
+  const { byFours, bias, pre, activation, accumulate } = epilogue;
+  const [type, four] = byFours ? ["vec4f", "4"] as const : ["f32", ""] as const;
+  const lines = [declareActivation(activation, type)];
+  lines.push(`
+fn finish${byFours ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type}) {
+  if (row >= params.m || column >= params.n) { return; }
+  var value = sum;`);
+  if (bias === "row") lines.push("  value += bias_load(row * params.biasStep);");
+  if (bias === "columns") lines.push("  value += bias_load4(column);");
+  if (bias === "column") {
+    const one = (i: number) => `bias_load((column + ${i}u) * params.biasStep)`;
+    lines.push(`  value += ${byFours ? `vec4f(${[0, 1, 2, 3].map(one).join(", ")})` : one(0)};`);
+  }
+  if (pre) lines.push(`  pre_store${four}((batch * params.m + row) * params.n + column, value);`);
+  lines.push(`  value = activation(value);
+  let at = batch / params.inner * params.resultOuter +
+    batch % params.inner * params.resultInner + row * params.resultRow + column;`);
+  if (accumulate) lines.push(`  value += result_load${four}(at);`);
+  lines.push(`  result_store${four}(at, value);\n}`);
+  if (!byFours) {
+    lines.push(`
+fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
+  finishOne(batch, row, column, sum.x);
+  finishOne(batch, row, column + 1u, sum.y);
+  finishOne(batch, row, column + 2u, sum.z);
+  finishOne(batch, row, column + 3u, sum.w);
+}`);
+  }
+  return lines.join("\n");
+}

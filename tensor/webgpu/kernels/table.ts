@@ -1,0 +1,39 @@
+/** Every kernel's launcher; a missing one does not compile. */
+import type { KernelArgs, KernelName } from "../../backend.ts";
+import { argReduce } from "./arg_reduce.ts";
+import { attention } from "./attention.ts";
+import { attentionGrad } from "./attention_grad.ts";
+import { conv2d, conv2dGradWeight } from "./conv.ts";
+import { cumsum } from "./cumsum.ts";
+import { elementwise } from "./elementwise.ts";
+import { gather, scatterAdd } from "./gather.ts";
+import { groupNorm, groupNormGrad } from "./group_norm.ts";
+import { layerNorm, layerNormGrad } from "./layer_norm.ts";
+import { matmul } from "./matmul.ts";
+import { reduce } from "./reduce.ts";
+import type { WebGpuRuntime } from "../device/runtime.ts";
+import { softmax, softmaxGrad } from "./softmax.ts";
+
+type Launchers = {
+  readonly [K in KernelName]: (runtime: WebGpuRuntime, args: KernelArgs[K], op: string) => void;
+};
+
+export const KERNELS: Launchers = {
+  elementwise,
+  reduce,
+  argReduce,
+  cumsum,
+  matmul,
+  softmax,
+  softmaxGrad,
+  layerNorm,
+  layerNormGrad,
+  groupNorm,
+  groupNormGrad,
+  conv2d,
+  conv2dGradWeight,
+  attention,
+  attentionGrad,
+  gather,
+  scatterAdd,
+};
