@@ -1,5 +1,5 @@
 /**
- * What tests of many rooms stand on: where reference values are, and folders to write in.
+ * What tests of many folders share: where reference values are, and folders to write in.
  *
  * Reference values ("goldens") were computed with the original PyTorch programs. A few small ones
  * live in the repository (`tests/golden`); the whole set, where a machine has it, in `shared/golden`

@@ -1,13 +1,13 @@
 /**
- * Proves the plan of the house: which room may import from which, that rooms are entered through
- * their `mod.ts` only, that a `mod.ts` holds nothing but re-exports, that `@dit/core` depends on
- * nothing, that every imported file exists, and that no files import each other in a circle.
+ * Checks module boundaries: which folder may import from which (layers), that a folder is imported
+ * through its `mod.ts` only, that a `mod.ts` holds nothing but re-exports, that `@dit/core` has no
+ * dependencies, that every imported file exists, and that there are no import cycles.
  *
  *     deno task imports
  */
 
-/** The rooms that each room may enter. Whatever is not here is not a room of the library. */
-const ROOMS: Readonly<Record<string, readonly string[]>> = {
+/** The folders of the library, and which others each may import from: the layers below it. */
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
   tensor: [],
   autograd: ["tensor"],
   nn: ["tensor", "autograd"],
@@ -19,11 +19,11 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   cli: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "data"],
 };
 
-/** Rooms that are packages of their own: entered by name, and free to have dependencies. */
-const MEMBERS: readonly string[] = ["data", "cli"];
+/** Folders that are packages of their own: imported by name, and free to have dependencies. */
+const PACKAGES: readonly string[] = ["data", "cli"];
 
-/** Folders beside the rooms, for those who build the library. They may enter everywhere. */
-const WORKSHOPS: readonly string[] = ["tests", "tools", "bench"];
+/** Folders for development, which are not published. They may import from everywhere. */
+const DEVELOPMENT: readonly string[] = ["tests", "tools", "bench"];
 
 /** A broken rule and where. */
 export interface Problem {
@@ -36,7 +36,7 @@ export interface Problem {
 interface Import {
   readonly line: number;
   readonly specifier: string;
-  /** Leaves nothing behind at run time, so cannot close a circle there. */
+  /** Erased at run time, so it cannot close a cycle of evaluation. */
   readonly typeOnly: boolean;
 }
 
@@ -81,17 +81,17 @@ function importsOf(text: string): Import[] {
   return [...statements, ...dynamic];
 }
 
-/** The room or workshop of a file; `""` for the root's own files. */
+/** The top folder of a file; `""` for files of the root. */
 function folderOf(file: string): string {
   return file.includes("/") ? file.slice(0, file.indexOf("/")) : "";
 }
 
-/** Whether a file is about the library rather than of it. */
+/** Whether a file is not part of what is published: development folders and tests. */
 function isExempt(file: string): boolean {
-  return WORKSHOPS.includes(folderOf(file)) || /_test(_util)?\.ts$/.test(file);
+  return DEVELOPMENT.includes(folderOf(file)) || /_test(_util)?\.ts$/.test(file);
 }
 
-/** The file that a specifier leads to inside the repository, or undefined when it leads outside. */
+/** The file of the repository that a specifier resolves to, or undefined for a dependency. */
 function targetOf(file: string, specifier: string): string | undefined {
   if (specifier.startsWith(".")) return new URL(specifier, `file:///${file}`).pathname.slice(1);
   const own = /^@dit\/(core|data|cli)(?:\/(.+))?$/.exec(specifier);
@@ -100,33 +100,41 @@ function targetOf(file: string, specifier: string): string | undefined {
   return folder === undefined ? "mod.ts" : `${folder}/mod.ts`;
 }
 
-/** What is wrong with one import of a file of the library. */
-function judge(file: string, specifier: string, target: string | undefined): string | undefined {
+/** The rule that one import of a published file breaks, or undefined. */
+function brokenRule(
+  file: string,
+  specifier: string,
+  target: string | undefined,
+): string | undefined {
   const from = folderOf(file);
   if (target === undefined) {
-    if (MEMBERS.includes(from) || specifier.startsWith("node:")) return undefined;
+    if (PACKAGES.includes(from) || specifier.startsWith("node:")) return undefined;
     return `imports "${specifier}": @dit/core has no dependencies`;
   }
   const to = folderOf(target);
   if (from === to && from !== "") return undefined;
   if (isExempt(target)) return `imports ${target}, which is not part of the library`;
-  if (to === "") return `imports ${target}: rooms import each other, not the whole library`;
-  if (target !== `${to}/mod.ts`) return `imports ${target}: enter ${to}/ through ${to}/mod.ts`;
-  const packageOf = (room: string): string => MEMBERS.includes(room) ? room : "core";
+  if (to === "") {
+    return `imports ${target}: the folders of the library import each other, not its mod.ts`;
+  }
+  if (target !== `${to}/mod.ts`) return `imports ${target}: import ${to}/ through ${to}/mod.ts`;
+  const packageOf = (folder: string) => PACKAGES.includes(folder) ? folder : "core";
   if (packageOf(from) !== packageOf(to) && specifier.startsWith(".")) {
-    const name = MEMBERS.includes(to) ? `@dit/${to}` : `@dit/core/${to}`;
+    const name = PACKAGES.includes(to) ? `@dit/${to}` : `@dit/core/${to}`;
     return `imports ${target}: another package is imported by name, as "${name}"`;
   }
   if (from === "") {
-    return MEMBERS.includes(to) ? `imports ${target}: @dit/core has no dependencies` : undefined;
+    return PACKAGES.includes(to) ? `imports ${target}: @dit/core has no dependencies` : undefined;
   }
-  if (ROOMS[from]?.includes(to)) return undefined;
-  const may = ROOMS[from]?.length ? `only ${ROOMS[from].join(", ")}` : "no other room";
-  return `imports ${target}: ${from} may enter ${may}`;
+  if (LAYERS[from]?.includes(to)) return undefined;
+  const may = LAYERS[from]?.length
+    ? `only from ${LAYERS[from].join(", ")}`
+    : "from no other folder";
+  return `imports ${target}: ${from} may import ${may}`;
 }
 
-/** Circles in a graph, each as a path that ends where it began, found once each. */
-function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+/** The cycles of a graph, each once, as a path that ends where it began. */
+function cycles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   const done = new Set<string>();
   const path: string[] = [];
   const found: string[][] = [];
@@ -151,12 +159,16 @@ function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
 export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
   const problems: Problem[] = [];
   const graph = new Map<string, string[]>();
-  const places = new Map<string, number>();
+  const lines = new Map<string, number>();
 
   for (const [file, text] of files) {
     const folder = folderOf(file);
-    if (folder !== "" && !(folder in ROOMS) && !WORKSHOPS.includes(folder)) {
-      problems.push({ file, line: 1, message: `${folder}/ is not a room that this check knows` });
+    if (folder !== "" && !(folder in LAYERS) && !DEVELOPMENT.includes(folder)) {
+      problems.push({
+        file,
+        line: 1,
+        message: `${folder}/ is no folder that LAYERS or DEVELOPMENT lists`,
+      });
       continue;
     }
     const runtime: string[] = [];
@@ -166,11 +178,11 @@ export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
         problems.push({ file, line, message: `imports ${target}, which does not exist` });
         continue;
       }
-      const wrong = isExempt(file) ? undefined : judge(file, specifier, target);
+      const wrong = isExempt(file) ? undefined : brokenRule(file, specifier, target);
       if (wrong !== undefined) problems.push({ file, line, message: wrong });
       if (target === undefined || typeOnly) continue;
       runtime.push(target);
-      places.set(`${file} ${target}`, line);
+      lines.set(`${file} ${target}`, line);
     }
     graph.set(file, runtime);
 
@@ -183,10 +195,10 @@ export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
     }
   }
 
-  for (const circle of circles(graph)) {
-    const [file, next] = circle as [string, string];
-    const line = places.get(`${file} ${next}`) ?? 1;
-    problems.push({ file, line, message: `imports itself: ${circle.join(" -> ")}` });
+  for (const cycle of cycles(graph)) {
+    const [file, next] = cycle as [string, string];
+    const line = lines.get(`${file} ${next}`) ?? 1;
+    problems.push({ file, line, message: `import cycle: ${cycle.join(" -> ")}` });
   }
   return problems;
 }
@@ -210,6 +222,6 @@ if (import.meta.main) {
   const files = await readTree(new URL("../", import.meta.url));
   const problems = checkImports(files);
   for (const { file, line, message } of problems) console.error(`${file}:${line}: ${message}`);
-  console.log(`${files.size} files, ${problems.length} broken rules of import`);
+  console.log(`${files.size} files, ${problems.length} broken import rules`);
   if (problems.length > 0) Deno.exit(1);
 }

@@ -3,8 +3,8 @@ import { checkImports } from "./check_imports.ts";
 
 /** What the check says about a tree that holds every `mod.ts` and these files. */
 function check(files: Record<string, string>): string[] {
-  const rooms = ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "data", "cli"];
-  const tree = new Map(rooms.map((room) => [`${room}/mod.ts`, "export {};\n"]));
+  const folders = ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "data", "cli"];
+  const tree = new Map(folders.map((folder) => [`${folder}/mod.ts`, "export {};\n"]));
   for (const [file, text] of Object.entries(files)) tree.set(file, text);
   return checkImports(tree).map(({ file, line, message }) => `${file}:${line}: ${message}`);
 }
@@ -37,17 +37,17 @@ Deno.test("checkImports() refuses imports that point upwards or sideways", () =>
       "mod.ts": `export * from "./data/mod.ts";\n`,
     }),
     [
-      "tensor/a.ts:2: imports autograd/mod.ts: tensor may enter no other room",
-      "dit/a.ts:1: imports vae/mod.ts: dit may enter only tensor, autograd, nn",
-      "io/a.ts:1: imports nn/mod.ts: io may enter only tensor",
-      "data/a.ts:1: imports cli/mod.ts: data may enter only " +
+      "tensor/a.ts:2: imports autograd/mod.ts: tensor may import from no other folder",
+      "dit/a.ts:1: imports vae/mod.ts: dit may import only from tensor, autograd, nn",
+      "io/a.ts:1: imports nn/mod.ts: io may import only from tensor",
+      "data/a.ts:1: imports cli/mod.ts: data may import only from " +
       "tensor, autograd, nn, dit, diffusion, vae, io",
       `mod.ts:1: imports data/mod.ts: another package is imported by name, as "@dit/data"`,
     ],
   );
 });
 
-Deno.test("checkImports() refuses ways into a room other than its mod.ts", () => {
+Deno.test("checkImports() refuses imports of a folder's files past its mod.ts", () => {
   assertEquals(
     check({
       "tensor/shape.ts": "export const x = 1;\n",
@@ -59,8 +59,8 @@ Deno.test("checkImports() refuses ways into a room other than its mod.ts", () =>
       "vae/a.ts": `import { x } from "../nn/helper_test.ts";\n`,
     }),
     [
-      "nn/a.ts:1: imports tensor/shape.ts: enter tensor/ through tensor/mod.ts",
-      "nn/b.ts:1: imports mod.ts: rooms import each other, not the whole library",
+      "nn/a.ts:1: imports tensor/shape.ts: import tensor/ through tensor/mod.ts",
+      "nn/b.ts:1: imports mod.ts: the folders of the library import each other, not its mod.ts",
       `data/a.ts:1: imports tensor/mod.ts: another package is imported by name, ` +
       `as "@dit/core/tensor"`,
       "vae/a.ts:1: imports nn/helper_test.ts, which is not part of the library",
@@ -79,12 +79,12 @@ Deno.test("checkImports() refuses dependencies of the library and files that are
       `tensor/a.ts:1: imports "@std/path": @dit/core has no dependencies`,
       "tensor/a.ts:2: imports tensor/gone.ts, which does not exist",
       "tests/a_test.ts:1: imports tensor/gone.ts, which does not exist",
-      "attic/a.ts:1: attic/ is not a room that this check knows",
+      "attic/a.ts:1: attic/ is no folder that LAYERS or DEVELOPMENT lists",
     ],
   );
 });
 
-Deno.test("checkImports() finds circles, unless a type closes them", () => {
+Deno.test("checkImports() finds cycles, unless a type closes them", () => {
   assertEquals(
     check({
       "tensor/a.ts": `import { b } from "./b.ts";\n`,
@@ -93,7 +93,7 @@ Deno.test("checkImports() finds circles, unless a type closes them", () => {
       "nn/a.ts": `import { b } from "./b.ts";\n`,
       "nn/b.ts": `import type { A } from "./a.ts";\nimport { type A as B } from "./a.ts";\n`,
     }),
-    ["tensor/a.ts:1: imports itself: tensor/a.ts -> tensor/b.ts -> tensor/c.ts -> tensor/a.ts"],
+    ["tensor/a.ts:1: import cycle: tensor/a.ts -> tensor/b.ts -> tensor/c.ts -> tensor/a.ts"],
   );
 });
 
