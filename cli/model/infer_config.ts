@@ -1,11 +1,14 @@
-/** The configuration of weights that come without one: what names and shapes say, and the rest. */
+/**
+ * The configuration of weights that come without one, from their names and shapes, from what the file
+ * says beside them, and from flags.
+ */
 import { ditNameOf, ditOptionsOf } from "@dit/core/dit";
 import type { TensorSource } from "@dit/core/io";
 import { ShapeError } from "@dit/core/tensor";
 import { CommandError, UsageError } from "../shared/errors.ts";
 import { type DiffusionConfig, type LatentConfig, type ModelConfig, MODELS } from "./config.ts";
 import { ORIGINAL_LATENTS } from "./latent_shape.ts";
-import { expectAgreement, expectModel, type Told } from "./overrides.ts";
+import { checkModelSize, checkOverrides, type ModelOverrides } from "./overrides.ts";
 
 /** What a file says about itself beside its tensors. */
 export interface Hints {
@@ -21,11 +24,11 @@ export interface Hints {
   readonly latents?: LatentConfig | undefined;
 }
 
-/** A configuration, and what of it nothing in the file says. */
-export interface Guess {
+/** A configuration, and which of its parts are assumptions. */
+export interface InferredConfig {
   readonly config: ModelConfig;
-  /** For people, a phrase each. */
-  readonly guesses: readonly string[];
+  /** Each as a phrase for the output. */
+  readonly assumptions: readonly string[];
 }
 
 /** Channels of a head in nearly every transformer. */
@@ -43,48 +46,54 @@ const ORIGINAL_PROCESS: DiffusionConfig = {
  * The configuration of a DiT's weights under the original's names, with the original's process
  * where nothing else is known.
  *
- * @param told What a person says.
+ * @param overrides Settings given by flags.
  * @throws {CommandError} where they are no DiT's.
- * @throws {UsageError} where the person says other things than the file.
+ * @throws {UsageError} where a flag contradicts the file.
  */
-export function guessConfig(source: TensorSource, hints: Hints = {}, told: Told = {}): Guess {
+export function inferConfig(
+  source: TensorSource,
+  hints: Hints = {},
+  overrides: ModelOverrides = {},
+): InferredConfig {
   const shape = (name: string): readonly number[] => source.info(name).shape;
-  expectAgreement(source.name, told, { ...hints.diffusion, ...hints });
+  checkOverrides(source.name, overrides, { ...hints.diffusion, ...hints });
   const hiddenSize = shape("x_embedder.proj.weight")[0]!;
   const rows = shape("y_embedder.embedding_table.weight")[0]!;
-  const { numClasses } = told;
+  const { numClasses } = overrides;
   if (numClasses !== undefined && numClasses !== rows && numClasses !== rows - 1) {
     throw new UsageError(
       `--num-classes: expected ${rows - 1}, or ${rows} without one for none, by the table of ` +
         `${source.name} but got ${numClasses}`,
     );
   }
-  const heads = hints.numHeads ?? told.numHeads ?? headsOf(hiddenSize, told.model);
+  const heads = hints.numHeads ?? overrides.numHeads ?? headsOf(hiddenSize, overrides.model);
   const withoutNull = (numClasses ?? hints.numClasses) === rows || rows === 1;
   const dit = optionsOf(source, heads ?? usualHeads(hiddenSize), withoutNull ? 0 : 0.1);
-  expectModel(source.name, told, dit);
+  checkModelSize(source.name, overrides, dit);
   const { depth, patchSize, numHeads } = dit;
   const original = ditNameOf(dit);
-  const isPixels = !told.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
-  const { objective, noiseSchedule, diffusionSteps } = told;
+  const isPixels = !overrides.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
+  const { objective, noiseSchedule, diffusionSteps } = overrides;
   const process = defined({ objective, noiseSchedule, diffusionSteps });
   const config: ModelConfig = {
-    name: told.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
+    name: overrides.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
     dit,
     diffusion: { ...ORIGINAL_PROCESS, ...hints.diffusion, ...process },
     latents: isPixels ? null : hints.latents ?? ORIGINAL_LATENTS,
     classNames: hints.classNames ?? [],
     nullClass: withoutNull ? null : dit.numClasses,
   };
-  const guesses: string[] = [];
+  const assumptions: string[] = [];
   if (heads === undefined) {
     const some = numHeads === 1 ? "1 attention head" : `${numHeads} attention heads`;
-    guesses.push(`${some}: the file does not say how many; --num-heads does`);
+    assumptions.push(`${some}: the file does not say how many; --num-heads does`);
   }
   if (original === null && !hints.diffusion && Object.keys(process).length === 0) {
-    guesses.push("that it predicts the noise, as the original does; --objective says otherwise");
+    assumptions.push(
+      "that it predicts the noise, as the original does; --objective says otherwise",
+    );
   }
-  return { config, guesses };
+  return { config, assumptions };
 }
 
 /** The shape of the network. */

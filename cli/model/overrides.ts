@@ -1,6 +1,7 @@
 /**
- * What people can say of weights whose file does not: a state dict has names and shapes only. What
- * a file does say is not overruled, since weights used otherwise than they were trained draw noise.
+ * Settings of a model that flags give where its file does not: a state dict has names and shapes
+ * only. A flag never overrules the file, since weights used otherwise than they were trained draw
+ * noise.
  */
 import type { NoiseSchedule } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
@@ -8,7 +9,7 @@ import { choice, count, type FlagValues, text } from "../shared/flags.ts";
 import { type ModelConfig, MODELS, modelSize, type Objective } from "./config.ts";
 
 /** The flags. */
-export const TOLD_FLAGS = {
+export const OVERRIDE_FLAGS = {
   "model": text("NAME", "such as DiT-XL/2; tells the number of heads too"),
   "num-heads": count(
     "attention heads (default: the named model's of its width, or 64 channels each)",
@@ -19,8 +20,8 @@ export const TOLD_FLAGS = {
   "diffusion-steps": count("timesteps (default 1000)"),
 } as const;
 
-/** What is said of weights, by a person or by their file. */
-export interface Told {
+/** Settings of a model, as given by flags or as stated by its file; undefined where they are not. */
+export interface ModelOverrides {
   /** One of `MODELS`. */
   readonly model?: string | undefined;
   /** Attention heads. */
@@ -45,15 +46,18 @@ const FLAG_OF = {
   objective: "objective",
   noiseSchedule: "noise-schedule",
   diffusionSteps: "diffusion-steps",
-} as const satisfies Partial<Record<keyof Told, keyof typeof TOLD_FLAGS>>;
+} as const satisfies Partial<Record<keyof ModelOverrides, keyof typeof OVERRIDE_FLAGS>>;
 
 /**
- * What the flags say.
+ * The settings that flags give.
  *
- * @param vae `--vae`, which an autoencoder is given by: then channels are latents.
+ * @param vae The value of `--vae`: where it names an autoencoder, channels are latents.
  * @throws {UsageError} where there is no model of that name.
  */
-export function toldBy(flags: FlagValues<typeof TOLD_FLAGS>, vae: string | undefined): Told {
+export function overridesFromFlags(
+  flags: FlagValues<typeof OVERRIDE_FLAGS>,
+  vae: string | undefined,
+): ModelOverrides {
   if (flags.model !== undefined) modelSize(flags.model);
   return {
     model: flags.model,
@@ -67,39 +71,53 @@ export function toldBy(flags: FlagValues<typeof TOLD_FLAGS>, vae: string | undef
 }
 
 /**
- * Refuses what a file itself says otherwise.
+ * Refuses a flag that contradicts the file.
  *
  * @throws {UsageError} naming the flag.
  */
-export function expectAgreement(path: string, told: Told, known: Told): void {
+export function checkOverrides(
+  path: string,
+  overrides: ModelOverrides,
+  known: ModelOverrides,
+): void {
   for (const [key, flag] of Object.entries(FLAG_OF) as [keyof typeof FLAG_OF, string][]) {
-    if (told[key] === undefined || known[key] === undefined || told[key] === known[key]) continue;
+    if (overrides[key] === undefined || known[key] === undefined || overrides[key] === known[key]) {
+      continue;
+    }
     throw new UsageError(
       `--${flag}: expected ${known[key]}, which ${path} says itself, but got ${
-        told[key]
+        overrides[key]
       }; leave it out`,
     );
   }
 }
 
-/** What a whole configuration says. */
-export function saidBy({ name, dit, diffusion }: ModelConfig): Told {
+/** The settings that a whole configuration states. */
+export function describeConfig({ name, dit, diffusion }: ModelConfig): ModelOverrides {
   const { numHeads, numClasses } = dit;
   const { objective, noiseSchedule, diffusionSteps } = diffusion;
   return { model: name, numHeads, numClasses, objective, noiseSchedule, diffusionSteps };
 }
 
 /**
- * Refuses weights that are not of the model they are said to be.
+ * Refuses weights whose shapes are not those of the model that `--model` names.
  *
- * @throws {UsageError} where they are not.
+ * @throws {UsageError} naming the size that differs.
  */
-export function expectModel(path: string, told: Told, dit: ModelConfig["dit"]): void {
-  if (told.model === undefined) return;
-  for (const [key, want] of Object.entries(MODELS[told.model]!) as [keyof typeof dit, number][]) {
+export function checkModelSize(
+  path: string,
+  overrides: ModelOverrides,
+  dit: ModelConfig["dit"],
+): void {
+  if (overrides.model === undefined) return;
+  for (
+    const [key, want] of Object.entries(MODELS[overrides.model]!) as [keyof typeof dit, number][]
+  ) {
     if (dit[key] === want) continue;
     throw new UsageError(
-      `--model: ${told.model} has a ${key} of ${want} but ${path} one of ${dit[key]}; leave it out`,
+      `--model: ${overrides.model} has a ${key} of ${want} but ${path} one of ${
+        dit[key]
+      }; leave it out`,
     );
   }
 }

@@ -24,9 +24,9 @@ import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";
 import { DIFFUSERS_FILE } from "./catalog.ts";
 import { classNamesOf, processOf } from "./diffusers_config.ts";
-import { guessConfig, type Hints } from "./infer_config.ts";
+import { type Hints, inferConfig } from "./infer_config.ts";
 import { latentsOf, ORIGINAL_LATENTS, vaeOptionsOf } from "./latent_shape.ts";
-import { expectAgreement, saidBy, type Told } from "./overrides.ts";
+import { checkOverrides, describeConfig, type ModelOverrides } from "./overrides.ts";
 
 /** Weights whose values are read when they are loaded. */
 export interface Weights extends Disposable {
@@ -39,7 +39,7 @@ export interface Weights extends Disposable {
   /** The averaged weights, or the only ones there are; names of the original. */
   readonly source: TensorSource;
   /** What the file leaves open and was assumed. */
-  readonly guesses: readonly string[];
+  readonly assumptions: readonly string[];
   /** The autoencoder that came with them, a folder. */
   readonly vaePath: string | null;
   /** Whether it is known what its latents are multiplied by, and how many pixels each stands for. */
@@ -62,47 +62,51 @@ const USUAL_INPUT = 32;
  *
  * @param path A file, a run's folder, a folder of runs, or a folder of diffusers.
  * @param set Which weights of a training checkpoint.
- * @param told What is said of weights that come without a configuration.
+ * @param overrides Settings given by flags, of weights that come without a configuration.
  * @throws {CommandError} where there is nothing, or nothing that is known.
- * @throws {UsageError} where what is told is not what the weights say.
+ * @throws {UsageError} where a flag contradicts the file.
  * @throws {FormatError} where the file is damaged, or the weights are no DiT's.
  */
 export async function openWeights(
   path: string,
   set: WeightSet = "ema",
-  told: Told = {},
+  overrides: ModelOverrides = {},
 ): Promise<Weights> {
   if (await isFolder(path)) {
-    if (await exists(join(path, "model_index.json"))) return await openPipeline(path, told);
+    if (await exists(join(path, "model_index.json"))) return await openPipeline(path, overrides);
     const isRun = await exists(join(path, "checkpoints")); // which has a config.json too
     if (!isRun && await exists(join(path, "config.json"))) {
-      return await openTransformer(path, {}, told);
+      return await openTransformer(path, {}, overrides);
     }
     path = await findCheckpoint(isRun ? path : await latestRun(path));
   }
-  if (await isTorch(path)) return await openTorch(path, set, told);
+  if (await isTorch(path)) return await openTorch(path, set, overrides);
   const file = await SafetensorsFile.open(path);
   try {
     if (!file.metadata.has("format") || file.metadata.get("format") === "pt") {
-      return bare(path, "safetensors", file, {}, told);
+      return bare(path, "safetensors", file, {}, overrides);
     }
   } catch (error) {
     file.close();
     throw error;
   }
   file.close();
-  return await openCheckpoint(path, set, told);
+  return await openCheckpoint(path, set, overrides);
 }
 
 /** A checkpoint of `deno task train`. */
-async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise<Weights> {
+async function openCheckpoint(
+  path: string,
+  set: WeightSet,
+  overrides: ModelOverrides,
+): Promise<Weights> {
   const checkpoint = await Checkpoint.open(path);
   const { step, config, training } = checkpoint.header;
   try {
     if (!checkpoint.has(set)) {
       throw new CommandError(`${path}: expected ${set} weights but there are none`);
     }
-    expectAgreement(path, told, saidBy(config));
+    checkOverrides(path, overrides, describeConfig(config));
   } catch (error) {
     checkpoint.close();
     throw error;
@@ -112,7 +116,7 @@ async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise
     kind: `checkpoint, step ${step}`,
     config,
     source: mapSource(checkpoint.section(set), path),
-    guesses: [],
+    assumptions: [],
     vaePath: null,
     knowsLatents: true,
     cfgScale: training?.settings.cfgScale,
@@ -121,17 +125,27 @@ async function openCheckpoint(path: string, set: WeightSet, told: Told): Promise
 }
 
 /** A file of PyTorch: a checkpoint of train.py, or a state dict. */
-async function openTorch(path: string, set: WeightSet, told: Told): Promise<Weights> {
+async function openTorch(
+  path: string,
+  set: WeightSet,
+  overrides: ModelOverrides,
+): Promise<Weights> {
   const file = await TorchFile.open(path);
   try {
     if (file.has(set)) {
       const hints = hintsOf(file.value);
-      return bare(path, `train.py's checkpoint, ${set} weights`, file.stateDict(set), hints, told);
+      return bare(
+        path,
+        `train.py's checkpoint, ${set} weights`,
+        file.stateDict(set),
+        hints,
+        overrides,
+      );
     }
     for (const key of ["ema", "model", "state_dict"]) {
-      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {}, told);
+      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {}, overrides);
     }
-    return bare(path, "PyTorch state dict", file.stateDict(), {}, told);
+    return bare(path, "PyTorch state dict", file.stateDict(), {}, overrides);
   } catch (error) {
     file.close();
     throw error;
@@ -150,7 +164,7 @@ function hintsOf(value: TorchValue<StoredTensor>): Hints {
 }
 
 /** A folder of diffusers' `DiTPipeline`. */
-async function openPipeline(folder: string, told: Told): Promise<Weights> {
+async function openPipeline(folder: string, overrides: ModelOverrides): Promise<Weights> {
   const classNames = classNamesOf((await readJson(join(folder, "model_index.json")))["id2label"]);
   const scheduler = join(folder, "scheduler", "scheduler_config.json");
   const vae = join(folder, "vae");
@@ -165,12 +179,16 @@ async function openPipeline(folder: string, told: Told): Promise<Weights> {
       ? latentsOf(vae, vaeOptionsOf(await readJson(vaeConfig), vaeConfig))
       : undefined,
   };
-  const weights = await openTransformer(join(folder, "transformer"), known, told);
+  const weights = await openTransformer(join(folder, "transformer"), known, overrides);
   return { ...weights, vaePath: hasVae ? vae : null };
 }
 
 /** A folder of diffusers' `DiTTransformer2DModel`. */
-async function openTransformer(folder: string, known: Hints, told: Told): Promise<Weights> {
+async function openTransformer(
+  folder: string,
+  known: Hints,
+  overrides: ModelOverrides,
+): Promise<Weights> {
   const config = await readJson(join(folder, "config.json"));
   const number = (key: string): number | undefined =>
     typeof config[key] === "number" ? config[key] : undefined;
@@ -184,7 +202,7 @@ async function openTransformer(folder: string, known: Hints, told: Told): Promis
       numHeads: number("num_attention_heads"),
       numClasses: number("num_embeds_ada_norm"),
     };
-    return bare(path, "diffusers", file, hints, told, number("sample_size"));
+    return bare(path, "diffusers", file, hints, overrides, number("sample_size"));
   } catch (error) {
     file.close();
     throw error;
@@ -206,14 +224,22 @@ function bare(
   kind: string,
   file: TensorSource & { close(): void },
   hints: Hints,
-  told: Told,
+  overrides: ModelOverrides,
   inputSize?: number,
 ): Weights {
   const source = ditLayout(file) === "original" ? file : withPositions(file, inputSize);
-  const guess = guessConfig(source, hints, told);
-  const knowsLatents = guess.config.latents === null || hints.latents !== undefined;
+  const inferred = inferConfig(source, hints, overrides);
+  const knowsLatents = inferred.config.latents === null || hints.latents !== undefined;
   const dispose = () => file.close();
-  return { path, kind, source, ...guess, vaePath: null, knowsLatents, [Symbol.dispose]: dispose };
+  return {
+    path,
+    kind,
+    source,
+    ...inferred,
+    vaePath: null,
+    knowsLatents,
+    [Symbol.dispose]: dispose,
+  };
 }
 
 /** Diffusers' weights under the original's names, with the positions that diffusers computes. */

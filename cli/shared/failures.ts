@@ -1,4 +1,4 @@
-/** Errors of the library and of the system that a person can do something about. */
+/** Errors of the library and of the system that are shown to the user without a stack. */
 import { FormatError } from "@dit/core/io";
 import { StateDictError } from "@dit/core/nn";
 import { DeviceError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
@@ -16,8 +16,8 @@ const FILE_ERRORS = [
   Deno.errors.FilesystemLoop,
 ] as const;
 
-/** The error as a sentence without a stack; a fault of the program itself as it is. */
-export function plainly(error: unknown): unknown {
+/** A `CommandError` for failures of files, data and devices; any other error, a bug, unchanged. */
+export function toCommandError(error: unknown): unknown {
   if (error instanceof OutOfMemoryError) {
     return new CommandError(`${error.message}; try --half, or a smaller --batch-size`, {
       cause: error,

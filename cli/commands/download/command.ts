@@ -15,7 +15,7 @@ import {
   pretrainedName,
   pretrainedPath,
 } from "../../model/catalog.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 
 const FLAGS = {
   "dir": text("DIR", `where to put it: by default weights in ${PRETRAINED_FOLDER}, pictures here`),
@@ -84,7 +84,7 @@ async function makeEmoji(
     ...(classes ? { classes } : {}),
     onProgress: (done, total) => line.show(done, total, "pictures"),
   }).catch((error) => {
-    throw plainly(error);
+    throw toCommandError(error);
   });
   line.end();
   const all = [...counts.values()].reduce((a, b) => a + b);

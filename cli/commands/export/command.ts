@@ -10,9 +10,9 @@ import { dirname } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
 import { choice, flagsHelp, parseFlags, text, toggle } from "../../shared/flags.ts";
 import { exportDiffusers } from "./diffusers.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import type { ModelConfig } from "../../model/config.ts";
-import { TOLD_FLAGS, toldBy } from "../../model/overrides.ts";
+import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 
 const FLAGS = {
@@ -29,14 +29,14 @@ const FLAGS = {
   ),
   "help": toggle("this"),
 } as const;
-const ALL_FLAGS = { ...FLAGS, ...TOLD_FLAGS } as const;
+const ALL_FLAGS = { ...FLAGS, ...OVERRIDE_FLAGS } as const;
 
 const HELP = `Writes weights in the names and shapes of other programs.
 
   deno task export --to original --ckpt results/000-DiT-B-4 --out model.pt
   deno task export --to diffusers --ckpt model.pt --out folder
 
-${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": TOLD_FLAGS })}`;
+${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": OVERRIDE_FLAGS })}`;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -53,16 +53,16 @@ export async function run(args: readonly string[]): Promise<number> {
     throw new UsageError(`--out: expected FILE.pt or FILE.safetensors but got "${out}"`);
   }
   try {
-    using weights = await openWeights(ckpt, flags.weights, toldBy(flags, vae));
+    using weights = await openWeights(ckpt, flags.weights, overridesFromFlags(flags, vae));
     console.log(`weights  ${weights.path} (${weights.kind})`);
-    for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
+    for (const assumed of weights.assumptions) console.log(`         assuming ${assumed}`);
     const notes = to === "original"
       ? await exportOriginal(weights, out)
       : await exportDiffusers(weights, out, vae);
     for (const note of notes) console.log(`note     ${note}`);
     console.log(`written  ${out}`);
   } catch (error) {
-    throw plainly(error);
+    throw toCommandError(error);
   }
   return 0;
 }

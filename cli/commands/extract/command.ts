@@ -30,7 +30,7 @@ import {
   isPublished,
   loadAutoencoder,
 } from "../../model/autoencoder.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import { type StopRequests, stopRequests } from "../../run/stop.ts";
 
 const HELP = `Makes latents of images by an autoencoder, to train on.
@@ -55,7 +55,7 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await extract(settings);
   } catch (error) {
-    if (!(error instanceof OutOfMemoryError)) throw plainly(error);
+    if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(`${error.message}. Use a smaller --batch-size, or --tile 512`, {
       cause: error,
     });

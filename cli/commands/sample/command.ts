@@ -34,9 +34,9 @@ import {
 } from "../../model/autoencoder.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
 import { classNamesOf } from "../../model/diffusers_config.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
-import { TOLD_FLAGS, toldBy } from "../../model/overrides.ts";
+import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 
 /** Small weights that come with the project. */
@@ -60,7 +60,7 @@ ${
     "What": WHAT,
     "How": HOW,
     "Where": WHERE,
-    "Of weights in files that do not say it": TOLD_FLAGS,
+    "Of weights in files that do not say it": OVERRIDE_FLAGS,
   })
 }`;
 
@@ -79,15 +79,15 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     await sampleTo(out, flags);
   } catch (error) {
-    throw plainly(error);
+    throw toCommandError(error);
   }
   return 0;
 }
 
 async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const start = performance.now();
-  const told = toldBy(flags, flags.vae);
-  using weights = await openWeights(await findWeights(flags), flags.weights, told);
+  const overrides = overridesFromFlags(flags, flags.vae);
+  using weights = await openWeights(await findWeights(flags), flags.weights, overrides);
   const { config } = weights;
   checkSize(weights, flags);
   const settings = settingsOf(flags, weights);
@@ -99,7 +99,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   );
   const vaePath = await vaeOf(weights, flags);
   console.log(`weights  ${weights.path} (${weights.kind})`);
-  for (const guess of weights.guesses) console.log(`         assuming ${guess}`);
+  for (const assumed of weights.assumptions) console.log(`         assuming ${assumed}`);
   const device = await startDevice(flags.device ?? "auto");
   using artist = await load(weights, vaePath, flags.half ? "f16" : "f32");
   const size = `${artist.model.parameterCount().toLocaleString("en")} parameters`;

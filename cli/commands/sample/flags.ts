@@ -12,7 +12,7 @@ import {
   text,
   toggle,
 } from "../../shared/flags.ts";
-import { TOLD_FLAGS } from "../../model/overrides.ts";
+import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 
 /** A range of timesteps, `lo,hi`. */
 function interval(help: string): Flag<readonly [number, number]> {
@@ -84,7 +84,7 @@ export const WHERE = {
 } as const;
 
 /** All flags. */
-export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE, ...TOLD_FLAGS } as const;
+export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE, ...OVERRIDE_FLAGS } as const;
 
 /** What was given. */
 export type SampleFlags = FlagValues<typeof SAMPLE_FLAGS>;

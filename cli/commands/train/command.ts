@@ -25,7 +25,7 @@ import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { Artist } from "../../model/image_sampler.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import { stopRequests } from "../../run/stop.ts";
 import type { TrainData } from "./open_data.ts";
 import { openData } from "./data.ts";
@@ -69,7 +69,7 @@ export async function run(args: readonly string[]): Promise<number> {
       console.error(`${error.message}; starting again without the fast kernels`);
       return EXIT.unfit;
     }
-    if (!(error instanceof OutOfMemoryError)) throw plainly(error);
+    if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(
       `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
         `smaller --global-batch-size`,

@@ -17,7 +17,7 @@ import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { findings, imagesText, openImages, refuseInside } from "../../shared/image_source.ts";
 import { Meter, MetricsFile, waitingText } from "../../run/metrics.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
-import { plainly } from "../../shared/failures.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import { DIFFUSERS_FILES } from "../../model/weights.ts";
 import { sortOut } from "../../run/records.ts";
 import { stopRequests } from "../../run/stop.ts";
@@ -48,7 +48,7 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await (flags.resume ? goOn(flags) : start(flags));
   } catch (error) {
-    if (!(error instanceof OutOfMemoryError)) throw plainly(error);
+    if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     const advice =
       "--grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size";
     throw new CommandError(`${error.message}. Use ${advice}`, { cause: error });
