@@ -4,6 +4,8 @@ import { DataError } from "./errors.ts";
 export interface Examples {
   /** `[N, C, H, W]`: pixels in [-1, 1], or latents as the model sees them. */
   readonly images: Float32Array<ArrayBuffer>;
+  /** Shape of `images`. */
+  readonly shape: readonly [count: number, channels: number, height: number, width: number];
   /** `[N]`: index of each example's class. */
   readonly labels: Int32Array<ArrayBuffer>;
 }
@@ -182,6 +184,6 @@ export class ImageArray implements Dataset {
       normalizeInto(out, pixels, this, options.flips?.[i]);
       labels[i] = this.labels[index]!;
     });
-    return { images, labels };
+    return { images, shape: [indices.length, this.channels, this.height, this.width], labels };
   }
 }

@@ -12,7 +12,8 @@ const two = () =>
   });
 
 Deno.test("an array of images is read by number, channels first, from -1 to 1", async () => {
-  const { images, labels } = await two().read([1, 0]);
+  const { images, shape: size, labels } = await two().read([1, 0]);
+  assertEquals(size, [2, 3, 1, 2]);
   assertEquals([...labels], [0, 1]);
   assertEquals([...images.subarray(6)], [-1, 1, 1, -1, Math.fround(-0.6), -1]);
 });

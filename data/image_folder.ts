@@ -167,7 +167,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     sound.forEach(({ pixels }, i) => {
       normalizeInto(images.subarray(i * length, (i + 1) * length), pixels, this, flips?.[i]);
     });
-    return { images, labels: Int32Array.from(sound, ({ index }) => this.labels[index]!) };
+    const labels = Int32Array.from(sound, ({ index }) => this.labels[index]!);
+    return { images, shape: [sound.length, 3, this.height, this.width], labels };
   }
 
   async #nextSound(index: number): Promise<Sound> {

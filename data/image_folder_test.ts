@@ -24,7 +24,7 @@ function expected(seeds: number[], labels: number[], flips: boolean[] = []): Exa
   seeds.forEach((seed, i) => {
     normalizeInto(images.subarray(i * 3 * SIZE ** 2), pixels(seed), shape, flips[i]);
   });
-  return { images, labels: Int32Array.from(labels) };
+  return { images, shape: [seeds.length, 3, SIZE, SIZE], labels: Int32Array.from(labels) };
 }
 
 /** Three images in two classes, out of order on the disk. */

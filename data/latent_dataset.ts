@@ -130,7 +130,8 @@ export class LatentDataset implements Dataset, Disposable {
       }
       for (let j = 0; j < length; j++) out[j]! *= scalingFactor;
     }
-    return { images, labels: Int32Array.from(indices, (index) => this.labels[index]!) };
+    const labels = Int32Array.from(indices, (index) => this.labels[index]!);
+    return { images, shape: [indices.length, this.channels, this.height, this.width], labels };
   }
 
   /** Closes its files; reading opens them again. */

@@ -34,9 +34,9 @@ Deno.test("a loader hands out the sampler's batches in order, whichever is read 
   const plans = sampler();
   for (let i = 0; i < 7; i++) {
     const plan = plans.next();
-    const { images, labels, ...rest } = await loader.next();
+    const { images, shape, labels, ...rest } = await loader.next();
     assertEquals(rest, plan);
-    assertEquals({ images, labels }, await dataset.read(plan.indices, plan));
+    assertEquals({ images, shape, labels }, await dataset.read(plan.indices, plan));
   }
   assert(loader.waitSeconds > 0);
 });

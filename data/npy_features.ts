@@ -94,7 +94,8 @@ export class NpyFeatures implements Dataset {
       }
       images.set(toFloat32(array), i * length);
     });
-    return { images, labels: Int32Array.from(indices, (index) => this.labels[index]!) };
+    const labels = Int32Array.from(indices, (index) => this.labels[index]!);
+    return { images, shape: [indices.length, this.channels, this.height, this.width], labels };
   }
 }
 

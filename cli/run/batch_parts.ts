@@ -1,5 +1,5 @@
 /** Dividing a batch, so that its gradients are added up from parts that memory has room for. */
-import { type Shape, type Tensor, tensor } from "@dit/core/tensor";
+import { type Tensor, tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 
 /** A part of a batch, on the device. */
@@ -15,19 +15,21 @@ export interface BatchPart {
 /**
  * Equal parts of a batch, each moved to the device when its turn comes.
  *
- * @param shape `[C, H, W]` of an image.
+ * @throws {RangeError} If the batch does not divide into so many parts.
  */
 export function* splitBatch(
-  { images, labels }: Examples,
+  { images, shape: [batchSize, ...imageShape], labels }: Examples,
   parts: number,
-  shape: Shape,
 ): Iterable<BatchPart> {
-  const count = labels.length / parts;
+  const count = batchSize / parts;
+  if (!Number.isInteger(count) || count === 0) {
+    throw new RangeError(`expected ${parts} equal parts but got a batch of ${batchSize} images`);
+  }
   const size = images.length / parts;
   for (let i = 0; i < parts; i++) {
     yield {
       count,
-      images: tensor(images.subarray(i * size, (i + 1) * size), [count, ...shape]),
+      images: tensor(images.subarray(i * size, (i + 1) * size), [count, ...imageShape]),
       labels: tensor(labels.subarray(i * count, (i + 1) * count), [count], { dtype: "i32" }),
     };
   }

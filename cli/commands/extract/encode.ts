@@ -2,12 +2,15 @@
 import { concat, noGrad } from "@dit/core/autograd";
 import { Generator, randn, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
-import type { ImageFolder, LatentBatch, LatentSettings } from "@dit/data";
+import type { Examples, ImageFolder, LatentBatch, LatentSettings } from "@dit/data";
 
 /** Seed of the samples that are stored. Fixed: a run that goes on must draw what it would have. */
 const SEED = 0;
 
 type Parts = LatentBatch["parts"];
+/** Images without their classes. */
+type Images = Pick<Examples, "images" | "shape">;
+
 type Kind = LatentSettings["kind"];
 
 /** What is encoded, and how. */
@@ -40,12 +43,12 @@ export async function* encodeAll(
   };
   let next = readFrom(0);
   for (let first = 0; first < indices.length; first += batchSize) {
-    const { images: pixels, labels, indices: sound } = await next;
+    const { labels, indices: sound, ...read } = await next;
     if (first + batchSize < indices.length) next = readFrom(first + batchSize);
     const asked = Math.min(batchSize, indices.length - first);
     const parts: Parts = {
-      ...await encode(vae, pixels, sound, kind, false),
-      ...(flips ? await encode(vae, mirrored(pixels, images.width), sound, kind, true) : {}),
+      ...await encode(vae, read, sound, kind, false),
+      ...(flips ? await encode(vae, mirrored(read), sound, kind, true) : {}),
     };
     yield { batch: { indices: sound, labels, parts }, asked };
   }
@@ -54,12 +57,11 @@ export async function* encodeAll(
 /**
  * Encodes images.
  *
- * @param pixels [N, C, S, S] in [-1, 1]
  * @param indices Which images they are: what a sample's noise depends on, and nothing else.
  */
 async function encode(
   vae: AutoencoderKL,
-  pixels: Float32Array<ArrayBuffer>,
+  { images, shape }: Images,
   indices: readonly number[],
   kind: Kind,
   flipped: boolean,
@@ -70,10 +72,8 @@ async function encode(
     return Object.fromEntries(names.map((name) => [name + suffix, new Float32Array(0)]));
   }
   using _ = scope("encode");
-  const { inChannels } = vae.options;
-  const side = Math.sqrt(pixels.length / indices.length / inChannels);
   const named = noGrad((): Record<string, Tensor> => {
-    const posterior = vae.encode(tensor(pixels, [indices.length, inChannels, side, side]));
+    const posterior = vae.encode(tensor(images, shape));
     if (kind === "distribution") return { mean: posterior.mean, std: posterior.std() };
     const one = [1, ...posterior.mean.shape.slice(1)];
     const noise = indices.map((index) =>
@@ -88,9 +88,10 @@ async function encode(
   return parts;
 }
 
-/** Images [N, C, H, W] left to right. */
-function mirrored(images: Float32Array, width: number): Float32Array<ArrayBuffer> {
+/** The same images, each mirrored left to right. */
+function mirrored({ images, shape }: Images): Images {
+  const [, , , width] = shape;
   const out = new Float32Array(images);
   for (let row = 0; row < out.length; row += width) out.subarray(row, row + width).reverse();
-  return out;
+  return { images: out, shape };
 }

@@ -51,7 +51,11 @@ eachDevice("memoryEstimate() is what a training step takes", async (device) => {
       using training = make();
       assertEquals(parameterCount(training.config.dit), training.model.parameterCount());
       for (let i = 0; i < 2; i++) {
-        training.takeStep({ images: new Float32Array(8 * 1024), labels: new Int32Array(8) });
+        training.takeStep({
+          images: new Float32Array(8 * 1024),
+          shape: [8, 1, 32, 32],
+          labels: new Int32Array(8),
+        });
       }
       await training.records.take();
       const taken = memory(device).peakBytes - before;

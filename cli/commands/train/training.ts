@@ -16,7 +16,7 @@ import {
   type Schedule,
   warmupSchedule,
 } from "@dit/core/nn";
-import { Generator, scope, type Shape, type Tensor, tensor } from "@dit/core/tensor";
+import { Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { Examples, SamplerPosition } from "@dit/data";
 import { type BatchPart, splitBatch } from "../../run/batch_parts.ts";
 import type { Checkpoint, Sections, TrainingState } from "../../run/checkpoint.ts";
@@ -89,7 +89,7 @@ export class Training implements Disposable {
     const { optimizer, scaler, ema, records, settings } = this;
     using _ = scope("training step");
     optimizer.lr = this.lr;
-    for (const part of splitBatch(batch, settings.gradAccum, this.#imageShape(batch))) {
+    for (const part of splitBatch(batch, settings.gradAccum)) {
       const { loss, each, timesteps } = this.#addGradients(part, input);
       records.addLoss(loss);
       if (settings.timestepSampler !== "uniform") records.addFeedback(timesteps, each);
@@ -147,7 +147,7 @@ export class Training implements Disposable {
       if (await isBad(p)) return `the weight ${name}`;
     }
     this.seek(generators);
-    for (const part of splitBatch(batch, this.settings.gradAccum, this.#imageShape(batch))) {
+    for (const part of splitBatch(batch, this.settings.gradAccum)) {
       const { loss } = this.#addGradients(part, input);
       if (await isBad(loss)) return "the loss";
     }
@@ -215,15 +215,6 @@ export class Training implements Disposable {
     this.seek(state.generators);
     this.ema.step = state.emaUpdates;
     this.step = checkpoint.header.step;
-  }
-
-  /** Shape [C, H, W] of the images of a batch. */
-  #imageShape({ images, labels }: Examples): Shape {
-    const { inChannels, inputSize } = this.config.dit;
-    const size = images.length / labels.length;
-    if (size === inChannels * inputSize ** 2) return [inChannels, inputSize, inputSize];
-    const side = Math.sqrt(size / 3); // images that `input` makes latents of
-    return [3, side, side];
   }
 
   /** Frees the weights and all that goes with them. */

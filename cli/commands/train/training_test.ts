@@ -51,7 +51,7 @@ function batchOf(step: number): Examples {
     const [sample, column] = [Math.floor(i / 256), i % 16];
     images[i] = Math.floor(column / 6) === labels[sample] ? 0.9 : -0.9;
   }
-  return { images, labels };
+  return { images, shape: [BATCH, 1, 16, 16], labels };
 }
 
 async function go(run: Training, steps: number): Promise<StepRecord[]> {

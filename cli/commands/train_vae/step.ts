@@ -91,12 +91,10 @@ export class VaeTraining implements Disposable {
    */
   takeStep(batch: Examples): void {
     using _ = scope("training step");
-    const { model, records, settings, scaler, lr } = this;
-    const { imageSize, gradClip, gradAccum } = settings;
+    const { records, settings, scaler, lr } = this;
+    const { gradClip, gradAccum } = settings;
     this.#optimizer.lr = lr;
-    for (
-      const part of splitBatch(batch, gradAccum, [model.options.inChannels, imageSize, imageSize])
-    ) {
+    for (const part of splitBatch(batch, gradAccum)) {
       const { reconstruction, kl } = this.#addGradients(part);
       records.addLoss(reconstruction, kl);
     }

@@ -28,7 +28,7 @@ function batchOf(step: number): Examples {
       images[plane * SIDE * SIDE + i] = i % SIDE < SIDE / 2 ? left : right;
     }
   }
-  return { images, labels: new Int32Array(BATCH) };
+  return { images, shape: [BATCH, 3, SIDE, SIDE], labels: new Int32Array(BATCH) };
 }
 
 async function go(run: VaeTraining, steps: number): Promise<StepRecord[]> {
