@@ -1,9 +1,10 @@
-/** Sine and cosine features of places and times, computed in float64 on the host. */
+/** Sine and cosine features of places and times, computed on the host. */
 import { ShapeError } from "../tensor/mod.ts";
 
 /**
  * Fixed position embedding of a square grid of tokens: rows of `size` features, row-major, half of
  * them for the column and half for the row of the token (the column first, as the original has it).
+ * Computed in float64, as there, and rounded once.
  *
  * @param size Features a token; a multiple of 4.
  * @param side Tokens along an edge.
@@ -38,14 +39,14 @@ export function sinCosPositions(
 
 /**
  * Frequencies of a timestep's features, falling from 1 towards 1 / maxPeriod:
- * exp(-ln(maxPeriod) i / half), in float64 and then rounded.
+ * exp(-ln(maxPeriod) i / half), rounded to float32 after each operation as PyTorch does it. A
+ * frequency is multiplied with timesteps up to 1000, so that its last bit moves a feature by 6e-5.
  *
  * @param size Features; half of them (rounded down) are cosines, half sines.
  */
 export function timestepFrequencies(size: number, maxPeriod = 10000): Float32Array<ArrayBuffer> {
+  const { fround } = Math;
   const half = Math.floor(size / 2);
-  return Float32Array.from(
-    { length: half },
-    (_, i) => Math.exp(-Math.log(maxPeriod) * i / half),
-  );
+  const slope = fround(-Math.log(maxPeriod));
+  return Float32Array.from({ length: half }, (_, i) => Math.exp(fround(fround(slope * i) / half)));
 }

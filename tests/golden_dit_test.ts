@@ -70,7 +70,8 @@ for (const name of ["dit_a", "dit_b", "dit_c"]) {
     });
     for (const [stage, got] of stages) {
       const data = await got.data();
-      if (stage === "mid/t_freq") assertAbsolute(stage, data, golden.floats(stage), 2e-4);
+      // one unit in the last place of a frequency moves a feature at t = 999 by 3e-5
+      if (stage === "mid/t_freq") assertAbsolute(stage, data, golden.floats(stage), 4e-5);
       else assertScaled(stage, data, golden.floats(stage), limits[stage] ?? 2e-5);
     }
     s[Symbol.dispose]();
