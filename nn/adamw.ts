@@ -44,7 +44,7 @@ function biasCorrection(step: Expr, lnBeta: Expr): Expr {
 
 /** [step, skip, lr, ln b1, ln b2] -> [step', lr / (1 - b1^step'), 1 / sqrt(1 - b2^step')] */
 const PREPARE: Formula = {
-  name: "adamw:prepare",
+  name: "AdamW prepare",
   build: (step, skip, lr, ln1, ln2) => {
     const next = step!.add(skip!.ne(0).select(constant(0), 1));
     const root = biasCorrection(next, ln2!).sqrt();
@@ -54,7 +54,7 @@ const PREPARE: Formula = {
 
 /** [p, g, m, v, factor, skip, size, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as PyTorch orders it. */
 const UPDATE: Formula = {
-  name: "adamw:update",
+  name: "AdamW update",
   build: (p, g0, m, v, factor, skip, size, inv, decay, b1, b2, eps, c1, c2) => {
     const g = g0!.mul(factor!);
     const m1 = m!.mul(b1!).add(g.mul(c1!));

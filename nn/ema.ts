@@ -24,10 +24,10 @@ export interface EmaOptions {
 
 /** ema * d + p * (1 - d) */
 const AVERAGE: Formula = {
-  name: "ema:average",
+  name: "average",
   build: (ema, p, d, rest) => ema!.mul(d!).add(p!.mul(rest!)),
 };
-const EXCHANGE: Formula = { name: "ema:exchange", build: (a, b) => [b!, a!] };
+const EXCHANGE: Formula = { name: "exchange", build: (a, b) => [b!, a!] };
 
 /** The average of a model's parameters, frozen ones included. */
 export class Ema implements Disposable {

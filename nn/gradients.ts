@@ -20,7 +20,7 @@ const NON_FINITE: Formula = { name: "nonFinite", build: (x) => x!.isNonFinite().
 const ROOT: Formula = { name: "root", build: (x) => x!.sqrt() };
 /** min(1, max / (norm + 1e-6)), as PyTorch clips. */
 const COEFFICIENT: Formula = {
-  name: "clip:coefficient",
+  name: "clip coefficient",
   build: (norm, max) => max!.div(norm!.add(1e-6)).min(constant(1)),
 };
 

@@ -29,7 +29,7 @@ export interface InitOptions {
   biasInit?: Initializer;
 }
 
-const AFFINE: Formula = { name: "init:affine", build: (x, f, c) => x!.mul(f!).add(c!) };
+const AFFINE: Formula = { name: "affine", build: (x, f, c) => x!.mul(f!).add(c!) };
 
 let skipping = false;
 let dtype: "f32" | "f16" = "f32";

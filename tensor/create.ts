@@ -1,7 +1,7 @@
 import { currentDevice } from "./device.ts";
 import { type DType, dtypeOf, type HostArray, hostArray, isFloat } from "./dtype.ts";
 import { DTypeError, ShapeError, shapeText } from "./errors.ts";
-import { computeType, elementIndex, program } from "./expr.ts";
+import { computeType, elementIndex, type Expr, program } from "./expr.ts";
 import { checkNumber, fillInto } from "./launch/elementwise.ts";
 import { checkShape, type Shape, sizeOf } from "./shape.ts";
 import type { Device, IndexRange } from "./storage.ts";
@@ -102,6 +102,10 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }
 
+const way = (a: Expr, step: Expr) => elementIndex().to(a.ty).mul(step);
+const COUNT_UP = (a?: Expr, step?: Expr) => a!.add(way(a!, step!));
+const COUNT_DOWN = (a?: Expr, step?: Expr) => a!.sub(way(a!, step!));
+
 /**
  * `start`, `start + step`, ... below `end`; `arange(n)` counts from 0 to n - 1. f32 by default.
  *
@@ -131,11 +135,8 @@ export function arange(
   if (length > 0) {
     const ty = computeType(dtype);
     const scalar = { kind: "scalar", ty } as const;
-    const down = step < 0; // a step back is no number of unsigned types
-    const made = program(down ? "arange:down" : "arange", [scalar, scalar], (a, b) => {
-      const way = elementIndex().to(ty).mul(b!);
-      return down ? a!.sub(way) : a!.add(way);
-    });
+    // a step back is no number of unsigned types
+    const made = program("arange", [scalar, scalar], step < 0 ? COUNT_DOWN : COUNT_UP);
     device.backend.run("elementwise", {
       program: made,
       ins: [],

@@ -298,32 +298,117 @@ export function computeType(dtype: DType): Ty {
 /** What stands in one argument place of a program: an input array or a number given at launch. */
 export type Slot = { readonly kind: "input" | "scalar"; readonly ty: Ty };
 
-/** A compiled-once elementwise kernel: `outs[k]` of each element from the inputs and scalars. */
-export interface Program {
-  /** Unique for the formula and the slot types: backends cache compiled code under it. */
+/**
+ * A compiled-once elementwise kernel: `outs[k]` of each element from the inputs and scalars. Only
+ * {@link program} makes them: one for each formula and list of slot types.
+ */
+export class Program {
+  /** Unlike that of any other formula: backends keep compiled code under it. */
   readonly key: string;
-  /** What each input array computes as. */
-  readonly inputs: readonly Ty[];
-  /** Types of the numbers given at launch. */
-  readonly scalars: readonly Ty[];
-  /** One expression a result; a bool is stored as 0 or 1. */
-  readonly outs: readonly Expr[];
+
+  private constructor(
+    serial: number,
+    /** What the formula was called when it was first seen; for profiles and errors only. */
+    readonly name: string,
+    /** What each input array computes as. */
+    readonly inputs: readonly Ty[],
+    /** Types of the numbers given at launch. */
+    readonly scalars: readonly Ty[],
+    /** One expression a result; a bool is stored as 0 or 1. */
+    readonly outs: readonly Expr[],
+  ) {
+    this.key = `${serial}:${name}`;
+  }
+
+  static readonly #known = new Map<string, Program>();
+
+  /** The program of these outputs: the same one for the same graph, whoever built it. */
+  static of(
+    name: string,
+    inputs: readonly Ty[],
+    scalars: readonly Ty[],
+    outs: readonly Expr[],
+  ): Program {
+    const text = `${inputs.join()};${scalars.join()};${graphText(outs)}`;
+    let found = Program.#known.get(text);
+    if (!found) {
+      found = new Program(Program.#known.size, name, inputs, scalars, outs);
+      Program.#known.set(text, found);
+    }
+    return found;
+  }
 }
 
-const programs = new Map<string, Program>();
+/** All that decides what a graph computes, as text; constants to the last bit. */
+function graphText(outs: readonly Expr[]): string {
+  const numbers = new Map<Expr, number>();
+  const lines: string[] = [];
+  const numberOf = (expr: Expr): number => {
+    const known = numbers.get(expr);
+    if (known !== undefined) return known;
+    const line = nodeText(expr.node, numberOf);
+    numbers.set(expr, lines.push(line) - 1);
+    return lines.length - 1;
+  };
+  const places = outs.map(numberOf);
+  return `${lines.join(";")};${places.join()}`;
+}
+
+function nodeText(node: Node, numberOf: (expr: Expr) => number): string {
+  switch (node.kind) {
+    case "input":
+    case "scalar":
+      return `${node.kind} ${node.index} ${node.ty}`;
+    case "const":
+      return `${Object.is(node.value, -0) ? "-0" : node.value} ${node.ty}`;
+    case "index":
+      return "index";
+    case "unary":
+      return `${node.op} ${numberOf(node.a)} ${node.ty}`;
+    case "binary":
+    case "compare":
+      return `${node.op} ${numberOf(node.a)} ${numberOf(node.b)} ${node.ty}`;
+    case "select":
+      return `select ${numberOf(node.cond)} ${numberOf(node.a)} ${numberOf(node.b)} ${node.ty}`;
+    case "convert":
+    case "bitcast":
+      return `${node.kind} ${numberOf(node.a)} ${node.ty}`;
+    default:
+      return node satisfies never;
+  }
+}
+
+/** Builds a formula: one expression a result, from one expression a slot. */
+type Build = (...args: Expr[]) => Expr | Expr[];
+
+/** What a function has built before. */
+const built = new WeakMap<Build, { slots: readonly Slot[]; made: Program }[]>();
+
+function sameSlots(a: readonly Slot[], b: readonly Slot[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i]!.kind !== b[i]!.kind || a[i]!.ty !== b[i]!.ty) return false;
+  }
+  return true;
+}
 
 /**
- * The program of formula `name` for these slots, built at first use. `build` gets one expression
- * a slot and returns one an output. `name` must name the formula uniquely, constants included.
+ * The program that `build` makes for these slots; it gets one expression a slot and returns one an
+ * output. It is called once for each list of slots, so it must build the same every time: a
+ * function that lasts is looked up, one made for each call is built anew at each.
+ *
+ * @param name says what it is in profiles and errors; nothing is looked up by it
  */
-export function program(
-  name: string,
-  slots: readonly Slot[],
-  build: (...args: Expr[]) => Expr | Expr[],
-): Program {
-  const key = `${name}(${slots.map((s) => (s.kind === "scalar" ? "#" : "") + s.ty).join()})`;
-  let made = programs.get(key);
-  if (made) return made;
+export function program(name: string, slots: readonly Slot[], build: Build): Program {
+  let list = built.get(build);
+  if (!list) built.set(build, list = []);
+  for (const entry of list) if (sameSlots(entry.slots, slots)) return entry.made;
+  const made = buildProgram(name, slots, build);
+  list.push({ slots: slots.slice(), made });
+  return made;
+}
+
+function buildProgram(name: string, slots: readonly Slot[], build: Build): Program {
   const inputs: Ty[] = [];
   const scalars: Ty[] = [];
   const args = slots.map(({ kind, ty }) => {
@@ -331,11 +416,9 @@ export function program(
     list.push(ty);
     return new Expr({ kind, index: list.length - 1, ty });
   });
-  const built = build(...args);
-  const outs = (Array.isArray(built) ? built : [built]).map((out) =>
+  const results = build(...args);
+  const outs = (Array.isArray(results) ? results : [results]).map((out) =>
     out.ty === "bool" ? out.to("u32") : out
   );
-  made = { key, inputs, scalars, outs };
-  programs.set(key, made);
-  return made;
+  return Program.of(name, inputs, scalars, outs);
 }

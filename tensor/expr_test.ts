@@ -22,20 +22,67 @@ Deno.test("comparisons are bool, conversions to the same type nothing", () => {
   assertEquals([x.to("u32").ty, x.bits("u32").ty, elementIndex().ty], ["u32", "u32", "u32"]);
 });
 
-Deno.test("program() is built once for a name and its slot types", () => {
+Deno.test("program() is built once for a function and its slot types", () => {
   let built = 0;
   const build = (a?: Expr, b?: Expr) => {
     built++;
     return a!.add(b!);
   };
-  const first = program("expr_test:add", [input("f32"), input("f32")], build);
-  assertEquals(program("expr_test:add", [input("f32"), input("f32")], build), first);
+  const first = program("add", [input("f32"), input("f32")], build);
+  assert(program("add", [input("f32"), input("f32")], build) === first);
   const scalar: Slot = { kind: "scalar", ty: "f32" };
-  const second = program("expr_test:add", [input("f32"), scalar], build);
+  const second = program("add", [input("f32"), scalar], build);
   assert(second.key !== first.key);
   assertEquals([first.inputs, first.scalars], [["f32", "f32"], []]);
   assertEquals([second.inputs, second.scalars], [["f32"], ["f32"]]);
   assertEquals(built, 2);
+});
+
+Deno.test("program() goes by what is built, not by its name or by who builds it", () => {
+  const one = (name: string, build: (...args: Expr[]) => Expr | Expr[]) =>
+    program(name, [input("f32"), input("f32")], build);
+  const sum = one("sum", (a, b) => a!.add(b!));
+  assert(one("total", (a, b) => a!.add(b!)) === sum);
+  const others: ((...args: Expr[]) => Expr | Expr[])[] = [
+    (a, b) => b!.add(a!),
+    (a, b) => a!.sub(b!),
+    (a) => a!.add(a!),
+    (a, b) => [a!.add(b!), a!],
+    (a, b) => [a!, a!.add(b!)],
+    (a) => a!,
+    (a) => a!.add(1),
+    (a) => a!.lt(1),
+    (a) => a!.lt(1).to("f32"),
+    (a) => a!.lt(1).select(a!, 0),
+    (a) => a!.lt(1).select(0, a!),
+    (a) => a!.bits("u32"),
+    (a) => a!.to("u32"),
+    (a) => a!.to("i32"),
+    () => elementIndex(),
+    ...[0, -0, NaN, Infinity, -Infinity, 1, -1, 0.1, 0.1 + 2 ** -56, 1e21].flatMap((value) => [
+      () => constant(value),
+      (a?: Expr) => a!.max(value),
+    ]),
+    ...(["bool", "i32", "u32"] as const).map((ty) => () => constant(1, ty)),
+  ];
+  const keys = [sum, ...others.map((build) => one("sum", build))].map(({ key }) => key);
+  assertEquals(new Set(keys).size, keys.length);
+});
+
+Deno.test("program() goes by the types of slots and their order", () => {
+  const slot = (kind: Slot["kind"], ty: Slot["ty"]): Slot => ({ kind, ty });
+  const first = (a?: Expr) => a!;
+  const lists: Slot[][] = [
+    [slot("input", "f32")],
+    [slot("scalar", "f32")],
+    [slot("input", "i32")],
+    [slot("input", "f32"), slot("input", "f32")],
+    [slot("input", "f32"), slot("input", "u32")],
+    [slot("input", "f32"), slot("scalar", "f32")],
+  ];
+  const keys = lists.map((slots) => program("first", slots, first).key);
+  assertEquals(new Set(keys).size, keys.length);
+  assertEquals(lists.map((slots) => program("again", slots, (a) => a!).key), keys);
 });
 
 Deno.test("program() gives bool results as 0 and 1", () => {

@@ -194,7 +194,13 @@ function unit(word: Expr): Expr {
   return word.shr(8).to("f32").mul(2 ** -24);
 }
 
-type Draw = (words: [Expr, Expr], ...scalars: Expr[]) => Expr;
+/** What a draw makes of the two words of an element, and of further numbers given at launch. */
+type Draw = (...claimed: Expr[]) => Expr;
+
+function draws(formula: (words: [Expr, Expr], ...scalars: Expr[]) => Expr): Draw {
+  return (k0, k1, lo, hi, stream, ...rest) =>
+    formula(philoxWords(k0!, k1!, lo!, hi!, stream!), ...rest);
+}
 
 /** -ln(1 - v) for the v = k / 2^24 in [0, 1) of a word; by a series near 0, where GPUs' log fails. */
 function exponential(word: Expr): Expr {
@@ -212,9 +218,9 @@ function cosineOfTurn(t: Expr): Expr {
 }
 
 /** Box-Muller: the first word gives a radius, the second an angle. */
-const NORMAL: Draw = ([a, b]) => exponential(a).mul(2).sqrt().mul(cosineOfTurn(unit(b)));
-const UNIFORM: Draw = ([a]) => unit(a);
-const BELOW: Draw = ([a], limit) => a.mulhi(limit!).to("i32");
+const NORMAL = draws(([a, b]) => exponential(a).mul(2).sqrt().mul(cosineOfTurn(unit(b))));
+const UNIFORM = draws(([a]) => unit(a));
+const BELOW = draws(([a], limit) => a.mulhi(limit!).to("i32"));
 
 function draw(
   op: string,
@@ -231,9 +237,7 @@ function draw(
   if (sizeOf(shape) === 0) return out;
   const numbers = [...claimed, ...scalars];
   const slots = numbers.map(() => ({ kind: "scalar", ty: "u32" } as const));
-  const made = program(`philox:${op}`, slots, (k0, k1, lo, hi, stream, ...rest) => {
-    return formula(philoxWords(k0!, k1!, lo!, hi!, stream!), ...rest);
-  });
+  const made = program(op, slots, formula);
   device.backend.run("elementwise", {
     program: made,
     ins: [],
@@ -280,6 +284,11 @@ export function randint(
   return out;
 }
 
+function dropped(...[x, k0, k1, lo, hi, stream, limit, factor]: Expr[]): Expr {
+  const drawn = unit(philoxWords(k0!, k1!, lo!, hi!, stream!)[0]);
+  return drawn.lt(limit!).select(0, x!.mul(factor!));
+}
+
 /**
  * x with each element 0 with probability `p` and the others divided by 1 - p, from the numbers a
  * generator claimed: the same numbers give the same elements again.
@@ -289,14 +298,7 @@ export function thin(x: Tensor, p: number, numbers: readonly number[]): Tensor {
   if (out.size === 0) return out;
   const scalars = [...numbers, p, 1 / (1 - p)];
   const slots = scalars.map((_, i) => ({ kind: "scalar", ty: i < 5 ? "u32" : "f32" } as const));
-  const made = program(
-    "dropout",
-    [{ kind: "input", ty: "f32" }, ...slots],
-    (a, k0, k1, lo, hi, stream, limit, factor) => {
-      const drawn = unit(philoxWords(k0!, k1!, lo!, hi!, stream!)[0]);
-      return drawn.lt(limit!).select(0, a!.mul(factor!));
-    },
-  );
+  const made = program("dropout", [{ kind: "input", ty: "f32" }, ...slots], dropped);
   x.device.backend.run("elementwise", {
     program: made,
     ins: [x.view("dropout")],

@@ -144,6 +144,7 @@ const callers = new Map<string, (inputs: Operands, attrs: Attrs) => Tensor[]>();
 
 for (const [name, row] of Object.entries(ROWS)) {
   const formula: Formula = { name, build: row.forward as Formula["build"] };
+  const gradFormulas = row.grads.map((_, i) => gradFormula(name, row, i));
   const caller = defineOp<Attrs, readonly Tensor[]>({
     name,
     forward(inputs, attrs, recording) {
@@ -163,7 +164,7 @@ for (const [name, row] of Object.entries(ROWS)) {
       );
       const places = numbers.flatMap((n, i) => n === null ? [i] : []);
       return places.map((i, t) =>
-        needs[t] ? gradient(name, gradFormula(name, row, i), [g!, ...kept], shapes[t]!) : null
+        needs[t] ? gradient(name, gradFormulas[i]!, [g!, ...kept], shapes[t]!) : null
       );
     },
     samples: samplesOf(name, row),

@@ -110,15 +110,23 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   return callMatmul([x, y], null)[0]!;
 }
 
-/** Gradient of the activation at `pre`. */
-function activationGrad(g: Tensor, pre: Tensor, activation: Exclude<Activation, "none">): Tensor {
+type Nonlinear = Exclude<Activation, "none">;
+
+function gradientAt(activation: Nonlinear): Formula {
   // the row of relu reads its result, which has the sign of what went in
   const slope: (g: Expr, x: Expr[], y: Expr) => Expr = ELEMENTWISE[activation].grads[0];
-  const formula: Formula = {
-    name: `linear:${activation}'`,
-    build: (d, x) => slope(d!, [x!], x!),
-  };
-  return evaluateOne("linear", formula, [g, pre]);
+  return { name: `${activation}'`, build: (g, x) => slope(g!, [x!], x!) };
+}
+const ACTIVATION_GRADS: { readonly [A in Nonlinear]: Formula } = {
+  relu: gradientAt("relu"),
+  silu: gradientAt("silu"),
+  gelu: gradientAt("gelu"),
+  geluTanh: gradientAt("geluTanh"),
+};
+
+/** Gradient of the activation at `pre`. */
+function activationGrad(g: Tensor, pre: Tensor, activation: Nonlinear): Tensor {
+  return evaluateOne("linear", ACTIVATION_GRADS[activation], [g, pre]);
 }
 
 const callLinear = defineOp<

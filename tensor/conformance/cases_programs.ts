@@ -246,8 +246,8 @@ const adamW = program(
   },
 );
 
-const double = program("conformance.double", [input], (x) => x.mul(2));
-const addInto = program("conformance.addInto", [input, input], (x, y) => x.add(y));
+const double = program("double", [input], (x) => x.mul(2));
+const addInto = program("addInto", [input, input], (x, y) => x.add(y));
 
 function inPlace(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];

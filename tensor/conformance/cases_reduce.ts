@@ -18,8 +18,8 @@ import { program } from "../expr.ts";
 const f32 = { kind: "input", ty: "f32" } as const;
 const number = { kind: "scalar", ty: "f32" } as const;
 
-const itself = program("conformance.itself", [f32], (x) => x);
-const square = program("conformance.square", [f32], (x) => x.mul(x));
+const itself = program("itself", [f32], (x) => x);
+const square = program("square", [f32], (x) => x.mul(x));
 const scaledSquaredDifference = program(
   "conformance.scaledSquaredDifference",
   [f32, f32, number],

@@ -37,7 +37,7 @@ export function formula(
   const { scalars = [], ...rest } = options;
   const types = [...ins, ...outs].map(({ dtype = "f32" }) => dtype);
   const made: Program = program(
-    `conformance.${name}`,
+    name,
     [
       ...ins.map(({ dtype = "f32" }) => ({ kind: "input" as const, ty: computeType(dtype) })),
       ...scalars.map(([ty]) => ({ kind: "scalar" as const, ty })),

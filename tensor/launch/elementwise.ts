@@ -7,7 +7,7 @@ import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
 import type { Device } from "../storage.ts";
 import { empty, type Tensor } from "../tensor.ts";
-import { convertTo, type Formula } from "./formulas.ts";
+import { convertTo, type Formula, IDENTITY } from "./formulas.ts";
 
 /** What the results of a formula are like; by default as the operands. */
 export interface ResultOptions {
@@ -191,7 +191,7 @@ export function fillInto(out: Tensor, value: number, op = "fill"): void {
   if (out.size === 0) return;
   const ty = computeType(out.dtype);
   out.device.backend.run("elementwise", {
-    program: program("fill", [{ kind: "scalar", ty }], (v) => v!),
+    program: program("fill", [{ kind: "scalar", ty }], IDENTITY.build),
     ins: [],
     outs: [out.view(op)],
     scalars: [value],

@@ -16,11 +16,12 @@ import {
   fillInto,
 } from "./elementwise.ts";
 import { ADD, type Formula, SCALE } from "./formulas.ts";
+import { reduceKeep } from "./reduce.ts";
 
 const DEVICES = ["reference", "wasm", "webgpu"] as const;
-const SWAP: Formula = { name: "elementwise_test:swap", build: (a, b) => [b!, a!] };
+const SWAP: Formula = { name: "swap", build: (a, b) => [b!, a!] };
 const SIGN: Formula = {
-  name: "elementwise_test:sign",
+  name: "sign",
   build: (x) => [x!.gt(0), x!.to("i32"), x!.neg()],
 };
 
@@ -33,6 +34,28 @@ eachDevice("evaluate() broadcasts operands and gives a result for each output", 
   assertEquals(results.map((t) => t.dtype), ["u32", "i32", "f32"]);
   const data = await Promise.all(results.map((t) => t.data()));
   assertEquals(data.map((d) => Array.from(d)), [[1, 0], [1, -2], [-1.5, 2]]);
+}, DEVICES);
+
+eachDevice("evaluate() tells formulas of one name apart", async () => {
+  using _ = scope();
+  const x = tensor([3, 4]);
+  const run = async (build: Formula["build"]) =>
+    Array.from(await evaluateOne("test", { name: "square", build }, [x]).data());
+  assertEquals(await run((x) => x!.add(100)), [103, 104]);
+  assertEquals(await run((x) => x!.mul(x!)), [9, 16]);
+  for (const plus of [1, 2]) assertEquals(await run((x) => x!.add(plus)), [3 + plus, 4 + plus]);
+  for (const value of [0, -0, NaN, Infinity, -Infinity, 0]) {
+    assertEquals(await run((x) => x!.lt(9).select(value, x!)), [value, value]);
+  }
+}, DEVICES);
+
+eachDevice("reduceKeep() tells formulas of one name apart", async () => {
+  using _ = scope();
+  const x = tensor([3, 4]);
+  const run = async (build: Formula["build"]) =>
+    Array.from(await reduceKeep("test", "sum", { name: "square", build }, [x], [0]).data());
+  assertEquals(await run((x) => x!.add(100)), [207]);
+  assertEquals(await run((x) => x!.mul(x!)), [25]);
 }, DEVICES);
 
 eachDevice("evaluate() gives the float type of its operands, or the one asked for", async () => {

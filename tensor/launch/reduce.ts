@@ -14,7 +14,7 @@ import {
 import { empty, type Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
 import { commonDevice, commonFloat, copy, evaluateOne, fillInto } from "./elementwise.ts";
-import { type Formula, SCALE } from "./formulas.ts";
+import { type Formula, IDENTITY, SCALE } from "./formulas.ts";
 import { reshaped, threeDimensional } from "./layout.ts";
 
 /** Axes as given by a user: one, several, or all of them. */
@@ -35,7 +35,6 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
   return shape.map((d, i) => axes.includes(i) ? 1 : d);
 }
 
-const IDENTITY: Formula = { name: "identity", build: (x) => x! };
 const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
 
 /**

@@ -116,7 +116,7 @@ function reducePartial(
   runtime.free(partial.buffer);
 }
 
-const ITSELF = program("webgpu.itself", [{ kind: "input", ty: "f32" }], (x) => x);
+const ITSELF = program("itself", [{ kind: "input", ty: "f32" }], (x) => x);
 
 /** Halves [O, R, I] along O, or else along R, until each part can be bound. */
 function reduceInParts(
