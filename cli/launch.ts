@@ -88,10 +88,16 @@ function downloadHosts(): string[] {
   return pretrainedHosts(Deno.env.get(MIRROR_VARIABLE));
 }
 
-/** The folder of the run that is continued, which a checkpoint in it stands for too. */
+/**
+ * The folder of the run that is continued, which a checkpoint in it stands for too: one that lies
+ * elsewhere is continued in a new folder.
+ */
 function runFolder(resume: unknown): string[] {
-  if (resume === "latest") return [];
-  return given(resume).map((path) => /\.safetensors$/.test(path) ? dirname(dirname(path)) : path);
+  if (resume === "latest" || resume === "auto") return [];
+  return given(resume).flatMap((path) => {
+    if (!/\.safetensors$/.test(path)) return [path];
+    return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
+  });
 }
 
 function given(value: unknown): string[] {

@@ -7,14 +7,12 @@
 export {
   Checkpoint,
   type CheckpointHeader,
-  findCheckpoint,
-  latestRun,
-  listCheckpoints,
   type Section,
   type Sections,
   type TrainingState,
   writeCheckpoint,
 } from "./run/checkpoint.ts";
+export { findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
 export { CommandError, UsageError } from "./shared/errors.ts";
 export {
   buildDiffusion,

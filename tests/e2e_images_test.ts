@@ -9,7 +9,8 @@ import {
 import { encodePng } from "@dit/data";
 import { crc32 } from "node:zlib";
 import { encoder } from "../data/image_test_util.ts";
-import { Checkpoint, type CheckpointHeader, listCheckpoints } from "../cli/run/checkpoint.ts";
+import { Checkpoint, type CheckpointHeader } from "../cli/run/checkpoint.ts";
+import { listCheckpoints } from "../cli/run/find.ts";
 import { command, commandTest, type Ended } from "./commands.ts";
 import { makeLinks } from "./fixtures.ts";
 import { writePictures } from "./pictures.ts";

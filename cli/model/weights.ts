@@ -18,7 +18,8 @@ import {
   type TorchValue,
 } from "@dit/core/io";
 import { join } from "@std/path";
-import { Checkpoint, findCheckpoint, latestRun } from "../run/checkpoint.ts";
+import { Checkpoint } from "../run/checkpoint.ts";
+import { findCheckpoint, latestRun } from "../run/find.ts";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";

@@ -19,7 +19,6 @@ import {
 import type * as nn from "@dit/core/nn";
 import type { GeneratorState } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
-import { join } from "@std/path";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { PendingFeedback } from "./records.ts";
@@ -193,67 +192,4 @@ function headerOf(file: SafetensorsFile): CheckpointHeader {
   } catch (error) {
     throw new CommandError(`${name}: the checkpoint is damaged (${messageOf(error)})`);
   }
-}
-
-/** The file of a step in a run's folder. */
-export function checkpointPath(run: string, step: number): string {
-  return join(run, "checkpoints", `${String(step).padStart(7, "0")}.safetensors`);
-}
-
-/** Checkpoints of a run, oldest first. */
-export async function listCheckpoints(run: string): Promise<{ step: number; path: string }[]> {
-  const found: { step: number; path: string }[] = [];
-  const folder = join(run, "checkpoints");
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      const digits = /^(\d{7,})\.safetensors$/.exec(name)?.[1];
-      if (digits) found.push({ step: Number(digits), path: join(folder, name) });
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  return found.sort((a, b) => a.step - b.step);
-}
-
-/**
- * The checkpoint that `path` stands for: itself, or the last one of a run's folder.
- *
- * @throws {CommandError} where there is none.
- */
-export async function findCheckpoint(path: string): Promise<string> {
-  let isFile: boolean;
-  try {
-    ({ isFile } = await Deno.stat(path));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new CommandError(`${path}: expected a run's folder or a checkpoint but found nothing`);
-  }
-  if (isFile) return path;
-  const last = (await listCheckpoints(path)).at(-1);
-  if (!last) throw new CommandError(`${path}: expected checkpoints in it but found none`);
-  return last.path;
-}
-
-/** The newest run in a results folder that has a checkpoint: what `latest` stands for. */
-export async function latestRun(results: string): Promise<string> {
-  const runs: string[] = [];
-  try {
-    for await (const { name, isDirectory } of Deno.readDir(results)) {
-      if (isDirectory && /^\d{3,}-/.test(name)) runs.push(name);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  runs.sort((a, b) => parseInt(b) - parseInt(a));
-  for (const name of runs) {
-    const run = join(results, name);
-    if ((await listCheckpoints(run)).length > 0) return run;
-  }
-  throw new CommandError(`${results}: expected a run with a checkpoint in it but found none`);
-}
-
-/** Removes all but the newest `keep` checkpoints. */
-export async function pruneCheckpoints(run: string, keep: number): Promise<void> {
-  const all = await listCheckpoints(run);
-  for (const { path } of all.slice(0, Math.max(0, all.length - keep))) await Deno.remove(path);
 }

@@ -2,16 +2,8 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
 import { SMALL } from "../../tests/commands.ts";
 import { diskTest } from "../../tests/fixtures.ts";
-import {
-  Checkpoint,
-  type CheckpointHeader,
-  checkpointPath,
-  findCheckpoint,
-  latestRun,
-  listCheckpoints,
-  pruneCheckpoints,
-  writeCheckpoint,
-} from "./checkpoint.ts";
+import { Checkpoint, type CheckpointHeader, writeCheckpoint } from "./checkpoint.ts";
+import { checkpointPath, findCheckpoint } from "./find.ts";
 import { CommandError } from "../shared/errors.ts";
 
 const header = (step: number): CheckpointHeader => ({ step, config: SMALL, training: null });
@@ -51,16 +43,6 @@ diskTest(
     assertEquals(left, ["0000001.safetensors"]);
   },
 );
-
-diskTest("the newest checkpoints are kept, and the newest run is found", async (folder) => {
-  await write(`${folder}/000-a`, 1, 2, 10, 9);
-  await write(`${folder}/002-b`);
-  await write(`${folder}/001-c`, 5);
-  await pruneCheckpoints(`${folder}/000-a`, 2);
-  assertEquals((await listCheckpoints(`${folder}/000-a`)).map(({ step }) => step), [9, 10]);
-  assertEquals(await latestRun(folder), `${folder}/001-c`);
-  await assertRejects(() => findCheckpoint(`${folder}/002-b`), CommandError, "found none");
-});
 
 diskTest("other files are not taken for checkpoints", async (folder) => {
   const path = `${folder}/other.safetensors`;

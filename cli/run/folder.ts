@@ -1,26 +1,53 @@
-/** The folder of a run: what it is, what it said, what it measured, and what it made. */
-import { join } from "@std/path";
+/**
+ * The folder of a run, such as results/000-DiT-Mini-4:
+ *
+ *     config.json    settings, model, device, number of steps (run.json beside an autoencoder)
+ *     classes.json   which number each class has
+ *     log.txt        what the run said, with times; only ever grows
+ *     metrics.jsonl  a line of measurements every so many steps
+ *     report.html    the page
+ *     samples/       0000300.png: pictures of what the model has learned by a step
+ *     checkpoints/   0000300.safetensors
+ *     retired-000/   checkpoints, pictures and metrics of later steps, from before a run went back
+ */
+import { basename, join } from "@std/path";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import { appendLines, removeTemporaries, writeWhole } from "../shared/files.ts";
+import { appendLines, removeTemporaries, writePage, writeWhole } from "../shared/files.ts";
+import { checkpointPath, type DESCRIPTIONS, listCheckpoints } from "./find.ts";
 import { type Metrics, MetricsFile } from "./metrics.ts";
 
-const METRICS = "metrics.jsonl";
+/** Names of the files of pictures. */
+const PICTURE = /^(\d{7,})\.png$/;
+
+/** What files of a folder are called. */
+export interface FolderNames {
+  /** The file that says what the run is. */
+  readonly description: typeof DESCRIPTIONS[number];
+  /** The folder of pictures. */
+  readonly pictures: string;
+}
 
 /** A run's folder. */
 export class RunFolder {
   readonly path: string;
-  /** Grids of samples so far, oldest first. */
-  readonly samples: { readonly step: number; readonly png: Uint8Array<ArrayBuffer> }[] = [];
-
+  readonly #names: FolderNames;
   readonly #metrics: MetricsFile;
+  /** Steps after which pictures were drawn, in order. */
+  readonly #drawn: number[];
+  /** The step that the run goes on from, until it has written something. */
+  #from: number | null;
+  /** Files that could not be written, each told of once. */
+  readonly #failed = new Set<string>();
 
-  private constructor(path: string, metrics: MetricsFile) {
-    [this.path, this.#metrics] = [path, metrics];
-  }
-
-  /** Lines of metrics so far, those of a run that is continued included. */
-  get metrics(): readonly Metrics[] {
-    return this.#metrics.lines;
+  private constructor(
+    path: string,
+    names: FolderNames,
+    metrics: MetricsFile,
+    from: number | null,
+    drawn: number[] = [],
+  ) {
+    [this.path, this.#names, this.#metrics] = [path, names, metrics];
+    [this.#from, this.#drawn] = [from, drawn];
   }
 
   /**
@@ -28,19 +55,10 @@ export class RunFolder {
    *
    * @throws {CommandError} where it cannot be made.
    */
-  static async create(results: string, model: string): Promise<RunFolder> {
+  static async create(results: string, model: string, names: FolderNames): Promise<RunFolder> {
     try {
       await Deno.mkdir(results, { recursive: true });
-      let next = 0;
-      for await (const { name } of Deno.readDir(results)) {
-        const number = /^(\d{3,})-/.exec(name)?.[1];
-        if (number) next = Math.max(next, Number(number) + 1);
-      }
-      const name = `${String(next).padStart(3, "0")}-${model.replaceAll("/", "-")}`;
-      const path = join(results, name);
-      await Deno.mkdir(path);
-      for (const folder of ["checkpoints", "samples"]) await Deno.mkdir(join(path, folder));
-      return new RunFolder(path, await MetricsFile.open(join(path, METRICS), 0));
+      return await RunFolder.at(await nextFolder(results, model.replaceAll("/", "-")), names);
     } catch (error) {
       throw new CommandError(
         `could not make a folder in ${results}: ${
@@ -51,22 +69,38 @@ export class RunFolder {
     }
   }
 
-  /** Opens the folder of a run that is continued at `step`; what it measured after that goes. */
-  static async open(path: string, step: number): Promise<RunFolder> {
-    for (const folder of ["checkpoints", "samples"]) {
-      await Deno.mkdir(join(path, folder), { recursive: true });
-      await removeTemporaries(join(path, folder));
-    }
-    await removeTemporaries(path);
-    const run = new RunFolder(path, await MetricsFile.open(join(path, METRICS), step));
-    const names: string[] = [];
-    for await (const { name } of Deno.readDir(join(path, "samples"))) names.push(name);
-    for (const name of names.sort()) {
-      const at = Number(/^(\d+)\.png$/.exec(name)?.[1] ?? NaN);
-      if (!(at <= step)) continue;
-      run.samples.push({ step: at, png: await Deno.readFile(join(path, "samples", name)) });
-    }
-    return run;
+  /** The folder of a new run at a path. */
+  static async at(path: string, names: FolderNames): Promise<RunFolder> {
+    await prepare(path, names);
+    return new RunFolder(path, names, await MetricsFile.open(path, 0), null);
+  }
+
+  /**
+   * Opens the folder of a run that is continued at `step`. What it wrote of later steps stays until
+   * there is something new to write, and is put aside then.
+   *
+   * @param onLine Gets each line of metrics up to that step.
+   */
+  static async open(
+    path: string,
+    step: number,
+    names: FolderNames,
+    onLine: (metrics: Metrics) => void,
+  ): Promise<RunFolder> {
+    await prepare(path, names);
+    const drawn = (await steps(join(path, names.pictures))).filter((at) => at <= step);
+    const metrics = await MetricsFile.open(path, step, onLine);
+    return new RunFolder(path, names, metrics, step, drawn);
+  }
+
+  /** The last line of metrics, that of a run that is continued included. */
+  get lastMetrics(): Metrics | undefined {
+    return this.#metrics.last;
+  }
+
+  /** Steps after which pictures were drawn, oldest first. */
+  get drawn(): readonly number[] {
+    return this.#drawn;
   }
 
   /** The path of a file in the folder. */
@@ -74,19 +108,137 @@ export class RunFolder {
     return join(this.path, name);
   }
 
+  /** The file of a step's pictures, as seen from the folder. */
+  pictureOf(step: number): string {
+    return `${this.#names.pictures}/${String(step).padStart(7, "0")}.png`;
+  }
+
+  /** Writes what the run is. */
+  async describe(description: Readonly<Record<string, unknown>>): Promise<void> {
+    const text = JSON.stringify(description, null, 2) + "\n";
+    await writeWhole(this.file(this.#names.description), text);
+  }
+
   /** Adds a line to log.txt. */
   async log(message: string): Promise<void> {
-    await appendLines(this.file("log.txt"), `[${new Date().toISOString()}] ${message}\n`);
+    const line = `[${new Date().toISOString()}] ${message}\n`;
+    await this.#try("log.txt", (path) => appendLines(path, line));
   }
 
   /** Adds a line to metrics.jsonl. */
   async measure(metrics: Metrics): Promise<void> {
-    await this.#metrics.add(metrics);
+    await this.#try("metrics.jsonl", async () => {
+      await this.#retire();
+      await this.#metrics.add(metrics);
+    });
   }
 
-  /** Keeps a grid of samples as `samples/STEP.png`. */
-  async keepSamples(step: number, png: Uint8Array<ArrayBuffer>): Promise<void> {
-    await writeWhole(join(this.path, "samples", `${String(step).padStart(7, "0")}.png`), png);
-    this.samples.push({ step, png });
+  /** Keeps pictures of a step. */
+  async keepPictures(step: number, png: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#try(this.pictureOf(step), async (path) => {
+      await this.#retire();
+      await writeWhole(path, png);
+      if (this.#drawn.at(-1) !== step) this.#drawn.push(step);
+    });
+  }
+
+  /** Writes report.html. */
+  async report(html: string): Promise<void> {
+    await this.#try("report.html", (path) => writePage(path, html));
+  }
+
+  /**
+   * Writes a checkpoint, then removes the oldest ones; none of this step or of later ones.
+   *
+   * @param keep How many stay; 0 for all.
+   */
+  async save(step: number, keep: number, write: (path: string) => Promise<void>): Promise<void> {
+    await this.#retire();
+    await write(checkpointPath(this.path, step));
+    if (keep === 0) return;
+    const older = (await listCheckpoints(this.path)).filter((file) => file.step < step);
+    for (const { path } of older.slice(0, Math.max(0, older.length - (keep - 1)))) {
+      await Deno.remove(path);
+    }
+  }
+
+  /** Puts aside what the run wrote after the step that it goes on from. */
+  async #retire(): Promise<void> {
+    const from = this.#from;
+    if (from === null) return;
+    const later = (await listCheckpoints(this.path)).filter(({ step }) => step > from);
+    if (later.length === 0) { // it was killed, and takes the same steps again
+      await this.#metrics.cut();
+      this.#from = null;
+      return;
+    }
+    const { description, pictures } = this.#names;
+    const aside = await nextFolder(this.path, "", "retired-");
+    await Deno.mkdir(join(aside, "checkpoints"));
+    await Deno.mkdir(join(aside, pictures));
+    await Deno.copyFile(this.file(description), join(aside, description));
+    await this.#metrics.cut(aside);
+    for (const step of await steps(this.file(pictures))) {
+      if (step > from) {
+        await Deno.rename(this.file(this.pictureOf(step)), join(aside, this.pictureOf(step)));
+      }
+    }
+    for (const { path } of later.reverse()) {
+      await Deno.rename(path, join(aside, "checkpoints", basename(path)));
+    }
+    this.#from = null;
+    const text = `what the run wrote after step ${from} before is in ${aside} now`;
+    console.log(text);
+    await this.log(text);
+  }
+
+  /** Writes a file that the run can do without. */
+  async #try(name: string, write: (path: string) => Promise<void>): Promise<void> {
+    try {
+      await write(this.file(name));
+    } catch (error) {
+      const file = name.includes("/") ? this.#names.pictures : name;
+      if (this.#failed.has(file)) return;
+      this.#failed.add(file);
+      console.error(`${messageOf(error)}; the run goes on without it`);
+    }
+  }
+}
+
+/** Makes what a run writes in, and removes what a killed one left half written. */
+async function prepare(path: string, { pictures }: FolderNames): Promise<void> {
+  for (const folder of [path, join(path, "checkpoints"), join(path, pictures)]) {
+    await Deno.mkdir(folder, { recursive: true });
+    await removeTemporaries(folder);
+  }
+}
+
+/** Steps that a folder has pictures of, in order. */
+async function steps(folder: string): Promise<number[]> {
+  const found: number[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    const digits = PICTURE.exec(name)?.[1];
+    if (digits) found.push(Number(digits));
+  }
+  return found.sort((a, b) => a - b);
+}
+
+/** Makes the folder with the next number: `PREFIX NNN-NAME`. */
+async function nextFolder(parent: string, name: string, prefix = ""): Promise<string> {
+  let next = 0;
+  for await (const entry of Deno.readDir(parent)) {
+    if (!entry.name.startsWith(prefix)) continue;
+    const number = /^(\d{3,})(-|$)/.exec(entry.name.slice(prefix.length))?.[1];
+    if (number) next = Math.max(next, Number(number) + 1);
+  }
+  for (;; next++) {
+    const number = String(next).padStart(3, "0");
+    const path = join(parent, `${prefix}${number}${name === "" ? "" : `-${name}`}`);
+    try {
+      await Deno.mkdir(path);
+      return path;
+    } catch (error) { // another run was faster
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
   }
 }

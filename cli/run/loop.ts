@@ -2,20 +2,14 @@
 import { type Device, scope } from "@dit/core/tensor";
 import { BatchSampler, Loader, type SamplerPosition } from "@dit/data";
 import { basename } from "@std/path";
-import {
-  checkpointPath,
-  pruneCheckpoints,
-  type TrainingState,
-  writeCheckpoint,
-} from "./checkpoint.ts";
+import { type TrainingState, writeCheckpoint } from "./checkpoint.ts";
 import { shownClasses } from "../shared/classes.ts";
 import { CommandError } from "../shared/errors.ts";
-import { writeWhole } from "../shared/files.ts";
 import { damagedIn, findings } from "../shared/image_source.ts";
 import { Meter, waitingText } from "./metrics.ts";
 import { drawGrid } from "../commands/train/preview.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
-import { reportHtml } from "./report.ts";
+import { type History, reportHtml } from "./report.ts";
 import type { RunFolder } from "./folder.ts";
 import type { Artist } from "../model/image_sampler.ts";
 import { sortOut } from "./records.ts";
@@ -28,6 +22,8 @@ export interface Run {
   readonly data: TrainData;
   readonly device: Device;
   readonly folder: RunFolder;
+  /** All that was measured so far. */
+  readonly history: History;
   /** Of the whole run. */
   readonly steps: number;
   /** What the first lines said, for the report. */
@@ -39,6 +35,9 @@ export interface Run {
   /** Whether somebody wants the run to stop. */
   readonly stopping: () => boolean;
 }
+
+/** Steps whose records are kept on the device at most. */
+const SETTLE_EVERY = 100;
 
 /** Where a step began, to look at it again. */
 interface Beginning {
@@ -72,7 +71,7 @@ export class TrainLoop {
       ...(position ? { position } : {}),
     });
     this.#progress = new ProgressLine("", this.#terminal);
-    this.#meter = new Meter(device, settings.batchSize, step, folder.metrics.at(-1));
+    this.#meter = new Meter(device, settings.batchSize, step, folder.lastMetrics);
   }
 
   /** Trains; returns whether the run came to its end. */
@@ -84,7 +83,6 @@ export class TrainLoop {
     this.#skipped = (await training.scaler.state()).skipped; // before a run that is continued
     await this.#report(null);
     while (training.step < steps && !stopping()) {
-      const start = performance.now();
       this.#beginnings.set(training.step + 1, {
         position: loader.position,
         generators: training.generators(),
@@ -92,13 +90,15 @@ export class TrainLoop {
       training.takeStep(await loader.next(), data.input);
       await training.giveFeedback();
       await nextTask(); // signals and timers get their turn
-      this.#meter.seconds += (performance.now() - start) / 1000;
 
       const isLast = training.step === steps;
       if (isTime(logEvery) || isLast) await this.#measure(loader.waitSeconds);
-      if (isTime(sampleEvery) || (sampleEvery > 0 && isLast)) await this.#sample();
-      if (isTime(ckptEvery) || isLast) await this.#save(loader.position);
-      if (isTime(logEvery) || isLast) await this.#report(null);
+      else if (this.#beginnings.size >= SETTLE_EVERY) await this.#settle();
+      if (isTime(sampleEvery) || (sampleEvery > 0 && isLast)) {
+        await this.#aside(() => this.#sample());
+      }
+      if (isTime(ckptEvery) || isLast) await this.#aside(() => this.#save(loader.position));
+      if (isTime(logEvery) || isLast) await this.#aside(() => this.#report(null));
       this.#show();
     }
     this.#progress.end();
@@ -135,6 +135,12 @@ export class TrainLoop {
     this.#meter.add(finite);
   }
 
+  /** What is no training: the device does the steps before it, and its own time does not count. */
+  async #aside(task: () => Promise<void>): Promise<void> {
+    await this.#settle();
+    await this.#meter.without(task);
+  }
+
   /** A line of metrics. */
   async #measure(waited: number): Promise<void> {
     await this.#settle();
@@ -145,7 +151,10 @@ export class TrainLoop {
     const damaged = damagedIn(data.dataset);
     const scaler = scaled ? { scale, skipped } : null;
     const metrics = this.#meter.read({ step, waited, damaged: damaged.length, scaler });
-    if (metrics) await folder.measure(metrics);
+    if (metrics) {
+      this.#run.history.add(metrics);
+      await folder.measure(metrics);
+    }
     for (const text of damaged.slice(this.#logged)) await folder.log(`left out ${text}`);
     this.#logged = damaged.length;
     if (skipped > this.#skipped && scaled) {
@@ -162,7 +171,7 @@ export class TrainLoop {
   }
 
   #figures(): string {
-    const last = this.#run.folder.metrics.at(-1);
+    const last = this.#run.folder.lastMetrics;
     if (!last) return "";
     const { loss, stepsPerSecond, imagesPerSecond } = last;
     return `loss ${loss.toFixed(4)}, ${stepsPerSecond.toPrecision(3)} steps/s, ` +
@@ -171,7 +180,7 @@ export class TrainLoop {
 
   #left(): number {
     const { training, steps, folder } = this.#run;
-    return (steps - training.step) / (folder.metrics.at(-1)?.stepsPerSecond ?? NaN);
+    return (steps - training.step) / (folder.lastMetrics?.stepsPerSecond ?? NaN);
   }
 
   #show(): void {
@@ -187,7 +196,7 @@ export class TrainLoop {
 
   async #sample(): Promise<void> {
     const { training, artist, folder } = this.#run;
-    if (artist) await folder.keepSamples(training.step, await drawGrid(training, artist));
+    if (artist) await folder.keepPictures(training.step, await drawGrid(training, artist));
   }
 
   async #save(position: SamplerPosition): Promise<void> {
@@ -196,22 +205,31 @@ export class TrainLoop {
     const { step, config, settings } = training;
     const state = await training.state(position);
     using _ = scope("checkpoint");
-    await writeCheckpoint(
-      checkpointPath(folder.path, step),
-      { step, config, training: state },
-      training.sections(),
+    const header = { step, config, training: state };
+    await folder.save(
+      step,
+      settings.keep,
+      (path) => writeCheckpoint(path, header, training.sections()),
     );
-    if (settings.keep > 0) await pruneCheckpoints(folder.path, settings.keep);
     await folder.log(`checkpoint of step ${step}`);
   }
 
   async #report(ended: string | null): Promise<void> {
-    const { folder, about, steps, training: { config } } = this.#run;
+    const { folder, history, about, steps, training: { config } } = this.#run;
     const columns = shownClasses(config.dit.numClasses).map((c) => config.classNames[c] ?? `${c}`);
     const title = basename(folder.path);
-    const { metrics, samples } = folder;
-    const html = reportHtml({ title, about, steps, metrics, samples, columns, ended });
-    await writeWhole(folder.file("report.html"), html);
+    const html = reportHtml({
+      title,
+      about,
+      steps,
+      history,
+      pictures: "Samples",
+      drawn: folder.drawn,
+      pictureOf: (step) => folder.pictureOf(step),
+      caption: columns.length > 0 ? `One column a class: ${columns.join(", ")}.` : "",
+      ended,
+    });
+    await folder.report(html);
   }
 }
 

@@ -1,6 +1,7 @@
-/** What a run measures, the lines that it keeps and says of it, and the file that they are kept in. */
+/** What a run measures: the meter, the lines that it makes, and metrics.jsonl, which has them. */
 import { type Device, memory } from "@dit/core/tensor";
-import { appendLines, writeWhole } from "../shared/files.ts";
+import { join } from "@std/path";
+import { appendLines, readLines, rewriteLines } from "../shared/files.ts";
 import type { StepRecord } from "./records.ts";
 
 /** One line of metrics.jsonl: means over the steps since the line before. */
@@ -49,100 +50,172 @@ export interface Reading {
   readonly scaler: { readonly scale: number; readonly skipped: number } | null;
 }
 
-/** Makes metrics of what steps were like. */
+/** Means over the steps since the last line. */
+class Means {
+  count = 0;
+  lr = NaN;
+  readonly #sums = new Map<string, number>();
+
+  add({ step: _, lr, ...values }: StepRecord): void {
+    this.count++;
+    this.lr = lr;
+    for (const [name, value] of Object.entries(values)) {
+      this.#sums.set(name, (this.#sums.get(name) ?? 0) + value);
+    }
+  }
+
+  read(): Omit<StepRecord, "step"> {
+    const means = Array.from(this.#sums, ([name, sum]) => [name, sum / this.count]);
+    return { ...Object.fromEntries(means), lr: this.lr };
+  }
+}
+
+/**
+ * Makes metrics of what steps were like. Its time is that of the wall, read when the device has
+ * done all that it was given: the host runs ahead of a GPU, and its own time says nothing of it.
+ */
 export class Meter {
-  /** Seconds of training so far, without what is done between steps. */
-  seconds: number;
   readonly #device: Device;
   readonly #batchSize: number;
-  #records: StepRecord[] = [];
+  /** Milliseconds. */
+  readonly #now: () => number;
+  #means = new Means();
+  /** Seconds of training up to `#since`. */
+  #seconds: number;
+  /** When the time began that is not counted yet; undefined while it does not count. */
+  #since: number | undefined;
   /** Seconds, waiting and steps at the line before. */
   #before: { seconds: number; waited: number; step: number };
 
   /**
-   * Starts at a step.
+   * Starts at a step, and to count.
    *
    * @param last The last line before, of a run that is continued.
+   * @param now Milliseconds since some moment.
    */
-  constructor(device: Device, batchSize: number, step: number, last?: Metrics) {
-    [this.#device, this.#batchSize] = [device, batchSize];
-    this.seconds = last?.seconds ?? 0;
-    this.#before = { seconds: this.seconds, waited: 0, step };
+  constructor(
+    device: Device,
+    batchSize: number,
+    step: number,
+    last?: Metrics,
+    now: () => number = () => performance.now(),
+  ) {
+    [this.#device, this.#batchSize, this.#now] = [device, batchSize, now];
+    this.#seconds = last?.seconds ?? 0;
+    this.#since = now();
+    this.#before = { seconds: this.#seconds, waited: 0, step };
+  }
+
+  /** Seconds of training so far. */
+  get seconds(): number {
+    if (this.#since === undefined) return this.#seconds;
+    return this.#seconds + (this.#now() - this.#since) / 1000;
+  }
+
+  /**
+   * Runs what is no training, such as drawing and saving: its time does not count.
+   *
+   * @param task Begins when the device has done the steps before.
+   */
+  async without<T>(task: () => Promise<T>): Promise<T> {
+    [this.#seconds, this.#since] = [this.seconds, undefined];
+    try {
+      return await task();
+    } finally {
+      this.#since = this.#now();
+    }
   }
 
   /** Counts steps in. */
   add(records: readonly StepRecord[]): void {
-    this.#records.push(...records);
+    for (const record of records) this.#means.add(record);
   }
 
-  /** The next line; undefined where no step since the one before counts. */
+  /** The next line, once the device is done; undefined where no step since the one before counts. */
   read({ step, waited, damaged, scaler }: Reading): Metrics | undefined {
-    const records = this.#records;
-    const before = this.#before;
-    const seconds = this.seconds - before.seconds;
-    this.#before = { seconds: this.seconds, waited, step };
-    this.#records = [];
-    if (records.length === 0) return undefined;
-    const mean = (value: (r: StepRecord) => number) =>
-      records.reduce((sum, r) => sum + value(r), 0) / records.length;
+    const [means, before, total] = [this.#means, this.#before, this.seconds];
+    this.#before = { seconds: total, waited, step };
+    this.#means = new Means();
+    if (means.count === 0) return undefined;
+    const seconds = total - before.seconds;
     const stepsPerSecond = (step - before.step) / seconds;
     return {
       step,
-      loss: mean((r) => r.loss),
-      ...(records[0]!.kl === undefined ? {} : { kl: mean((r) => r.kl!) }),
-      gradNorm: mean((r) => r.gradNorm),
-      lr: records.at(-1)!.lr,
+      ...means.read(),
       stepsPerSecond,
       imagesPerSecond: stepsPerSecond * this.#batchSize,
       waiting: (waited - before.waited) / seconds,
       peakBytes: memory(this.#device).peakBytes,
       ...scaler,
       ...(damaged > 0 ? { damaged } : {}),
-      seconds: this.seconds,
+      seconds: total,
     };
   }
 }
 
-/** metrics.jsonl. */
-export class MetricsFile {
-  /** Its lines, those of a run that is continued included. */
-  readonly lines: Metrics[];
-  readonly #path: string;
+const METRICS = "metrics.jsonl";
 
-  private constructor(path: string, lines: Metrics[]) {
-    [this.#path, this.lines] = [path, lines];
+/** metrics.jsonl of a run's folder. Its lines stay in the file: there may be any number of them. */
+export class MetricsFile {
+  readonly #path: string;
+  /** Lines of later steps are cut off before the next one is written. */
+  #cutAt: number | null;
+  #last: Metrics | undefined;
+
+  private constructor(path: string, cutAt: number | null, last: Metrics | undefined) {
+    [this.#path, this.#cutAt, this.#last] = [path, cutAt, last];
   }
 
-  /** Opens the file of a run that is at `step`; what was measured after that goes. */
-  static async open(path: string, step: number): Promise<MetricsFile> {
-    const lines: Metrics[] = [];
-    for (const line of (await readIfThere(path)).split("\n")) {
-      try {
-        const metrics = JSON.parse(line) as Metrics;
-        if (metrics.step <= step) lines.push(metrics);
-      } catch { // the last line of a process that was killed, or what follows it
-      }
+  /** The last line. */
+  get last(): Metrics | undefined {
+    return this.#last;
+  }
+
+  /**
+   * Opens the file of a run that is at `step`; what was measured after that goes when there is
+   * something new to write.
+   *
+   * @param onLine Gets each line that stays.
+   */
+  static async open(
+    folder: string,
+    step: number,
+    onLine: (metrics: Metrics) => void = () => {},
+  ): Promise<MetricsFile> {
+    const path = join(folder, METRICS);
+    let isWhole = true;
+    let last: Metrics | undefined;
+    for await (const line of readLines(path)) {
+      const metrics = parseLine(line, step);
+      if (metrics) onLine(last = metrics);
+      else isWhole = false;
     }
-    await writeWhole(path, lines.map(lineOf).join(""));
-    return new MetricsFile(path, lines);
+    return new MetricsFile(path, isWhole ? null : step, last);
+  }
+
+  /** Removes lines of steps that this run takes again; a copy of all is left in `folder`. */
+  async cut(folder?: string): Promise<void> {
+    const step = this.#cutAt;
+    if (step === null) return;
+    if (folder !== undefined) await Deno.copyFile(this.#path, join(folder, METRICS));
+    await rewriteLines(this.#path, (line) => parseLine(line, step) !== undefined);
+    this.#cutAt = null;
   }
 
   /** Adds a line. */
   async add(metrics: Metrics): Promise<void> {
-    this.lines.push(metrics);
-    await appendLines(this.#path, lineOf(metrics));
+    this.#last = metrics;
+    await this.cut();
+    await appendLines(this.#path, JSON.stringify(metrics) + "\n");
   }
 }
 
-function lineOf(metrics: Metrics): string {
-  return JSON.stringify(metrics) + "\n";
-}
-
-async function readIfThere(path: string): Promise<string> {
+/** A line of a step up to `step`; undefined for others, and for what a killed process half wrote. */
+function parseLine(line: string, step: number): Metrics | undefined {
   try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
+    const metrics = JSON.parse(line);
+    return Number.isFinite(metrics?.step) && metrics.step <= step ? metrics : undefined;
+  } catch {
+    return undefined;
   }
 }

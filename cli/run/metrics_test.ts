@@ -16,22 +16,37 @@ const line = (step: number, waiting = 0): Metrics => ({
 });
 
 Deno.test("a meter gives means since the line before, and speed and waiting of that time", async () => {
-  const meter = new Meter(await init({ device: "wasm" }), 8, 10, line(10));
+  let now = 0;
+  const device = await init({ device: "reference" });
+  const meter = new Meter(device, 8, 10, line(10), () => now);
   assertEquals(meter.seconds, 10); // a run that is continued has trained before
   meter.add([record(11, 1, 4), record(12, 2, 6)]);
-  meter.seconds += 4;
+  now += 4000;
   const first = meter.read({ step: 12, waited: 1, damaged: 0, scaler: null })!;
   assertEquals([first.loss, first.kl, first.lr, first.seconds], [1.5, 5, 1 / 12, 14]);
   assertEquals([first.stepsPerSecond, first.imagesPerSecond, first.waiting], [0.5, 4, 0.25]);
   assertEquals("damaged" in first || "scale" in first, false);
   meter.add([record(13, 5)]);
-  meter.seconds += 2;
+  now += 2000;
   const scaler = { scale: 64, skipped: 3 };
   const second = meter.read({ step: 13, waited: 1.5, damaged: 2, scaler })!;
   assertEquals([second.loss, second.scale, second.skipped, second.damaged], [5, 64, 3, 2]);
   assertEquals("kl" in second, false);
   assertAlmostEquals(second.waiting, 0.25, 1e-12);
   assertEquals(meter.read({ step: 14, waited: 2, damaged: 2, scaler }), undefined);
+});
+
+Deno.test("a meter counts the time of the wall, without drawing and saving", async () => {
+  let now = 0;
+  const device = await init({ device: "reference" });
+  const meter = new Meter(device, 8, 0, undefined, () => now);
+  now += 1000;
+  await meter.without(() => Promise.resolve(now += 60_000));
+  now += 3000;
+  await assertRejects(() => meter.without(() => Promise.reject(new Error("full"))), Error, "full");
+  meter.add([record(1, 1), record(2, 1)]);
+  const { seconds, stepsPerSecond } = meter.read({ step: 2, waited: 0, damaged: 0, scaler: null })!;
+  assertEquals([seconds, stepsPerSecond], [4, 0.5]);
 });
 
 Deno.test("waiting for data is said where it is noticeable", () => {
@@ -41,15 +56,19 @@ Deno.test("waiting for data is said where it is noticeable", () => {
 
 diskTest("metrics after the step that a run goes on from are measured again", async (folder) => {
   const path = `${folder}/metrics.jsonl`;
-  const file = await MetricsFile.open(path, 0);
+  const file = await MetricsFile.open(folder, 0);
   for (const step of [2, 4, 6]) await file.add(line(step));
   await Deno.writeTextFile(path, '{"step": 7, "lo', { append: true }); // killed while it wrote
-  const again = await MetricsFile.open(path, 5);
-  assertEquals(again.lines.map(({ step }) => step), [2, 4]);
+  const before = await Deno.readTextFile(path);
+  const kept: number[] = [];
+  const again = await MetricsFile.open(folder, 5, ({ step }) => kept.push(step));
+  assertEquals([kept, again.last?.step], [[2, 4], 4]);
+  assertEquals(await Deno.readTextFile(path), before, "nothing goes before there is something new");
   await again.add(line(6));
   const lines = (await Deno.readTextFile(path)).trim().split("\n").map((text) => JSON.parse(text));
   assertEquals(lines, [2, 4, 6].map((step) => line(step)));
-  await assertRejects(() => MetricsFile.open(`${folder}/none/m.jsonl`, 0), CommandError, "none");
+  const none = await MetricsFile.open(`${folder}/none`, 0);
+  await assertRejects(() => none.add(line(1)), CommandError, "none");
 });
 
 Deno.test("steps without a finite gradient are wrong unless a smaller scale mends them", () => {

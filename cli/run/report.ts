@@ -1,9 +1,60 @@
 /**
- * report.html: one page with nothing outside of it, on which a run can be looked at while it goes
- * on. Curves are SVG, pictures data URIs; there is no script.
+ * report.html: a page on which a run can be looked at while it goes on. Curves are SVG, pictures
+ * files beside the page; there is no script.
  */
 import { duration } from "../shared/progress.ts";
 import type { Metrics } from "./metrics.ts";
+import { type Column, Series } from "./series.ts";
+
+/** One of the charts of a page. */
+export interface Curve {
+  readonly title: string;
+  /** What the values are. */
+  readonly unit: string;
+  /** The value of a line; undefined where it has none. */
+  readonly value: (metrics: Metrics) => number | undefined;
+  readonly logarithmic?: boolean;
+  /** Whether a smoothed curve is drawn over the measured one. */
+  readonly smooth?: boolean;
+}
+
+/** What is worth seeing of every training. */
+export const COMMON_CURVES: readonly Curve[] = [
+  { title: "Speed", unit: "images a second", value: (m) => m.imagesPerSecond },
+  {
+    title: "Gradient norm",
+    unit: "before clipping",
+    value: (m) => m.gradNorm,
+    logarithmic: true,
+  },
+  { title: "Learning rate", unit: "", value: (m) => m.lr },
+];
+
+/** What a page needs of all lines of metrics, however many there are. */
+export class History {
+  /** What is drawn. */
+  readonly curves: readonly (readonly [Curve, Series])[];
+  #last: Metrics | undefined;
+
+  /** Of a run that has measured nothing yet. */
+  constructor(curves: readonly Curve[]) {
+    this.curves = curves.map((curve) => [curve, new Series(WIDTH)]);
+  }
+
+  /** The last line. */
+  get last(): Metrics | undefined {
+    return this.#last;
+  }
+
+  /** Adds a line. */
+  add(metrics: Metrics): void {
+    this.#last = metrics;
+    for (const [{ value, logarithmic }, series] of this.curves) {
+      const y = value(metrics) ?? NaN;
+      series.add(metrics.step, logarithmic ? Math.log10(y) : y); // of 0 and less: not finite
+    }
+  }
+}
 
 /** What the page shows. */
 export interface Report {
@@ -13,10 +64,15 @@ export interface Report {
   readonly about: readonly string[];
   /** Steps of the whole run. */
   readonly steps: number;
-  readonly metrics: readonly Metrics[];
-  readonly samples: readonly { readonly step: number; readonly png: Uint8Array }[];
-  /** Names of the columns of the grids. */
-  readonly columns: readonly string[];
+  readonly history: History;
+  /** What the pictures are called. */
+  readonly pictures: string;
+  /** Steps after which pictures were drawn. */
+  readonly drawn: readonly number[];
+  /** The file of a step's pictures, as seen from the page. */
+  readonly pictureOf: (step: number) => string;
+  /** What is said above the pictures. */
+  readonly caption: string;
   /** How the run ended; null while it goes on, when the page loads itself again. */
   readonly ended: string | null;
 }
@@ -30,10 +86,10 @@ const MAX_GRIDS = 12;
 const [WIDTH, HEIGHT] = [640, 200];
 const MARGIN = { left: 56, right: 12, top: 12, bottom: 28 };
 
-/** The page. */
+/** The page. Its size and the work for it do not depend on how many lines of metrics there are. */
 export function reportHtml(report: Report): string {
-  const { title, about, steps, metrics, ended } = report;
-  const last = metrics.at(-1);
+  const { title, about, steps, history, ended } = report;
+  const { last } = history;
   const done = last?.step ?? 0;
   const left = last && ended === null
     ? `, about ${duration((steps - done) / last.stepsPerSecond)} left`
@@ -61,10 +117,7 @@ ${about.map((line) => `<p>${escape(line)}</p>`).join("\n")}
 ${last ? figures(last) : ""}
 </header>
 <main>
-${chart("Loss", "mean squared error", metrics, (m) => m.loss, { logarithmic: true, smooth: true })}
-${chart("Speed", "images a second", metrics, (m) => m.imagesPerSecond, {})}
-${chart("Gradient norm", "before clipping", metrics, (m) => m.gradNorm, { logarithmic: true })}
-${chart("Learning rate", "", metrics, (m) => m.lr, {})}
+${history.curves.map(([curve, series]) => chart(curve, series)).join("\n")}
 </main>
 ${grids(report)}
 </body>
@@ -86,18 +139,15 @@ function figures(last: Metrics): string {
   return `<dl>${cells.join("")}</dl>`;
 }
 
-function grids({ samples, columns }: Report): string {
-  if (samples.length === 0) return "";
-  const shown = choose(samples, MAX_GRIDS);
-  const names = columns.length > 0
-    ? `<p>One column a class: ${columns.map(escape).join(", ")}.</p>`
-    : "";
-  const figures = shown.toReversed().map(({ step, png }) =>
-    `<figure><img alt="Samples after ${step} steps" src="data:image/png;base64,${png.toBase64()}"><figcaption>after ${
-      step.toLocaleString("en")
-    } steps</figcaption></figure>`
+function grids({ pictures, drawn, pictureOf, caption }: Report): string {
+  if (drawn.length === 0) return "";
+  const figures = choose(drawn, MAX_GRIDS).toReversed().map((step) =>
+    `<figure><img alt="${pictures} after ${step} steps" src="${
+      escape(pictureOf(step))
+    }"><figcaption>after ${step.toLocaleString("en")} steps</figcaption></figure>`
   );
-  return `<section>\n<h2>Samples</h2>\n${names}\n${figures.join("\n")}\n</section>`;
+  const said = caption === "" ? "" : `<p>${escape(caption)}</p>\n`;
+  return `<section>\n<h2>${escape(pictures)}</h2>\n${said}${figures.join("\n")}\n</section>`;
 }
 
 /** `count` of `items` at most, evenly, the first and the last among them. */
@@ -109,37 +159,30 @@ function choose<T>(items: readonly T[], count: number): T[] {
   );
 }
 
-interface ChartOptions {
-  readonly logarithmic?: boolean;
-  /** Whether a smoothed curve is drawn over the measured one. */
-  readonly smooth?: boolean;
-}
-
-/** A curve over steps. */
+/** The curve over steps that a chart shows. */
 function chart(
-  title: string,
-  unit: string,
-  metrics: readonly Metrics[],
-  value: (m: Metrics) => number,
-  { logarithmic = false, smooth = false }: ChartOptions,
+  { title, unit, logarithmic = false, smooth = false }: Curve,
+  series: Series,
 ): string {
-  const points = metrics
-    .map((m) => ({ x: m.step, y: value(m) }))
-    .filter(({ y }) => Number.isFinite(y) && (!logarithmic || y > 0));
-  if (points.length < 2) return "";
-  const scaled = (y: number): number => logarithmic ? Math.log10(y) : y;
-  const ys = points.map(({ y }) => scaled(y));
-  const [high, lowest] = [Math.max(...ys), Math.min(...ys)];
+  const { columns, first, last } = series;
+  if (first === last || columns.length === 0) return "";
+  let [lowest, high] = [Infinity, -Infinity];
+  for (const column of columns) {
+    lowest = Math.min(lowest, column.low);
+    high = Math.max(high, column.high);
+  }
   const low = logarithmic ? lowest : Math.min(0, lowest);
-  const [first, last] = [points[0]!.x, points.at(-1)!.x];
   const inner = {
     width: WIDTH - MARGIN.left - MARGIN.right,
     height: HEIGHT - MARGIN.top - MARGIN.bottom,
   };
-  const px = (x: number) => MARGIN.left + (x - first) / (last - first || 1) * inner.width;
+  const px = (x: number) => MARGIN.left + (x - first) / (last - first) * inner.width;
   const py = (y: number) => MARGIN.top + (high - y) / (high - low || 1) * inner.height;
-  const line = (values: readonly number[]) =>
-    values.map((y, i) => `${px(points[i]!.x).toFixed(1)},${py(y).toFixed(1)}`).join(" ");
+  const point = (x: number, y: number) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`;
+  const measured = columns.flatMap(({ places, low, high, count }) => {
+    const ends = low === high ? [low] : [low, high];
+    return ends.map((y) => point(places / count, y));
+  });
   const ticks = Array.from({ length: 5 }, (_, i) => low + (high - low) * i / 4).map((at) => {
     const y = py(at).toFixed(1);
     const label = short(logarithmic ? 10 ** at : at);
@@ -151,21 +194,25 @@ function chart(
       Math.round(at).toLocaleString("en")
     }</text>`
   );
+  const means = smoothed(columns).map(([x, y]) => point(x, y));
   return `<figure>
-<figcaption>${title}${unit ? ` <small>${unit}</small>` : ""}</figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">
+<figcaption>${escape(title)}${unit ? ` <small>${escape(unit)}</small>` : ""}</figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(title)}">
 ${ticks.join("")}${steps.join("")}
-<polyline points="${line(ys)}"${smooth ? ' class="faint"' : ""}/>
-${smooth ? `<polyline points="${line(smoothed(ys))}"/>` : ""}
+<polyline points="${measured.join(" ")}"${smooth ? ' class="faint"' : ""}/>
+${smooth ? `<polyline points="${means.join(" ")}"/>` : ""}
 </svg>
 </figure>`;
 }
 
-/** A running mean whose window grows to a tenth of the points. */
-function smoothed(values: readonly number[]): number[] {
-  const keep = 1 - 1 / Math.max(1, Math.min(5, values.length / 20));
-  let mean = values[0]!;
-  return values.map((v) => mean = keep * mean + (1 - keep) * v);
+/** A running mean whose window grows to a tenth of the columns: places and values. */
+function smoothed(columns: readonly Column[]): [number, number][] {
+  const keep = 1 - 1 / Math.max(1, Math.min(5, columns.length / 20));
+  let mean = columns[0]!.sum / columns[0]!.count;
+  return columns.map(({ places, sum, count }) => {
+    mean = keep * mean + (1 - keep) * sum / count;
+    return [places / count, mean];
+  });
 }
 
 function short(value: number): string {

@@ -13,6 +13,74 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   }
 }
 
+/**
+ * Writes a page that is looked at while it is written again and again: whole or not at all, but not
+ * forced to the disk, which would cost more than the page.
+ */
+export async function writePage(path: string, content: string): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeTextFile(temporary, content, { createNew: true });
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Lines of a file, read bit by bit; none where there is no file. */
+export async function* readLines(path: string): AsyncGenerator<string> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  let rest = "";
+  for await (const text of file.readable.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
+
+/** Leaves those lines of a file that are to stay; all or none of the others go. */
+export async function rewriteLines(path: string, stays: (line: string) => boolean): Promise<void> {
+  try {
+    await writeAtomically(path, async (sink) => {
+      const encoder = new TextEncoder();
+      let at = 0;
+      for await (const part of inParts(readLines(path), stays)) {
+        const bytes = encoder.encode(part);
+        await sink.writeAt(at, bytes);
+        at += bytes.length;
+      }
+    });
+  } catch (error) {
+    throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Lines that stay, many in one piece. */
+async function* inParts(
+  lines: AsyncIterable<string>,
+  stays: (line: string) => boolean,
+): AsyncGenerator<string> {
+  let part = "";
+  for await (const line of lines) {
+    if (stays(line)) part += `${line}\n`;
+    if (part.length < PART) continue;
+    yield part;
+    part = "";
+  }
+  yield part;
+}
+
+/** Characters that are written at a time. */
+const PART = 1 << 16;
+
 /** What `@dit/core/io` calls files that it is writing. */
 const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
 

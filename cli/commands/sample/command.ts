@@ -6,7 +6,7 @@
  *     deno task sample --image-size 256                  the original's sample.py
  */
 import { fromFileUrl } from "@std/path";
-import { latestRun } from "../../run/checkpoint.ts";
+import { latestRun } from "../../run/find.ts";
 import { RESULTS, SAMPLE_OUT } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";

@@ -9,20 +9,22 @@
 import { hostTensor } from "@dit/core/io";
 import { type Device, OutOfMemoryError, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
-import { basename, dirname, resolve } from "@std/path";
-import { Checkpoint, findCheckpoint, latestRun, writeCheckpoint } from "../../run/checkpoint.ts";
+import { basename } from "@std/path";
+import { Checkpoint, writeCheckpoint } from "../../run/checkpoint.ts";
+import { findCheckpoint, latestRun, runOf } from "../../run/find.ts";
+import { COMMON_CURVES, History } from "../../run/report.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import { deviceLimit, deviceText, SelfTestError, startDevice } from "../../shared/device.ts";
 import { CommandError, EXIT, messageOf, UsageError } from "../../shared/errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
-import { writeWhole } from "../../shared/files.ts";
 import { flagsHelp, parseFlags, withoutAliases } from "../../shared/flags.ts";
 import { refuseInside } from "../../shared/image_source.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { writeSamples } from "./preview.ts";
 import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { RunFolder } from "../../run/folder.ts";
+import type { Metrics } from "../../run/metrics.ts";
 import { Artist } from "../../model/image_sampler.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { toCommandError } from "../../shared/failures.ts";
@@ -54,6 +56,20 @@ before "ant", and "class10" before "class2", unlike in a file manager; see class
 A folder without subfolders is one class: the model is unconditional then.
 
 ${flagsHelp(TRAIN_GROUPS)}`;
+
+/** What the files of a run are called. */
+const NAMES = { description: "config.json", pictures: "samples" } as const;
+
+const CURVES = [
+  {
+    title: "Loss",
+    unit: "mean squared error",
+    value: ({ loss }: Metrics) => loss,
+    logarithmic: true,
+    smooth: true,
+  },
+  ...COMMON_CURVES,
+];
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -94,8 +110,9 @@ async function start(flags: TrainFlags): Promise<number> {
   const steps = checkedSteps(settings, data);
   checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
-  const folder = await RunFolder.create(results, config.name);
-  return await follow({ training, data, device, folder, steps }, flags);
+  const folder = await RunFolder.create(results, config.name, NAMES);
+  const history = new History(CURVES);
+  return await follow({ training, data, device, folder, history, steps }, flags);
 }
 
 /** A run that is continued. */
@@ -138,9 +155,15 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
   checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
   await training.load(checkpoint, state);
-  const folder = await RunFolder.open(dirname(dirname(resolve(path))), step);
+  const history = new History(CURVES);
+  const run = await runOf(path);
+  const results = flags["results-dir"] ?? RESULTS;
+  const folder = run === undefined
+    ? await RunFolder.create(results, config.name, NAMES)
+    : await RunFolder.open(run, step, NAMES, (line) => history.add(line));
+  if (run === undefined) console.log(`${path} is in no run's folder: it goes on in a new one`);
   const { position } = state;
-  return await follow({ training, data, device, folder, steps, position }, flags);
+  return await follow({ training, data, device, folder, history, steps, position }, flags);
 }
 
 function checkedSteps(settings: TrainSettings, { dataset }: TrainData): number {
@@ -181,7 +204,7 @@ async function follow(
     await folder.log(line);
   }
   const summary = { settings, model: config, device: deviceText(device), steps };
-  await writeWhole(folder.file("config.json"), JSON.stringify(summary, null, 2) + "\n");
+  await folder.describe(summary);
   await writeClasses(folder.path, config.classNames);
 
   using stop = stopRequests();

@@ -36,7 +36,6 @@ ${flagsHelp(VAE_GROUPS)}`;
 /** What a run goes on from. */
 const TRAINING_FILE = "training.safetensors";
 const GRID_FILE = "reconstructions.png";
-const METRICS_FILE = "metrics.jsonl";
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -125,7 +124,7 @@ async function train({ settings, out, flags, before }: Opening): Promise<number>
   console.log(`run      steps ${training.step} to ${settings.steps} in ${out}`);
   using stop = stopRequests();
   await using loader = new Loader(images, sampler);
-  const metrics = await MetricsFile.open(join(out, METRICS_FILE), training.step);
+  const metrics = await MetricsFile.open(out, training.step);
   const run = new VaeRun({ training, images, out, line, metrics, device });
   const finished = await run.go(loader, () => stop.requested);
   line.end();
@@ -165,7 +164,7 @@ class VaeRun {
     [this.#training, this.#images, this.#out] = [training, images, out];
     [this.#line, this.#metrics] = [line, metrics];
     const { settings, step } = training;
-    this.#meter = new Meter(device, settings.batchSize, step, metrics.lines.at(-1));
+    this.#meter = new Meter(device, settings.batchSize, step, metrics.last);
   }
 
   /** Trains; returns whether it came to its end. */
@@ -173,13 +172,14 @@ class VaeRun {
     const training = this.#training;
     const { steps, logEvery, ckptEvery } = training.settings;
     while (training.step < steps && !stopping()) {
-      const start = performance.now();
       training.takeStep(await loader.next());
       await new Promise((resolve) => setTimeout(resolve, 0)); // signals get their turn
-      this.#meter.seconds += (performance.now() - start) / 1000;
       const { step } = training;
       if (step % logEvery === 0 || step === steps) await this.#measure(loader.waitSeconds);
-      if (step % ckptEvery === 0 || step === steps) await this.#save(loader.position);
+      if (step % ckptEvery === 0 || step === steps) {
+        await this.#settle();
+        await this.#meter.without(() => this.#save(loader.position));
+      }
       if (this.#terminal) this.#line.show(step, steps, this.#figures());
     }
     if (training.step < steps) await this.#save(loader.position);
@@ -241,7 +241,7 @@ class VaeRun {
   }
 
   #figures(): string {
-    const last = this.#metrics.lines.at(-1);
+    const last = this.#metrics.last;
     if (!last) return "";
     const { loss, kl, lr, imagesPerSecond } = last;
     return `${this.#training.settings.loss} ${loss.toFixed(4)}, kl ${kl!.toPrecision(3)} nats, ` +

@@ -1,0 +1,139 @@
+/** Finding runs and their checkpoints: what `--resume` and `--ckpt` name. */
+import { basename, dirname, join, resolve } from "@std/path";
+import { CommandError } from "../shared/errors.ts";
+import { exists, readJson } from "../shared/files.ts";
+
+/** Files that say what a run is; the second one where the first has another use in its folder. */
+export const DESCRIPTIONS = ["config.json", "run.json"] as const;
+
+/** Names of the files of checkpoints. */
+const CHECKPOINT = /^(\d{7,})\.safetensors$/;
+
+/** The folder of a run's checkpoints. */
+const CHECKPOINTS = "checkpoints";
+
+/** A checkpoint in a run's folder. */
+export interface CheckpointFile {
+  readonly step: number;
+  readonly path: string;
+}
+
+/** The file of a step in a run's folder. */
+export function checkpointPath(run: string, step: number): string {
+  return join(run, CHECKPOINTS, `${String(step).padStart(7, "0")}.safetensors`);
+}
+
+/** Checkpoints of a run, oldest first. */
+export async function listCheckpoints(run: string): Promise<CheckpointFile[]> {
+  const found: CheckpointFile[] = [];
+  const folder = join(run, CHECKPOINTS);
+  for (const name of await namesIn(folder)) {
+    const digits = CHECKPOINT.exec(name)?.[1];
+    if (digits) found.push({ step: Number(digits), path: join(folder, name) });
+  }
+  return found.sort((a, b) => a.step - b.step);
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) names.push(name);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+      throw error;
+    }
+  }
+  return names;
+}
+
+/**
+ * The checkpoint that `path` stands for: itself, or the last one of a run's folder.
+ *
+ * @throws {CommandError} where there is none.
+ */
+export async function findCheckpoint(path: string): Promise<string> {
+  let isFile: boolean;
+  try {
+    ({ isFile } = await Deno.stat(path));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new CommandError(`${path}: expected a run's folder or a checkpoint but found nothing`);
+  }
+  if (isFile) return path;
+  const last = (await listCheckpoints(path)).at(-1);
+  if (last) return last.path;
+  throw new CommandError(`${path}: expected checkpoints in it but found none`);
+}
+
+/** What a run's folder says of it. */
+export interface RunDescription {
+  /** What it trains. */
+  readonly trainee: string;
+  /** Steps of the whole run; undefined where it does not say. */
+  readonly steps: number | undefined;
+}
+
+/** What a folder says of the run in it; undefined for one that is no run's. */
+export async function describeRun(folder: string): Promise<RunDescription | undefined> {
+  for (const name of DESCRIPTIONS) {
+    if (!await exists(join(folder, name))) continue;
+    const { trainee = "dit", settings, model, steps } = await readJson(join(folder, name))
+      .catch((): Record<string, unknown> => ({}));
+    if (typeof settings !== "object" || typeof model !== "object" || !settings || !model) continue;
+    return { trainee: String(trainee), steps: typeof steps === "number" ? steps : undefined };
+  }
+  return undefined;
+}
+
+/**
+ * The folder of the run that a checkpoint belongs to; undefined for a file that lies elsewhere, in
+ * a folder that says nothing of a run.
+ */
+export async function runOf(checkpoint: string): Promise<string | undefined> {
+  const path = resolve(checkpoint);
+  const folder = dirname(path);
+  if (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path))) return undefined;
+  const run = dirname(folder);
+  return await describeRun(run) === undefined ? undefined : run;
+}
+
+/** A run in a folder of runs. */
+interface Candidate {
+  readonly path: string;
+  readonly number: number;
+  /** When it was written last, in milliseconds. */
+  readonly written: number;
+}
+
+/**
+ * Runs in a results folder that have a checkpoint, the newest first: by their numbers, and those of
+ * one number by when they were written.
+ *
+ * @param trainee What they train.
+ */
+export async function listRuns(results: string, trainee: string): Promise<string[]> {
+  const runs: Candidate[] = [];
+  for (const name of await namesIn(results)) {
+    const number = /^(\d{3,})-/.exec(name)?.[1];
+    if (number === undefined) continue;
+    const path = join(results, name);
+    const last = (await listCheckpoints(path)).at(-1);
+    if (last === undefined) continue;
+    if (((await describeRun(path))?.trainee ?? trainee) !== trainee) continue;
+    const written = (await Deno.stat(last.path)).mtime?.getTime() ?? 0;
+    runs.push({ path, number: Number(number), written });
+  }
+  runs.sort((a, b) => b.number - a.number || b.written - a.written || (a.path < b.path ? 1 : -1));
+  return runs.map(({ path }) => path);
+}
+
+/**
+ * The newest run in a results folder that has a checkpoint: what `latest` stands for.
+ *
+ * @throws {CommandError} where there is none.
+ */
+export async function latestRun(results: string, trainee = "dit"): Promise<string> {
+  const [run] = await listRuns(results, trainee);
+  if (run !== undefined) return run;
+  throw new CommandError(`${results}: expected a run with a checkpoint in it but found none`);
+}
