@@ -14,18 +14,14 @@ export function centerCrop(picture: Picture, size: number): Picture {
     image = resize(image, Math.floor(image.width / 2), Math.floor(image.height / 2), "box");
   }
   const scale = size / Math.min(image.width, image.height);
-  image = resize(
-    image,
-    roundHalfToEven(image.width * scale),
-    roundHalfToEven(image.height * scale),
-    "bicubic",
-  );
-  return cut(
-    image,
-    Math.floor((image.width - size) / 2),
-    Math.floor((image.height - size) / 2),
-    size,
-  );
+  const width = roundHalfToEven(image.width * scale);
+  const height = roundHalfToEven(image.height * scale);
+  return resize(image, width, height, "bicubic", {
+    left: Math.floor((width - size) / 2),
+    top: Math.floor((height - size) / 2),
+    width: size,
+    height: size,
+  });
 }
 
 /** Python's `round`. */
@@ -33,15 +29,4 @@ function roundHalfToEven(value: number): number {
   const floor = Math.floor(value);
   if (value - floor !== 0.5) return Math.round(value);
   return floor % 2 === 0 ? floor : floor + 1;
-}
-
-function cut(image: Picture, left: number, top: number, size: number): Picture {
-  const { channels, width, pixels } = image;
-  const row = size * channels;
-  const out = new Uint8Array(size * row);
-  for (let y = 0; y < size; y++) {
-    const from = ((top + y) * width + left) * channels;
-    out.set(pixels.subarray(from, from + row), y * row);
-  }
-  return { pixels: out, channels, height: size, width: size };
 }

@@ -4,6 +4,7 @@
  */
 import type { PictureShape } from "./dataset.ts";
 import { DamagedImageError, DataError, messageOf } from "./errors.ts";
+import { withoutTransparency } from "./gif.ts";
 import type { Picture } from "./picture.ts";
 
 /** A variable, so that only those who decode images download the decoders. */
@@ -20,8 +21,10 @@ interface Sharp {
 }
 
 interface SharpImage {
+  metadata(): Promise<{ space?: string }>;
+  pipelineColourspace(name: "cmyk"): SharpImage;
   autoOrient(): SharpImage;
-  toColourspace(name: "srgb"): SharpImage;
+  toColourspace(name: "srgb" | "cmyk"): SharpImage;
   removeAlpha(): SharpImage;
   flatten(options: { background: string }): SharpImage;
   raw(options: { depth: "uchar" }): SharpImage;
@@ -77,22 +80,77 @@ export async function decodeImage(
 ): Promise<Picture> {
   const load = await (sharp ??= loadSharp());
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
+  const format = formatOf(bytes);
+  if (format === undefined) throw new DamagedImageError("the file is no JPEG, PNG, WebP or GIF");
+  const file = format.start === GIF && background === undefined
+    ? withoutTransparency(bytes)
+    : bytes;
+  const open = () =>
+    load(file, { failOn: "error", ignoreIcc: true, limitInputPixels: MAX_PIXELS }).autoOrient();
   try {
-    const upright = load(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: MAX_PIXELS })
-      .autoOrient()
-      .toColourspace("srgb");
-    const opaque = background === undefined
-      ? upright.removeAlpha()
-      : upright.flatten({ background });
-    const { data, info } = await opaque
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    const { channels, height, width } = info;
-    // A small buffer of Node's may be part of a larger one, and is copied; a photograph's is not.
-    const { buffer } = data;
-    const pixels = new Uint8Array(buffer.byteLength === data.length ? buffer : data);
-    return { pixels, channels, height, width };
+    if (format.mayBeCmyk && (await open().metadata()).space === "cmyk") {
+      // Named at both ends, so that no profile comes between.
+      return fromCmyk(await pixelsOf(open().pipelineColourspace("cmyk").toColourspace("cmyk")));
+    }
+    const upright = open().toColourspace("srgb");
+    return await pixelsOf(
+      background === undefined ? upright.removeAlpha() : upright.flatten({ background }),
+    );
   } catch (error) {
     throw new DamagedImageError(messageOf(error), { cause: error });
   }
+}
+
+/** A format that is read, by how its files begin. */
+interface Format {
+  /** Text at the beginning, each character a byte; "?" stands for any. */
+  readonly start: string;
+  /** Whether its pixels may be amounts of ink. */
+  readonly mayBeCmyk?: boolean;
+}
+
+const GIF = "GIF8";
+
+/**
+ * Formats by their content: names are often wrong, and what the decoders take beyond pictures (SVG,
+ * which is a program and as large as it likes) is no image to the original either.
+ */
+const FORMATS: readonly Format[] = [
+  { start: "\xff\xd8\xff", mayBeCmyk: true }, // JPEG
+  { start: "\x89PNG\r\n\x1a\n" },
+  { start: "RIFF????WEBP" },
+  { start: GIF },
+  { start: "II*\0", mayBeCmyk: true }, // TIFF
+  { start: "MM\0*", mayBeCmyk: true },
+  { start: "????ftypavif" },
+];
+
+function formatOf(bytes: Uint8Array): Format | undefined {
+  const isAt = (char: string, i: number) => char === "?" || bytes[i] === char.charCodeAt(0);
+  return FORMATS.find(({ start }) => [...start].every(isAt));
+}
+
+async function pixelsOf(image: SharpImage): Promise<Picture> {
+  const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  const { channels, height, width } = info;
+  // A small buffer of Node's may be part of a larger one, and is copied; a photograph's is not.
+  const { buffer } = data;
+  const pixels = new Uint8Array(buffer.byteLength === data.length ? buffer : data);
+  return { pixels, channels, height, width };
+}
+
+/**
+ * Amounts of cyan, magenta, yellow and black ink as RGB, as Pillow's `convert("RGB")` makes it
+ * (`cmyk2rgb` of libImaging/Convert.c): (255 - ink) (255 - black) / 255, without a profile.
+ */
+function fromCmyk({ pixels, height, width }: Picture): Picture {
+  const out = new Uint8Array(3 * width * height);
+  for (let from = 0, to = 0; to < out.length; from += 4, to += 3) {
+    const light = 255 - pixels[from + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = pixels[from + c]! * light + 128;
+      out[to + c] = Math.max(0, light - ((product >> 8) + product >> 8)); // product / 255, rounded
+    }
+  }
+  return { pixels: out, channels: 3, height, width };
 }

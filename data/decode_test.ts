@@ -93,13 +93,36 @@ imageTest("of 16-bit PNG files the upper 8 bits count", async () => {
   assertEquals([...(await decodeImage(gray)).pixels], three);
 });
 
-imageTest("CMYK JPEG files become RGB", async () => {
-  const sharp = await encoder();
-  const image = sharp(FIELDS, { raw: RAW }).toColourspace("cmyk");
-  const picture = await decodeImage(await image.toFormat("jpeg").toBuffer());
-  assertEquals([picture.width, picture.height], [32, 16]);
-  // inks are duller, and profiles ignored: but nothing is inverted or mixed up
-  assertFields(picture, [0, 1, 2, 3], 95);
+/**
+ * A JPEG by Pillow 9.4 of four fields of 8x8, of cyan, magenta, yellow and black ink: (255, 0, 0, 0),
+ * (0, 255, 255, 0), (0, 0, 0, 255), (40, 120, 200, 90).
+ */
+const CMYK_JPEG = Uint8Array.fromBase64(
+  "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggL" +
+    "CAkKCgoKCgYICwwLCgwJCgoK/8AAFAgACAAgBEMRAE0RAFkRAEsRAP/EABcAAQEBAQAAAAAAAAAAAAAAAAoJAAj/xAAU" +
+    "EAEAAAAAAAAAAAAAAAAAAAAA/9oADgRDAE0AWQBLAAA/AD/r+L+L+H+ABgBsx/h/gAbl9B8N8pR//9k=",
+);
+
+imageTest("CMYK JPEG files become RGB as Pillow makes it, not by a profile", async () => {
+  const ycck = CMYK_JPEG.slice();
+  ycck[17] = 2; // Adobe's transform: the first three are luminance and colour differences
+  const colours = async (bytes: Uint8Array) => {
+    const { pixels, width, height, channels } = await decodeImage(bytes);
+    assertEquals([width, height, channels], [32, 8, 3]);
+    return [4, 12, 20, 28].map((x) => [...pixels.subarray(3 * (4 * 32 + x)).subarray(0, 3)]);
+  };
+  assertEquals(await colours(CMYK_JPEG), [[0, 255, 255], [255, 0, 0], [0, 0, 0], [139, 87, 36]]);
+  assertEquals(await colours(ycck), [[77, 255, 30], [179, 0, 227], [0, 0, 0], [92, 0, 18]]);
+});
+
+imageTest("what is transparent in a GIF keeps its colour in the palette", async () => {
+  const gif = Uint8Array.fromBase64( // by Pillow, the second colour transparent
+    "R0lGODlhBAABAIEAAAoUHshkMgD/AAkJCSH5BAEAAAEALAAAAAAEAAEAAAgHAAEEEDAgIAA7",
+  );
+  const { pixels } = await decodeImage(gif);
+  assertEquals([...pixels], [10, 20, 30, 200, 100, 50, 0, 255, 0, 9, 9, 9]);
+  const onWhite = await decodeImage(gif, { background: "white" });
+  assertEquals([...onWhite.pixels], [10, 20, 30, 255, 255, 255, 0, 255, 0, 9, 9, 9]);
 });
 
 imageTest("transparency is dropped, or put on a colour", async () => {
@@ -136,7 +159,8 @@ imageTest("what is no image, cut short or changed is damaged", async () => {
   const png = await encodePng(pixels, 4, 4, 3);
   const refuse = (bytes: Uint8Array) => assertRejects(() => decodeImage(bytes), DamagedImageError);
   await refuse(new Uint8Array(0));
-  await refuse(new TextEncoder().encode("<svg/>"));
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>`;
+  await refuse(new TextEncoder().encode(svg)); // which the decoder could draw
   await refuse(new TextEncoder().encode("a letter about a picture"));
   for (const length of [8, 30, 60, png.length - 20]) await refuse(png.subarray(0, length));
   const changed = png.slice();

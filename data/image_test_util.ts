@@ -30,7 +30,7 @@ export interface Encoder {
 
 /** A picture on its way to a file. */
 export interface Encoding {
-  toColourspace(name: "cmyk" | "rgb16" | "grey16"): Encoding;
+  toColourspace(name: "rgb16" | "grey16"): Encoding;
   withMetadata(options: { readonly orientation: number }): Encoding;
   toFormat(format: "jpeg" | "png" | "webp" | "gif", options?: object): Encoding;
   toBuffer(): Promise<Uint8Array<ArrayBuffer>>;
