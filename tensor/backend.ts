@@ -55,7 +55,10 @@ export interface KernelArgs {
   };
   /** Index (i32) of the first largest or smallest along the middle axis of [O, R, I]: [O, I]. */
   argReduce: { op: "max" | "min"; x: View; out: View };
-  /** Running sum along the middle axis of [O, R, I]; from the end where `reverse`. */
+  /**
+   * Running sum along the middle axis of [O, R, I]; from the end where `reverse`. Its error, too,
+   * must grow slower than that of plain one-by-one summation.
+   */
   cumsum: { x: View; out: View; reverse: boolean };
   /**
    * `out[b, c] = activation(a[b, c] . b[b, c] + bias)` with a [B, C, M, K], b [B, C, K, N],

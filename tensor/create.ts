@@ -3,7 +3,7 @@ import { type DType, dtypeOf, type HostArray, hostArray, isFloat } from "./dtype
 import { DTypeError, ShapeError, shapeText } from "./errors.ts";
 import { computeType, elementIndex, type Expr, program } from "./expr.ts";
 import { checkNumber, fillInto } from "./launch/elementwise.ts";
-import { checkShape, type Shape, sizeOf } from "./shape.ts";
+import { checkShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 import type { Device, IndexRange } from "./storage.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
@@ -15,9 +15,11 @@ export interface TensorOptions {
   device?: Device;
 }
 
-/** Arrays that tensors can be made from. */
-export type TensorData =
-  | readonly number[]
+/** Arrays that tensors can be made from; arrays of arrays are read row by row. */
+export type TensorData = readonly number[] | NumberArray | NestedNumbers;
+
+/** Typed arrays that tensors can be made from. */
+type NumberArray =
   | Float32Array
   | Float64Array
   | Float16Array
@@ -26,35 +28,120 @@ export type TensorData =
   | Uint8Array
   | Uint8ClampedArray;
 
+/** Arrays of arrays of numbers, all of one length at each depth. */
+export type NestedNumbers = readonly (readonly number[] | NumberArray | NestedNumbers)[];
+
 /**
  * A tensor with these elements, row-major.
  *
  * @param data Elements; a typed array keeps its type unless `dtype` says otherwise (float64
  * becomes f32).
- * @param shape By default `[data.length]`.
- * @throws {ShapeError} where the shape has another number of elements.
+ * @param shape By default `[data.length]`, of nested arrays the lengths at each depth.
+ * @throws {ShapeError} where the shape has another number of elements, or nested arrays have
+ * another shape or lengths that differ.
+ * @throws {TypeError} where there is something else than numbers.
  * @throws {DTypeError} where an integer dtype cannot hold an element.
  */
 export function tensor(data: TensorData, shape?: Shape, options: TensorOptions = {}): Tensor {
   const { device = currentDevice() } = options;
-  const dims = shape ?? [data.length];
-  checkShape("tensor", dims);
-  if (sizeOf(dims) !== data.length) {
-    throw new ShapeError(
-      `tensor: expected ${sizeOf(dims)} elements for shape ${
-        shapeText(dims)
-      } but got ${data.length}`,
-    );
-  }
-  const dtype = options.dtype ?? dtypeOf(data) ?? "f32";
+  const elements = elementsOf(data, shape);
+  const dims = shape ?? elements.shape;
+  const dtype = options.dtype ?? dtypeOf(elements.data) ?? "f32";
   const out = empty(device, dtype, dims, "tensor");
-  const host = toHost(data, dtype, device);
+  const host = toHost(elements.data, dtype, device);
   if (host.length > 0) device.backend.write(out.storage.buffer, 0, host);
   if (!isFloat(dtype)) out.storage.range = rangeOf(host);
   return out;
 }
 
-function toHost(data: TensorData, dtype: DType, device: Device): HostArray {
+/** A list of numbers, and the shape it says that it has. */
+interface Elements {
+  readonly data: readonly number[] | NumberArray;
+  readonly shape: Shape;
+}
+
+/** The elements of `data`, which may be anything where JavaScript calls. */
+function elementsOf(data: TensorData, shape: Shape | undefined): Elements {
+  const nested = Array.isArray(data) && data.some(isList);
+  const elements = nested ? flatten(data) : { data: checkNumbers(data), shape: [data.length] };
+  if (shape === undefined) return elements;
+  checkShape("tensor", shape);
+  if (nested && !sameShape(shape, elements.shape)) {
+    throw new ShapeError(
+      `tensor: expected nested arrays of shape ${shapeText(shape)} but got ${
+        shapeText(elements.shape)
+      }`,
+    );
+  }
+  if (sizeOf(shape) !== elements.data.length) {
+    throw new ShapeError(
+      `tensor: expected ${sizeOf(shape)} elements for shape ${
+        shapeText(shape)
+      } but got ${elements.data.length}`,
+    );
+  }
+  return elements;
+}
+
+/** Whether an element is a list of elements itself. */
+function isList(value: unknown): boolean {
+  return Array.isArray(value) || ArrayBuffer.isView(value);
+}
+
+/** Nested arrays as one list, row by row, with the lengths at each depth. */
+function flatten(data: readonly unknown[]): Elements {
+  const shape: number[] = [];
+  for (let first: unknown = data; isList(first); first = (first as unknown[])[0]) {
+    shape.push((first as unknown[]).length);
+  }
+  const flat: number[] = [];
+  const read = (list: readonly unknown[], depth: number): void => {
+    if (list.length !== shape[depth]) {
+      throw new ShapeError(
+        `tensor: expected nested arrays of shape ${
+          shapeText(shape)
+        } but got one of length ${list.length} at depth ${depth}`,
+      );
+    }
+    if (depth === shape.length - 1) {
+      for (const value of checkNumbers(list)) flat.push(value);
+      return;
+    }
+    for (const part of list) {
+      if (!isList(part)) throw new TypeError(`tensor: expected nested arrays but got ${say(part)}`);
+      read(part as unknown[], depth + 1);
+    }
+  };
+  read(data, 0);
+  return { data: flat, shape };
+}
+
+/** `data` where it is a list of numbers. */
+function checkNumbers(data: unknown): readonly number[] | NumberArray {
+  if (ArrayBuffer.isView(data) && !(data instanceof DataView)) {
+    if (!(data instanceof BigInt64Array || data instanceof BigUint64Array)) {
+      return data as unknown as NumberArray;
+    }
+  } else if (Array.isArray(data)) {
+    for (let i = 0; i < data.length; i++) {
+      if (typeof data[i] !== "number") {
+        throw new TypeError(`tensor: expected numbers but got ${say(data[i])} at ${i}`);
+      }
+    }
+    return data;
+  }
+  throw new TypeError(`tensor: expected an array of numbers but got ${say(data)}`);
+}
+
+/** A value of a wrong kind, for messages. */
+function say(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object") return `the ${typeof value} ${String(value)}`;
+  return `an object of class ${value.constructor?.name ?? "Object"}`;
+}
+
+function toHost(data: Elements["data"], dtype: DType, device: Device): HostArray {
   if (device.name === "reference" && dtype === "f32") return Float64Array.from(data);
   if (dtypeOf(data) === dtype && !(data instanceof Float64Array)) {
     return data instanceof Uint8ClampedArray ? new Uint8Array(data) : data as HostArray;

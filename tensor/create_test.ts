@@ -48,6 +48,44 @@ eachDevice("tensor() takes elements from the middle of a larger buffer", async (
   assertEquals(Array.from(await tensor(bytes).data()), [8, 7, 6]);
 }, DEVICES);
 
+eachDevice("tensor() reads nested arrays row by row and takes their shape", async () => {
+  using _ = scope();
+  const cases: [Parameters<typeof tensor>, number[], number[]][] = [
+    [[[[1, 2], [3, 4]]], [2, 2], [1, 2, 3, 4]],
+    [[[[1, 2], [3, 4]], [2, 2], { dtype: "i32" }], [2, 2], [1, 2, 3, 4]],
+    [[[[[1, 2]], [[3, 4]], [[5, 6]]]], [3, 1, 2], [1, 2, 3, 4, 5, 6]],
+    [[[Float32Array.of(1, 2), [3, 4]]], [2, 2], [1, 2, 3, 4]],
+    [[[[], []]], [2, 0], []],
+  ];
+  for (const [args, shape, elements] of cases) {
+    const t = tensor(...args);
+    assertEquals([t.shape, Array.from(await t.data())], [shape, elements]);
+  }
+}, DEVICES);
+
+Deno.test("tensor() refuses what is no list of numbers, and says what came", async () => {
+  await init({ device: "wasm" });
+  const faults: [unknown, new (m: string) => Error, string][] = [
+    ["abc", TypeError, 'tensor: expected an array of numbers but got "abc"'],
+    [null, TypeError, "expected an array of numbers but got null"],
+    [5, TypeError, "expected an array of numbers but got the number 5"],
+    [new Set([1]), TypeError, "but got an object of class Set"],
+    [new BigInt64Array(2), TypeError, "but got an object of class BigInt64Array"],
+    [new DataView(new ArrayBuffer(4)), TypeError, "but got an object of class DataView"],
+    [[1, undefined], TypeError, "tensor: expected numbers but got undefined at 1"],
+    [new Array(1), TypeError, "expected numbers but got undefined at 0"],
+    [[1n], TypeError, "expected numbers but got the bigint 1 at 0"],
+    [[true], TypeError, "expected numbers but got the boolean true at 0"],
+    [[[1, "2"]], TypeError, 'expected numbers but got "2" at 1'],
+    [[[1], 2], TypeError, "expected nested arrays but got the number 2"],
+    [[1, [2]], TypeError, "expected numbers but got an object of class Array at 1"],
+    [[[1, 2], [3]], ShapeError, "nested arrays of shape [2, 2] but got one of length 1 at depth 1"],
+  ];
+  for (const [data, kind, message] of faults) {
+    assertThrows(() => tensor(data as number[]), kind, message);
+  }
+});
+
 eachDevice("every type holds its extremes", async () => {
   using _ = scope();
   const extremes: Record<DType, number[]> = {
@@ -124,6 +162,8 @@ Deno.test("creators refuse shapes that are none, and arrays that do not fit them
   await init({ device: "wasm" });
   const faults: [() => unknown, new (m: string) => Error, string][] = [
     [() => tensor([1, 2, 3], [2, 2]), ShapeError, "expected 4 elements for shape [2, 2] but got 3"],
+    [() => tensor([[1, 2], [3, 4]], [4]), ShapeError, "nested arrays of shape [4] but got [2, 2]"],
+    [() => tensor([1, 2], 2 as unknown as number[]), ShapeError, "0 or more, but got 2"],
     [() => tensor([1, 2, 3], [-3]), ShapeError, "tensor: expected a shape of whole numbers"],
     [() => tensor([1, 2, 3], [1.5, 2]), ShapeError, "tensor: expected a shape of whole numbers"],
     [() => zeros([NaN]), ShapeError, "full: expected a shape of whole numbers"],

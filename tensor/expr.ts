@@ -24,7 +24,7 @@ export type UnaryOp =
   /** 2^x */
   | "exp2"
   | "log2"
-  /** radians, right for any f32 argument up to 1e5 (range is reduced) */
+  /** radians, right for any finite f32 argument (range is reduced) */
   | "sin"
   | "cos"
   | "erf"
@@ -84,6 +84,8 @@ export type Node =
     readonly a: Expr;
     readonly b: Expr;
     readonly ty: Ty;
+    /** Set where `a` is seldom taken and dear: code that can branch computes it only then. */
+    readonly rarely?: true;
   }
   /** a number of another type: f32 to integer cuts towards zero, bool is 0 or 1, not 0 is true */
   | { readonly kind: "convert"; readonly a: Expr; readonly ty: Ty }
@@ -150,11 +152,11 @@ export class Expr {
   log2(): Expr {
     return this.#unary("log2");
   }
-  /** Sine of an f32 in radians, right up to 1e5 (the range is reduced). */
+  /** Sine of an f32 in radians, right for any finite number. */
   sin(): Expr {
     return this.#unary("sin");
   }
-  /** Cosine of an f32 in radians, right up to 1e5 (the range is reduced). */
+  /** Cosine of an f32 in radians, right for any finite number. */
   cos(): Expr {
     return this.#unary("cos");
   }
@@ -253,6 +255,11 @@ export class Expr {
       throw new TypeError(`select: expected values of one type but got ${x.ty} and ${y.ty}`);
     }
     return new Expr({ kind: "select", cond: this, a: x, b: y, ty: like.ty });
+  }
+  /** {@link select} for an `a` that is seldom taken: code that can branch computes it only then. */
+  selectRarely(a: Expr, b: Expr): Expr {
+    const { node } = this.select(a, b);
+    return node.kind === "select" ? new Expr({ ...node, rarely: true }) : this;
   }
   /** The same number as another type: f32 to integer cuts towards zero, bool is 0 or 1, not 0 is true. */
   to(ty: Ty): Expr {
@@ -369,7 +376,9 @@ function nodeText(node: Node, numberOf: (expr: Expr) => number): string {
     case "compare":
       return `${node.op} ${numberOf(node.a)} ${numberOf(node.b)} ${node.ty}`;
     case "select":
-      return `select ${numberOf(node.cond)} ${numberOf(node.a)} ${numberOf(node.b)} ${node.ty}`;
+      return `select${node.rarely ? "Rarely" : ""} ${numberOf(node.cond)} ${numberOf(node.a)} ${
+        numberOf(node.b)
+      } ${node.ty}`;
     case "convert":
     case "bitcast":
       return `${node.kind} ${numberOf(node.a)} ${node.ty}`;

@@ -220,6 +220,8 @@ function cosineOfTurn(t: Expr): Expr {
 /** Box-Muller: the first word gives a radius, the second an angle. */
 const NORMAL = draws(([a, b]) => exponential(a).mul(2).sqrt().mul(cosineOfTurn(unit(b))));
 const UNIFORM = draws(([a]) => unit(a));
+/** The largest f16 below 1 instead of what would be rounded to 1. */
+const UNIFORM_HALF = draws(([a]) => unit(a).min(1 - 2 ** -11));
 const BELOW = draws(([a], limit) => a.mulhi(limit!).to("i32"));
 
 function draw(
@@ -266,7 +268,8 @@ export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
 /** Uniform numbers in [0, 1). */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
-  return draw("rand", UNIFORM, shape, generator, device, dtype);
+  const formula = dtype === "f16" ? UNIFORM_HALF : UNIFORM;
+  return draw("rand", formula, shape, generator, device, dtype);
 }
 
 /** Whole numbers in [0, limit), i32. */

@@ -156,6 +156,16 @@ eachDevice("f16 numbers are the f32 ones, rounded", async () => {
   assertEquals(Array.from(half), Array.from(Float16Array.from(whole)));
 });
 
+eachDevice("f16 numbers of rand() stay below 1", async () => {
+  using _ = scope();
+  const count = 20_000; // of which 1 in 4,096 would be rounded to 1
+  const half = await rand([count], { generator: new Generator(1), dtype: "f16" }).data();
+  const whole = await rand([count], { generator: new Generator(1) }).data();
+  const want = Float16Array.from(whole, (v) => Math.min(v, 1 - 2 ** -11));
+  assertEquals(Array.from(half), Array.from(want));
+  assert(whole.some((v) => Math.f16round(v) === 1));
+}, DEVICES);
+
 Deno.test("a generator continues from its state, through JSON", () => {
   const generator = new Generator(2n ** 63n + 1n, 3);
   generator.claim(2 ** 33);

@@ -39,12 +39,14 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 /** Throws unless every dimension is a whole number, 0 or more. */
 export function checkShape(op: string, shape: Shape): void {
-  for (const d of shape) {
-    if (!Number.isSafeInteger(d) || d < 0) {
-      throw new ShapeError(
-        `${op}: expected a shape of whole numbers, 0 or more, but got ${shapeText(shape)}`,
-      );
-    }
+  const isShape = Array.isArray(shape) &&
+    Array.from(shape).every((d) => Number.isSafeInteger(d) && d >= 0);
+  if (!isShape) {
+    throw new ShapeError(
+      `${op}: expected a shape of whole numbers, 0 or more, but got ${
+        Array.isArray(shape) ? shapeText(shape) : String(shape)
+      }`,
+    );
   }
 }
 

@@ -60,8 +60,11 @@ function power(a: Expr, b: Expr): Expr {
   return b.eq(0).select(1, a.eq(1).select(1, value));
 }
 
-/** 1 where the first wins, 0.5 where both are equal, 0 elsewhere, as PyTorch shares gradients. */
-const share = (wins: Expr, ties: Expr) => wins.select(1, ties.select(constant(0.5), 0));
+/**
+ * The share of the gradient g of one of two operands, as PyTorch has it: none where it loses, half
+ * where both are equal, all where it wins or one of them is NaN.
+ */
+const share = (g: Expr, loses: Expr, ties: Expr) => loses.select(0, ties.select(g.mul(0.5), g));
 
 /** The rows, by the name of their op. */
 export const ELEMENTWISE = {
@@ -85,15 +88,18 @@ export const ELEMENTWISE = {
   },
   div: {
     forward: (a, b) => a!.div(b!),
-    grads: [(g, [, b]) => g.div(b!), (g, [a, b]) => g.mul(a!).div(b!.mul(b!)).neg()],
+    grads: [(g, [, b]) => g.div(b!), (g, [a, b]) => g.neg().mul(a!.div(b!).div(b!))], // b^2 may overflow
     saves: [0, 1],
     domain: [[-2, 2], [0.5, 2]],
   },
   pow: {
     forward: (a, b) => power(a!, b!),
     grads: [
-      (g, [a, b]) => g.mul(b!).mul(power(a!, b!.sub(1))),
-      (g, [a], y) => a!.eq(0).select(0, g.mul(y).mul(a!.log())),
+      (g, [a, b]) => b!.eq(0).select(0, g.mul(b!.mul(power(a!, b!.sub(1))))),
+      (g, [a, b], y) => {
+        const slope = g.mul(y.mul(a!.log()));
+        return a!.eq(0).select(b!.ge(0).select(0, slope), slope);
+      },
     ],
     saves: [0, 1, "y"],
     domain: [[0.3, 2], [-2, 2]],
@@ -101,8 +107,8 @@ export const ELEMENTWISE = {
   maximum: {
     forward: (a, b) => a!.max(b!),
     grads: [
-      (g, [a, b]) => g.mul(share(a!.gt(b!), a!.eq(b!))),
-      (g, [a, b]) => g.mul(share(b!.gt(a!), a!.eq(b!))),
+      (g, [a, b]) => share(g, a!.lt(b!), a!.eq(b!)),
+      (g, [a, b]) => share(g, b!.lt(a!), a!.eq(b!)),
     ],
     saves: [0, 1],
     integers: true,
@@ -110,8 +116,8 @@ export const ELEMENTWISE = {
   minimum: {
     forward: (a, b) => a!.min(b!),
     grads: [
-      (g, [a, b]) => g.mul(share(a!.lt(b!), a!.eq(b!))),
-      (g, [a, b]) => g.mul(share(b!.lt(a!), a!.eq(b!))),
+      (g, [a, b]) => share(g, a!.gt(b!), a!.eq(b!)),
+      (g, [a, b]) => share(g, b!.gt(a!), a!.eq(b!)),
     ],
     saves: [0, 1],
     integers: true,
@@ -185,7 +191,7 @@ export const ELEMENTWISE = {
   },
   relu: {
     forward: (x) => x!.max(0),
-    grads: [(g, _, y) => y.gt(0).select(g, 0)],
+    grads: [(g, _, y) => y.le(0).select(0, g)], // NaN passes it on
     saves: ["y"],
     domain: [[0.1, 2]],
   },
@@ -220,7 +226,7 @@ export const ELEMENTWISE = {
   clamp: {
     forward: (x, low, high) => x!.max(low!).min(high!),
     grads: [
-      (g, [x, low, high]) => x!.lt(low!).select(0, x!.gt(high!).select(0, g)),
+      (g, [x, low, high]) => x!.ge(low!).select(x!.le(high!).select(g, 0), 0),
       (g, [x, low]) => x!.lt(low!).select(g, 0),
       (g, [x, , high]) => x!.gt(high!).select(g, 0),
     ],

@@ -86,14 +86,18 @@ export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}):
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor })[0]!;
 }
 
-/** Shares g evenly among the elements that equal the extreme, as PyTorch's amax and amin do. */
+/**
+ * Shares g evenly among the elements that equal the extreme, as PyTorch's amax and amin do: among
+ * none, where the extreme is NaN, each part is NaN.
+ */
 const IS_EXTREME: Formula = {
   name: "isExtreme",
   build: (x, y) => x!.eq(y!).select(1, constant(0)),
 };
 const SHARE: Formula = {
   name: "extreme'",
-  build: (g, x, y, count) => x!.eq(y!).select(g!.div(count!), 0),
+  build: (g, x, y, count) =>
+    x!.eq(y!).select(g!.div(count!), count!.eq(0).select(NaN, constant(0))),
 };
 
 const callExtreme = defineOp<

@@ -32,6 +32,14 @@ function sizes(): ConformanceCase[] {
     ]);
 }
 
+/** Numbers of both signs and of every exponent that f32 has. */
+const ofAnySize: Fill = (random) =>
+  Math.fround((random.uniform() < 0.5 ? -1 : 1) * 2 ** (254 * random.uniform() - 126));
+
+/** The nearest f32 to multiples of pi/2, some small and some far beyond what f32 counts exactly. */
+const wholeTurns: Fill = (random, i) =>
+  Math.fround(Math.round(2 ** (i % 100) * random.uniform()) * Math.PI / 2);
+
 /** Functions of one f32, with a range of arguments and an error limit each. */
 function floats(): ConformanceCase[] {
   const tiny = 2 ** -126;
@@ -64,10 +72,16 @@ function floats(): ConformanceCase[] {
     ["log", (x) => x.log(), uniform(0.1, 10), { relative: 3e-6, absolute: 1e-6 }],
     ["sin", (x) => x.sin(), uniform(-7, 7), { scaled: 1e-6 }],
     ["sin of thousands", (x) => x.sin(), uniform(-3000, 3000), { scaled: 1e-6 }],
-    ["sin of 1e5", (x) => x.sin(), uniform(-1e5, 1e5), { scaled: 2e-6 }],
+    ["sin of 1e5", (x) => x.sin(), uniform(-1e5, 1e5), { scaled: 1e-6 }],
+    ["sin of any size", (x) => x.sin(), ofAnySize, { scaled: 1e-6 }],
+    ["sin of whole turns", (x) => x.sin(), wholeTurns, { scaled: 1e-6 }],
+    ["sin of what is not finite", (x) => x.sin(), cycle([Infinity, -Infinity, NaN, 0]), EXACT],
     ["cos", (x) => x.cos(), uniform(-7, 7), { scaled: 1e-6 }],
     ["cos of thousands", (x) => x.cos(), uniform(-3000, 3000), { scaled: 1e-6 }],
-    ["cos of 1e5", (x) => x.cos(), uniform(-1e5, 1e5), { scaled: 2e-6 }],
+    ["cos of 1e5", (x) => x.cos(), uniform(-1e5, 1e5), { scaled: 1e-6 }],
+    ["cos of any size", (x) => x.cos(), ofAnySize, { scaled: 1e-6 }],
+    ["cos of whole turns", (x) => x.cos(), wholeTurns, { scaled: 1e-6 }],
+    ["cos of what is not finite", (x) => x.cos(), cycle([Infinity, -Infinity, NaN, 0]), EXACT],
     ["erf", (x) => x.erf(), uniform(-5, 5), { scaled: 1e-6 }],
     ["erf near 0", (x) => x.erf(), uniform(-0.01, 0.01), { relative: 1e-5, absolute: 1e-9 }],
     ["erf far out", (x) => x.erf(), cycle([-1e4, -10, 10, 1e4, 0]), { scaled: 1e-6 }],

@@ -75,13 +75,17 @@ function positions(
   );
 }
 
-function runningSums(name: string, shape: Shape3, options: CaseOptions = {}, layout?: Layout) {
+function runningSums(
+  name: string,
+  shape: Shape3,
+  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: Layout } = {},
+): ConformanceCase[] {
   return [false, true].map((reverse) =>
     conformanceCase("cumsum", `[${shape}]${reverse ? " from the end" : ""}, ${name}`, {
       cost: shape[0] * shape[1] * shape[2],
       ...options,
     }, (f) => ({
-      x: f.input(shape, normal(), "f32", layout),
+      x: f.input(shape, fill, "f32", layout),
       out: f.output("out", shape),
       reverse,
     }))
@@ -226,6 +230,15 @@ export function reduceCases(): ConformanceCase[] {
     ...runningSums("middle axis, odd offsets", [3, 17, 5], { lead: 3 }),
     ...runningSums("long", [1, 20011, 1]),
     ...runningSums("many", [5003, 5, 1]),
-    ...runningSums("transposed", [6, 17, 9], {}, permuted([6, 17, 9], [2, 0, 1])),
+    ...runningSums("transposed", [6, 17, 9], { layout: permuted([6, 17, 9], [2, 0, 1]) }),
+    // A sum one by one in float32 would be 1e-3 and 3e-4 off here.
+    ...runningSums("a tenth, over and over", [1, 262144, 1], {
+      fill: cycle([0.1]),
+      tolerance: { scaled: 2e-6 },
+    }),
+    ...runningSums("a tenth, over and over, in columns", [1, 100_000, 2], {
+      fill: cycle([0.1]),
+      tolerance: { scaled: 2e-6 },
+    }),
   ];
 }

@@ -69,7 +69,7 @@ const F32X4_OPS = {
   splat: 0x13, eq: 0x41, ne: 0x42, lt: 0x43, gt: 0x44, le: 0x45, ge: 0x46, ceil: 0x67, floor: 0x68,
   trunc: 0x69, nearest: 0x6a, abs: 0xe0, neg: 0xe1, sqrt: 0xe3, add: 0xe4, sub: 0xe5, mul: 0xe6,
   div: 0xe7, min: 0xe8, max: 0xe9, pmin: 0xea, pmax: 0xeb, convert_i32x4_s: 0xfa,
-  convert_i32x4_u: 0xfb, relaxed_madd: 0x105, relaxed_nmadd: 0x106,
+  convert_i32x4_u: 0xfb, demote_f64x2_zero: 0x5e, relaxed_madd: 0x105, relaxed_nmadd: 0x106,
 } as const;
 // deno-fmt-ignore
 const I32X4_OPS = {
@@ -85,6 +85,7 @@ const I64X2_OPS = {
   splat: 0x12, shl: 0xcb, shr_u: 0xcd, add: 0xce, mul: 0xd5, extmul_low_i32x4_u: 0xde,
   extmul_high_i32x4_u: 0xdf,
 } as const;
+const F64X2_OPS = { add: 0xf0, promote_low_f32x4: 0x5f } as const;
 // deno-fmt-ignore
 const I16X8_OPS = {
   narrow_i32x4_s: 0x85, narrow_i32x4_u: 0x86, extend_low_i8x16_u: 0x89, extend_high_i8x16_u: 0x8a,
@@ -244,6 +245,9 @@ export class Func {
   }
   i64x2(op: keyof typeof I64X2_OPS): this {
     return this.#simd(I64X2_OPS[op]);
+  }
+  f64x2(op: keyof typeof F64X2_OPS): this {
+    return this.#simd(F64X2_OPS[op]);
   }
   i16x8(op: keyof typeof I16X8_OPS): this {
     return this.#simd(I16X8_OPS[op]);

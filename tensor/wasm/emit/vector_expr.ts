@@ -48,6 +48,8 @@ export class VectorProgram {
   readonly #levels = new Map<Expr, Level>();
   readonly #uses = new Map<Expr, number>();
   readonly #lowered = new Map<Expr, Expr>();
+  /** Nodes that only a branch seldom taken needs. */
+  readonly #seldom = new Set<Expr>();
   /** Locals of values that stay: of the launch and of the row. */
   readonly #lasting = new Map<Expr, number>();
   #elements = new Map<Expr, number>();
@@ -73,10 +75,12 @@ export class VectorProgram {
     for (const out of this.#outs) this.#visit(out);
   }
 
-  /** Nodes computed anew for every four elements: a measure of how heavy the program is. */
+  /** Nodes computed for every four elements: a measure of how heavy the program is. */
   get weight(): number {
     let weight = 0;
-    for (const level of this.#levels.values()) if (level === ELEMENT) weight++;
+    for (const [expr, level] of this.#levels) {
+      if (level === ELEMENT && !this.#seldom.has(expr)) weight++;
+    }
     return weight;
   }
 
@@ -85,10 +89,11 @@ export class VectorProgram {
     return [...this.#levels.keys()].some(({ node }) => node.kind === "index");
   }
 
-  #visit(expr: Expr): Level {
+  #visit(expr: Expr, seldom = false): Level {
     this.#uses.set(expr, (this.#uses.get(expr) ?? 0) + 1);
     const known = this.#levels.get(expr);
     if (known !== undefined) return known;
+    if (seldom) this.#seldom.add(expr);
     const { node } = expr;
     let level: Level = LAUNCH;
     if (node.kind === "input") level = this.#repeated[node.index] ? ROW : ELEMENT;
@@ -96,10 +101,11 @@ export class VectorProgram {
     else if (node.kind === "unary" && node.op in LOWERED) {
       const lowered = LOWERED[node.op as keyof typeof LOWERED](node.a);
       this.#lowered.set(expr, lowered);
-      level = this.#visit(lowered);
+      level = this.#visit(lowered, seldom);
     } else {
       for (const operand of operandsOf(expr)) {
-        const below = this.#visit(operand);
+        const rarely = node.kind === "select" && node.rarely && operand === node.a;
+        const below = this.#visit(operand, seldom || rarely === true);
         if (below > level) level = below;
       }
     }
@@ -198,6 +204,10 @@ export class VectorProgram {
         return;
       }
       case "select": {
+        if (node.rarely && this.#levels.get(expr) !== LAUNCH) {
+          this.#selectRarely(node, this.#levels.get(expr) === ELEMENT);
+          return;
+        }
         const a = this.#local(node.a), b = this.#local(node.b), mask = this.#local(node.cond);
         f.get(a).get(b).get(mask).v128("bitselect");
         return;
@@ -215,6 +225,25 @@ export class VectorProgram {
       default:
         node satisfies never;
     }
+  }
+
+  /** Computes `a` only where one of the four lanes takes it. */
+  #selectRarely({ cond, a, b }: Expr["node"] & { kind: "select" }, element: boolean): void {
+    const f = this.#f;
+    const usual = this.#local(b), mask = this.#local(cond);
+    f.get(mask).v128("any_true").if(
+      () => {
+        const values = element ? this.#elements : this.#lasting;
+        const before = new Set(values.keys());
+        f.get(this.#local(a)).get(usual).get(mask).v128("bitselect");
+        // What was computed in the branch is not there after it; what holds for the launch is.
+        for (const added of values.keys()) {
+          if (!before.has(added) && this.#levels.get(added) !== LAUNCH) values.delete(added);
+        }
+      },
+      () => f.get(usual),
+      V128,
+    );
   }
 
   #scalar(index: number): void {

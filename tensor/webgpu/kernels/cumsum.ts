@@ -1,7 +1,8 @@
 /**
  * Running sums along the middle axis of [O, R, I]. Short lines take a thread each. Long ones take
  * a workgroup each, which goes through the line in blocks of 1024: each thread sums 4 neighbours,
- * the 256 sums are scanned in shared memory, and the total is carried on.
+ * the 256 sums are scanned in shared memory, and the total is carried on: what 32 blocks carry is
+ * summed apart from the total of those before, or the error would grow with the line's length.
  */
 import type { KernelArgs } from "../../backend.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
@@ -62,6 +63,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   let i = line % params.I;
   let from_base = o * params.x_0 + i * params.x_2;
   let to_base = o * params.R * params.I + i;
+  var before_group = 0.0;
   var carried = 0.0;
   for (var first = 0u; first < params.R; first += 1024u) {
     var running: array<f32, 4>;
@@ -81,12 +83,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
       sums[lane] += before;
       workgroupBarrier();
     }
-    let start = carried + select(0.0, sums[max(lane, 1u) - 1u], lane > 0u);
+    let start = before_group + (carried + select(0.0, sums[max(lane, 1u) - 1u], lane > 0u));
     for (var n = 0u; n < 4u; n++) {
       let k = first + lane * 4u + n;
       if (k < params.R) { out_store(to_base + place(k) * params.I, start + running[n]); }
     }
     carried += sums[255];
+    if (first % 32768u == 31744u) {
+      before_group += carried;
+      carried = 0.0;
+    }
     workgroupBarrier();
   }
 }

@@ -160,6 +160,7 @@ class Writer {
       case "compare":
         return this.#compare(node);
       case "select":
+        if (node.rarely) return this.#selectRarely(node);
         return `select(${this.emit(node.b)}, ${this.emit(node.a)}, ${this.emit(node.cond)})`;
       case "convert":
         return `${node.ty}(${this.emit(node.a)})`;
@@ -193,6 +194,17 @@ class Writer {
       default:
         return op satisfies never;
     }
+  }
+
+  /** A branch, so that what is seldom needed is seldom computed. */
+  #selectRarely({ cond, a, b, ty }: Node & { kind: "select" }): string {
+    const [usual, condition] = [this.emit(b), this.emit(cond)];
+    const name = `r${this.lines.length}`;
+    this.lines.push(`var ${name}: ${storedType(ty)} = ${usual};`, `if (${condition}) {`);
+    const before = new Set(this.#names.keys());
+    this.lines.push(`${name} = ${this.emit(a)};`, "}");
+    for (const node of this.#names.keys()) if (!before.has(node)) this.#names.delete(node);
+    return name;
   }
 
   #compare({ op, a, b }: Node & { kind: "compare" }): string {
