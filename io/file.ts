@@ -16,7 +16,9 @@ export async function openFile(path: string): Promise<RandomAccess> {
   let size: number;
   try {
     const stat = await file.stat();
-    if (!stat.isFile) throw new FormatError(path, "byte 0", "a file", "something else");
+    if (!stat.isFile) {
+      throw new FormatError(path, "path", "a file", stat.isDirectory ? "a folder" : "a device");
+    }
     size = stat.size;
   } catch (error) {
     file.close();

@@ -5,6 +5,7 @@
  * @module
  */
 export { FormatError } from "./errors.ts";
+export { foreignKindOf } from "./foreign.ts";
 export {
   byteCount,
   elementCount,
@@ -37,7 +38,7 @@ export {
 } from "./safetensors/writer.ts";
 export { loadTorch, StoredTensor, TorchFile } from "./torch/file.ts";
 export { lazyStateDict, saveTorch, writeTorch } from "./torch/writer.ts";
-export { Namespace, type TorchKey, type TorchValue, Tuple } from "./torch/values.ts";
+export { Namespace, Opaque, type TorchKey, type TorchValue, Tuple } from "./torch/values.ts";
 export { loadNpy, NpyFile, RowWriter, saveNpy, writeNpy } from "./numpy/npy.ts";
 export { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./numpy/npz.ts";
 export { ditFromDiffusers, ditToDiffusers } from "./state_dict/dit.ts";

@@ -4,6 +4,7 @@
  * a multiple of 64. (numpy/lib/format.py)
  */
 import { FormatError, quote } from "../errors.ts";
+import { foreignKindOf } from "../foreign.ts";
 import {
   byteCount,
   elementCount,
@@ -66,7 +67,7 @@ export function parseNpyHeader(
   };
   const version = start[6];
   if (start.byteLength < 12 || MAGIC.some((byte, i) => start[i] !== byte)) {
-    return fail("a NumPy array", "other bytes");
+    return fail("a NumPy array", foreignKindOf(start) ?? "other bytes");
   }
   if (version !== 1 && version !== 2 && version !== 3) {
     return fail("npy version 1 to 3", `${version}`);

@@ -12,6 +12,7 @@ import {
   infoText,
   type TensorInfo,
 } from "../host_tensor.ts";
+import { foreignKind } from "../foreign.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { findRepeatedKey } from "./json_keys.ts";
 
@@ -51,9 +52,15 @@ export interface SafetensorsHeader {
 /** Reads and checks the header of `source`. */
 export async function readHeader(source: RandomAccess): Promise<SafetensorsHeader> {
   const file = source.name;
+  const expectNative = async (): Promise<void> => {
+    const foreign = await foreignKind(source);
+    if (foreign) throw new FormatError(file, "byte 0", "a safetensors file", foreign);
+  };
+  if (source.size < 8) await expectNative();
   const prefix = new DataView((await readRange(source, 0, 8)).buffer);
   const length = Number(prefix.getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES || length > source.size - 8) {
+    await expectNative();
     throw new FormatError(
       file,
       "byte 0",

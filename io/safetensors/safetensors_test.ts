@@ -115,7 +115,7 @@ const F32 = (shape: number[], begin: number, end: number) => ({
 });
 
 const REFUSED: [string, Uint8Array, string][] = [
-  ["an empty file", new Uint8Array(0), "8 more bytes"],
+  ["an empty file", new Uint8Array(0), "an empty file"],
   ["a header longer than the file", fileOf("{}", 0).subarray(0, 9), "a length of 2"],
   ["a header past the limit", Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255), "a length of"],
   ["a header that is no JSON", fileOf("{a}", 0), "a header of JSON"],

@@ -1,25 +1,41 @@
 import { elementCount } from "../host_tensor.ts";
 import type { ByteCursor } from "./cursor.ts";
-import { STORAGE_DTYPES } from "./globals.ts";
-import { Namespace, TensorRef, type TorchKey, type TorchStorage, Tuple } from "./values.ts";
+import {
+  type Constructor,
+  FOREIGN_STORAGE_BYTES,
+  isConstructor,
+  isHarmful,
+  isMaker,
+  STORAGE_DTYPES,
+} from "./globals.ts";
+import { Namespace, Opaque, TensorRef, type TorchKey, type TorchStorage, Tuple } from "./values.ts";
 
-/** An allowed name, before it is used. */
-export class GlobalRef {
-  readonly name: string;
+/** A class or function by its name. As a value of its own it is a placeholder. */
+export class GlobalRef extends Opaque {}
 
-  constructor(name: string) {
-    this.name = name;
-  }
-}
-
-/** A storage, before a tensor is made of it. */
-export class StorageRef {
+/** A storage, before a tensor is made of it. As a value of its own it is a placeholder. */
+export class StorageRef extends Opaque {
   readonly storage: TorchStorage;
 
-  constructor(storage: TorchStorage) {
+  constructor(type: string, storage: TorchStorage) {
+    super(type);
     this.storage = storage;
   }
 }
+
+/** The size of a storage of elements that have no type here. */
+export interface ForeignBlock {
+  /** Elements. */
+  readonly count: number;
+  /** Bytes of each; undefined where that is not known. */
+  readonly itemBytes: number | undefined;
+}
+
+/** A member of an enum. */
+class Member extends Opaque {}
+
+/** A storage of elements that have no type here, such as complex or quantised numbers. */
+class ForeignStorage extends Opaque {}
 
 /** What the stack of the pickle machine holds: values of checkpoints, and the parts of tensors. */
 export type PickleValue =
@@ -31,13 +47,15 @@ export type PickleValue =
   | Uint8Array
   | PickleValue[]
   | Map<TorchKey, PickleValue>
-  | Tuple<TensorRef | GlobalRef | StorageRef>
-  | Namespace<TensorRef | GlobalRef | StorageRef>
-  | TensorRef
-  | GlobalRef
-  | StorageRef;
+  | Tuple<TensorRef>
+  | Namespace<TensorRef>
+  | Opaque<TensorRef>
+  | TensorRef;
 
-/** Opcodes and copied values a pickle may cost: a thousand times what the largest model needs. */
+/**
+ * Opcodes and copied values a pickle may cost beyond one for each of its bytes: a thousand times what
+ * the largest model needs.
+ */
 const MAX_WORK = 4_000_000;
 
 /** PyTorch's own limit on dimensions. */
@@ -49,49 +67,74 @@ const MAX_RANK = 64;
  */
 const MAX_EXPANDED = 2 ** 24;
 
-/** Makes the data that each allowed name stands for. */
+/** Makes the data, or the placeholder, that each name stands for. */
 export class Builder {
   readonly storages = new Map<string, TorchStorage>();
+  /** Storages of elements that have no type here. */
+  readonly foreign = new Map<string, ForeignBlock>();
   readonly #cursor: ByteCursor;
+  readonly #maxWork: number;
   #work = 0;
 
   constructor(cursor: ByteCursor) {
     this.#cursor = cursor;
+    this.#maxWork = MAX_WORK + cursor.size;
   }
 
   /** Counts work that the pickle causes, so that a small one cannot cause much. */
   spend(work: number): void {
     this.#work += work;
-    if (this.#work > MAX_WORK) this.#fail("a pickle of the size checkpoints have", "more values");
+    if (this.#work > this.#maxWork) {
+      this.#fail("a pickle of the size checkpoints have", "more values");
+    }
   }
 
-  /** What calling `name` with `args` stands for. */
-  construct(name: string, args: PickleValue[]): PickleValue {
+  /** What calling `callee` with `args` stands for. */
+  call(callee: Opaque<TensorRef>, args: PickleValue[]): PickleValue {
     this.spend(args.length);
+    const { name } = callee;
+    if (callee instanceof Member) return this.#fail("a class to call", `the member ${name}`);
+    if (callee instanceof GlobalRef && isConstructor(name)) return this.#construct(name, args);
+    const [first] = args;
+    return new Opaque(isMaker(name) && first instanceof Opaque ? first.name : name);
+  }
+
+  /** The data of one of the names that are known. */
+  #construct(name: Constructor, args: PickleValue[]): PickleValue {
     switch (name) {
       case "collections.OrderedDict":
         return this.#orderedDict(args);
+      case "collections.defaultdict":
+        return this.#orderedDict(args.slice(1)); // after the function that makes missing values
       case "torch._utils._rebuild_tensor_v2":
         return this.#tensor(args);
       case "torch._utils._rebuild_parameter":
-        // (data, requires_grad, backward_hooks)
-        return args.length === 3 && args[0] instanceof TensorRef
+      case "torch._utils._rebuild_parameter_with_state":
+        return this.#parameter(args);
+      case "torch._tensor._rebuild_from_type_v2":
+        return this.#typed(args);
+      case "torch.Size":
+        return args.length === 1 && args[0] instanceof Tuple
           ? args[0]
-          : this.#fail("a tensor and two flags for a parameter", "other arguments");
+          : this.#fail("a tuple for a torch.Size", "something else");
       case "argparse.Namespace":
         return args.length === 0
           ? new Namespace()
           : this.#fail("a Namespace without arguments", `${args.length}`);
       case "_codecs.encode":
         return this.#encode(args);
-      default:
-        return this.#fail("a name that constructs a value", name);
+      case "builtins.getattr":
+        return this.#member(args);
     }
   }
 
-  /** Gives `target` its state: the fields of a Namespace. Others' attributes are of no use here. */
+  /**
+   * Gives `target` its state: the fields of a Namespace, the attributes of a placeholder. Those of
+   * dicts and tensors are of no use here.
+   */
   setState(target: PickleValue, state: PickleValue): void {
-    if (target instanceof Map && state instanceof Map) return;
+    if (target instanceof Map || target instanceof TensorRef) return;
+    if (target instanceof Opaque) return this.#setAttributes(target, state);
     if (!(target instanceof Namespace) || !(state instanceof Map)) {
       return this.#fail("a Namespace and a dict of its fields", "something else");
     }
@@ -102,19 +145,35 @@ export class Builder {
     }
   }
 
+  /** State is a dict of attributes, or a pair of it and a dict of slots, or of no use here. */
+  #setAttributes(target: Opaque<TensorRef>, state: PickleValue): void {
+    if (target instanceof GlobalRef) return;
+    for (const part of state instanceof Tuple ? state.items : [state]) {
+      if (!(part instanceof Map)) continue;
+      this.spend(part.size);
+      for (const [key, value] of part) target.entries.set(key, value);
+    }
+  }
+
   /**
    * The storage a persistent id names:
    * `("storage", class, key, location, elements)`, and in the old format a view, always None.
    */
-  storage(id: PickleValue): StorageRef {
+  storage(id: PickleValue): Opaque {
     const [tag, type, key, location, count, view] = id instanceof Tuple ? id.items : [];
-    const dtype = type instanceof GlobalRef ? STORAGE_DTYPES[type.name] : undefined;
+    if (tag === "module" && type instanceof GlobalRef) return type; // a class, with its source
     if (
-      tag !== "storage" || dtype === undefined || typeof key !== "string" ||
+      tag !== "storage" || !(type instanceof GlobalRef) || typeof key !== "string" ||
       typeof location !== "string" || !isSize(count) || (view ?? null) !== null
     ) {
       return this.#fail("a storage's class, key, location and size", "something else");
     }
+    const { name } = type;
+    if (!Object.hasOwn(STORAGE_DTYPES, name)) {
+      this.foreign.set(key, { count, itemBytes: FOREIGN_STORAGE_BYTES[name] });
+      return new ForeignStorage(name);
+    }
+    const dtype = STORAGE_DTYPES[name]!;
     const known = this.storages.get(key);
     if (known && (known.dtype !== dtype || known.count !== count)) {
       return this.#fail(
@@ -124,14 +183,17 @@ export class Builder {
     }
     const storage = known ?? { key, dtype, count };
     this.storages.set(key, storage);
-    return new StorageRef(storage);
+    return new StorageRef(name, storage);
   }
 
-  /** `value` as a key of a dict. */
+  /** `value` as a key of a dict: a placeholder where it is no text or number. */
   key(value: PickleValue): TorchKey {
-    return typeof value === "object" && value !== null
-      ? this.#fail("text or a number as key of a dict", "something else")
-      : value;
+    if (typeof value !== "object" || value === null) return value;
+    if (value instanceof Tuple) return new Opaque("tuple");
+    if (value instanceof Uint8Array) return new Opaque("bytes");
+    if (value instanceof TensorRef) return new Opaque("torch.Tensor");
+    if (value instanceof Opaque) return new Opaque(value.name);
+    return this.#fail("text or a number as key of a dict", "something else");
   }
 
   #orderedDict(args: PickleValue[]): Map<TorchKey, PickleValue> {
@@ -150,9 +212,29 @@ export class Builder {
     return map;
   }
 
+  /** `(data, requires_grad, backward_hooks[, state])` */
+  #parameter(args: PickleValue[]): PickleValue {
+    const [data] = args;
+    if (args.length >= 3 && args.length <= 4) {
+      if (data instanceof TensorRef || data instanceof Opaque) return data;
+    }
+    return this.#fail("a tensor and two flags for a parameter", "other arguments");
+  }
+
+  /** `(function, type, arguments, state)`: a tensor with attributes, or of a class of its own. */
+  #typed(args: PickleValue[]): PickleValue {
+    const [rebuild, , inner] = args;
+    if (args.length !== 4 || !(rebuild instanceof Opaque) || !(inner instanceof Tuple)) {
+      return this.#fail("a function, a type, arguments and a state", "something else");
+    }
+    const isTyped = rebuild.name === "torch._tensor._rebuild_from_type_v2"; // would not end
+    return isTyped ? new Opaque("torch.Tensor") : this.call(rebuild, inner.items);
+  }
+
   /** `(storage, offset, size, stride, requires_grad, backward_hooks[, metadata])` */
-  #tensor(args: PickleValue[]): TensorRef {
+  #tensor(args: PickleValue[]): PickleValue {
     const [source, offset, size, stride] = args;
+    if (source instanceof ForeignStorage) return new Opaque(`torch.Tensor of a ${source.name}`);
     const shape = this.#sizes(size);
     const strides = this.#sizes(stride);
     if (
@@ -187,6 +269,24 @@ export class Builder {
     return value.items.every(isSize) ? [...value.items as number[]] : undefined;
   }
 
+  /**
+   * How Python 3.11 and 3.12 spell a member of an enum: `getattr(class, name)`. Attacks reach
+   * functions in this way, and are refused: no other object's attribute is needed, and what this
+   * gives cannot be called.
+   */
+  #member(args: PickleValue[]): Opaque {
+    const [type, name] = args;
+    if (args.length === 2 && type instanceof GlobalRef && typeof name === "string") {
+      const full = `${type.name}.${name}`;
+      const isKnown = isConstructor(type.name) || /^(builtins|collections|torch)\./.test(full);
+      if (!isKnown && !isHarmful(full) && /^[A-Za-z]\w*$/.test(name)) return new Member(full);
+    }
+    return this.#fail(
+      "names of data, as checkpoints need",
+      'the name "__builtin__.getattr", which could run code; it was not run',
+    );
+  }
+
   /** How protocol 2 spells bytes: text whose characters are the bytes, and "latin1". */
   #encode(args: PickleValue[]): Uint8Array {
     const [text, encoding] = args;
@@ -194,10 +294,13 @@ export class Builder {
       return this.#fail("bytes as text in latin1", "something else");
     }
     this.spend(text.length);
-    return Uint8Array.from(text, (character) => {
-      const code = character.codePointAt(0)!;
-      return code < 256 ? code : this.#fail("bytes as text in latin1", `the character ${code}`);
-    });
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 255) return this.#fail("bytes as text in latin1", `the character ${code}`);
+      bytes[i] = code;
+    }
+    return bytes;
   }
 
   #fail(expected: string, found: string): never {

@@ -24,6 +24,11 @@ export class ByteCursor {
     this.at = at;
   }
 
+  /** Bytes in all. */
+  get size(): number {
+    return this.#bytes.byteLength;
+  }
+
   /** Throws the error that `expected` is not what stands at `at`. */
   fail(expected: string, found: string, at = this.at): never {
     throw new FormatError(this.#file, `${this.#part}, byte ${at}`, expected, found);

@@ -1,4 +1,5 @@
 import { FormatError, quote } from "../errors.ts";
+import { foreignKind } from "../foreign.ts";
 import { openFile } from "../file.ts";
 import {
   byteCount,
@@ -14,7 +15,15 @@ import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { openLegacyCheckpoint } from "./legacy_checkpoint.ts";
 import { gather, isRowMajor } from "../strided.ts";
-import { mapTensors, TensorRef, type TorchKey, type TorchValue } from "./values.ts";
+import {
+  mapTensors,
+  Namespace,
+  Opaque,
+  TensorRef,
+  type TorchKey,
+  type TorchValue,
+  Tuple,
+} from "./values.ts";
 import { openZipCheckpoint } from "./zip_checkpoint.ts";
 
 /** A tensor of an open checkpoint; its values stay in the file until they are read. */
@@ -70,7 +79,8 @@ export class StoredTensor implements LazyTensor {
 
 /**
  * A PyTorch checkpoint (`.pt`, `.pth`, `.bin`), read as data and never run: both container formats,
- * pickle protocols 2 to 5. Tensors are read on demand, each by its range of the file.
+ * pickle protocols 2 to 5. Tensors are read on demand, each by its range of the file. Objects that are
+ * no data here, such as NumPy arrays, are placeholders ({@linkcode Opaque}).
  *
  * @example
  * ```ts ignore
@@ -119,7 +129,27 @@ export class TorchFile implements Disposable {
 
   /** Whether the value is a dict that has `key`: `file.has("ema")` of a training checkpoint. */
   has(key: TorchKey): boolean {
-    return this.value instanceof Map && this.value.has(key);
+    return dictOf(this.value)?.has(key) ?? false;
+  }
+
+  /**
+   * The paths of all dicts of tensors, outermost first, such as `[["model"], ["ema"]]` of a training
+   * checkpoint and `[[]]` of a bare state dict. Empty dicts are left out.
+   */
+  stateDictPaths(): TorchKey[][] {
+    const found: TorchKey[][] = [];
+    const visit = (value: TorchValue<StoredTensor>, path: TorchKey[]): void => {
+      const dict = dictOf(value);
+      if (dict === undefined) return;
+      if (dict.size > 0 && [...dict.values()].every((item) => item instanceof StoredTensor)) {
+        found.push(path);
+        return;
+      }
+      if (path.length === MAX_PATH) return;
+      for (const [key, item] of dict) visit(item, [...path, key]);
+    };
+    visit(this.value, []);
+    return found;
   }
 
   /**
@@ -131,25 +161,27 @@ export class TorchFile implements Disposable {
   stateDict(...path: TorchKey[]): WeightFile {
     let value = this.value;
     for (const [i, key] of path.entries()) {
-      const inner = value instanceof Map ? value.get(key) : undefined;
+      const dict = dictOf(value);
+      const inner = dict?.get(key);
       if (inner === undefined) {
-        const found = value instanceof Map ? `keys ${listKeys(value)}` : "no dict";
+        const found = dict ? `keys ${listKeys(dict)}` : "no dict";
         throw new FormatError(this.name, placeText(path.slice(0, i)), `the key ${key}`, found);
       }
       value = inner;
     }
     const place = placeText(path);
-    if (!(value instanceof Map)) {
-      throw new FormatError(this.name, place, "a dict of tensors", "another value");
+    const dict = dictOf(value);
+    if (dict === undefined) {
+      throw new FormatError(this.name, place, "a dict of tensors", kindOf(value));
     }
     const tensors = new Map<string, StoredTensor>();
-    for (const [key, tensor] of value) {
+    for (const [key, tensor] of dict) {
       if (typeof key !== "string" || !(tensor instanceof StoredTensor)) {
         throw new FormatError(
           this.name,
           place,
           "a dict of tensors",
-          `something else under ${quote(String(key))}, among ${listKeys(value)}`,
+          `${kindOf(tensor)} under ${keyText(key)}, among ${listKeys(dict)}`,
         );
       }
       tensors.set(key, tensor);
@@ -236,10 +268,37 @@ async function openCheckpoint(source: RandomAccess): Promise<Checkpoint> {
   const start = await readRange(source, 0, Math.min(4, source.size));
   if (start[0] === 0x50 && start[1] === 0x4b) return await openZipCheckpoint(source);
   if (start[0] === 0x80) return await openLegacyCheckpoint(source);
-  const found = start.length === 0
-    ? "an empty file"
-    : `a file that begins with ${quote(String.fromCharCode(...start))}`;
+  const found = await foreignKind(source) ??
+    `a file that begins with ${quote(String.fromCharCode(...start))}`;
   throw new FormatError(source.name, "byte 0", "a PyTorch checkpoint", found);
+}
+
+/** Levels of dicts around a state dict, at most. */
+const MAX_PATH = 4;
+
+/** The items of a dict, or of an object that is a kind of dict or has attributes. */
+function dictOf(
+  value: TorchValue<StoredTensor>,
+): ReadonlyMap<TorchKey, TorchValue<StoredTensor>> | undefined {
+  if (value instanceof Map) return value;
+  return value instanceof Opaque && value.entries.size > 0 ? value.entries : undefined;
+}
+
+/** What a value is, for messages. */
+function kindOf(value: TorchValue<StoredTensor>): string {
+  if (value === null) return "None";
+  if (value instanceof StoredTensor) return "a tensor";
+  if (value instanceof Opaque) return `an object ${value.name}`;
+  if (value instanceof Map) return "a dict";
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof Tuple) return "a tuple";
+  if (value instanceof Namespace) return "a Namespace";
+  if (value instanceof Uint8Array) return "bytes";
+  return `the ${typeof value} ${quote(String(value))}`;
+}
+
+function keyText(key: TorchKey): string {
+  return key instanceof Opaque ? `a key ${key.name}` : quote(String(key));
 }
 
 function placeText(path: readonly TorchKey[]): string {
@@ -247,6 +306,6 @@ function placeText(path: readonly TorchKey[]): string {
 }
 
 function listKeys(map: ReadonlyMap<TorchKey, unknown>): string {
-  const keys = [...map.keys()].slice(0, 8).map((key) => quote(String(key)));
+  const keys = [...map.keys()].slice(0, 8).map(keyText);
   return keys.join(", ") + (map.size > keys.length ? `, ... (${map.size} in all)` : "");
 }

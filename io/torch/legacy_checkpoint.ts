@@ -2,6 +2,7 @@ import { FormatError, quote } from "../errors.ts";
 import { HOST_DTYPE_BYTES } from "../host_tensor.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { type Checkpoint, MAX_PICKLE_BYTES } from "./checkpoint.ts";
+import type { ForeignBlock } from "./builder.ts";
 import { TruncatedError } from "./cursor.ts";
 import { readPickle, type Unpickled } from "./pickle_reader.ts";
 
@@ -31,8 +32,8 @@ export async function openLegacyCheckpoint(source: RandomAccess): Promise<Checkp
   const offsets = new Map<string, number>();
   let at = keys.end;
   for (const key of Array.isArray(keys.value) ? keys.value : [null]) {
-    const storage = typeof key === "string" ? content.storages.get(key) : undefined;
-    if (storage === undefined || offsets.has(storage.key)) {
+    const block = typeof key === "string" ? blockOf(content, key) : undefined;
+    if (typeof key !== "string" || block?.itemBytes === undefined || offsets.has(key)) {
       throw new FormatError(
         file,
         "pickle 5 (storage keys)",
@@ -41,22 +42,23 @@ export async function openLegacyCheckpoint(source: RandomAccess): Promise<Checkp
       );
     }
     const stored = new DataView((await readRange(source, at, 8)).buffer).getBigInt64(0, true);
-    if (stored !== BigInt(storage.count)) {
+    if (stored !== BigInt(block.count)) {
       throw new FormatError(
         file,
-        `storage ${storage.key} at byte ${at}`,
-        `${storage.count} elements`,
+        `storage ${key} at byte ${at}`,
+        `${block.count} elements`,
         `${stored}`,
       );
     }
-    offsets.set(storage.key, at + 8);
-    at += 8 + storage.count * HOST_DTYPE_BYTES[storage.dtype];
+    offsets.set(key, at + 8);
+    at += 8 + block.count * block.itemBytes;
   }
-  if (offsets.size !== content.storages.size || at !== source.size) {
+  const count = content.storages.size + content.foreign.size;
+  if (offsets.size !== count || at !== source.size) {
     throw new FormatError(
       file,
       `byte ${at}`,
-      `${content.storages.size} storages that fill the file`,
+      `${count} storages that fill the file`,
       `${offsets.size} in a file of ${source.size} bytes`,
     );
   }
@@ -64,6 +66,13 @@ export async function openLegacyCheckpoint(source: RandomAccess): Promise<Checkp
     value: content.value,
     readInto: ({ key }, target, start) => source.readInto(offsets.get(key)! + start, target),
   };
+}
+
+/** The size of a storage; undefined where the value has none of that key. */
+function blockOf(content: Unpickled, key: string): ForeignBlock | undefined {
+  const storage = content.storages.get(key);
+  if (storage === undefined) return content.foreign.get(key);
+  return { count: storage.count, itemBytes: HOST_DTYPE_BYTES[storage.dtype] };
 }
 
 /** Reads the pickles at the start of the file, as much of the file as they take. */

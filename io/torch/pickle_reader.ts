@@ -1,14 +1,22 @@
 /**
  * Reads Python pickles, protocols 2 to 5, as inert data. A pickle is a program that can name and
- * call anything Python can import; this reader knows the few names checkpoints need
- * (`globals.ts`), builds plain values for them, and refuses everything else by name.
+ * call anything Python can import; this reader imports and calls nothing. It builds plain values for
+ * the few names that weights need (`globals.ts`), refuses those that only attacks need, and keeps a
+ * placeholder for every other object.
  */
 import { quote } from "../errors.ts";
 import { ByteCursor } from "./cursor.ts";
-import { CONSTRUCTORS, isAllowed } from "./globals.ts";
+import { fullName, isHarmful } from "./globals.ts";
 import { OP } from "./opcodes.ts";
-import { Builder, GlobalRef, type PickleValue, StorageRef } from "./builder.ts";
-import { Namespace, type TensorRef, type TorchStorage, type TorchValue, Tuple } from "./values.ts";
+import { Builder, type ForeignBlock, GlobalRef, type PickleValue } from "./builder.ts";
+import {
+  Namespace,
+  Opaque,
+  type TensorRef,
+  type TorchStorage,
+  type TorchValue,
+  Tuple,
+} from "./values.ts";
 
 /** How deep values may be nested. Real checkpoints need six levels. */
 const MAX_DEPTH = 100;
@@ -18,6 +26,8 @@ export interface Unpickled {
   readonly value: TorchValue<TensorRef>;
   /** Every storage a tensor refers to, by key. */
   readonly storages: ReadonlyMap<string, TorchStorage>;
+  /** Every storage of elements that have no type here, by key. */
+  readonly foreign: ReadonlyMap<string, ForeignBlock>;
   /** Offset of the byte after the pickle. */
   readonly end: number;
 }
@@ -27,7 +37,7 @@ export interface Unpickled {
  *
  * @param file For messages.
  * @param part Which part of the file `bytes` are, for messages.
- * @throws {FormatError} If the pickle is damaged, or names anything a checkpoint does not need.
+ * @throws {FormatError} If the pickle is damaged, or names anything that only attacks need.
  */
 export function readPickle(bytes: Uint8Array, file: string, part: string, at = 0): Unpickled {
   const cursor = new ByteCursor(bytes, file, part, at);
@@ -38,8 +48,9 @@ export function readPickle(bytes: Uint8Array, file: string, part: string, at = 0
   }
   const machine = new Machine(cursor);
   const value = machine.run();
-  checkFinished(value, cursor, at);
-  return { value, storages: machine.builder.storages, end: cursor.at };
+  new Finisher(cursor, machine.builder, at).finish(value);
+  const { storages, foreign } = machine.builder;
+  return { value, storages, foreign, end: cursor.at };
 }
 
 /** The stack machine that the opcodes drive. */
@@ -163,6 +174,13 @@ class Machine {
         return this.#setItems(this.#popMany(2));
       case OP.SETITEMS:
         return this.#setItems(this.#popMark());
+      case OP.EMPTY_SET:
+        return this.#push(new Opaque("builtins.set"));
+      case OP.ADDITEMS:
+        return this.#append(this.#popMark());
+      case OP.FROZENSET:
+        this.#popMark();
+        return this.#push(new Opaque("builtins.frozenset"));
       case OP.BINPUT:
         return this.#store(c.u8());
       case OP.LONG_BINPUT:
@@ -204,10 +222,17 @@ class Machine {
       case OP.REDUCE:
       case OP.NEWOBJ: {
         const [callee, args] = this.#popMany(2);
-        if (!(callee instanceof GlobalRef) || !(args instanceof Tuple)) {
+        if (!(callee instanceof Opaque) || !(args instanceof Tuple)) {
           return c.fail("a name and a tuple of arguments", "something else");
         }
-        return this.#push(this.builder.construct(callee.name, args.items));
+        return this.#push(this.builder.call(callee, args.items));
+      }
+      case OP.NEWOBJ_EX: {
+        const [callee, args, named] = this.#popMany(3);
+        if (!(callee instanceof Opaque) || !(args instanceof Tuple) || !(named instanceof Map)) {
+          return c.fail("a name, a tuple and a dict of arguments", "something else");
+        }
+        return this.#push(new Opaque(callee.name));
       }
       case OP.BUILD: {
         const state = this.#pop();
@@ -222,11 +247,11 @@ class Machine {
   }
 
   #global(module: string, name: string): true {
-    const full = `${module}.${name}`;
-    if (!isAllowed(full)) {
+    const full = fullName(module, name);
+    if (isHarmful(full)) {
       this.#cursor.fail(
-        `only names that checkpoints need (${CONSTRUCTORS.join(", ")}, torch storages)`,
-        `the name ${quote(full)}, which could run code; it was not run`,
+        "names of data, as checkpoints need",
+        `the name ${quote(`${module}.${name}`)}, which could run code; it was not run`,
       );
     }
     return this.#push(new GlobalRef(full));
@@ -264,13 +289,16 @@ class Machine {
 
   #append(items: PickleValue[]): true {
     const list = this.#top();
+    if (list instanceof Opaque) return true; // a kind of list or set, whose items are of no use here
     if (!Array.isArray(list)) return this.#cursor.fail("a list to append to", "something else");
     for (const item of items) list.push(item);
     return true;
   }
 
   #setItems(items: PickleValue[]): true {
-    const map = this.#top();
+    const target = this.#top();
+    if (target instanceof GlobalRef) return this.#cursor.fail("a dict", "a bare name");
+    const map = target instanceof Opaque ? target.entries : target;
     if (!(map instanceof Map) || items.length % 2 !== 0) {
       return this.#cursor.fail("a dict and pairs for it", "something else");
     }
@@ -302,44 +330,66 @@ function readLong(cursor: ByteCursor, length: number): number | bigint {
 }
 
 /**
- * Proves that a value is finished data: no names or storages of its own, no value inside itself,
- * nothing nested deeper than readers of it could follow.
+ * Proves that a value is finished data: no value inside itself, nothing nested deeper than readers
+ * of it could follow. What a placeholder holds is dropped where it breaks these rules, as objects
+ * that know their parents do.
  */
-function checkFinished(
-  root: PickleValue,
-  cursor: ByteCursor,
-  at: number,
-): asserts root is TorchValue<TensorRef> {
+class Finisher {
+  readonly #cursor: ByteCursor;
+  readonly #builder: Builder;
+  readonly #at: number;
   /** Levels below each value seen; undefined while it is being looked at. */
-  const heights = new Map<object, number | undefined>();
-  const height = (value: PickleValue, depth: number): number => {
+  readonly #heights = new Map<object, number | undefined>();
+
+  constructor(cursor: ByteCursor, builder: Builder, at: number) {
+    this.#cursor = cursor;
+    this.#builder = builder;
+    this.#at = at;
+  }
+
+  finish(root: PickleValue): void {
+    const height = this.#height(root, 0);
+    if (height === "cycle") this.#cursor.fail("values in a tree", "one inside itself", this.#at);
+    if (height === "depth") {
+      this.#cursor.fail(`at most ${MAX_DEPTH} levels of nesting`, "more", this.#at);
+    }
+  }
+
+  /** Levels below a value, or the rule that it breaks. */
+  #height(value: PickleValue, depth: number): number | "cycle" | "depth" {
+    this.#builder.spend(1);
     if (typeof value !== "object" || value === null || value instanceof Uint8Array) return 0;
-    if (value instanceof GlobalRef || value instanceof StorageRef) {
-      return cursor.fail("finished values", "a bare name or storage", at);
+    if (depth > MAX_DEPTH) return "depth";
+    const known = this.#heights.get(value);
+    if (known !== undefined) return depth + known > MAX_DEPTH ? "depth" : known;
+    if (this.#heights.has(value)) return "cycle";
+    this.#heights.set(value, undefined);
+    let most: number | "cycle" | "depth" = 0;
+    for (const child of children(value)) {
+      const height = this.#height(child, depth + 1);
+      if (typeof height === "string") {
+        most = height;
+        break;
+      }
+      most = Math.max(most, 1 + height);
     }
-    if (depth > MAX_DEPTH) {
-      return cursor.fail(`at most ${MAX_DEPTH} levels of nesting`, "more", at);
+    if (typeof most === "string") {
+      if (!(value instanceof Opaque)) {
+        this.#heights.delete(value);
+        return most;
+      }
+      value.entries.clear();
+      most = 0;
     }
-    const known = heights.get(value);
-    if (known !== undefined) {
-      return depth + known > MAX_DEPTH
-        ? cursor.fail(`at most ${MAX_DEPTH} levels of nesting`, "more", at)
-        : known;
-    }
-    if (heights.has(value)) return cursor.fail("values in a tree", "one inside itself", at);
-    heights.set(value, undefined);
-    let most = 0;
-    for (const child of children(value)) most = Math.max(most, 1 + height(child, depth + 1));
-    heights.set(value, most);
+    this.#heights.set(value, most);
     return most;
-  };
-  height(root, 0);
+  }
 }
 
 function children(value: PickleValue & object): Iterable<PickleValue> {
   if (Array.isArray(value)) return value;
   if (value instanceof Map) return value.values();
   if (value instanceof Tuple) return value.items;
-  if (value instanceof Namespace) return value.entries.values();
+  if (value instanceof Namespace || value instanceof Opaque) return value.entries.values();
   return [];
 }

@@ -1,11 +1,13 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { diskTest, goldenTest } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
 import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { BytesSink, bytesSource } from "../source.ts";
 import { readAll } from "../tensor_source.ts";
+import { ZipWriter } from "../zip/writer.ts";
 import { loadTorch, StoredTensor, TorchFile } from "./file.ts";
+import { writePickle } from "./pickle_writer.ts";
 import { Namespace, type TorchKey, type TorchValue, Tuple } from "./values.ts";
 import { lazyStateDict, saveTorch, writeTorch } from "./writer.ts";
 
@@ -214,8 +216,40 @@ Deno.test("TorchFile.stateDict() says what there is when the path leads nowhere"
     'x.pt: value: expected the key model but found keys "ema", "opt", "step"',
   );
   await refused(["ema", "w", "x"], "no dict");
-  await refused(["step"], "a dict of tensors");
-  await refused([], 'something else under "ema"');
+  await refused(["step"], 'a dict of tensors but found the number "3"');
+  await refused([], 'a dict under "ema"');
   await assertRejects(() => file.stateDict("ema").read("v"), FormatError, 'tensor "v"');
   assertInstanceOf(at(file.value as Loaded, "ema", "w"), StoredTensor);
 });
+
+Deno.test("TorchFile refuses an object only where it is asked for, and finds dicts of tensors", async () => {
+  const w = hostTensor(Float32Array.of(1));
+  const value = new Map<TorchKey, Loaded>([
+    ["state_dict", new Map([["w", w]])],
+    ["loss", new Map<TorchKey, Loaded>([["w", w], ["last", 0.5]])],
+    ["nets", new Map([["ema", new Map([["w", w]])]])],
+    ["epoch", 3],
+  ]);
+  const { bytes, tensors } = writePickle(value);
+  const zip = new BytesSink("x.pt");
+  const writer = new ZipWriter(zip);
+  // the number 3 becomes an object, and so does the loss
+  await writer.add("a/data.pkl", withObjects(bytes));
+  for (const key of tensors.keys()) await writer.add(`a/data/${key}`, w.data);
+  await writer.finish();
+  const file = await TorchFile.from(bytesSource(zip.bytes(), "x.pt"));
+  assertEquals(file.stateDictPaths(), [["state_dict"], ["nets", "ema"]]);
+  assertEquals((await file.stateDict("nets", "ema").read("w")).data, w.data);
+  const refused = (path: TorchKey[], message: string) =>
+    assertThrows(() => file.stateDict(...path), FormatError, message);
+  refused(["epoch"], "a dict of tensors but found an object numpy.dtype");
+  refused(["loss"], 'an object numpy.dtype under "last"');
+});
+
+/** A pickle with each number in it replaced by an object. */
+function withObjects(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  const dtype = "cnumpy\ndtype\n)R";
+  const replaced = text.replace("G?\xe0\0\0\0\0\0\0", dtype).replace("J\x03\0\0\0u", dtype + "u");
+  return Uint8Array.from(replaced, (character) => character.charCodeAt(0));
+}

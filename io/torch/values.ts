@@ -1,12 +1,16 @@
 /** Python values of a checkpoint as plain data. */
 import type { HostDType, TensorInfo } from "../host_tensor.ts";
 
-/** Keys of Python dicts that occur in checkpoints: names, and the optimiser's indices. */
-export type TorchKey = string | number | bigint | boolean | null;
+/**
+ * Keys of Python dicts: names, the optimiser's indices, and a placeholder for each key of another
+ * kind, such as a tuple.
+ */
+export type TorchKey = string | number | bigint | boolean | null | Opaque;
 
 /**
- * What a checkpoint holds, with tensors as `T`. Python's dict and OrderedDict are a Map, its list
- * an array, int and float a number (an int past 2^53 a bigint), bytes a Uint8Array.
+ * What a checkpoint holds, with tensors as `T`. Python's dict, OrderedDict and defaultdict are a Map,
+ * its list an array, tuple and torch.Size a Tuple, int and float a number (an int past 2^53 a
+ * bigint), bytes a Uint8Array, and any other object an {@linkcode Opaque}.
  */
 export type TorchValue<T> =
   | null
@@ -19,7 +23,8 @@ export type TorchValue<T> =
   | TorchValue<T>[]
   | Map<TorchKey, TorchValue<T>>
   | Tuple<T>
-  | Namespace<T>;
+  | Namespace<T>
+  | Opaque<T>;
 
 /** A Python tuple. */
 export class Tuple<T = never> {
@@ -39,6 +44,27 @@ export class Namespace<T = never> {
 
   /** A Namespace with these fields. */
   constructor(entries: Map<string, TorchValue<NoInfer<T>>> = new Map()) {
+    this.entries = entries;
+  }
+}
+
+/**
+ * The placeholder of a Python object that has no counterpart here, such as a NumPy array, a path or
+ * an instance of a class of the training program. It says what the object is; nothing was imported
+ * or called to make it.
+ */
+export class Opaque<T = never> {
+  /** The full name of its class, or of the function that would make it: `numpy.ndarray`. */
+  readonly name: string;
+  /**
+   * The items of an object that is a kind of dict, and the attributes of others, where the
+   * checkpoint lists them. Empty where they refer back to the object itself.
+   */
+  readonly entries: Map<TorchKey, TorchValue<T>>;
+
+  /** A placeholder of this name. */
+  constructor(name: string, entries: Map<TorchKey, TorchValue<NoInfer<T>>> = new Map()) {
+    this.name = name;
     this.entries = entries;
   }
 }
@@ -111,6 +137,7 @@ export async function mapTensors<T extends object, U>(
     if (value instanceof Map) return await entries(value);
     if (value instanceof Tuple) return new Tuple(await list(value.items));
     if (value instanceof Namespace) return new Namespace(await entries(value.entries));
+    if (value instanceof Opaque) return new Opaque(value.name, await entries(value.entries));
     throw new TypeError(`mapTensors: expected a value of a checkpoint but got ${String(value)}`);
   };
   return await walk(value);

@@ -1,5 +1,6 @@
 /** The central directory of a zip archive, read and checked before any entry is. */
 import { FormatError, quote } from "../errors.ts";
+import { foreignKind } from "../foreign.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import * as zip from "./format.ts";
 
@@ -84,7 +85,7 @@ async function findDirectory(source: RandomAccess): Promise<DirectoryPlace> {
     file,
     `byte ${source.size}`,
     "a zip directory at the end of the file",
-    "none: the file is truncated or no zip archive",
+    await foreignKind(source) ?? "none: the file is truncated or no zip archive",
   );
 }
 

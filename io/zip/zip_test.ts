@@ -138,7 +138,7 @@ Deno.test("ZipReader refuses what an archive must not be", async () => {
     return bytes;
   };
   const cases: [Uint8Array, string][] = [
-    [new Uint8Array(0), "none"],
+    [new Uint8Array(0), "an empty file"],
     [good.subarray(0, good.byteLength - 1), "truncated"],
     [good.subarray(0, 60), "truncated"],
     [changed(0, 0), "local header"],

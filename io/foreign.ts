@@ -1,0 +1,35 @@
+/** Files that stand where another one was meant: downloads and clones that did not bring it. */
+import { type RandomAccess, readRange } from "./source.ts";
+
+/** Bytes that are looked at; a pointer of Git LFS has about 130. */
+const START_BYTES = 1024;
+
+/**
+ * What a file is that is in none of the formats of this project, where its first bytes tell: a
+ * pointer of Git LFS, a web page, a compressed file, or nothing at all.
+ */
+export async function foreignKind(source: RandomAccess): Promise<string | undefined> {
+  return foreignKindOf(await readRange(source, 0, Math.min(START_BYTES, source.size)));
+}
+
+/**
+ * As {@linkcode foreignKind}, of bytes in memory.
+ *
+ * @param start The first bytes of the file, all of a small one.
+ */
+export function foreignKindOf(start: Uint8Array): string | undefined {
+  if (start.length === 0) return "an empty file";
+  if (start[0] === 0x1f && start[1] === 0x8b) {
+    return "a file compressed by gzip; unpack it first (gunzip, or tar -xzf)";
+  }
+  const text = new TextDecoder().decode(start.subarray(0, START_BYTES)).trimStart();
+  if (text.startsWith("version https://git-lfs.github.com/spec/")) {
+    const size = /^size (\d+)$/m.exec(text)?.[1];
+    return `a pointer of Git LFS to a file${size ? ` of ${size} bytes` : ""}; ` +
+      "bring the file itself with: git lfs pull";
+  }
+  if (/^(<!doctype html|<html|<\?xml|<head)/i.test(text)) {
+    return "a web page; a download that went wrong leaves one, so download it again";
+  }
+  return undefined;
+}
