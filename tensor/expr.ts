@@ -6,6 +6,7 @@
  *
  * Expressions are graphs, not trees: a node used twice is evaluated once.
  */
+import { isDebug } from "./debug.ts";
 import { type DType, isFloat } from "./dtype.ts";
 
 /** What a value is while it is computed with; f16 computes as f32, u8 as u32. */
@@ -324,7 +325,7 @@ export class Program {
     /** One expression a result; a bool is stored as 0 or 1. */
     readonly outs: readonly Expr[],
   ) {
-    this.key = `${serial}:${name}`;
+    this.key = `${name}#${serial}`;
   }
 
   static readonly #known = new Map<string, Program>();
@@ -411,7 +412,16 @@ function sameSlots(a: readonly Slot[], b: readonly Slot[]): boolean {
 export function program(name: string, slots: readonly Slot[], build: Build): Program {
   let list = built.get(build);
   if (!list) built.set(build, list = []);
-  for (const entry of list) if (sameSlots(entry.slots, slots)) return entry.made;
+  for (const entry of list) {
+    if (!sameSlots(entry.slots, slots)) continue;
+    if (isDebug() && buildProgram(name, slots, build) !== entry.made) {
+      throw new Error(
+        `formula ${name}: expected the function to build what it built before but it has changed; ` +
+          "give each formula a function of its own",
+      );
+    }
+    return entry.made;
+  }
   const made = buildProgram(name, slots, build);
   list.push({ slots: slots.slice(), made });
   return made;

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { setDebug } from "./debug.ts";
 import { computeType, constant, elementIndex, Expr, program, type Slot } from "./expr.ts";
 
 const input = (ty: Slot["ty"]): Slot => ({ kind: "input", ty });
@@ -67,6 +68,20 @@ Deno.test("program() goes by what is built, not by its name or by who builds it"
   ];
   const keys = [sum, ...others.map((build) => one("sum", build))].map(({ key }) => key);
   assertEquals(new Set(keys).size, keys.length);
+});
+
+Deno.test("program() in debug mode finds a function that builds something else", () => {
+  let plus = 1;
+  const build = (x?: Expr) => x!.add(plus);
+  const first = program("add", [input("f32")], build);
+  setDebug(true);
+  try {
+    assert(program("add", [input("f32")], build) === first);
+    plus = 2;
+    assertThrows(() => program("add", [input("f32")], build), Error, "a function of its own");
+  } finally {
+    setDebug(false);
+  }
 });
 
 Deno.test("program() goes by the types of slots and their order", () => {

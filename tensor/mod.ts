@@ -35,8 +35,8 @@ export {
   outsideScopes,
   Scope,
   scope,
-  setDebug,
 } from "./scope.ts";
+export { setDebug } from "./debug.ts";
 export { empty, Tensor } from "./tensor.ts";
 
 // What tensors are made of.

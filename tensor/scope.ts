@@ -2,6 +2,7 @@
  * Lifetimes. Every tensor belongs to the scope that was open when it was made, and is freed when
  * that scope closes, unless it is kept.
  */
+import { isDebug } from "./debug.ts";
 import { ScopeError } from "./errors.ts";
 
 /** What a scope frees: tensors, and whatever else is made on the way (tapes). */
@@ -17,18 +18,7 @@ export type KeepHook = (kept: Keepable, from: Scope, to: Scope | null) => void;
 
 let current: Scope | null = null;
 let serial = 0;
-let debug = false;
 const keepHooks: KeepHook[] = [];
-
-/** Remembers where every scope and tensor was made, and reports leaks. Slow. */
-export function setDebug(on: boolean): void {
-  debug = on;
-}
-
-/** Whether debug mode is on. */
-export function isDebug(): boolean {
-  return debug;
-}
 
 /** Registers `hook` to be told of everything that leaves a scope. */
 export function onKeep(hook: KeepHook): void {
@@ -63,7 +53,7 @@ export class Scope implements Disposable {
   /** Use {@link scope}. */
   constructor(label?: string) {
     this.#label = label ?? `scope ${++serial}`;
-    if (debug) this.#label += `\n${new Error().stack?.split("\n").slice(3, 6).join("\n")}`;
+    if (isDebug()) this.#label += `\n${new Error().stack?.split("\n").slice(3, 6).join("\n")}`;
     current = this;
   }
 

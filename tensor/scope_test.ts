@@ -2,7 +2,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { tensor } from "./create.ts";
 import { init, memory } from "./device.ts";
 import { ScopeError, UseAfterFreeError } from "./errors.ts";
-import { currentScope, outsideScopes, scope, setDebug } from "./scope.ts";
+import { currentScope, outsideScopes, scope } from "./scope.ts";
+import { setDebug } from "./debug.ts";
 import type { Tensor } from "./tensor.ts";
 
 const device = await init({ device: "reference" });

@@ -1,7 +1,8 @@
 import { checkView, type View, viewBytes } from "./backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
 import { OutOfMemoryError, shapeText, UseAfterFreeError } from "./errors.ts";
-import { currentScope, isDebug, type Keepable, type Scope } from "./scope.ts";
+import { isDebug } from "./debug.ts";
+import { currentScope, type Keepable, type Scope } from "./scope.ts";
 import { contiguousStrides, isContiguous, type Shape, sizeOf } from "./shape.ts";
 import { type Device, Storage } from "./storage.ts";
 

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { tensor } from "./create.ts";
 import { init, memory } from "./device.ts";
 import { OutOfMemoryError, UseAfterFreeError } from "./errors.ts";
-import { scope, setDebug } from "./scope.ts";
+import { setDebug } from "./debug.ts";
+import { scope } from "./scope.ts";
 import { eachDevice } from "../tests/devices.ts";
 
 const DEVICES = ["reference", "wasm", "webgpu"] as const;

@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { KernelName, View } from "../backend.ts";
 import { conformanceCases, runConformance } from "../conformance/suite.ts";
+import { setDebug } from "../debug.ts";
 import { program } from "../expr.ts";
 import { DeviceError, IndexError, OutOfMemoryError, UseAfterFreeError } from "../errors.ts";
 import { createWasmBackend, type WasmBackend } from "./backend.ts";
 import { mayStartThreads } from "./device/threads.ts";
 import { hasHalfInstructions } from "./device/tier.ts";
+
+setDebug(true); // kernels that are found by a key are compared with what would be compiled
 
 /** Plain `deno test` may not read this package's files, which further threads have to. */
 const ignore = !mayStartThreads();

@@ -1,6 +1,9 @@
 import { type ConformanceCase, conformanceCases, runConformance } from "../conformance/suite.ts";
+import { setDebug } from "../debug.ts";
 import type { WebGpuBackend } from "./backend.ts";
 import { gpuTest } from "./device/device_test_util.ts";
+
+setDebug(true); // shaders that are found by a key are compared with what would be compiled
 
 /** A software adapter takes seconds for the largest cases. */
 const MAX_COST = 1e5;

@@ -3,6 +3,7 @@
  * launches them on all threads.
  */
 import { type DeviceBuffer, type View, viewBytes } from "../../backend.ts";
+import { isDebug } from "../../debug.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { DeviceError, UseAfterFreeError } from "../../errors.ts";
 import {
@@ -35,8 +36,12 @@ export interface KernelId {
   readonly run: (args: number, thread: number, threads: number, scratch: number) => void;
 }
 
+/** Makes a module's code; `fast` code may be unrolled otherwise. */
+export type ModuleBuilder = (tier: Tier) => Uint8Array<ArrayBuffer>;
+
 interface LoadedModule {
   readonly id: number;
+  readonly build: ModuleBuilder;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly kernels: Map<string, KernelId>;
   /** Threads 0 to `knownTo - 1` have compiled it. */
@@ -105,15 +110,17 @@ export class WasmRuntime {
 
   /**
    * Compiles the module that `build` makes, unless `key` has been loaded before, and returns its
-   * kernels by their export names.
+   * kernels by their export names. Debug mode makes sure that the key stands for one code.
    *
-   * @param key names the module's code uniquely, everything `build` depends on included
+   * @param key names the module's code uniquely, everything `build` depends on included but the tier
    */
-  load(key: string, build: () => Uint8Array<ArrayBuffer>): (name: string) => KernelId {
+  load(key: string, build: ModuleBuilder): (name: string) => KernelId {
     let module = this.#modules.get(key);
     if (!module) {
-      module = this.#compile(build());
+      module = this.#compile(build);
       this.#modules.set(key, module);
+    } else if (isDebug() && !this.#isOf(module, build)) {
+      throw new DeviceError(`wasm: expected one code for the key "${key}" but got two`);
     }
     const { kernels } = module;
     return (name) => {
@@ -123,7 +130,13 @@ export class WasmRuntime {
     };
   }
 
-  #compile(bytes: Uint8Array<ArrayBuffer>): LoadedModule {
+  /** Whether `build` makes the code of `module`. */
+  #isOf(module: LoadedModule, build: ModuleBuilder): boolean {
+    return module.build === build || sameBytes(module.bytes, build(this.tier));
+  }
+
+  #compile(build: ModuleBuilder): LoadedModule {
+    const bytes = build(this.tier);
     if (bytes.length > STAGING_BYTES) {
       throw new DeviceError(
         `wasm: expected a module of at most ${STAGING_BYTES} bytes but got ${bytes.length}`,
@@ -132,7 +145,7 @@ export class WasmRuntime {
     const env = { memory: this.memory.memory };
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env });
     const kernels = new Map<string, KernelId>();
-    const module: LoadedModule = { id: this.#modules.size, bytes, kernels, knownTo: 1 };
+    const module: LoadedModule = { id: this.#modules.size, build, bytes, kernels, knownTo: 1 };
     Object.entries(exports).forEach(([name, run], index) => {
       kernels.set(name, { name, module, index, run: run as KernelId["run"] });
     });
@@ -250,6 +263,10 @@ export class WasmRuntime {
   async dispose(): Promise<void> {
     await this.#threads.dispose();
   }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function blockOf(buffer: DeviceBuffer, op: string): WasmBuffer {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { View } from "../../backend.ts";
+import { setDebug } from "../../debug.ts";
 import { DeviceError, UseAfterFreeError } from "../../errors.ts";
 import {
   claimChunks,
@@ -168,4 +169,22 @@ Deno.test("load() builds a module once and names kernels that are missing", asyn
   assertEquals(built, 1);
   assertThrows(() => runtime.load("once", build)("walk"), DeviceError, "no kernel walk");
   await runtime.dispose();
+});
+
+Deno.test("load() in debug mode finds a key that stands for two codes", async () => {
+  const runtime = new WasmRuntime();
+  const emit = (value: number) => (f: Func) => void f.i32const(value).drop();
+  setDebug(true);
+  try {
+    kernelOf(runtime, "same", emit(1));
+    kernelOf(runtime, "same", emit(1));
+    assertThrows(
+      () => kernelOf(runtime, "same", emit(2)),
+      DeviceError,
+      'wasm: expected one code for the key "same" but got two',
+    );
+  } finally {
+    setDebug(false);
+    await runtime.dispose();
+  }
 });

@@ -314,7 +314,6 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     sums: reserve(QUERY_BLOCK * depth * 4),
     state: reserve(QUERY_BLOCK * STATE_ROWS * 4),
   }, args);
-  const { tier } = runtime;
-  const kernelId = runtime.load(`attention ${tier}`, () => build(tier))("attention");
+  const kernelId = runtime.load("attention", build)("attention");
   runtime.launch(kernelId, slots, { scratchBytes, threads });
 }

@@ -361,7 +361,7 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
     sumsV: reserve(keyBlock * depthWide),
     lanes: reserve(QUERY_BLOCK * LANE_ROWS),
   };
-  const kernelId = runtime.load(`attentionGrad ${tier}`, () => build(tier))("attentionGrad");
+  const kernelId = runtime.load("attentionGrad", build)("attentionGrad");
   const lseAddress = runtime.address(lse);
   const launch = (partQueries: number, partKeys: number, wantQ: boolean, wantKV: boolean) => {
     const parts = Math.max(Math.ceil(queries / partQueries), Math.ceil(keys / partKeys));

@@ -156,11 +156,10 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
 /** `conv2d` of the kernel contract. */
 export function conv2d(runtime: WasmRuntime, args: KernelArgs["conv2d"]): void {
   const { x, w, bias, out } = args;
-  const { tier } = runtime;
   const g = geometry(x.shape, w.shape, out.shape, args, args.dilation);
   const m = w.shape[0]!, n = g.outHeight * g.outWidth;
   const k = g.channels * g.kernelHeight * g.kernelWidth;
-  const kernels = runtime.load(`conv ${tier}`, () => build(tier));
+  const kernels = runtime.load("conv", build);
   const { kc } = planProduct(runtime, { batches: 1, m, n, k });
   const weights = { address: runtime.address(w), rows: m, kc };
   const outBytes = m * n * 4, outAddress = runtime.address(out);
@@ -193,11 +192,10 @@ export function conv2dGradWeight(
   args: KernelArgs["conv2dGradWeight"],
 ): void {
   const { x, g: gradient, out } = args;
-  const { tier } = runtime;
   const g = geometry(x.shape, out.shape, gradient.shape, args, 1);
   const m = out.shape[0]!, k = g.outHeight * g.outWidth;
   const n = g.channels * g.kernelHeight * g.kernelWidth;
-  const kernels = runtime.load(`conv ${tier}`, () => build(tier));
+  const kernels = runtime.load("conv", build);
   const gradientBytes = m * k * 4, gradientAddress = runtime.address(gradient);
   const op = "conv2dGradWeight";
   withPatches(runtime, op, kernels("prepare"), g, runtime.address(x), null, (patches) => {

@@ -192,7 +192,6 @@ export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
     pre: pre ? runtime.address(pre) : 0,
     preHalf: Number(pre?.dtype === "f16"),
   });
-  const { tier } = runtime;
-  const kernelId = runtime.load(`matmul ${tier}`, () => build(tier))("matmul");
+  const kernelId = runtime.load("matmul", build)("matmul");
   runtime.launch(kernelId, [...PLAN.fill(plan), ...slots], plan);
 }

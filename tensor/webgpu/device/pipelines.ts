@@ -1,4 +1,5 @@
 /** Compiled kernels, each made at its first launch and kept. */
+import { isDebug } from "../../debug.ts";
 import type { DType } from "../../dtype.ts";
 import { DeviceError } from "../../errors.ts";
 import {
@@ -16,6 +17,7 @@ export interface Pipeline {
   readonly gpu: GPUComputePipeline;
   readonly groups: BindGroups;
   readonly uniformBytes: number;
+  readonly code: string;
   /** Dtypes and widths of the views, and which share a binding, as digits. */
   readonly layout: number;
   readonly sharing: number;
@@ -28,6 +30,24 @@ const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies
 >;
 /** Most views of a dispatch: their places, 4 bits each, fit a number. */
 export const MAX_VIEWS = 13;
+
+function layoutsOf(d: Dispatch, slots: readonly number[]): ViewLayout[] {
+  return d.views.map(({ name, view, access, vec4 }, i) => ({
+    name,
+    dtype: view.dtype,
+    access,
+    vec4: vec4 ?? false,
+    slot: slots[i]!,
+  }));
+}
+
+function uniformsOf(d: Dispatch): UniformLayout {
+  return {
+    u32: Object.keys(d.u32 ?? NO_UNIFORMS),
+    i32: Object.keys(d.i32 ?? NO_UNIFORMS),
+    f32: Object.keys(d.f32 ?? NO_UNIFORMS),
+  };
+}
 
 export class Pipelines {
   /** Pipelines made since the start. */
@@ -67,7 +87,11 @@ export class Pipelines {
     const variants = this.#pipelines.get(d.key);
     if (variants) {
       for (const pipeline of variants) {
-        if (pipeline.layout === layout && pipeline.sharing === sharing) return pipeline;
+        if (pipeline.layout !== layout || pipeline.sharing !== sharing) continue;
+        if (isDebug() && pipeline.code !== this.#code(d, layoutsOf(d, slots))) {
+          throw new DeviceError(`${d.op}: expected one code for the key "${d.key}" but got two`);
+        }
+        return pipeline;
       }
     }
     const made = this.#make(d, slots, layout, sharing);
@@ -77,24 +101,13 @@ export class Pipelines {
   }
 
   #make(d: Dispatch, slots: readonly number[], layout: number, sharing: number): Pipeline {
-    const views = d.views.map(({ name, view, access, vec4 }, i): ViewLayout => ({
-      name,
-      dtype: view.dtype,
-      access,
-      vec4: vec4 ?? false,
-      slot: slots[i]!,
-    }));
+    const views = layoutsOf(d, slots);
     for (const { slot, dtype } of views) {
       if (views.some((v) => v.slot === slot && v.dtype !== dtype)) {
         throw new DeviceError(`${d.op}: ${d.key} sees one buffer that it writes as two dtypes`);
       }
     }
-    const uniforms: UniformLayout = {
-      u32: Object.keys(d.u32 ?? NO_UNIFORMS),
-      i32: Object.keys(d.i32 ?? NO_UNIFORMS),
-      f32: Object.keys(d.f32 ?? NO_UNIFORMS),
-    };
-    const bytes = uniformBytes(views.length, uniforms);
+    const bytes = uniformBytes(views.length, uniformsOf(d));
     const accesses: GPUBufferBindingType[] = [];
     for (const { slot, access } of views) {
       if (access !== "read") accesses[slot] = "storage";
@@ -108,10 +121,8 @@ export class Pipelines {
     }
     const label = `${d.op} (${d.key})`;
     const key = `${accesses.map((a) => (a === "storage" ? "w" : "r")).join("")}${bytes}`;
-    const module = this.device.createShaderModule({
-      label,
-      code: shaderHead(views, uniforms, this.half) + d.source(),
-    });
+    const code = this.#code(d, views);
+    const module = this.device.createShaderModule({ label, code });
     const groups = this.#bindGroups(key, accesses, bytes);
     const gpu = this.device.createComputePipeline({
       label,
@@ -119,7 +130,11 @@ export class Pipelines {
       compute: { module, entryPoint: "main" },
     });
     this.made++;
-    return { gpu, groups, uniformBytes: bytes, layout, sharing };
+    return { gpu, groups, uniformBytes: bytes, code, layout, sharing };
+  }
+
+  #code(d: Dispatch, views: readonly ViewLayout[]): string {
+    return shaderHead(views, uniformsOf(d), this.half) + d.source();
   }
 
   #bindGroups(key: string, accesses: GPUBufferBindingType[], bytes: number): BindGroups {

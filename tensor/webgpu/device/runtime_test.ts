@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { DeviceBuffer, View } from "../../backend.ts";
+import { setDebug } from "../../debug.ts";
 import type { DType } from "../../dtype.ts";
 import { DeviceError, DeviceLostError, IndexError, OutOfMemoryError } from "../../errors.ts";
 import { program } from "../../expr.ts";
@@ -134,6 +135,30 @@ gpuTest("a shader that does not compile is reported by the next read", async (b)
   // The device goes on.
   b.write(view.buffer, 0, Float32Array.of(7));
   assertEquals((await b.read(view.buffer, "f32", 0, 1))[0], 7);
+});
+
+gpuTest("debug mode finds a key that stands for two shaders", async (b) => {
+  const view = line(b.alloc(4, "test"), 1);
+  const store = (value: string, u32 = {}) =>
+    b.runtime.dispatch({
+      op: "testOp",
+      key: "runtimeTest.two",
+      source: () => `@compute @workgroup_size(1) fn main() { x_store(0u, ${value}); }`,
+      views: [{ name: "x", view, access: "write" }],
+      u32,
+      workgroups: 1,
+    });
+  setDebug(true);
+  try {
+    store("1.0");
+    store("1.0");
+    const message = 'testOp: expected one code for the key "runtimeTest.two" but got two';
+    assertThrows(() => store("2.0"), DeviceError, message);
+    assertThrows(() => store("1.0", { n: 1 }), DeviceError, message);
+  } finally {
+    setDebug(false);
+  }
+  assertEquals([...await b.read(view.buffer, "f32", 0, 1)], [1]);
 });
 
 gpuTest("every call after the device is lost says why", async (b) => {
