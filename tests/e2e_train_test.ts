@@ -256,7 +256,10 @@ commandTest("train says which checkpoint is damaged, and goes on from another", 
   assertStringIncludes(out, "from step 2 to 6");
   const { err: refused, code: usage } = await train(folder, "--resume", older, "--lr", "1");
   assertEquals(usage, 2);
-  assertStringIncludes(refused, "--lr cannot be changed by --resume");
+  assertStringIncludes(
+    refused,
+    "--lr: the run has 0.001 but got 1; --resume continues a run as it was",
+  );
 });
 
 commandTest("a run that goes wrong stops with the step and the tensor named", async (folder) => {

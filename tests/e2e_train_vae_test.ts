@@ -105,7 +105,7 @@ for (const [name, flags] of Object.entries({ "": [], " in parts and half precisi
       assertEquals([steps("whole"), steps("parts")], [[2, 4, 6], [2, 4, 6]]);
       const refused = await trainVae(folder, "--resume", "--out", "parts", "--lr", "1");
       assertEquals(refused.code, 2);
-      assertStringIncludes(refused.err, "--lr cannot be changed");
+      assertStringIncludes(refused.err, "--lr: the run has 0.001 but got 1");
     },
   );
 }

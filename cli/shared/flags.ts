@@ -4,21 +4,34 @@ import { didYouMean, UsageError } from "./errors.ts";
 
 /** One flag. */
 export interface Flag<T> {
-  /** What it does, in a line. */
+  /** What it does, in a line, without its default. */
   readonly help: string;
   /** What stands for its value in the help; undefined for a flag that is on or off. */
   readonly value: string | undefined;
+  /** What holds where it is left out, for the help. */
+  readonly defaultText?: string | undefined;
+  /** The flag that this one is another name of. */
+  readonly aliasOf?: string;
   /** Reads its value. */
   parse(text: string, name: string): T;
 }
 
+/** What a flag's value is read as. */
+export type ValueOf<F extends Flag<unknown>> = F extends Flag<infer T> ? T : never;
+
 /** Flags by name, without the dashes, in the order of the help. */
 export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
 
-/** What was given, by name; nothing for a flag that was left out. */
+/** What was given, by name; nothing for a flag that was left out, nor for other names of flags. */
 export type FlagValues<Table extends FlagTable> = {
-  [Name in keyof Table]?: Table[Name] extends Flag<infer T> ? T : never;
+  [Name in keyof Table as Table[Name] extends Alias ? never : Name]?: Table[Name] extends
+    Flag<infer T> ? T : never;
 };
+
+/** Another name of a flag. */
+export interface Alias extends Flag<never> {
+  readonly aliasOf: string;
+}
 
 /** A flag with any text as its value. */
 export function text(value: string, help: string): Flag<string> {
@@ -32,16 +45,32 @@ export function text(value: string, help: string): Flag<string> {
   };
 }
 
-/** A flag with a whole number of at least `least` as its value. */
-export function count(help: string, least = 1): Flag<number> {
+/** A flag with a whole number from `least` to `most` as its value. */
+export function count(help: string, least = 1, most = Infinity): Flag<number> {
   return {
     help,
     value: "N",
     parse(given, name) {
-      const n = Number(given);
-      if (given !== "" && Number.isSafeInteger(n) && n >= least) return n;
+      const n = numberOf(given);
+      if (Number.isSafeInteger(n) && n >= least && n <= most) return n;
+      const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
+      throw new UsageError(`--${name}: expected a whole number ${range} but got ${quoted(given)}`);
+    },
+  };
+}
+
+/** A flag with whole numbers of 1 or more as its value, such as `32,64,128`. */
+export function counts(help: string): Flag<number[]> {
+  return {
+    help,
+    value: "N,N,...",
+    parse(given, name) {
+      const list = given.split(",").map(numberOf);
+      if (list.every((n) => Number.isSafeInteger(n) && n >= 1)) return list;
       throw new UsageError(
-        `--${name}: expected a whole number of ${least} or more but got ${quoted(given)}`,
+        `--${name}: expected whole numbers of 1 or more, such as 32,64,128, but got ${
+          quoted(given)
+        }`,
       );
     },
   };
@@ -53,8 +82,8 @@ export function real(help: string, low = 0, high = Infinity): Flag<number> {
     help,
     value: "X",
     parse(given, name) {
-      const x = Number(given);
-      if (given !== "" && Number.isFinite(x) && x >= low && x <= high) return x;
+      const x = numberOf(given);
+      if (Number.isFinite(x) && x >= low && x <= high) return x;
       const range = high === Infinity ? `of ${low} or more` : `from ${low} to ${high}`;
       throw new UsageError(`--${name}: expected a number ${range} but got ${quoted(given)}`);
     },
@@ -62,7 +91,7 @@ export function real(help: string, low = 0, high = Infinity): Flag<number> {
 }
 
 /** A flag with one of a few words as its value. */
-export function choice<T extends string>(choices: readonly T[], help: string): Flag<T> {
+export function choice<const T extends string>(choices: readonly T[], help: string): Flag<T> {
   return {
     help,
     value: choices.join("|"),
@@ -76,15 +105,82 @@ export function choice<T extends string>(choices: readonly T[], help: string): F
 
 /** A flag that is on when given, and off as `--no-NAME`. */
 export function toggle(help: string): Flag<boolean> {
-  return { help, value: undefined, parse: (given) => given === "true" };
+  return {
+    help,
+    value: undefined,
+    parse(given, name) {
+      if (given === "true" || given === "false") return given === "true";
+      throw new UsageError(
+        `--${name}: expected --${name} or --no-${name}, without a value, but got ${quoted(given)}`,
+      );
+    },
+  };
+}
+
+/** Another name of a flag. */
+export function alias(aliasOf: string, value: string, help: string): Alias {
+  const parse = () => {
+    throw new Error(`--${aliasOf} reads what is given to its other names`);
+  };
+  return { help, value, aliasOf, parse };
+}
+
+/** A flag whose default is told in the help, and stands in the table for the command to take. */
+export function withDefault<F extends Flag<unknown>>(
+  flag: F,
+  value: ValueOf<F>,
+): F & { readonly default: ValueOf<F> } {
+  return { ...flag, default: value, defaultText: valueText(value) };
+}
+
+/** A value as the help and messages write it: `on` and `off`, `none`, lists with commas. */
+export function valueText(value: unknown): string {
+  if (typeof value === "boolean") return value ? "on" : "off";
+  return value === null ? "none" : String(value);
+}
+
+/** NaN for what is no decimal number; `Number` alone takes blanks for 0, and `0x10` and `1e999`. */
+function numberOf(given: string): number {
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(given) ? Number(given) : NaN;
 }
 
 function quoted(given: string): string {
   return given === "" ? "nothing" : `"${given}"`;
 }
 
+/** Whether an argument is a flag, and not a value such as `-3` or `-` or a file's name. */
+function isFlag(arg: string): boolean {
+  return /^--./.test(arg);
+}
+
 /**
- * Reads a command line.
+ * Puts the value of a flag behind it, `--steps -3` as `--steps=-3`, so that a value may begin with
+ * a dash.
+ *
+ * @param takesValue Whether the flag of that name has a value.
+ */
+export function joinValues(
+  args: readonly string[],
+  takesValue: (name: string) => boolean,
+): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") return [...out, ...args.slice(i)];
+    const next = args[i + 1];
+    const isBare = isFlag(arg) && !arg.includes("=");
+    if (isBare && takesValue(arg.slice(2)) && next !== undefined && !isFlag(next)) {
+      out.push(`${arg}=${next}`);
+      i++;
+    } else {
+      out.push(arg);
+    }
+  }
+  return out;
+}
+
+/**
+ * Reads a command line. Of a flag that is repeated the last value counts.
  *
  * @returns What was given.
  * @throws {UsageError} naming what is wrong, and the nearest right spelling.
@@ -94,9 +190,12 @@ export function parseFlags<Table extends FlagTable>(
   table: Table,
 ): FlagValues<Table> {
   const names = Object.keys(table);
-  const toggles = names.filter((name) => table[name]!.value === undefined);
-  const given = parseArgs(args, {
-    string: [...names.filter((name) => table[name]!.value !== undefined), "_"],
+  const takesValue = (name: string) => Object.hasOwn(table, name) && !isToggle(table, name);
+  const toggles = names.filter((name) => isToggle(table, name));
+  const joined = joinValues(args, takesValue);
+  for (const arg of joined) refuseToggleValue(arg, table);
+  const given = parseArgs(joined, {
+    string: [...names.filter(takesValue), "_"],
     boolean: toggles,
     negatable: toggles,
     // Toggles that are left out are told from those that are off.
@@ -108,45 +207,53 @@ export function parseFlags<Table extends FlagTable>(
   }) as Record<string, unknown>;
   const values: Record<string, unknown> = {};
   for (const name of names) {
-    if (given[name] !== undefined) values[name] = table[name]!.parse(String(given[name]), name);
+    const { aliasOf } = table[name]!;
+    if (given[name] === undefined || aliasOf !== undefined) continue;
+    values[name] = table[name]!.parse(String(given[name]), name);
+  }
+  for (const name of names) {
+    const { aliasOf } = table[name]!;
+    if (given[name] === undefined || aliasOf === undefined) continue;
+    const value = table[aliasOf]!.parse(String(given[name]), name);
+    if (values[aliasOf] !== undefined && values[aliasOf] !== value) {
+      throw new UsageError(`--${name} is another name of --${aliasOf}: expected one of them only`);
+    }
+    values[aliasOf] = value;
   }
   return values as FlagValues<Table>;
 }
 
-/**
- * Puts what was given under another name of a flag where it belongs.
- *
- * @param aliases The flag that each other name stands for.
- * @throws {UsageError} where both are given and differ.
- */
-export function withoutAliases<Flags extends object>(
-  flags: Flags,
-  aliases: Readonly<Record<string, string>>,
-): Flags {
-  const out = { ...flags } as Record<string, unknown>;
-  for (const [alias, name] of Object.entries(aliases)) {
-    if (out[alias] === undefined) continue;
-    if (out[name] !== undefined && out[name] !== out[alias]) {
-      throw new UsageError(`--${alias} is another name of --${name}: expected one of them only`);
-    }
-    out[name] = out[alias];
-    delete out[alias];
-  }
-  return out as Flags;
+function isToggle(table: FlagTable, name: string): boolean {
+  return Object.hasOwn(table, name) && table[name]!.value === undefined;
+}
+
+/** Refuses `--flip=maybe` and `--no-flip=maybe`. */
+function refuseToggleValue(arg: string, table: FlagTable): void {
+  const [, no, name, value] = /^--(no-)?([^=]+)=(.*)$/s.exec(arg) ?? [];
+  if (name === undefined || !isToggle(table, name)) return;
+  if (no === undefined) table[name]!.parse(value!, name);
+  else throw new UsageError(`--no-${name}: expected no value but got ${quoted(value!)}`);
 }
 
 function nearestFlag(key: string, names: readonly string[]): string {
-  return didYouMean(key, names).replace("mean ", "mean --");
+  if (key.startsWith("no-") && names.includes(key.slice(3))) {
+    return `; --${key.slice(3)} has a value and is left out instead`;
+  }
+  if (!/[a-z]/i.test(key)) return ""; // a number that no flag takes
+  const longer = names.filter((name) => name.startsWith(key));
+  const guess = longer.length === 1 ? `; did you mean ${longer[0]}?` : didYouMean(key, names);
+  return guess.replace("mean ", "mean --");
 }
 
-/** A line for each flag; those of a group under its title. */
+/** A line for each flag, with its default; those of a group under its title. */
 export function flagsHelp(groups: Readonly<Record<string, FlagTable>>): string {
   const left = (name: string, { value }: Flag<unknown>) => `--${name}${value ? ` ${value}` : ""}`;
   const lines = Object.entries(groups).map(([title, table]) => {
     const rows = Object.entries(table).map(([name, flag]) => {
       const start = left(name, flag);
       const gap = start.length > 26 ? `\n${" ".repeat(30)}` : " ".repeat(28 - start.length);
-      return `  ${start}${gap}${flag.help}`;
+      const default_ = flag.defaultText === undefined ? "" : ` (default ${flag.defaultText})`;
+      return `  ${start}${gap}${flag.help}${default_}`;
     });
     return `${title}:\n${rows.join("\n")}`;
   });

@@ -1,14 +1,15 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { didYouMean, editDistance, UsageError } from "./errors.ts";
 import {
+  alias,
   choice,
   count,
+  counts,
   flagsHelp,
   parseFlags,
   real,
   text,
   toggle,
-  withoutAliases,
 } from "./flags.ts";
 
 const TABLE = {
@@ -37,6 +38,13 @@ Deno.test("parseFlags() says what is wrong", () => {
     ["--kind oter", '--kind: expected one of one, other but got "oter"; did you mean other?'],
     ["--name", "--name: expected NAME but got nothing"],
     ["more", 'expected flags only but got "more"'],
+    ["--flip more", 'expected flags only but got "more"'],
+    ["--flip=more", '--flip: expected --flip or --no-flip, without a value, but got "more"'],
+    ["--no-flip=1", '--no-flip: expected no value but got "1"'],
+    ["--no-steps", "unknown flag --no-steps; --steps has a value and is left out instead"],
+    ["--na x", "unknown flag --na; did you mean --name?"],
+    ["--__proto__ 1", "unknown flag --__proto__"],
+    ["--constructor 1", "unknown flag --constructor"],
   ] as const;
   for (const [line, message] of cases) {
     const error = assertThrows(() => parseFlags(line.split(" "), TABLE), UsageError);
@@ -44,17 +52,57 @@ Deno.test("parseFlags() says what is wrong", () => {
   }
 });
 
-Deno.test("withoutAliases() puts values under the flag that is meant, which has one value", () => {
-  const aliases = { "data-path": "data" };
-  assertEquals(
-    withoutAliases({ "data-path": "a", seed: 1 }, aliases),
-    { data: "a", seed: 1 } as never,
-  );
+Deno.test("parseFlags() puts values under the flag that is meant, which has one value", () => {
+  const table = {
+    ...TABLE,
+    "title": alias("name", "NAME", "the same"),
+    "s": alias("steps", "N", ""),
+  };
+  assertEquals(parseFlags(["--title", "a", "--s=2"], table), { name: "a", steps: 2 });
+  assertEquals(parseFlags(["--title", "a", "--name", "a"], table), { name: "a" });
   assertThrows(
-    () => withoutAliases({ "data-path": "a", data: "b" }, aliases),
+    () => parseFlags(["--title", "a", "--name", "b"], table),
     UsageError,
-    "--data-path is another name of --data",
+    "--title is another name of --name",
   );
+  assertThrows(() => parseFlags(["--s", "0"], table), UsageError, "--s: expected a whole number");
+});
+
+Deno.test("parseFlags() takes what begins with a dash for a value, where one is due", () => {
+  const cases = [
+    ["--steps -3", '--steps: expected a whole number of 1 or more but got "-3"'],
+    ["--steps=-3", '--steps: expected a whole number of 1 or more but got "-3"'],
+    ["--steps -Infinity", '--steps: expected a whole number of 1 or more but got "-Infinity"'],
+    ["--lr -4e0", '--lr: expected a number from 0 to 1 but got "-4e0"'],
+    ["--steps --lr 1", "--steps: expected a whole number of 1 or more but got nothing"],
+    ["-3", "unknown flag -3"],
+    ["--flip -3", "unknown flag -3"],
+  ] as const;
+  for (const [line, message] of cases) {
+    const error = assertThrows(() => parseFlags(line.split(" "), TABLE), UsageError);
+    assertEquals(error.message, message);
+  }
+  assertEquals(parseFlags(["--name", "-x", "--steps", "3"], TABLE), { name: "-x", steps: 3 });
+  assertEquals(parseFlags(["--name=--x"], TABLE), { name: "--x" });
+  assertEquals(parseFlags(["--low", "-0.5"], { low: real("any", -1) }), { low: -0.5 });
+});
+
+Deno.test("parseFlags() takes the last of repeated values", () => {
+  const args = ["--steps", "1", "--steps=2", "--flip", "--no-flip"];
+  assertEquals(parseFlags(args, TABLE), { steps: 2, flip: false });
+});
+
+Deno.test("numbers are decimal and finite", () => {
+  for (const given of ["NaN", "Infinity", "1e999", "0x10", " ", "", "1,5", "abc", "1_0", "--"]) {
+    assertThrows(() => TABLE.steps.parse(given, "steps"), UsageError, "--steps: expected", given);
+    assertThrows(() => TABLE.lr.parse(given, "lr"), UsageError, "--lr: expected", given);
+    if (given === "1,5") continue;
+    assertThrows(() => counts("widths").parse(given, "c"), UsageError, "--c: expected", given);
+  }
+  assertThrows(() => TABLE.steps.parse("1e300", "steps"), UsageError);
+  assertThrows(() => count("few", 1, 9).parse("10", "few"), UsageError, "from 1 to 9");
+  assertEquals(TABLE.steps.parse("1e3", "steps"), 1000);
+  assertEquals(TABLE.lr.parse(".5", "lr"), 0.5);
 });
 
 Deno.test("flagsHelp() has a line for every flag", () => {

@@ -16,9 +16,9 @@ import { COMMON_CURVES, History } from "../../run/report.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import { deviceLimit, deviceText, SelfTestError, startDevice } from "../../shared/device.ts";
-import { CommandError, EXIT, messageOf, UsageError } from "../../shared/errors.ts";
+import { CommandError, EXIT, messageOf } from "../../shared/errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
-import { flagsHelp, parseFlags, withoutAliases } from "../../shared/flags.ts";
+import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { refuseInside } from "../../shared/image_source.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { writeSamples } from "./preview.ts";
@@ -29,9 +29,8 @@ import { Artist } from "../../model/image_sampler.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { stopRequests } from "../../run/stop.ts";
-import type { TrainData } from "./open_data.ts";
 import { openData } from "./data.ts";
-import { TRAIN_ALIASES, TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
+import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 import { type Run, TrainLoop } from "../../run/loop.ts";
 import {
   modelConfigOf,
@@ -73,7 +72,7 @@ const CURVES = [
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
-  const flags = withoutAliases(parseFlags(args, TRAIN_FLAGS), TRAIN_ALIASES);
+  const flags = parseFlags(args, TRAIN_FLAGS);
   if (flags.help) {
     console.log(HELP);
     return 0;
@@ -105,9 +104,9 @@ async function start(flags: TrainFlags): Promise<number> {
   });
   const results = flags["results-dir"] ?? RESULTS;
   if (data.shape.kind === "images") refuseInside("--results-dir", results, asked.data);
-  const settings = settledBy(data.shape, asked);
+  const settings = settledBy(data.shape, asked, flags, data.dataset.size);
   const config = modelConfigOf(flags, settings, data.shape);
-  const steps = checkedSteps(settings, data);
+  const steps = totalSteps(settings, data.dataset.size);
   checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
   const folder = await RunFolder.create(results, config.name, NAMES);
@@ -125,7 +124,7 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
   if (state === null) {
     throw new CommandError(`${path}: these weights are to sample from; they cannot be trained on`);
   }
-  const settings = resumedSettings(state.settings, flags);
+  const settings = resumedSettings(state.settings, flags, config);
   const device = await startDevice(flags.device ?? "auto");
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
@@ -147,7 +146,7 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
     );
   }
   requireSameClasses(settings.data, data.shape.classNames, config);
-  const steps = checkedSteps(settings, data);
+  const steps = totalSteps(settings, data.dataset.size);
   if (step >= steps) {
     console.log(`${path} has all of its ${steps} steps; give more --steps to go on`);
     return 0;
@@ -164,16 +163,6 @@ async function goOn(flags: TrainFlags, from: string): Promise<number> {
   if (run === undefined) console.log(`${path} is in no run's folder: it goes on in a new one`);
   const { position } = state;
   return await follow({ training, data, device, folder, history, steps, position }, flags);
-}
-
-function checkedSteps(settings: TrainSettings, { dataset }: TrainData): number {
-  if (dataset.size < settings.batchSize) {
-    throw new UsageError(
-      `--global-batch-size: expected ${dataset.size} at most, the number of examples, but got ` +
-        `${settings.batchSize}`,
-    );
-  }
-  return totalSteps(settings, dataset.size);
 }
 
 /** Refuses, before anything is made, what the device cannot hold. */

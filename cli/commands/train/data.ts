@@ -4,10 +4,9 @@ import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
 import { holdsFeatures, openImages, preparationText } from "../../shared/image_source.ts";
 import { type DataShape, opened, type TrainData } from "./open_data.ts";
 import { asLatents, openFeatures } from "./latents.ts";
+import { LATENT_FROM } from "./flags.ts";
 import type { TrainSettings } from "./settings.ts";
 
-/** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
-const LATENT_FROM = 128;
 /** Side of MNIST's images with their margin. */
 const MNIST_SIZE = 32;
 

@@ -1,95 +1,286 @@
-/** The flags of `deno task train`. */
+/** The flags of `deno task train`: a row a flag, from which settings, defaults and help derive. */
+import { fullName, isPublished } from "../../model/autoencoder.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { RESULTS } from "../../shared/defaults.ts";
 import { DEVICES } from "../../shared/device.ts";
-import { choice, count, type FlagValues, real, text, toggle } from "../../shared/flags.ts";
+import {
+  alias,
+  choice,
+  count,
+  type Flag,
+  type FlagValues,
+  real,
+  text,
+  toggle,
+  type ValueOf,
+  withDefault,
+} from "../../shared/flags.ts";
+import { defaultsText, type Preset, setting, type SettingsOf } from "../../shared/settings.ts";
+
+/** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
+export const LATENT_FROM = 128;
+
+/** A flag of the model or its process, which is stored in the model's configuration. */
+export interface ModelFlag<T, D = undefined> extends Flag<T> {
+  /** What holds where it is left out, unless the model's name or the data say. */
+  readonly defaults: Readonly<Record<Preset, D>>;
+  /** Its value in a configuration. */
+  valueIn(config: ModelConfig): T | null;
+}
+
+/** A flag of the model whose default is another by model or data, as `defaultText` says. */
+function modelFlag<F extends Flag<unknown>>(
+  flag: F,
+  valueIn: (config: ModelConfig) => ValueOf<F> | null,
+  defaultText: string,
+): ModelFlag<ValueOf<F>> {
+  const { help, value, parse } = flag as Flag<ValueOf<F>>;
+  const defaults = both(undefined);
+  return { help, value, parse, valueIn, defaults, defaultText };
+}
+
+/** A flag of the model with a default of its own. */
+function modelFlagWith<F extends Flag<unknown>, const D extends ValueOf<F> | null>(
+  flag: F,
+  valueIn: (config: ModelConfig) => ValueOf<F> | null,
+  defaults: Readonly<Record<Preset, D>>,
+): ModelFlag<ValueOf<F>, D> {
+  return { ...modelFlag(flag, valueIn, defaultsText(defaults)), defaults };
+}
+
+function both<const D>(value: D): Readonly<Record<Preset, D>> {
+  return { small: value, original: value };
+}
+
+/** Whether two names may be of one autoencoder; of files, their weights tell. */
+function sameAutoencoder(a: string | null, b: string | null): boolean {
+  if (a === b) return true;
+  if (a === null || b === null || a === "none" || b === "none") return false;
+  return fullName(a) === fullName(b) || !(isPublished(a) && isPublished(b));
+}
 
 /** What to train on. */
-export const DATA_FLAGS = {
-  "data": text(
-    "DATA",
-    "mnist (the default), a folder with a subfolder of images a class, or of features",
+const DATA_FLAGS = {
+  "data": setting(
+    text("DATA", "mnist, or a folder with a subfolder of images a class, or of features"),
+    { key: "data", default: "mnist", onResume: "changeable" },
   ),
-  "feature-path": text("FOLDER", "the original's name for --data with a folder of features"),
-  "data-path": text("FOLDER", "the original's name for --data with a folder of images"),
-  "image-size": count("side of images in pixels; 32, or 256 with one of the paper's models"),
-  "num-classes": count("classes that the model has room for; those of the data"),
-  "vae": text(
-    "ema|mse|PATH|none",
-    "what makes latents of images; none below 128 pixels, from there on ema; features say theirs",
+  "feature-path": alias(
+    "data",
+    "FOLDER",
+    "the original's name for --data with a folder of features",
   ),
-  "num-workers": count("threads that decode images; 4", 0),
-  "strict": toggle("stop at a damaged image instead of leaving it out; off"),
-  "flip": toggle("mirror every other image; on but for mnist"),
+  "data-path": alias("data", "FOLDER", "the original's name for --data with a folder of images"),
+  "image-size": setting(count("side of images in pixels"), {
+    key: "imageSize",
+    small: 32,
+    original: 256,
+    awaitsData: true,
+  }),
+  "num-classes": modelFlag(
+    count("classes that the model has room for"),
+    ({ dit }) => dit.numClasses,
+    "those of the data",
+  ),
+  "vae": setting(text("ema|mse|PATH|none", "what makes latents of images"), {
+    key: "vae",
+    default: null,
+    defaultText: `none below ${LATENT_FROM} pixels, ema from there on; features say theirs`,
+    awaitsData: true,
+    same: sameAutoencoder,
+  }),
+  "num-workers": setting(count("threads that decode images", 0), {
+    key: "workers",
+    default: 4,
+    onResume: "free",
+  }),
+  "strict": setting(toggle("stop at a damaged image instead of leaving it out"), {
+    key: "strict",
+    default: false,
+    onResume: "free",
+    whenAbsent: false,
+  }),
+  "flip": setting(toggle("mirror every other image"), {
+    key: "flip",
+    default: true,
+    defaultText: "on, but off for mnist",
+  }),
 };
 
 /** What to train. */
-export const MODEL_FLAGS = {
-  "model": text(
-    "NAME",
-    "DiT-Mini/4 (the default), DiT-{XS,Mini}/{2,4,8}, or DiT-{S,B,L,XL}/{2,4,8} as the paper's",
+const MODEL_FLAGS = {
+  "model": modelFlagWith(
+    text("NAME", "DiT-{Mini,XS}/{2,4,8}, or DiT-{S,B,L,XL}/{2,4,8} as the paper's"),
+    ({ name }) => name,
+    both("DiT-Mini/4"),
   ),
-  "hidden-size": count("width of a token, instead of the model's"),
-  "depth": count("number of blocks, instead of the model's"),
-  "num-heads": count("attention heads, instead of the model's"),
-  "patch-size": count("pixels (or latents) a side of a token, instead of the model's"),
-  "mlp-ratio": real("width of the MLP over that of a token; 4", 0.01),
-  "class-dropout": real(
-    "share of labels that are dropped, for guidance; 0.1, or 0 with one class",
-    0,
-    1,
+  "hidden-size": modelFlag(count("width of a token"), ({ dit }) => dit.hiddenSize, "the model's"),
+  "depth": modelFlag(count("number of blocks"), ({ dit }) => dit.depth, "the model's"),
+  "num-heads": modelFlag(count("attention heads"), ({ dit }) => dit.numHeads, "the model's"),
+  "patch-size": modelFlag(
+    count("pixels (or latents) a side of a token"),
+    ({ dit }) => dit.patchSize,
+    "the model's",
   ),
-  "learn-sigma": toggle("learn the variance too; on for the paper's models"),
+  "mlp-ratio": modelFlagWith(
+    real("width of the MLP over that of a token", 0.01),
+    ({ dit }) => dit.mlpRatio,
+    both(4),
+  ),
+  "class-dropout": modelFlag(
+    real("share of labels that are dropped, for guidance", 0, 1),
+    ({ dit }) => dit.classDropoutProb,
+    "0.1, or 0 with one class",
+  ),
+  "learn-sigma": modelFlagWith(toggle("learn the variance too"), ({ dit }) => dit.learnSigma, {
+    small: false,
+    original: true,
+  }),
 };
 
 /** The diffusion process. */
-export const DIFFUSION_FLAGS = {
-  "objective": choice(
-    ["epsilon", "xstart", "v"],
-    "what the model predicts; xstart, or epsilon for the paper's models",
+const DIFFUSION_FLAGS = {
+  "objective": modelFlagWith(
+    choice(["epsilon", "xstart", "v"], "what the model predicts"),
+    ({ diffusion }) => diffusion.objective,
+    { small: "xstart", original: "epsilon" },
   ),
-  "noise-schedule": choice(["linear", "squaredcos_cap_v2"], "how noise grows; linear"),
-  "diffusion-steps": count("timesteps; 1000"),
-  "min-snr": real("weigh losses by min(SNR, X), arXiv 2303.09556 (5 there); off", 0.001),
-  "timestep-sampler": choice(
-    ["uniform", "loss-second-moment"],
-    "which timesteps are trained on; uniform",
+  "noise-schedule": modelFlagWith(
+    choice(["linear", "squaredcos_cap_v2"], "how noise grows"),
+    ({ diffusion }) => diffusion.noiseSchedule,
+    both("linear"),
+  ),
+  "diffusion-steps": modelFlagWith(
+    count("timesteps"),
+    ({ diffusion }) => diffusion.diffusionSteps,
+    both(1000),
+  ),
+  "min-snr": modelFlagWith(
+    real("weigh losses by min(SNR, X), arXiv 2303.09556 (5 there)", 0.001),
+    ({ diffusion }) => diffusion.minSnrGamma,
+    both(null),
+  ),
+  "timestep-sampler": setting(
+    choice(["uniform", "loss-second-moment"], "which timesteps are trained on"),
+    { key: "timestepSampler", default: "uniform" },
   ),
 };
 
 /** How to train. */
-export const TRAINING_FLAGS = {
-  "steps": count("optimiser steps in all; 1300, or what --epochs makes"),
-  "epochs": count("passes over the data, instead of --steps; 1400 for the paper's models"),
-  "global-batch-size": count("images a step; 64, or 256 for the paper's models"),
-  "batch-size": count("the same, shorter"),
-  "lr": real("learning rate; 1e-3, or 1e-4 for the paper's models"),
-  "warmup": count("steps in which the rate rises; 50, or 0 for the paper's models", 0),
-  "schedule": choice(
-    ["constant", "cosine"],
-    "how the rate goes on: constant, or cosine, which falls to 0",
+const TRAINING_FLAGS = {
+  "steps": setting(count("optimiser steps in all"), {
+    key: "steps",
+    small: 1300,
+    original: null,
+    defaultText: "1300, or what --epochs makes",
+    onResume: "changeable",
+  }),
+  "epochs": setting(count("passes over the data, instead of --steps"), {
+    key: "epochs",
+    small: null,
+    original: 1400,
+    onResume: "changeable",
+  }),
+  "global-batch-size": setting(count("images a step"), {
+    key: "batchSize",
+    small: 64,
+    original: 256,
+  }),
+  "batch-size": alias("global-batch-size", "N", "the same, shorter"),
+  "lr": setting(real("learning rate"), { key: "lr", small: 1e-3, original: 1e-4 }),
+  "warmup": setting(count("steps in which the rate rises", 0), {
+    key: "warmup",
+    small: 50,
+    original: 0,
+    defaultText: "50, at most a tenth of the steps; 0 for the paper's models",
+  }),
+  "schedule": setting(
+    choice(["constant", "cosine"], "how the rate goes on: constant, or cosine, which falls to 0"),
+    { key: "schedule", default: "constant" },
   ),
-  "weight-decay": real("weight decay of AdamW; 0"),
-  "ema-decay": real("decay of the averaged weights; 0.999, or 0.9999 for the paper's", 0, 1),
-  "ema-warmup": toggle("start the average faster; on but for the paper's models"),
-  "grad-clip": real("limit of the gradient's norm, 0 for none; 1, or 0 for the paper's"),
-  "grad-accum": count("parts that a batch is computed in, to save memory; 1"),
-  "mixed-precision": choice(["no", "fp16"], "fp16: activations and products in half precision"),
-  "grad-checkpoint": toggle("compute blocks twice to save memory; off"),
+  "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
+  "ema-decay": setting(real("decay of the averaged weights", 0, 1), {
+    key: "emaDecay",
+    small: 0.999,
+    original: 0.9999,
+  }),
+  "ema-warmup": setting(toggle("start the average faster"), {
+    key: "emaWarmup",
+    small: true,
+    original: false,
+  }),
+  "grad-clip": setting(real("limit of the gradient's norm, 0 for none"), {
+    key: "gradClip",
+    small: 1,
+    original: 0,
+  }),
+  "grad-accum": setting(count("parts that a batch is computed in, to save memory"), {
+    key: "gradAccum",
+    default: 1,
+  }),
+  "mixed-precision": setting(
+    choice(["no", "fp16"], "fp16: activations and products in half precision"),
+    { key: "mixedPrecision", default: "no" },
+  ),
+  "grad-checkpoint": setting(toggle("compute blocks twice to save memory"), {
+    key: "gradCheckpoint",
+    default: false,
+  }),
 };
 
 /** The run itself. */
-export const RUN_FLAGS = {
-  "results-dir": text("FOLDER", "where the run's folder is made; results"),
-  "resume": text("RUN|latest", "continue a run (its folder, a checkpoint, or latest) exactly"),
-  "global-seed": count("everything random follows from it; 0", 0),
-  "seed": count("the same, shorter", 0),
-  "log-every": count("steps between two lines of metrics; 20, or 100 for the paper's models"),
-  "ckpt-every": count("steps between two checkpoints; 300, or 50000 for the paper's models"),
-  "keep": count("checkpoints that are kept, 0 for all; 3", 0),
-  "sample-every": count("steps between two grids of samples, 0 for none; 300, or 5000", 0),
-  "sample-steps": count("DDIM steps of a sample; 25"),
-  "cfg-scale": real("guidance of the samples; 2, or 4 for the paper's models"),
-  "final-samples": count("samples a class in samples.npz at the end; 20, or 0 for the paper's", 0),
-  "device": choice(DEVICES, "auto takes a GPU where there is one"),
+const RUN_FLAGS = {
+  "results-dir": withDefault(text("FOLDER", "where the run's folder is made"), RESULTS),
+  "resume": text(
+    "RUN|latest|auto",
+    "continue a run exactly: its folder, a checkpoint, the latest, or auto: one of these flags",
+  ),
+  "global-seed": setting(count("everything random follows from it", 0), {
+    key: "seed",
+    default: 0,
+  }),
+  "seed": alias("global-seed", "N", "the same, shorter"),
+  "log-every": setting(count("steps between two lines of metrics"), {
+    key: "logEvery",
+    small: 20,
+    original: 100,
+    onResume: "free",
+  }),
+  "ckpt-every": setting(count("steps between two checkpoints"), {
+    key: "ckptEvery",
+    small: 300,
+    original: 50000,
+    onResume: "free",
+  }),
+  "keep": setting(count("checkpoints that are kept, 0 for all", 0), {
+    key: "keep",
+    default: 3,
+    onResume: "free",
+  }),
+  "sample-every": setting(count("steps between two grids of samples, 0 for none", 0), {
+    key: "sampleEvery",
+    small: 300,
+    original: 5000,
+    onResume: "free",
+  }),
+  "sample-steps": setting(count("DDIM steps of a sample"), {
+    key: "sampleSteps",
+    default: 25,
+    onResume: "free",
+  }),
+  "cfg-scale": setting(real("guidance of the samples"), {
+    key: "cfgScale",
+    small: 2,
+    original: 4,
+    onResume: "free",
+  }),
+  "final-samples": setting(count("samples a class in samples.npz at the end", 0), {
+    key: "finalSamples",
+    small: 20,
+    original: 0,
+    onResume: "free",
+  }),
+  "device": withDefault(choice(DEVICES, "auto takes a GPU where there is one"), "auto"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
   "export-demo": text("FILE", "at the end, write the averaged weights as f16 to sample from"),
   "help": toggle("show this"),
@@ -104,14 +295,6 @@ export const TRAIN_FLAGS = {
   ...RUN_FLAGS,
 };
 
-/** Flags that are other names of flags. */
-export const TRAIN_ALIASES = {
-  "feature-path": "data",
-  "data-path": "data",
-  "batch-size": "global-batch-size",
-  "seed": "global-seed",
-} as const;
-
 /** The groups that the help shows. */
 export const TRAIN_GROUPS = {
   "Data": DATA_FLAGS,
@@ -123,3 +306,6 @@ export const TRAIN_GROUPS = {
 
 /** What was given on the command line. */
 export type TrainFlags = FlagValues<typeof TRAIN_FLAGS>;
+
+/** All that decides a run's numbers, and how it is kept. Plain JSON, kept in its config.json. */
+export type TrainSettings = SettingsOf<typeof TRAIN_FLAGS>;

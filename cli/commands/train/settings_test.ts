@@ -1,6 +1,38 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../shared/errors.ts";
-import { resumedSettings, settingsOf } from "./settings.ts";
+import { parseFlags } from "../../shared/flags.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
+import type { DataShape } from "./open_data.ts";
+import {
+  modelConfigOf,
+  resumedSettings,
+  type RunDescription,
+  sameRun,
+  settingsOf,
+  settledBy,
+} from "./settings.ts";
+
+/** 24 images of 8x8 pixels in three classes. */
+const IMAGES = 24;
+const SHAPE: DataShape = {
+  kind: "images",
+  channels: 3,
+  side: 8,
+  imageSize: 8,
+  classNames: ["a", "b", "c"],
+  latents: null,
+};
+const TINY = "--data pictures --image-size 8 --patch-size 4 --hidden-size 32 --batch-size 4";
+
+function flagsOf(line: string): TrainFlags {
+  return parseFlags(line.split(" "), TRAIN_FLAGS);
+}
+
+function newRun(line: string): RunDescription {
+  const flags = flagsOf(line);
+  const settings = settledBy(SHAPE, settingsOf(flags), flags, IMAGES);
+  return { settings, config: modelConfigOf(flags, settings, SHAPE) };
+}
 
 Deno.test("only small models draw samples at the end unless they are asked for", () => {
   const drawn = (flags: Parameters<typeof settingsOf>[0]) => settingsOf(flags).finalSamples;
@@ -15,4 +47,78 @@ Deno.test("a run is as long as its steps or its epochs say, begun or continued",
   assertThrows(() => resumedSettings(before, both), UsageError, "--steps or --epochs but got both");
   const { steps, epochs } = resumedSettings(before, { epochs: 2 });
   assertEquals([steps, epochs], [null, 2]);
+});
+
+Deno.test("the command line of a run resumes it, and so do the run's values spelled out", () => {
+  const lines = [
+    `${TINY} --steps 9 --seed 0`,
+    `${TINY} --epochs 2 --lr 0.01 --warmup 3 --no-flip --learn-sigma --min-snr 5 --vae none`,
+    `${TINY} --model DiT-B/4 --num-heads 4 --objective v --diffusion-steps 100 --class-dropout 0`,
+  ];
+  for (const line of lines) {
+    const { settings, config } = newRun(line);
+    assertEquals(resumedSettings(settings, flagsOf(line), config), settings);
+    assertEquals(sameRun(flagsOf(line), { settings, config }), true, line);
+  }
+  const { settings, config } = newRun(lines[0]!);
+  const spelled = flagsOf("--num-classes 3 --mlp-ratio 4 --num-heads 4 --depth 4 --warmup 0");
+  assertEquals(resumedSettings(settings, spelled, config), settings);
+});
+
+Deno.test("resuming with another value of what decides the numbers names both", () => {
+  const { settings, config } = newRun(`${TINY} --steps 9`);
+  const cases = [
+    ["--seed 1", "--global-seed: the run has 0 but got 1; --resume continues a run as it was"],
+    ["--hidden-size 64", "--hidden-size: the run has 32 but got 64;"],
+    ["--model DiT-XS/2", "--model: the run has DiT-Mini/4 but got DiT-XS/2;"],
+    ["--min-snr 5", "--min-snr: the run has none but got 5;"],
+    ["--no-flip", "--flip: the run has on but got off;"],
+    ["--vae ema", "--vae: the run has none but got ema;"],
+    ["--image-size 16", "--image-size: the run has 8 but got 16;"],
+  ] as const;
+  for (const [line, message] of cases) {
+    assertThrows(() => resumedSettings(settings, flagsOf(line), config), UsageError, message);
+  }
+  const free = flagsOf("--steps 12 --keep 1 --data moved --device wasm --resume latest");
+  const { steps, keep, data } = resumedSettings(settings, free, config);
+  assertEquals([steps, keep, data], [12, 1, "moved"]);
+});
+
+Deno.test("a run is looked for by all that tells it from others", () => {
+  const run = newRun(`${TINY} --steps 30`);
+  const same = ["--keep 1", "--log-every 3", "--lr 0.001", "--device wasm", "--data ./pictures/"];
+  for (const more of same) assertEquals(sameRun(flagsOf(`${TINY} --steps 30 ${more}`), run), true);
+  const other = [
+    ...["--seed 1", "--lr 1", "--data other", "--warmup 30", "--depth 1", "--num-classes 9"],
+    ...["--steps 31", "--model DiT-B/4", "--vae ema", "--patch-size 3", "--num-classes 1"],
+  ];
+  for (const more of other) {
+    assertEquals(sameRun(flagsOf(`${TINY} --steps 30 ${more}`), run), false, more);
+  }
+  const unsized = TINY.replace("--image-size 8 ", "");
+  assertEquals(sameRun(flagsOf(`${unsized} --steps 30`), run), false, "32 pixels are usual");
+  assertEquals(sameRun({}, run), false);
+  assertEquals(sameRun(flagsOf(`${TINY} --steps 30`), newRun(TINY + " --steps 30 --lr 1")), false);
+});
+
+Deno.test("warm-up is made to fit a run of epochs just as one of steps", () => {
+  const warmup = (line: string) => newRun(`${TINY} ${line}`).settings.warmup;
+  assertEquals([warmup("--steps 30"), warmup("--epochs 5")], [3, 3]);
+  assertEquals([warmup("--steps 6000"), warmup("--epochs 1000")], [50, 50]);
+  for (const length of ["--steps 6", "--epochs 1"]) {
+    assertThrows(
+      () => newRun(`${TINY} ${length} --warmup 1000`),
+      UsageError,
+      "--warmup: expected 6 at most, the number of steps, but got 1000",
+    );
+    assertEquals(warmup(`${length} --warmup 6`), 6);
+  }
+});
+
+Deno.test("a batch is no larger than the data", () => {
+  assertThrows(
+    () => newRun(`${TINY} --batch-size 25`),
+    UsageError,
+    "--global-batch-size: expected 24 at most, the number of examples, but got 25",
+  );
 });

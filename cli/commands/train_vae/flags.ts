@@ -1,71 +1,125 @@
-/** The flags of `deno task train-vae`, and what they make together. */
+/** The flags of `deno task train-vae`: a row a flag, and what they make together. */
+import { VAE_OUT } from "../../shared/defaults.ts";
 import { DEVICES } from "../../shared/device.ts";
 import { UsageError } from "../../shared/errors.ts";
 import {
   choice,
   count,
-  type Flag,
+  counts,
   type FlagValues,
   real,
   text,
   toggle,
+  withDefault,
 } from "../../shared/flags.ts";
-
-/** A flag with a list of whole numbers as its value, such as `32,64,128`. */
-function counts(help: string): Flag<number[]> {
-  return {
-    help,
-    value: "N,N,...",
-    parse(given, name) {
-      const list = given.split(",").map(Number);
-      if (list.every((n) => Number.isSafeInteger(n) && n >= 1)) return list;
-      throw new UsageError(
-        `--${name}: expected whole numbers of 1 or more, such as 32,64,128, but got "${given}"`,
-      );
-    },
-  };
-}
+import {
+  resumeSettings,
+  setting,
+  settingsFrom,
+  type SettingsOf,
+  warmupOf,
+} from "../../shared/settings.ts";
 
 /** What to train on. */
-export const DATA_FLAGS = {
-  "data": text("FOLDER", "images, in subfolders or not: the autoencoder knows no classes"),
-  "image-size": count("side in pixels that images are cropped to, smaller ones enlarged; 64"),
-  "flip": toggle("mirror every other image; on"),
-  "num-workers": count("threads that decode images; 4", 0),
-  "strict": toggle("stop at a damaged image instead of leaving it out; off"),
+const DATA_FLAGS = {
+  "data": setting(
+    text("FOLDER", "images, in subfolders or not: the autoencoder knows no classes"),
+    { key: "data", default: "", defaultText: "none: it has to be given", onResume: "changeable" },
+  ),
+  "image-size": setting(
+    count("side in pixels that images are cropped to, smaller ones enlarged"),
+    { key: "imageSize", default: 64 },
+  ),
+  "flip": setting(toggle("mirror every other image"), { key: "flip", default: true }),
+  "num-workers": setting(count("threads that decode images", 0), {
+    key: "workers",
+    default: 4,
+    onResume: "free",
+  }),
+  "strict": setting(toggle("stop at a damaged image instead of leaving it out"), {
+    key: "strict",
+    default: false,
+    onResume: "free",
+    whenAbsent: false,
+  }),
 };
 
 /** What to train. */
-export const MODEL_FLAGS = {
-  "channels": counts("widths, finest level first; every level but one halves the image; 16,32,64"),
-  "latent-channels": count("channels of the latents; 4"),
-  "layers": count("residual blocks a level; 1"),
-  "norm-groups": count("groups of channels that are normalised together; made of the widths"),
+const MODEL_FLAGS = {
+  "channels": setting(counts("widths, finest level first; every level but one halves the image"), {
+    key: "channels",
+    default: [16, 32, 64],
+  }),
+  "latent-channels": setting(count("channels of the latents"), {
+    key: "latentChannels",
+    default: 4,
+  }),
+  "layers": setting(count("residual blocks a level"), { key: "layers", default: 1 }),
+  "norm-groups": setting(count("groups of channels that are normalised together"), {
+    key: "normGroups",
+    default: 1,
+    defaultText: "the most with four channels in each",
+  }),
 };
 
 /** How to train. */
-export const TRAINING_FLAGS = {
-  "steps": count("optimiser steps in all; 4000"),
-  "batch-size": count("images a step; 8"),
-  "loss": choice(["l1", "l2"], "how pictures are compared; l1"),
-  "kl-weight": real("weight of the divergence from normal latents, beside the loss; 1e-2"),
-  "lr": real("learning rate, which falls to 0 as a cosine; 1e-3"),
-  "warmup": count("steps in which the rate rises; 50", 0),
-  "weight-decay": real("weight decay of AdamW; 0"),
-  "ema-decay": real("decay of the averaged weights, which are the ones that are kept; 0.999", 0, 1),
-  "grad-clip": real("limit of the gradient's norm, 0 for none; 1"),
-  "grad-accum": count("parts that a batch is computed in, to save memory; 1"),
-  "mixed-precision": choice(["no", "fp16"], "fp16: activations and products in half precision"),
+const TRAINING_FLAGS = {
+  "steps": setting(count("optimiser steps in all"), {
+    key: "steps",
+    default: 4000,
+    onResume: "changeable",
+  }),
+  "batch-size": setting(count("images a step"), { key: "batchSize", default: 8 }),
+  "loss": setting(choice(["l1", "l2"], "how pictures are compared"), {
+    key: "loss",
+    default: "l1",
+  }),
+  "kl-weight": setting(real("weight of the divergence from normal latents, beside the loss"), {
+    key: "klWeight",
+    default: 1e-2,
+  }),
+  "lr": setting(real("learning rate, which falls to 0 as a cosine"), { key: "lr", default: 1e-3 }),
+  "warmup": setting(count("steps in which the rate rises", 0), {
+    key: "warmup",
+    default: 50,
+    defaultText: "50, at most a tenth of the steps",
+  }),
+  "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
+  "ema-decay": setting(real("decay of the averaged weights, which are the ones kept", 0, 1), {
+    key: "emaDecay",
+    default: 0.999,
+  }),
+  "grad-clip": setting(real("limit of the gradient's norm, 0 for none"), {
+    key: "gradClip",
+    default: 1,
+  }),
+  "grad-accum": setting(count("parts that a batch is computed in, to save memory"), {
+    key: "gradAccum",
+    default: 1,
+    whenAbsent: 1,
+  }),
+  "mixed-precision": setting(
+    choice(["no", "fp16"], "fp16: activations and products in half precision"),
+    { key: "mixedPrecision", default: "no", whenAbsent: "no" },
+  ),
 };
 
 /** The run itself. */
-export const RUN_FLAGS = {
-  "out": text("FOLDER", "where the autoencoder goes; results/vae"),
-  "resume": toggle("go on with the run in --out, exactly; --steps may be more than before"),
-  "seed": count("everything random follows from it; 0", 0),
-  "log-every": count("steps between two lines of metrics; 20"),
-  "ckpt-every": count("steps between two checkpoints and grids of reconstructions; 250"),
-  "device": choice(DEVICES, "auto takes a GPU where there is one"),
+const RUN_FLAGS = {
+  "out": withDefault(text("FOLDER", "where the autoencoder goes"), VAE_OUT),
+  "resume": toggle("continue the run in --out, exactly; --steps may be more than before"),
+  "seed": setting(count("everything random follows from it", 0), { key: "seed", default: 0 }),
+  "log-every": setting(count("steps between two lines of metrics"), {
+    key: "logEvery",
+    default: 20,
+    onResume: "free",
+  }),
+  "ckpt-every": setting(count("steps between two checkpoints and grids of reconstructions"), {
+    key: "ckptEvery",
+    default: 250,
+    onResume: "free",
+  }),
+  "device": withDefault(choice(DEVICES, "auto takes a GPU where there is one"), "auto"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
   "help": toggle("show this"),
 };
@@ -85,35 +139,7 @@ export const VAE_GROUPS = {
 export type VaeFlags = FlagValues<typeof VAE_FLAGS>;
 
 /** All that decides a run's numbers, and how it is kept. Plain JSON, kept in its checkpoint. */
-export interface VaeSettings {
-  readonly data: string;
-  readonly imageSize: number;
-  readonly flip: boolean;
-  readonly workers: number;
-  /** Whether a damaged image is an error rather than left out. */
-  readonly strict: boolean;
-  /** Finest level first. */
-  readonly channels: readonly number[];
-  readonly latentChannels: number;
-  readonly layers: number;
-  readonly normGroups: number;
-  readonly steps: number;
-  readonly batchSize: number;
-  readonly loss: "l1" | "l2";
-  readonly klWeight: number;
-  readonly lr: number;
-  readonly warmup: number;
-  readonly weightDecay: number;
-  readonly emaDecay: number;
-  /** 0 for none. */
-  readonly gradClip: number;
-  /** Parts that a batch is computed in. */
-  readonly gradAccum: number;
-  readonly mixedPrecision: "no" | "fp16";
-  readonly seed: number;
-  readonly logEvery: number;
-  readonly ckptEvery: number;
-}
+export type VaeSettings = SettingsOf<typeof VAE_FLAGS>;
 
 /**
  * Settings of a new run.
@@ -122,8 +148,8 @@ export interface VaeSettings {
  */
 export function vaeSettings(flags: VaeFlags): VaeSettings {
   if (flags.data === undefined) throw new UsageError("expected --data FOLDER, the images");
-  const channels = flags.channels ?? [16, 32, 64];
-  const imageSize = flags["image-size"] ?? 64;
+  const usual = settingsFrom(VAE_FLAGS, flags);
+  const { channels, imageSize, steps, batchSize, gradAccum } = usual;
   const normGroups = flags["norm-groups"] ?? usualGroups(channels);
   const wrong = channels.find((width) => width % normGroups !== 0);
   if (wrong !== undefined) {
@@ -138,38 +164,12 @@ export function vaeSettings(flags: VaeFlags): VaeSettings {
         `--channels, but got ${imageSize}`,
     );
   }
-  const steps = flags.steps ?? 4000;
-  const [batchSize, gradAccum] = [flags["batch-size"] ?? 8, flags["grad-accum"] ?? 1];
   if (batchSize % gradAccum !== 0) {
     throw new UsageError(
       `--grad-accum: expected a number of equal parts of a batch of ${batchSize} but got ${gradAccum}`,
     );
   }
-  return {
-    data: flags.data,
-    imageSize,
-    flip: flags.flip ?? true,
-    workers: flags["num-workers"] ?? 4,
-    strict: flags.strict ?? false,
-    channels,
-    latentChannels: flags["latent-channels"] ?? 4,
-    layers: flags.layers ?? 1,
-    normGroups,
-    steps,
-    batchSize,
-    loss: flags.loss ?? "l1",
-    klWeight: flags["kl-weight"] ?? 1e-2,
-    lr: flags.lr ?? 1e-3,
-    warmup: flags.warmup ?? Math.min(50, Math.floor(steps / 10)),
-    weightDecay: flags["weight-decay"] ?? 0,
-    emaDecay: flags["ema-decay"] ?? 0.999,
-    gradClip: flags["grad-clip"] ?? 1,
-    gradAccum,
-    mixedPrecision: flags["mixed-precision"] ?? "no",
-    seed: flags.seed ?? 0,
-    logEvery: flags["log-every"] ?? 20,
-    ckptEvery: flags["ckpt-every"] ?? 250,
-  };
+  return { ...usual, normGroups, warmup: warmupOf(flags.warmup, usual.warmup, steps) };
 }
 
 /** As many groups as every level can have with four channels or more in each, 32 at most. */
@@ -180,35 +180,11 @@ function usualGroups(channels: readonly number[]): number {
   return 1;
 }
 
-/** Flags that may be given to a run that goes on. */
-const CONTINUED = [
-  ...["data", "steps", "num-workers", "log-every", "ckpt-every", "out", "resume", "device"],
-  ...["safe-wasm", "strict"],
-];
-
-/** What checkpoints from before there was a choice stand for. */
-const FORMER = { gradAccum: 1, mixedPrecision: "no", strict: false } as const;
-
 /**
- * Settings of a run that goes on: its own, but for how long and what is written.
+ * Settings of a run that is resumed: its own, but for how long it goes on and what is written.
  *
  * @throws {UsageError} where a flag would make another run of it.
  */
 export function resumedVaeSettings(before: VaeSettings, flags: VaeFlags): VaeSettings {
-  const wrong = Object.keys(flags).find((name) => !CONTINUED.includes(name));
-  if (wrong !== undefined) {
-    throw new UsageError(
-      `--${wrong} cannot be changed by --resume, which continues a run as it was`,
-    );
-  }
-  const settings = { ...FORMER, ...before };
-  return {
-    ...settings,
-    data: flags.data ?? before.data,
-    steps: flags.steps ?? before.steps,
-    workers: flags["num-workers"] ?? before.workers,
-    strict: flags.strict ?? settings.strict,
-    logEvery: flags["log-every"] ?? before.logEvery,
-    ckptEvery: flags["ckpt-every"] ?? before.ckptEvery,
-  };
+  return resumeSettings(VAE_FLAGS, before, flags);
 }
