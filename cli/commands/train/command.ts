@@ -104,8 +104,8 @@ async function start(flags: TrainFlags): Promise<number> {
   });
   const results = flags["results-dir"] ?? RESULTS;
   if (data.shape.kind === "images") refuseInside("--results-dir", results, asked.data);
+  const config = modelConfigOf(flags, asked, data.shape);
   const settings = settledBy(data.shape, asked, flags, data.dataset.size);
-  const config = modelConfigOf(flags, settings, data.shape);
   const steps = totalSteps(settings, data.dataset.size);
   checkMemory(config, settings, device);
   using training = new Training(config, settings, steps);
