@@ -6,7 +6,8 @@ import {
   normalizeInto,
   type ReadOptions,
 } from "./dataset.ts";
-import { DamagedImageError, DataError } from "./errors.ts";
+import { DamagedImageError, DataError, messageOf } from "./errors.ts";
+import { shown } from "./folder.ts";
 import { type ImageListing, listImages } from "./image_listing.ts";
 import { ImagePool } from "./image_pool.ts";
 import { sha256 } from "./latent_manifest.ts";
@@ -43,9 +44,9 @@ export interface ImageFolderOptions {
  * - names are not normalized: "é" of one code point and "é" of two are two classes.
  *
  * Files with other endings are counted and not read; hidden ones are not looked at. Links are
- * followed; one that leads back to a folder it lies in is an error. An image that may not be read, is
- * cut short, changed or no image, or a link that leads nowhere, is damaged: it is left out, told of
- * and counted, or with `strict` an error.
+ * followed; one that leads back to a folder it lies in is an error. An image that is cut short,
+ * changed or no image, may not be read or has gone since the folder was opened, or a link that leads
+ * nowhere, is damaged: it is left out, told of and counted, or with `strict` an error.
  *
  * It needs `--allow-read --allow-env --allow-ffi`.
  *
@@ -118,7 +119,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   /**
    * Reads images. In place of one that is damaged stands the next that is not.
    *
-   * @throws {DataError} If an image is damaged and the folder is strict, or if all of them are.
+   * @throws {DataError} If an image is damaged and the folder is strict, if all of them are, or if
+   * the folder is gone.
    */
   async read(indices: readonly number[], options: ReadOptions = {}): Promise<Examples> {
     checkRead(this, indices, options);
@@ -130,7 +132,7 @@ export class ImageFolder implements Dataset, AsyncDisposable {
    * Reads images and leaves out those that are damaged: for passing over each image once.
    *
    * @returns Those that are sound, and their indices.
-   * @throws {DataError} If an image is damaged and the folder is strict.
+   * @throws {DataError} If an image is damaged and the folder is strict, or if the folder is gone.
    */
   async readSound(
     indices: readonly number[],
@@ -180,6 +182,19 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     throw new DataError(`all ${this.size} images are damaged, such as ${first?.join(": ")}`);
   }
 
+  /** Refuses to go on where not an image but all of them have gone, as with a disk. */
+  async #requireFolder(): Promise<void> {
+    try {
+      await Deno.stat(this.#folder);
+    } catch (error) {
+      throw new DataError(
+        `${this.#folder}: expected the folder of images but it is not there any more ` +
+          `(${messageOf(error)})`,
+        { cause: error },
+      );
+    }
+  }
+
   async #sound(index: number): Promise<Sound | undefined> {
     const path = this.paths[index]!;
     if (this.#damaged.has(path)) return undefined;
@@ -191,7 +206,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     } catch (error) {
       if (!(error instanceof DamagedImageError)) throw error;
       const reason = error.message;
-      if (this.#strict) throw new DataError(`${path}: damaged image: ${reason}`);
+      if (this.#strict) throw new DataError(`${shown(path)}: damaged image: ${reason}`);
+      await this.#requireFolder();
       if (!this.#damaged.has(path)) this.#onDamaged(path, reason);
       this.#damaged.set(path, reason);
       return undefined;

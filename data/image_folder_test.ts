@@ -88,19 +88,32 @@ imageTest("a folder of nothing but damaged images is an error", async (folder) =
   await assertRejects(() => images.read([0]), DataError, "all 1 images are damaged");
 });
 
-imageTest(
-  "an image that goes away while it is used is an error, not a damaged one",
-  async (folder) => {
-    await write(join(folder, "a.png"), 2);
-    for (const workers of [0, 1]) {
-      await using images = await ImageFolder.open(folder, { size: SIZE, workers, cacheBytes: 0 });
-      await images.read([0]);
-      await Deno.rename(join(folder, "a.png"), join(folder, "b.png"));
-      await assertRejects(() => images.read([0]), Error, "a.png");
-      await Deno.rename(join(folder, "b.png"), join(folder, "a.png"));
-    }
-  },
-);
+imageTest("an image that goes away, or becomes something else, is damaged", async (folder) => {
+  const paths = ["a/0.png", "a/1.png", "b/2.png", "b/3.png"].map((name) => join(folder, name));
+  for (const workers of [0, 1]) {
+    for (const [i, path] of paths.entries()) await write(path, i + 1);
+    await using images = await ImageFolder.open(folder, { size: SIZE, workers, cacheBytes: 0 });
+    await images.read([0, 1, 2, 3]);
+    await Deno.remove(paths[0]!);
+    await Deno.remove(join(folder, "b"), { recursive: true });
+    await Deno.mkdir(paths[2]!, { recursive: true });
+    assertEquals(await images.read([0, 2, 3]), expected([2, 2, 2], [0, 0, 0]));
+    assertEquals([...images.damaged.keys()].sort(), [paths[0]!, paths[2]!, paths[3]!]);
+    assertMatch(images.damaged.get(paths[0]!)!, /^No such file/);
+    await Deno.remove(paths[2]!);
+    await using strict = await ImageFolder.open(folder, { size: SIZE, workers, strict: true });
+    await Deno.remove(paths[1]!);
+    await assertRejects(() => strict.read([0]), DataError, `${paths[1]}: damaged image: No such`);
+  }
+});
+
+imageTest("a folder that goes away as a whole is an error that names it", async (folder) => {
+  await write(join(folder, "data", "a.png"), 2);
+  await using images = await ImageFolder.open(join(folder, "data"), { size: SIZE, workers: 0 });
+  await Deno.remove(join(folder, "data"), { recursive: true });
+  const message = `${join(folder, "data")}: expected the folder of images but it is not there`;
+  await assertRejects(() => images.read([0]), DataError, message);
+});
 
 imageTest("images are decoded while the thread that asked for them is busy", async (folder) => {
   const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
@@ -153,12 +166,21 @@ imageTest("an image that cannot be read is damaged, and says why", async (folder
     DamagedImageError,
     "no UTF-8",
   );
-  const { readFile } = Deno; // whoever runs this may read every file
-  Deno.readFile = () => Promise.reject(new Deno.errors.PermissionDenied("Permission denied"));
+  const { readFile } = Deno; // as root reads every file, and disks fail seldom
+  const failures: [error: Error, isDamage: boolean][] = [
+    [new Deno.errors.PermissionDenied("Permission denied"), true],
+    [Object.assign(new Error("Input/output error"), { code: "EIO" }), true],
+    [Object.assign(new Error("Too many open files"), { code: "EMFILE" }), false],
+    [new Deno.errors.NotCapable("Requires read access"), false],
+  ];
   try {
-    await using images = await ImageFolder.open(folder, { size: SIZE, workers: 0 });
-    await images.readSound([0]);
-    assertEquals([...images.damaged.values()], ["Permission denied"]);
+    for (const [error, isDamage] of failures) {
+      Deno.readFile = () => Promise.reject(error);
+      await using images = await ImageFolder.open(folder, { size: SIZE, workers: 0 });
+      if (!isDamage) await assertRejects(() => images.readSound([0]), Error, error.message);
+      else await images.readSound([0]);
+      assertEquals([...images.damaged.values()], isDamage ? [error.message] : []);
+    }
   } finally {
     Deno.readFile = readFile;
   }

@@ -1,6 +1,7 @@
 /** Which images a folder has, and which class each belongs to: names and links, no pixels. */
 import { basename, join } from "@std/path";
 import { DataError } from "./errors.ts";
+import { byCodePoint, listFolder } from "./folder.ts";
 
 const IMAGE_FILE = /\.(jpe?g|png|webp|gif)$/i;
 /** For messages. */
@@ -25,10 +26,7 @@ export interface ImageListing {
  * beside the classes, or a link leads back to where it lies.
  */
 export async function listImages(folder: string): Promise<ImageListing> {
-  const top = await entries(folder, []).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new DataError(`${folder}: expected a folder of images but found nothing there`);
-  });
+  const top = await entries(folder, []);
   if (top.folders.length === 0) {
     if (top.images.length === 0) {
       throw new DataError(
@@ -62,81 +60,18 @@ export async function listImages(folder: string): Promise<ImageListing> {
   };
 }
 
-/**
- * Compares by code point, as Python's `sorted` does, and with it torchvision's `ImageFolder`.
- * JavaScript's own order is that of UTF-16 code units, in which emoji (two surrogates, 0xd800 to
- * 0xdfff) come before U+E000 to U+FFFF rather than after.
- */
-export function byCodePoint(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
-    if (x !== y) return isSurrogate(x) === isSurrogate(y) ? x - y : beyond(x) - beyond(y);
-  }
-  return a.length - b.length;
-}
-
-function isSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit <= 0xdfff;
-}
-
-/** A code unit in the order of code points: surrogates stand for 0x10000 and above. */
-function beyond(unit: number): number {
-  return isSurrogate(unit) ? 0x10000 : unit;
-}
-
 interface Entries {
   readonly folders: string[];
   readonly images: string[];
   /** Count of files that are no images. */
-  others: number;
+  readonly others: number;
 }
 
-/**
- * Folders and image files in a folder, by name; hidden ones are not meant.
- *
- * @param around The folders that this one lies in, as they were reached.
- */
+/** Folders and image files in a folder, by name. */
 async function entries(folder: string, around: readonly string[]): Promise<Entries> {
-  const found: Entries = { folders: [], images: [], others: 0 };
-  for await (const entry of Deno.readDir(folder)) {
-    if (entry.name.startsWith(".")) continue;
-    const { isFile, isDirectory } = entry.isSymlink
-      ? await follow(join(folder, entry.name), [...around, folder])
-      : entry;
-    if (isDirectory) found.folders.push(entry.name);
-    else if (isFile && IMAGE_FILE.test(entry.name)) found.images.push(entry.name);
-    else found.others++;
-  }
-  found.folders.sort(byCodePoint);
-  found.images.sort(byCodePoint);
-  return found;
-}
-
-/** What a link leads to. One that leads nowhere is a file, and damaged if it is an image's. */
-async function follow(
-  link: string,
-  around: readonly string[],
-): Promise<{ isFile: boolean; isDirectory: boolean }> {
-  try {
-    const { isFile, isDirectory } = await Deno.stat(link);
-    if (isDirectory) await refuseLoop(link, around);
-    return { isFile, isDirectory };
-  } catch (error) {
-    const { NotFound, FilesystemLoop } = Deno.errors;
-    if (!(error instanceof NotFound || error instanceof FilesystemLoop)) throw error;
-    return { isFile: true, isDirectory: false };
-  }
-}
-
-async function refuseLoop(link: string, around: readonly string[]): Promise<void> {
-  const target = await Deno.realPath(link);
-  for (const folder of around) {
-    if (await Deno.realPath(folder) !== target) continue;
-    throw new DataError(
-      `${link}: expected images but it is a link back to ${folder}, which has no end; remove it`,
-    );
-  }
+  const { folders, files } = await listFolder(folder, { expected: "a folder of images", around });
+  const images = files.filter((name) => IMAGE_FILE.test(name)).sort(byCodePoint);
+  return { folders: folders.sort(byCodePoint), images, others: files.length - images.length };
 }
 
 interface Below {

@@ -2,6 +2,7 @@
 import { centerCrop } from "./crop.ts";
 import { decodeImage } from "./decode.ts";
 import { DamagedImageError, messageOf } from "./errors.ts";
+import { isUnnameable } from "./folder.ts";
 
 /** What is asked for. */
 export interface ImageTask {
@@ -30,21 +31,22 @@ export async function loadImage({ path, size }: ImageTask): Promise<LoadedImage>
   return { pixels: centerCrop(image, size).pixels, enlarged };
 }
 
-/** Bytes of a file. What is wrong with this one file alone is damage; a disk that is gone is not. */
+/** What the system says when it has run out of something: the fault of no file. */
+const EXHAUSTED: readonly unknown[] = ["EMFILE", "ENFILE", "ENOMEM"];
+
+/**
+ * Bytes of a file. One that has gone, may not be read, or lies on a disk that fails is damaged: a
+ * run of days goes on without it.
+ */
 async function readImage(path: string): Promise<Uint8Array> {
   try {
     return await Deno.readFile(path);
   } catch (error) {
-    const { NotFound, PermissionDenied, FilesystemLoop } = Deno.errors;
-    if (error instanceof NotFound && path.includes("\ufffd")) { // what stands for other bytes
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (error instanceof Deno.errors.NotCapable || EXHAUSTED.includes(code)) throw error;
+    if (await isUnnameable(path)) {
       throw new DamagedImageError("its name is no UTF-8, without which it cannot be opened");
     }
-    const alone = error instanceof PermissionDenied || error instanceof FilesystemLoop ||
-      error instanceof NotFound && await isLink(path);
-    throw alone ? new DamagedImageError(messageOf(error), { cause: error }) : error;
+    throw new DamagedImageError(messageOf(error), { cause: error });
   }
-}
-
-async function isLink(path: string): Promise<boolean> {
-  return await Deno.lstat(path).then(({ isSymlink }) => isSymlink, () => false);
 }
