@@ -100,7 +100,7 @@ imageTest("an image that goes away, or becomes something else, is damaged", asyn
     assertEquals(await images.read([0, 2, 3]), expected([2, 2, 2], [0, 0, 0]));
     assertEquals([...images.damaged.keys()].sort(), [paths[0]!, paths[2]!, paths[3]!]);
     assertMatch(images.damaged.get(paths[0]!)!, /^No such file/);
-    await Deno.remove(paths[2]!);
+    await Deno.remove(join(folder, "b"), { recursive: true });
     await using strict = await ImageFolder.open(folder, { size: SIZE, workers, strict: true });
     await Deno.remove(paths[1]!);
     await assertRejects(() => strict.read([0]), DataError, `${paths[1]}: damaged image: No such`);
