@@ -170,17 +170,18 @@ export interface KernelArgs {
   };
   /**
    * softmax(q kᵀ · scale) v for q [B, H, Tq, D], k and v [B, H, Tk, D], out [B, H, Tq, D], all
-   * with unit inner stride and otherwise free strides. `lse` [B, H, Tq] contiguous takes the
-   * logarithm of each row's sum of exponentials. Scores are never stored whole.
+   * with unit inner stride and otherwise free strides; scale is 0 or more. `stats` [B, H, Tq, 2]
+   * contiguous takes each row's largest product of q and k, m, and log(sum(exp((q kᵀ - m) scale))):
+   * their log-sum-exp alone would lose the sum beside a large score. Scores are never stored whole.
    */
-  attention: { q: View; k: View; v: View; scale: number; out: View; lse: View };
+  attention: { q: View; k: View; v: View; scale: number; out: View; stats: View };
   /** Gradients of attention, recomputing the scores. Same layouts; g is shaped like out. */
   attentionGrad: {
     q: View;
     k: View;
     v: View;
     out: View;
-    lse: View;
+    stats: View;
     g: View;
     scale: number;
     dq: View;

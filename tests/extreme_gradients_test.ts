@@ -86,3 +86,35 @@ eachDevice("gradients at the ends of f32 are PyTorch's", async () => {
     }
   }
 });
+
+eachDevice(
+  "attention and its gradients are PyTorch's whatever the size of the scores",
+  async () => {
+    for (const size of [1, 1e4, 3.3e9, 1.234e10, 1e12, 1e30]) {
+      using _ = d.scope();
+      const parameter = (values: number[]) =>
+        new d.Parameter(d.tensor(values, [1, 1, values.length / 4, 4]));
+      const q = parameter([1, 0, 0, 0]);
+      const k = parameter([-1e3 * size, 0, 0, 0, 2 * size, 0, 0, 0, 2 * size, 0, 0, 0]);
+      const v = parameter([9, 9, 9, 9, 1, 1, 1, 1, 5, 1, 2, 2]);
+      for (
+        const [name, out] of [
+          ["attention", d.attention(q, k, v)],
+          ["attention of a negative scale", d.attention(d.neg(q), k, v, { scale: -0.5 })],
+        ] as const
+      ) {
+        const grads = d.gradients(out, [k, v], d.tensor([1, 2, 3, 4], out.shape));
+        const got = await Promise.all([out, ...grads].map((t) => t.data()));
+        const want = [
+          [3, 1, 1.5, 1.5],
+          [0, 0, 0, 0, -1.375, 0, 0, 0, 1.375, 0, 0, 0],
+          [0, 0, 0, 0, 0.5, 1, 1.5, 2, 0.5, 1, 1.5, 2],
+        ];
+        for (const [i, values] of want.entries()) {
+          const right = values.every((value, at) => near(got[i]![at]!, value));
+          assert(right, `${name} of scores of ${size}: expected ${values} but got ${got[i]}`);
+        }
+      }
+    }
+  },
+);

@@ -10,9 +10,11 @@ import {
   ShapeError,
   shapeText,
   type Tensor,
+  tensor,
   unitInner,
 } from "../../tensor/mod.ts";
 import { defineOp } from "../op.ts";
+import { mul, neg } from "./elementwise.ts";
 
 interface AttentionAttrs {
   scale: number;
@@ -24,17 +26,17 @@ function forward(
   k: Tensor,
   v: Tensor,
   scale: number,
-): { out: Tensor; lse: Tensor } {
+): { out: Tensor; stats: Tensor } {
   commonFloat("attention", [q, k, v]);
   const [b, h, t, d] = q.shape as [number, number, number, number];
   const store = empty(q.device, q.dtype, [b, t, h, d], "attention");
   const out = permuted(store, [0, 2, 1, 3]);
-  const lse = empty(q.device, "f32", [b, h, t], "attention");
+  const stats = empty(q.device, "f32", [b, h, t, 2], "attention");
   if (out.size > 0 && k.shape[2] === 0) {
     throw new ShapeError("attention: expected at least one key but got none");
   }
-  if (out.size > 0) dispatch("attention", "attention", q.device, { q, k, v, scale, out, lse });
-  return { out, lse };
+  if (out.size > 0) dispatch("attention", "attention", q.device, { q, k, v, scale, out, stats });
+  return { out, stats };
 }
 
 const callAttention = defineOp<
@@ -45,15 +47,15 @@ const callAttention = defineOp<
   cast: "half",
   forward: (inputs, { scale }) => {
     const [q, k, v] = inputs.map((t) => unitInner(t!, "attention")) as [Tensor, Tensor, Tensor];
-    const { out, lse } = forward(q, k, v, scale);
-    return { out, saved: [q, k, v, out, lse] };
+    const { out, stats } = forward(q, k, v, scale);
+    return { out, saved: [q, k, v, out, stats] };
   },
-  backward: ([g], [q, k, v, out, lse], { scale }, needs) => {
+  backward: ([g], [q, k, v, out, stats], { scale }, needs) => {
     const [dq, dk, dv] = [q, k, v].map((t) => empty(t.device, t.dtype, t.shape, "attention"));
     if (q.size > 0) {
       using upstream = unitInner(g!, "attention");
       const grads = { dq: dq!, dk: dk!, dv: dv! };
-      const args = { q, k, v, out, lse, g: upstream, scale, ...grads };
+      const args = { q, k, v, out, stats, g: upstream, scale, ...grads };
       dispatch("attention", "attentionGrad", q.device, args);
     } else [dq, dk, dv].forEach((t) => fillInto(t!, 0));
     return [dq!, dk!, dv!].map((t, i) => needs[i] ? t : null);
@@ -100,7 +102,9 @@ export function attention(
       }`,
     );
   }
-  return callAttention([q, k, v], { scale: options.scale ?? d! ** -0.5 })[0]!;
+  const { scale = d! ** -0.5 } = options;
+  if (scale < 0) return attention(neg(q), k, v, { scale: -scale }); // kernels take 0 or more
+  return callAttention([q, k, v], { scale })[0]!;
 }
 
 /** q, k and v as [B, H, T, D] views of qkv [B, T, 3 H D]. */
@@ -122,12 +126,12 @@ const callSelfAttention = defineOp<
   forward: ([x], { heads: count, scale }) => {
     const qkv = unitInner(x!, "selfAttention");
     const [q, k, v] = heads(qkv, count);
-    const { out, lse } = forward(q, k, v, scale);
+    const { out, stats } = forward(q, k, v, scale);
     const [b, t, width] = qkv.shape as [number, number, number];
     const flat = out.as([b, t, width / 3], [t * width / 3, width / 3, 1]);
-    return { out: flat, saved: [qkv, out, lse] };
+    return { out: flat, saved: [qkv, out, stats] };
   },
-  backward: ([g], [qkv, out, lse], { heads: count, scale }) => {
+  backward: ([g], [qkv, out, stats], { heads: count, scale }) => {
     const grad = empty(qkv.device, qkv.dtype, qkv.shape, "selfAttention");
     if (grad.size === 0) return [grad];
     const [q, k, v] = heads(qkv, count);
@@ -136,7 +140,7 @@ const callSelfAttention = defineOp<
     using rows = unitInner(g!, "selfAttention");
     const [sb, st] = rows.strides as [number, number, number];
     const upstream = rows.as(out.shape, [sb, d, st, 1]);
-    const args = { q, k, v, out, lse, g: upstream, scale, dq, dk, dv };
+    const args = { q, k, v, out, stats, g: upstream, scale, dq, dk, dv };
     dispatch("selfAttention", "attentionGrad", qkv.device, args);
     return [grad];
   },
@@ -166,6 +170,11 @@ export function selfAttention(qkv: Tensor, count: number, options: AttentionOpti
       }`,
     );
   }
-  const scale = options.scale ?? (width! / 3 / count) ** -0.5;
+  const { scale = (width! / 3 / count) ** -0.5 } = options;
+  if (scale < 0) { // kernels take 0 or more
+    const signs = Float32Array.from({ length: width! }, (_, i) => i < width! / 3 ? -1 : 1);
+    const negated = mul(qkv, tensor(signs, [width!], { dtype: qkv.dtype, device: qkv.device }));
+    return selfAttention(negated, count, { scale: -scale });
+  }
   return callSelfAttention([qkv], { heads: count, scale })[0]!;
 }

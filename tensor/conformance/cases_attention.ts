@@ -3,6 +3,7 @@ import {
   type CaseOptions,
   type ConformanceCase,
   conformanceCase,
+  cycle,
   type Fill,
   given,
   type Layout,
@@ -24,7 +25,9 @@ interface Heads {
   /** Heads interleaved in memory, [B, T, H, D], or q, k and v in one [B, T, 3, H, D]. */
   readonly layout?: "heads first" | "tokens first" | "fused qkv";
   readonly fill?: Fill;
-  /** Of all arrays but `lse`, which is f32 always. */
+  /** Of k, where it is not that of q. */
+  readonly fillKeys?: Fill;
+  /** Of all arrays but `stats`, which is f32 always. */
   readonly dtype?: "f32" | "f16";
 }
 
@@ -51,7 +54,7 @@ function attentionPair(name: string, c: Heads, options: CaseOptions = {}): Confo
   const { batch: B, heads: H, queries: Tq, keys: Tk = Tq, depth: D, layout, dtype = "f32" } = c;
   const title = `${name}, [${B}, ${H}, ${Tq}${Tk === Tq ? "" : ` on ${Tk}`}, ${D}]` +
     (layout && layout !== "heads first" ? `, ${layout}` : "") + (dtype === "f16" ? ", f16" : "");
-  const fill = c.fill ?? normal();
+  const { fill = normal(), fillKeys = fill } = c;
   const scale = 1 / Math.sqrt(D);
   const q4 = [B, H, Tq, D] as const;
   const k4 = [B, H, Tk, D] as const;
@@ -61,11 +64,11 @@ function attentionPair(name: string, c: Heads, options: CaseOptions = {}): Confo
   return [
     conformanceCase("attention", title, { cost: 2 * cost, half, tolerance, ...options }, (f) => ({
       q: f.input(q4, fill, dtype, headLayout(layout, q4, 0)),
-      k: f.input(k4, fill, dtype, headLayout(layout, k4, 1)),
+      k: f.input(k4, fillKeys, dtype, headLayout(layout, k4, 1)),
       v: f.input(k4, normal(), dtype, headLayout(layout, k4, 2)),
       scale,
       out: f.output("out", q4, dtype, headLayout(layout, q4, -1)),
-      lse: f.output("lse", [B, H, Tq]),
+      stats: f.output("stats", [B, H, Tq, 2]),
     })),
     conformanceCase(
       "attentionGrad",
@@ -73,15 +76,15 @@ function attentionPair(name: string, c: Heads, options: CaseOptions = {}): Confo
       { cost: 5 * cost, half, tolerance, ...options },
       (f) => {
         const q = f.values(sizeOf(q4), fill);
-        const k = f.values(sizeOf(k4), fill);
+        const k = f.values(sizeOf(k4), fillKeys);
         const v = f.values(sizeOf(k4), normal());
-        const { out, lse } = forward(q4, k4, q, k, v, scale);
+        const { out, stats } = forward(q4, k4, q, k, v, scale);
         return {
           q: f.input(q4, given(q), dtype, headLayout(layout, q4, 0)),
           k: f.input(k4, given(k), dtype, headLayout(layout, k4, 1)),
           v: f.input(k4, given(v), dtype, headLayout(layout, k4, 2)),
           out: f.input(q4, given(out), dtype, headLayout(layout, q4, -1)),
-          lse: f.input([B, H, Tq], given(lse)),
+          stats: f.input([B, H, Tq, 2], given(stats)),
           g: f.input(q4, normal(), dtype, headLayout(layout, q4, -1)),
           scale,
           dq: f.output("dq", q4, dtype, headLayout(layout, q4, 0)),
@@ -101,15 +104,15 @@ function forward(
   k: Float32Array,
   v: Float32Array,
   scale: number,
-): { out: Float64Array; lse: Float64Array } {
+): { out: Float64Array; stats: Float64Array } {
   const view = (shape: Shape, data?: Float32Array): View => {
     const buffer = new ReferenceBuffer(sizeOf(shape) * 4);
     if (data) buffer.elements("f32").set(data);
     return { buffer, dtype: "f32", offset: 0, shape, strides: contiguousStrides(shape) };
   };
-  const [out, lse] = [view(q4), view(q4.slice(0, 3))];
-  attention({ q: view(q4, q), k: view(k4, k), v: view(k4, v), scale, out, lse });
-  return { out: floatsOf(out), lse: floatsOf(lse) };
+  const [out, stats] = [view(q4), view([...q4.slice(0, 3), 2])];
+  attention({ q: view(q4, q), k: view(k4, k), v: view(k4, v), scale, out, stats });
+  return { out: floatsOf(out), stats: floatsOf(stats) };
 }
 
 /** Attention and its gradients. */
@@ -168,6 +171,20 @@ export function attentionCases(): ConformanceCase[] {
       depth: 16,
       fill: normal(12),
     }, { tolerance: { scaled: 1e-3 } }),
+    // Whole multiples of a power of two, which every device computes exactly; some are equal.
+    ...[2 ** 20, 2 ** 32, 2 ** 40, 2 ** 100].flatMap((size) =>
+      [16, 1100].flatMap((keys) =>
+        attentionPair(`scores of ${size.toExponential(0)}`, {
+          batch: 1,
+          heads: 2,
+          queries: 9,
+          keys,
+          depth: 4,
+          fill: cycle([1, 0, 0, 0]),
+          fillKeys: (random) => size * Math.round(9 * random.uniform() - 4.5),
+        })
+      )
+    ),
     ...attentionPair("scores far from zero", {
       batch: 1,
       heads: 1,

@@ -24,7 +24,7 @@ const OUTPUTS: { readonly [K in OpKernel]: readonly (keyof KernelArgs[K])[] } = 
   groupNormGrad: ["dx", "dWeight", "dBias"],
   conv2d: ["out"],
   conv2dGradWeight: ["out"],
-  attention: ["out", "lse"],
+  attention: ["out", "stats"],
   attentionGrad: ["dq", "dk", "dv"],
   gather: ["out"],
   scatterAdd: ["out"],

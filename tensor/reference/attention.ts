@@ -19,25 +19,26 @@ function dot(
 }
 
 /** See {@linkcode KernelArgs}. */
-export function attention({ q, k, v, scale, out, lse }: KernelArgs["attention"]): void {
+export function attention({ q, k, v, scale, out, stats }: KernelArgs["attention"]): void {
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const [Q, K, V] = [floatsOf(q), floatsOf(k), floatsOf(v)];
-  const [Y, L] = [floatsOf(out), floatsOf(lse)];
+  const [Y, S] = [floatsOf(out), floatsOf(stats)];
   const scores = new Float64Array(keys);
-  let lseAt = lse.offset;
+  let statsAt = stats.offset;
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       for (let t = 0; t < queries; t++) {
         const qAt = rowAt(q, b, h, t);
         let largest = -Infinity;
         for (let s = 0; s < keys; s++) {
-          scores[s] = scale * dot(Q, qAt, K, rowAt(k, b, h, s), depth);
+          scores[s] = dot(Q, qAt, K, rowAt(k, b, h, s), depth);
           largest = Math.max(largest, scores[s]!);
         }
         let sum = 0;
-        for (let s = 0; s < keys; s++) sum += scores[s] = Math.exp(scores[s]! - largest);
-        L[lseAt++] = largest + Math.log(sum);
+        for (let s = 0; s < keys; s++) sum += scores[s] = Math.exp((scores[s]! - largest) * scale);
+        S[statsAt++] = largest;
+        S[statsAt++] = Math.log(sum);
         const yAt = rowAt(out, b, h, t);
         Y.fill(0, yAt, yAt + depth);
         for (let s = 0; s < keys; s++) {
@@ -51,17 +52,17 @@ export function attention({ q, k, v, scale, out, lse }: KernelArgs["attention"])
 }
 
 /**
- * See {@linkcode KernelArgs}. With P = e^(s - lse) and dP = g vT: dv = PT g,
+ * See {@linkcode KernelArgs}. With P = e^((s - largest) scale - logSum) and dP = g vT: dv = PT g,
  * dS = P (dP - sum(g out)), dq = scale dS k, dk = scale dST q (FlashAttention, arXiv 2205.14135).
  */
 export function attentionGrad(args: KernelArgs["attentionGrad"]): void {
-  const { q, k, v, out, lse, g, scale, dq, dk, dv } = args;
+  const { q, k, v, out, stats, g, scale, dq, dk, dv } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const [Q, K, V, Y] = [floatsOf(q), floatsOf(k), floatsOf(v), floatsOf(out)];
-  const [L, G] = [floatsOf(lse), floatsOf(g)];
+  const [S, G] = [floatsOf(stats), floatsOf(g)];
   const [DQ, DK, DV] = [floatsOf(dq), floatsOf(dk), floatsOf(dv)];
-  let lseAt = lse.offset;
+  let statsAt = stats.offset;
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       for (let s = 0; s < keys; s++) {
@@ -71,13 +72,13 @@ export function attentionGrad(args: KernelArgs["attentionGrad"]): void {
       for (let t = 0; t < queries; t++) {
         const [qAt, gAt, dqAt] = [rowAt(q, b, h, t), rowAt(g, b, h, t), rowAt(dq, b, h, t)];
         const delta = dot(G, gAt, Y, rowAt(out, b, h, t), depth);
-        const logSum = L[lseAt++]!;
+        const [largest, logSum] = [S[statsAt++]!, S[statsAt++]!];
         DQ.fill(0, dqAt, dqAt + depth);
         for (let s = 0; s < keys; s++) {
           const kAt = rowAt(k, b, h, s);
           const dkAt = rowAt(dk, b, h, s);
           const dvAt = rowAt(dv, b, h, s);
-          const p = Math.exp(scale * dot(Q, qAt, K, kAt, depth) - logSum);
+          const p = Math.exp((dot(Q, qAt, K, kAt, depth) - largest) * scale - logSum);
           const ds = scale * p * (dot(G, gAt, V, rowAt(v, b, h, s), depth) - delta);
           for (let d = 0; d < depth; d++) {
             DQ[dqAt + d]! += ds * K[kAt + d]!;

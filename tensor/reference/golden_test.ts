@@ -302,11 +302,11 @@ goldenOps("attention and its gradients are PyTorch's", [
 ], async (golden) => {
   const [q, k, v] = [golden.load("in0"), golden.load("in1"), golden.load("in2")];
   const scale = 1 / Math.sqrt(q.shape[3]!);
-  const [out, lse] = [golden.empty(q.shape), golden.empty(q.shape.slice(0, 3))];
+  const [out, stats] = [golden.empty(q.shape), golden.empty([...q.shape.slice(0, 3), 2])];
   const [dq, dk, dv] = [golden.empty(q.shape), golden.empty(k.shape), golden.empty(v.shape)];
   const g = golden.load("gout0");
-  golden.backend.run("attention", { q, k, v, scale, out, lse }, "test");
-  golden.backend.run("attentionGrad", { q, k, v, out, lse, g, scale, dq, dk, dv }, "test");
+  golden.backend.run("attention", { q, k, v, scale, out, stats }, "test");
+  golden.backend.run("attentionGrad", { q, k, v, out, stats, g, scale, dq, dk, dv }, "test");
   await golden.check("out0", out);
   await golden.check("grad0", dq);
   await golden.check("grad1", dk);

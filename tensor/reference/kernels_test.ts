@@ -130,12 +130,16 @@ Deno.test("attentionGrad() is the gradient of attention()", async () => {
   const backend = createReferenceBackend();
   const [q4, k4] = [[1, 2, 3, 4], [1, 2, 5, 4]];
   const [q, k, v] = [filled(backend, q4, 0), filled(backend, k4, 1), filled(backend, k4, 2)];
-  const [out, lse, g] = [empty(backend, q4), empty(backend, [1, 2, 3]), filled(backend, q4, 3)];
+  const [out, stats, g] = [
+    empty(backend, q4),
+    empty(backend, [1, 2, 3, 2]),
+    filled(backend, q4, 3),
+  ];
   const [dq, dk, dv] = [empty(backend, q4), empty(backend, k4), empty(backend, k4)];
   const scale = 0.7;
-  const forward = () => backend.run("attention", { q, k, v, scale, out, lse }, "test");
+  const forward = () => backend.run("attention", { q, k, v, scale, out, stats }, "test");
   forward();
-  backend.run("attentionGrad", { q, k, v, out, lse, g, scale, dq, dk, dv }, "test");
+  backend.run("attentionGrad", { q, k, v, out, stats, g, scale, dq, dk, dv }, "test");
   await checkGradient(backend, "q", forward, out, g, q, dq);
   await checkGradient(backend, "k", forward, out, g, k, dk);
   await checkGradient(backend, "v", forward, out, g, v, dv);

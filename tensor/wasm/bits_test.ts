@@ -115,14 +115,14 @@ for (const [heads, queries, keys] of [[1, 150, 1100], [3, 130, 130]] as const) {
     v: arrays.input(1, heads, keys, 24),
     scale: 0.2,
     out: arrays.output(1, heads, queries, 24),
-    lse: arrays.output(1, heads, queries),
+    stats: arrays.output(1, heads, queries, 2),
   }));
   sameBits(`the gradient of ${title}`, "attentionGrad", (arrays) => ({
     q: arrays.input(1, heads, queries, 24),
     k: arrays.input(1, heads, keys, 24),
     v: arrays.input(1, heads, keys, 24),
     out: arrays.input(1, heads, queries, 24),
-    lse: arrays.input(1, heads, queries),
+    stats: arrays.input(1, heads, queries, 2),
     g: arrays.input(1, heads, queries, 24),
     scale: 0.2,
     dq: arrays.output(1, heads, queries, 24),

@@ -31,20 +31,25 @@ import { exp2, log2 } from "../emit/vector_math.ts";
 const WHOLE_KEYS = 1024, KEY_BLOCK = 512;
 
 /**
- * What is kept for each query of a panel, as rows of one f32 a lane: the largest score so far
- * (times log2(e)), the sum of exponentials, and the factor of the last rescaling.
+ * What is kept for each query of a panel, as rows of one f32 a lane: the largest score so far (not
+ * scaled), the sum of exponentials, and the factor of the last rescaling; in the end the last two
+ * rows take the statistics.
  */
-const STATE_ROWS = 3;
+const STATE_ROWS = 4;
+
+/** Takes the place of a largest score of -infinity, from which no score can be subtracted. */
+const LOWEST = -3.4028234663852886e38;
 
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "tasks", "parts", "partQueries", "heads", "queries", "keys", "depth", "keyBlock", "scale",
-  "lse", "packedK", "packedKBlock", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
+  "stats", "packedK", "packedKBlock", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
 ], ["q", "k", "v", "out"]);
 
 /**
  * `(panel, keys, state, scale, first)`: replaces scores [keys, cols] by exponentials relative to
- * the largest so far, and brings the state up to date.
+ * the largest so far, and brings the state up to date. Scores are subtracted before they are
+ * scaled: the difference is exact, so that the largest has the exponent 0 whatever its size.
  */
 function softmaxPanel(module: Module, tile: Tile): Func {
   const f = new Func("", [I64, I64, I64, F32, I32]);
@@ -72,25 +77,25 @@ function softmaxPanel(module: Module, tile: Tile): Func {
   old.forEach((v, i) => f.get(v).set(most[i]!));
   overKeys(() => {
     loadVectors(f, at, vectors).forEach((v, i) => {
-      f.get(most[i]!).get(v).get(scale).f32x4("mul").f32x4("pmax").set(most[i]!);
+      f.get(most[i]!).get(v).f32x4("pmax").set(most[i]!);
     });
   });
+  most.forEach((v) => f.get(v).get(c.constants.f32(LOWEST)).f32x4("pmax").set(v));
   storeVectors(f, state, most);
   f.get(first).if(() => {}, () => {
     old.forEach((v, i) => {
       const change = f.local(V128);
-      f.get(v).get(most[i]!).f32x4("sub").set(change);
+      f.get(v).get(most[i]!).f32x4("sub").get(scale).f32x4("mul").set(change);
       exp2(c, change);
       f.set(factors[i]!);
       f.get(factors[i]!).get(state).vmem("load", width + i * 16).f32x4("mul").set(sums[i]!);
     });
   });
   storeVectors(f, state, factors, 2 * width);
-  most.forEach((v) => f.get(v).f32x4("neg").set(v));
   overKeys(() => {
     const values = loadVectors(f, at, vectors);
     values.forEach((v, i) => {
-      f.get(v).get(scale).get(most[i]!).f32x4("relaxed_madd").set(v);
+      f.get(v).get(most[i]!).f32x4("sub").get(scale).f32x4("mul").set(v);
       exp2(c, v);
       f.set(v);
     });
@@ -117,24 +122,31 @@ function scalePanel(module: Module, tile: Tile): Func {
   return module.add(f);
 }
 
-/** `(state, lse, lanes)`: 1 / sum in place of the sums, and the log-sum-exp of the valid lanes. */
+/**
+ * `(state, stats, lanes)`: 1 / sum in place of the sums, and pairs of the largest score and the
+ * logarithm of the sum for the valid lanes.
+ */
 function finishState(module: Module, tile: Tile): Func {
   const f = new Func("", [I64, I64, I64]);
   const c = vectorContext(f);
-  const [state, lse, lanes] = [0, 1, 2] as const;
+  const [state, stats, lanes] = [0, 1, 2] as const;
   const vectors = tile.cols / 4, width = tile.cols * 4;
   const most = loadVectors(f, state, vectors), sums = loadVectors(f, state, vectors, width);
-  const logs = sums.map((sum, i) => {
+  const logs = sums.flatMap((sum, i) => {
     const log = f.local(V128);
     log2(c, sum);
-    f.get(most[i]!).f32x4("add").get(c.constants.f32(Math.LN2)).f32x4("mul").set(log);
-    return log;
+    f.get(c.constants.f32(Math.LN2)).f32x4("mul").set(log);
+    return [[0, 4, 1, 5], [2, 6, 3, 7]].map((lanes) => {
+      const pairs = f.local(V128);
+      f.get(most[i]!).get(log).shuffle32(lanes as [number, number, number, number]).set(pairs);
+      return pairs;
+    });
   });
   sums.forEach((v) => f.get(c.constants.f32(1)).get(v).f32x4("div").set(v));
   storeVectors(f, state, sums, width);
   storeVectors(f, state, logs, 2 * width);
-  f.get(lse).get(state).i64const(2 * width).i64("add");
-  f.get(min64(f, lanes, (f) => f.i64const(tile.cols))).i64const(2).i64("shl").memoryCopy();
+  f.get(stats).get(state).i64const(2 * width).i64("add");
+  f.get(min64(f, lanes, (f) => f.i64const(tile.cols))).i64const(3).i64("shl").memoryCopy();
   return module.add(f);
 }
 
@@ -173,7 +185,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     number,
     number,
   ];
-  const lse = slots.i64("lse");
+  const stats = slots.i64("stats");
   const packedK = inScratch("packedK"), packedKBlock = slots.i64("packedKBlock");
   const packedV = inScratch("packedV"), packedVBlock = slots.i64("packedVBlock");
   const packedQ = inScratch("packedQ"), scores = inScratch("scores");
@@ -208,9 +220,9 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
       return address;
     };
     const qHead = start(q), kHead = start(k), vHead = start(v), outHead = start(out);
-    const lseHead = f.local(I64);
-    f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(4).i64("mul");
-    f.get(lse).i64("add").set(lseHead);
+    const statsHead = f.local(I64);
+    f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(8).i64("mul");
+    f.get(stats).i64("add").set(statsHead);
 
     overBlocks((key, count, block) => {
       plus(kHead, key, kRow);
@@ -259,7 +271,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
       });
       f.get(lanes).set(left).get(at).set(panelAt);
       overPanels(() => {
-        f.get(panelState).get(lseHead).get(panelAt).i64const(2).i64("shl").i64("add").get(left);
+        f.get(panelState).get(statsHead).get(panelAt).i64const(3).i64("shl").i64("add").get(left);
         f.call(finish);
         plus(sums, panel, depthBytes).get(depth);
         f.get(min64(f, left, (f) => f.i64const(tile.cols)));
@@ -275,7 +287,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
 
 /** `attention` of the kernel contract. */
 export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): void {
-  const { q, k, scale, lse } = args;
+  const { q, k, scale, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const tile = TILES[runtime.tier];
@@ -304,7 +316,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     depth,
     keyBlock,
     scale: scale * Math.LOG2E,
-    lse: runtime.address(lse),
+    stats: runtime.address(stats),
     packedK: reserve(blocks * packedKBlock),
     packedKBlock,
     packedV: reserve(blocks * packedVBlock),

@@ -1,6 +1,6 @@
 /**
- * Gradients of attention, with the scores recomputed from the log-sum-exp (Dao et al.,
- * arXiv:2205.14135, algorithm 4). For one head, with p = exp(q kᵀ scale - lse):
+ * Gradients of attention, with the scores recomputed and the softmax from its statistics (Dao et
+ * al., arXiv:2205.14135, algorithm 4). For one head, with p = exp((q kᵀ - largest) scale - logSum):
  *
  *     dv = pᵀ g      dp = g vᵀ      ds = p (dp - rowsum(g out)) scale      dq = ds k      dk = dsᵀ q
  *
@@ -54,12 +54,12 @@ type Scratch = typeof SCRATCH[number];
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "tasks", "parts", "partQueries", "partKeys", "heads", "queries", "keys", "depth", "depthWide",
-  "keyBlock", "scale", "wantQ", "wantKV", "lse",
+  "keyBlock", "scale", "wantQ", "wantKV", "stats",
   ...SCRATCH,
 ], OPERANDS);
 
-/** Rows of one f32 a lane that each panel keeps: lse * log2(e), rowsum(g out) and ones. */
-const LANE_ROWS = 3;
+/** Rows of one f32 a lane that each panel keeps: largest, -logSum log2(e), rowsum(g out) and ones. */
+const LANE_ROWS = 4;
 
 /**
  * `(scores, grads, keys, lanes, scale)`: p in place of the scores of one panel, ds / scale in
@@ -75,11 +75,12 @@ function gradPanel(module: Module, tile: Tile): Func {
   f.f32x4("splat").set(scale);
   const plainScale = f.local(V128);
   f.get(scaleParam).f32x4("splat").set(plainScale);
-  const lse = loadVectors(f, lanes, vectors), dots = loadVectors(f, lanes, vectors, width);
+  const most = loadVectors(f, lanes, vectors), logs = loadVectors(f, lanes, vectors, width);
+  const dots = loadVectors(f, lanes, vectors, 2 * width);
   f.for64(key, keys, 1, () => {
     const p = loadVectors(f, scores, vectors);
     p.forEach((v, i) => {
-      f.get(v).get(scale).get(lse[i]!).f32x4("relaxed_madd").set(v);
+      f.get(v).get(most[i]!).f32x4("sub").get(scale).get(logs[i]!).f32x4("relaxed_madd").set(v);
       exp2(c, v);
       f.set(v);
     });
@@ -97,13 +98,13 @@ function gradPanel(module: Module, tile: Tile): Func {
 }
 
 /**
- * `(lse, lanesHere, g, out, depth, lanes)`: fills the lane rows of one panel from the panels of g
+ * `(stats, g, out, depth, lanes)`: fills the lane rows of one panel from the panels of g
  * and out.
  */
 function lanePanel(module: Module, tile: Tile): Func {
   const f = new Func("", [I64, I64, I64, I64, I64]);
   const c = vectorContext(f);
-  const [lse, g, out, depth, lanes] = [0, 1, 2, 3, 4] as const;
+  const [stats, g, out, depth, lanes] = [0, 1, 2, 3, 4] as const;
   const vectors = tile.cols / 4, width = tile.cols * 4;
   const d = f.local(I64);
   const dots = f.locals(V128, vectors);
@@ -114,11 +115,18 @@ function lanePanel(module: Module, tile: Tile): Func {
     });
     f.advance(g, width).advance(out, width);
   });
-  const logs = loadVectors(f, lse, vectors);
-  logs.forEach((v) => f.get(v).get(c.constants.f32(-Math.LOG2E)).f32x4("mul").set(v));
-  storeVectors(f, lanes, logs);
-  storeVectors(f, lanes, dots, width);
-  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 2 * width);
+  const pairs = loadVectors(f, stats, 2 * vectors);
+  const logs = f.locals(V128, vectors), most = f.locals(V128, vectors);
+  logs.forEach((log, i) => {
+    const [a, b] = [pairs[2 * i]!, pairs[2 * i + 1]!];
+    f.get(a).get(b).shuffle32([0, 2, 4, 6]).set(most[i]!);
+    f.get(a).get(b).shuffle32([1, 3, 5, 7]);
+    f.get(c.constants.f32(-Math.LOG2E)).f32x4("mul").set(log);
+  });
+  storeVectors(f, lanes, most);
+  storeVectors(f, lanes, logs, width);
+  storeVectors(f, lanes, dots, 2 * width);
+  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 3 * width);
   return module.add(f);
 }
 
@@ -193,7 +201,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
   const depthWide = slots.i64("depthWide"), keyBlock = slots.i64("keyBlock");
   const partQueries = slots.i64("partQueries"), partKeys = slots.i64("partKeys");
   const parts = slots.i32("parts"), heads = slots.i32("heads");
-  const wantQ = slots.i32("wantQ"), wantKV = slots.i32("wantKV"), lse = slots.i64("lse");
+  const wantQ = slots.i32("wantQ"), wantKV = slots.i32("wantKV"), stats = slots.i64("stats");
   const scale = f.local(F32);
   f.push(slots.f32x4("scale")).f32x4extract(0).set(scale);
   const depthBytes = f.local(I64), scoresPanel = f.local(I64), wideRow = f.local(I64);
@@ -215,9 +223,9 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
       plus(base, outer, strides[0]).get(inner).get(strides[1]).i64("mul").i64("add").set(start);
       return [name, { start, row: strides[2] }];
     })) as Record<Operand, { start: number; row: number }>;
-    const lseHead = f.local(I64);
-    f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(4).i64("mul");
-    f.get(lse).i64("add").set(lseHead);
+    const statsHead = f.local(I64);
+    f.get(head).i64("extend_i32_u").get(queries).i64("mul").i64const(8).i64("mul");
+    f.get(stats).i64("add").set(statsHead);
     /** The part's share of an axis: all of it where the axis is not cut up. */
     const range = (step: number, size: number) => {
       const from = f.local(I64);
@@ -280,7 +288,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
           f.get(scoresPanel).i32const(0).call(rowsFirst);
         }
         overPanels(() => {
-          f.get(lseHead).get(queryAt).i64const(4).i64("mul").i64("add");
+          f.get(statsHead).get(queryAt).i64const(8).i64("mul").i64("add");
           plus(scratch.panelsG, panel, depthBytes);
           plus(scratch.panelsOut, panel, depthBytes).get(depth).get(lanesAt).call(fillLanes);
           plus(scratch.scores, panel, scoresPanel);
@@ -307,7 +315,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
           overPanels(() => {
             plus(scratch.sumsQ, panel, depthBytes).get(depth);
             f.get(min64(f, left, (f) => f.i64const(tile.cols)));
-            f.get(lanesAt).i64const(2 * width).i64("add");
+            f.get(lanesAt).i64const(3 * width).i64("add");
             rowOf("dq", queryAt);
             rowBytes("dq").get(key).i64const(0).i64("ne").call(write);
           });
@@ -328,7 +336,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
 
 /** `attentionGrad` of the kernel contract. */
 export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionGrad"]): void {
-  const { q, k, lse, scale } = args;
+  const { q, k, stats, scale } = args;
   const { tier } = runtime;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
@@ -362,7 +370,7 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
     lanes: reserve(QUERY_BLOCK * LANE_ROWS),
   };
   const kernelId = runtime.load("attentionGrad", build)("attentionGrad");
-  const lseAddress = runtime.address(lse);
+  const statsAddress = runtime.address(stats);
   const launch = (partQueries: number, partKeys: number, wantQ: boolean, wantKV: boolean) => {
     const parts = Math.max(Math.ceil(queries / partQueries), Math.ceil(keys / partKeys));
     const slots = SLOTS.fillWith(runtime, {
@@ -379,7 +387,7 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
       scale,
       wantQ: Number(wantQ),
       wantKV: Number(wantKV),
-      lse: lseAddress,
+      stats: statsAddress,
       rowsK: scratch.rowsK,
       rowsV: scratch.rowsV,
       columnsK: scratch.columnsK,

@@ -31,10 +31,10 @@ const MOST_CHUNKS = 4;
 
 /** See {@linkcode KernelArgs}. */
 export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"], op: string): void {
-  const arrays = ["q", "k", "v", "out", "lse"] as const;
+  const arrays = ["q", "k", "v", "out", "stats"] as const;
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op);
   if (ranInParts(runtime, args, [arrays, arrays], again)) return;
-  const { q, k, v, scale, out, lse } = args;
+  const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const plan = planHead(depth, MOST_CHUNKS);
@@ -51,7 +51,7 @@ export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"],
     views: [
       ...Object.values(operands).map((o) => o.binding),
       { name: "result", view: out, access: "write", vec4: byFours },
-      { name: "lse", view: lse, access: "write" },
+      { name: "stats", view: stats, access: "write" },
     ],
     u32: {
       heads,
@@ -62,7 +62,7 @@ export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"],
       ...operands.v.uniforms,
       ...placeUniforms("result", out),
     },
-    // Scores are kept in units of log2: e^x is 2^(x log2 e).
+    // e^x is 2^(x log2 e).
     f32: { scale: scale * Math.LOG2E },
     workgroups: Math.ceil(queries / SCORES.rows) * plan.parts * batch * heads,
     flops: 4 * batch * heads * queries * keys * depth,
@@ -75,7 +75,7 @@ export function placeUniforms(name: string, view: View): Record<string, number> 
   return { [`${name}Outer`]: outer, [`${name}Inner`]: inner, [`${name}Row`]: row };
 }
 
-/** Below any score, and far enough from it that 2^(LOWEST - score) is 0; not an infinity. */
+/** Below any score; not an infinity, from which none can be subtracted. */
 const LOWEST = "-3.0e38";
 
 function attentionSource(
@@ -109,7 +109,7 @@ ${declareAccumulators(SCORES, "s")}
 ${multiplyHeads(plan, "s", q, "row0", k, "key0")}
     let inside = vec4u(key0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.keys);
 ${
-    rows.map((r) => `    s${r}_0 = select(vec4f(${LOWEST}), s${r}_0 * params.scale, inside);`).join(
+    rows.map((r) => `    s${r}_0 = select(vec4f(${LOWEST}), s${r}_0, inside);`).join(
       "\n",
     )
   }
@@ -118,9 +118,14 @@ ${
   };
     workgroupBarrier();
     let top = ${reduce("largest", (a, b) => `max(${a}, ${b})`)};
-    let fade = exp2(largest - top);
+    let fade = exp2((largest - top) * params.scale);
     largest = top;
-${rows.map((r) => `    s${r}_0 = exp2(s${r}_0 - vec4f(top[${r}]));`).join("\n")}
+${
+    rows.map((r) =>
+      // Subtracted before they are scaled: the difference is exact, whatever their size.
+      `    s${r}_0 = select(vec4f(), exp2((s${r}_0 - vec4f(top[${r}])) * params.scale), inside);`
+    ).join("\n")
+  }
     total = total * fade + ${perRow((r) => `dot(s${r}_0, vec4f(1.0))`)};
 ${chunks.flatMap((c) => rows.map((r) => `    ${c}${r}_0 *= fade[${r}];`)).join("\n")}
 ${stageScores("s")}
@@ -138,11 +143,15 @@ ${
     ).join("\n")
   }
   if (across == 0u && column0 == 0u) {
-    let logSum = (largest + log2(total)) * ${Math.LN2};
+    let logSum = log2(total) * ${Math.LN2};
     let row = row0 + down * 4u;
 ${
     rows.map((r) =>
-      `    if (row + ${r}u < params.queries) { lse_store(batch * params.queries + row + ${r}u, logSum[${r}]); }`
+      `    if (row + ${r}u < params.queries) {
+      let at = 2u * (batch * params.queries + row + ${r}u);
+      stats_store(at, largest[${r}]);
+      stats_store(at + 1u, logSum[${r}]);
+    }`
     ).join("\n")
   }
   }

@@ -2,9 +2,9 @@
  * Gradients of attention without stored scores and without atomics (FlashAttention-2, arXiv
  * 2307.08691): one kernel keeps a tile of queries and goes through the keys for dq, another keeps
  * a tile of keys and goes through the queries for dk and dv. Both compute the scores again, and
- * the probabilities from the rows' known log-sum-exp.
+ * the probabilities from the rows' known statistics.
  *
- * With P = 2^(s - lse), dP = g vT and delta = rowsum(g out): dS = P (dP - delta), dq = scale dS k,
+ * With P = e^((s - largest) scale - logSum), dP = g vT and delta = rowsum(g out): dS = P (dP - delta), dq = scale dS k,
  * dk = scale dST q, dv = PT g.
  */
 import type { KernelArgs, View } from "../../backend.ts";
@@ -47,11 +47,11 @@ export function attentionGrad(
   args: KernelArgs["attentionGrad"],
   op: string,
 ): void {
-  const arrays = ["q", "k", "v", "out", "lse", "g", "dq", "dk", "dv"] as const;
+  const arrays = ["q", "k", "v", "out", "stats", "g", "dq", "dk", "dv"] as const;
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
   if (ranInParts(runtime, args, [arrays, arrays], again)) return;
   const depth = args.q.shape[3]!;
-  withScratch(runtime, op, [args.lse.shape], (delta) => {
+  withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     rowDots(runtime, args, delta!, op);
     queryGrad(runtime, args, delta!, op);
     // Both results at once where that takes no more registers than one of a wide head.
@@ -130,7 +130,7 @@ function alongColumns(name: string, view: View): StridedOperand {
 
 /** What both kernels are given besides their results. */
 function inputs(
-  { q, k, lse, scale }: KernelArgs["attentionGrad"],
+  { q, k, stats, scale }: KernelArgs["attentionGrad"],
   operands: Operands,
   delta: View,
 ): { key: string; views: ViewBinding[]; u32: Record<string, number>; f32: Record<string, number> } {
@@ -139,7 +139,7 @@ function inputs(
     key: `${q.shape[3]}/${all.map((o) => o.key).join("/")}`,
     views: [
       ...all.map((o) => o.binding),
-      { name: "lse", view: lse, access: "read" },
+      { name: "stats", view: stats, access: "read" },
       { name: "delta", view: delta, access: "read" },
     ],
     u32: Object.assign(
@@ -150,14 +150,21 @@ function inputs(
   };
 }
 
-/** Four values of a query each, from `at` on; the last query's where there are no more. */
-function perQuery(name: string, at: string): string {
-  return `vec4f(${
-    ROWS.map((i) =>
-      `${name}_load(batch * params.queries + min(${at} + ${i}u, params.queries - 1u))`
-    )
-      .join(",\n      ")
-  })`;
+/**
+ * Four values of a query each, from `at` on; the last query's where there are no more. Each is the
+ * `part`-th of the `parts` that the array has of a query.
+ */
+function perQuery(name: string, at: string, part = 0, parts = 1): string {
+  const place = (i: number): string =>
+    `batch * params.queries + min(${at} + ${i}u, params.queries - 1u)`;
+  const loads = ROWS.map((i) => `${name}_load(${parts}u * (${place(i)}) + ${part}u)`);
+  return `vec4f(${loads.join(",\n      ")})`;
+}
+
+/** WGSL for the largest scores and the logarithms of the sums of four queries from `at` on. */
+function perQueryStats(at: string): string {
+  return `let largest = ${perQuery("stats", at, 0, 2)};
+    let logSums = ${perQuery("stats", at, 1, 2)} * ${Math.LOG2E};`;
 }
 
 const MAIN = `
@@ -214,7 +221,7 @@ ${declareFinish("dq", plan, "params.queries", byFours)}
 ${MAIN}
 ${placeWorkgroup(plan, "params.queries")}
   // Of the thread's four rows.
-  let logSums = ${perQuery("lse", "row0 + down * 4u")} * ${Math.LOG2E};
+  ${perQueryStats("row0 + down * 4u")}
   let deltas = ${perQuery("delta", "row0 + down * 4u")};
 ${chunkNames(plan, "dq").map((c) => declareAccumulators(SCORES, c)).join("\n")}
   for (var key0 = 0u; key0 < params.keys; key0 += ${SCORES.columns}u) {
@@ -225,7 +232,8 @@ ${multiplyHeads(plan, "t", g, "row0", v, "key0")}
     let inside = vec4u(key0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.keys);
 ${
     ROWS.map((r) =>
-      `    s${r}_0 = select(vec4f(), exp2(s${r}_0 * params.scaleLog2 - logSums[${r}]) *
+      `    s${r}_0 = select(vec4f(),
+      exp2(min(s${r}_0 - largest[${r}], vec4f()) * params.scaleLog2 - logSums[${r}]) *
       (t${r}_0 - deltas[${r}]) * params.scale, inside);`
     ).join("\n")
   }
@@ -316,11 +324,12 @@ ${
 ${declareAccumulators(SCORES, "s")}
 ${multiplyHeads(plan, "s", k, "row0", q, "query0")}
     // Of the thread's four columns: scores lie transposed here.
-    let logSums = ${perQuery("lse", "query0 + across * 4u")} * ${Math.LOG2E};
+    ${perQueryStats("query0 + across * 4u")}
     let inside = vec4u(query0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.queries);
 ${
     ROWS.map((r) =>
-      `    s${r}_0 = select(vec4f(), exp2(s${r}_0 * params.scaleLog2 - logSums), inside);`
+      `    s${r}_0 = select(vec4f(),
+      exp2(min(s${r}_0 - largest, vec4f()) * params.scaleLog2 - logSums), inside);`
     ).join("\n")
   }
 ${valueGrad ?? ""}
