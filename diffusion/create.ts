@@ -1,21 +1,22 @@
 /** Diffusion processes by the original's flags. */
-import type { LossType } from "./losses.ts";
 import { GaussianDiffusion } from "./gaussian_diffusion.ts";
+import type { LossType } from "./losses.ts";
+import type { Objective } from "./predictions.ts";
 import type { Respacing } from "./respace.ts";
-import type { MeanType, VarType } from "./reverse_process.ts";
-import { getNamedBetaSchedule, type NoiseSchedule } from "./schedules.ts";
+import type { VarType } from "./reverse.ts";
+import { getNamedBetaSchedule, type NoiseScheduleName } from "./schedules.ts";
 
 /** Settings of {@link createDiffusion}. */
 export interface DiffusionOptions {
   /** Which timesteps to visit; all of them where it is left out or empty. */
   timestepRespacing?: Respacing | null;
   /** How noise grows; `linear` by default. */
-  noiseSchedule?: NoiseSchedule;
+  noiseSchedule?: NoiseScheduleName;
   /** Trains by the variational bound itself; false by default. */
   useKl?: boolean;
   /** A fixed variance is beta-tilde rather than beta; false by default. */
   sigmaSmall?: boolean;
-  /** The model predicts x_0 rather than the noise; false by default. */
+  /** The original's way to say `objective: "xstart"`; false by default. */
   predictXstart?: boolean;
   /** The model predicts the variance too, in as many channels again; true by default. */
   learnSigma?: boolean;
@@ -23,8 +24,8 @@ export interface DiffusionOptions {
   rescaleLearnedSigmas?: boolean;
   /** Timesteps that the model is trained with; 1000 by default. */
   diffusionSteps?: number;
-  /** What the model predicts, beyond the original's choice: the velocity of arXiv 2202.00512. */
-  objective?: "v";
+  /** What the model predicts; the noise, `epsilon`, by default. */
+  objective?: Objective;
   /** Weighs squared errors by min(SNR, this), arXiv 2303.09556; off by default. */
   minSnrGamma?: number;
 }
@@ -48,13 +49,12 @@ export function createDiffusion(options: DiffusionOptions = {}): GaussianDiffusi
   if (predictXstart && objective) {
     throw new RangeError(`createDiffusion: expected predictXstart or objective but got both`);
   }
-  const meanType: MeanType = objective ?? (predictXstart ? "xStart" : "epsilon");
   const whole = new GaussianDiffusion({
     betas: getNamedBetaSchedule(noiseSchedule, diffusionSteps),
-    meanType,
+    objective: objective ?? (predictXstart ? "xstart" : "epsilon"),
     varType: varTypeOf(options),
     lossType: lossTypeOf(options),
-    ...(minSnrGamma === undefined ? {} : { minSnrGamma }),
+    minSnrGamma,
   });
   const all = !timestepRespacing || timestepRespacing.length === 0;
   // also where nothing is left out, as in the original: the same betas to the last bit

@@ -1,7 +1,7 @@
 /** The best possible model of data that are Gaussian, where everything is known in closed form. */
 import { add, concat, mul, sub } from "../autograd/mod.ts";
 import type { ModelFunction } from "./model.ts";
-import type { ReverseProcess } from "./reverse_process.ts";
+import type { GaussianDiffusion } from "./gaussian_diffusion.ts";
 import { combine } from "./tensors.ts";
 import { full, type Tensor } from "../tensor/mod.ts";
 
@@ -17,7 +17,7 @@ export interface GaussianData {
  *
  * @param process The process the model is trained on, not a respaced one.
  */
-export function exactModel(process: ReverseProcess, data: GaussianData): ModelFunction {
+export function exactModel(process: GaussianDiffusion, data: GaussianData): ModelFunction {
   return (x, _t, _kwargs, at) => {
     const t = at![0]!;
     const [alpha, sigma] = [process.sqrtAlphasCumprod[t]!, process.sqrtOneMinusAlphasCumprod[t]!];
@@ -30,15 +30,15 @@ export function exactModel(process: ReverseProcess, data: GaussianData): ModelFu
 }
 
 function predictionOf(
-  { meanType }: ReverseProcess,
+  { objective }: GaussianDiffusion,
   x: Tensor,
   xStart: Tensor,
   alpha: number,
   sigma: number,
 ): Tensor {
   const eps = combine(1 / sigma, x, -alpha / sigma, xStart);
-  switch (meanType) {
-    case "xStart":
+  switch (objective) {
+    case "xstart":
       return xStart;
     case "v":
       return combine(alpha, eps, -sigma, xStart);
@@ -55,7 +55,7 @@ function predictionOf(
  * @param sigma of it
  */
 export function exactFlow(
-  process: ReverseProcess,
+  process: GaussianDiffusion,
   data: GaussianData,
   xT: ArrayLike<number>,
   alpha = 1,

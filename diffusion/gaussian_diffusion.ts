@@ -1,9 +1,46 @@
-/** Gaussian diffusion as one object: the processes, their losses, and the sampling loops. */
-import type { Shape, Tensor } from "../tensor/mod.ts";
-import { TrainableProcess, type TrainableProcessConfig } from "./losses.ts";
+/**
+ * Gaussian diffusion: a schedule, what the model predicts, a variance and a loss in one object, with
+ * the methods of the original's `GaussianDiffusion`.
+ */
+import { scope, type Shape, type Tensor } from "../tensor/mod.ts";
+import { addcmul, exp, mul } from "../autograd/mod.ts";
+import { type BoundOptions, type BpdResult, calcBpdLoop, priorBpd, vbTermsBpd } from "./bound.ts";
+import {
+  type BoundTerm,
+  checkLossParts,
+  type LossParts,
+  type LossType,
+  trainingLosses,
+} from "./losses.ts";
 import type { Model, ModelKwargs } from "./model.ts";
-import { respacedBetas, type Respacing, spaceTimesteps } from "./respace.ts";
-import type { DdimOptions, StepOptions } from "./reverse_process.ts";
+import { drawNoise, type NoiseOptions, type NoiseSource } from "./noise.ts";
+import { type GaussianMoments, NoiseSchedule } from "./noise_schedule.ts";
+import type { AnyObjective } from "./predictions.ts";
+import type {
+  AncestralStep,
+  CondFn,
+  ModelOptions,
+  NoiseLevel,
+  PredictOptions,
+  Process,
+  Spacing,
+  StepOptions,
+  StepResult,
+  TrainingLosses,
+  TrainingOptions,
+} from "./process.ts";
+import { type Respacing, spaceTimesteps } from "./respace.ts";
+import {
+  guidedXstart,
+  isLearned,
+  modelOutput,
+  type ModelPrediction,
+  reverseMoments,
+  type VarType,
+  xStartOf,
+} from "./reverse.ts";
+import { checkEta, ddimWeights } from "./samplers/ddim.ts";
+import { spacedTimesteps } from "./samplers/grid.ts";
 import {
   descending,
   lastSample,
@@ -12,9 +49,33 @@ import {
   type StartOptions,
   trajectory,
 } from "./samplers/trajectory.ts";
+import { combine, keepAll } from "./tensors.ts";
+import {
+  createTimestepSampler,
+  type TimestepSampler,
+  type TimestepSamplerName,
+} from "./timestep_samplers.ts";
+import type { Timesteps } from "./timesteps.ts";
 
 /** What a {@link GaussianDiffusion} is made of. */
-export type GaussianDiffusionConfig = TrainableProcessConfig;
+export interface GaussianDiffusionConfig {
+  /** Noise levels: one beta a timestep, or a schedule. */
+  betas: ArrayLike<number> | NoiseSchedule;
+  /** What the model predicts. */
+  objective: AnyObjective;
+  /** Where the variance comes from. */
+  varType: VarType;
+  /** What training minimises. */
+  lossType: LossType;
+  /** Weighs squared errors by min(SNR, this) (Hang et al., arXiv 2303.09556; 5 there). */
+  minSnrGamma?: number | undefined;
+}
+
+/** A step of DDIM. */
+export interface DdimOptions<K extends object = ModelKwargs> extends StepOptions<K> {
+  /** 0 (the default) is deterministic, 1 as random as DDPM. */
+  eta?: number;
+}
 
 /** Settings of the DDPM loops. */
 export type SampleLoopOptions<K extends object = ModelKwargs> = StepOptions<K> & StartOptions;
@@ -26,17 +87,45 @@ export type DdimLoopOptions<K extends object = ModelKwargs> = DdimOptions<K> & S
  * A diffusion process over continuous data; {@link createDiffusion} makes one from the original's
  * flags. Loops run without gradients and read nothing back.
  */
-export class GaussianDiffusion extends TrainableProcess {
-  readonly #config: GaussianDiffusionConfig;
+export class GaussianDiffusion implements Process, LossParts {
+  /** Noise levels and q. */
+  readonly schedule: NoiseSchedule;
+  /** What the model predicts. */
+  readonly objective: AnyObjective;
+  /** Where the variance comes from. */
+  readonly varType: VarType;
+  /** What training minimises. */
+  readonly lossType: LossType;
+  /** Weight limit of min-SNR; undefined where errors are not weighted. */
+  readonly minSnrGamma: number | undefined;
 
   /**
    * A process of any combination of settings.
    *
    * @throws {RangeError} where the settings do not go together.
    */
-  constructor(config: GaussianDiffusionConfig) {
-    super(config);
-    this.#config = config;
+  constructor({ betas, objective, varType, lossType, minSnrGamma }: GaussianDiffusionConfig) {
+    this.schedule = betas instanceof NoiseSchedule ? betas : new NoiseSchedule(betas);
+    this.objective = objective;
+    this.varType = varType;
+    this.lossType = lossType;
+    this.minSnrGamma = minSnrGamma;
+    checkLossParts(this);
+  }
+
+  /** Number of timesteps, T. */
+  get numTimesteps(): number {
+    return this.schedule.numTimesteps;
+  }
+
+  /** What the model is given for each timestep: those of the process it was trained on. */
+  get timestepMap(): readonly number[] {
+    return this.schedule.timestepMap;
+  }
+
+  /** Whether the model's output has channels for the variance. */
+  get learnsVariance(): boolean {
+    return isLearned(this.varType);
   }
 
   /**
@@ -44,13 +133,211 @@ export class GaussianDiffusion extends TrainableProcess {
    * still sees the numbers of the process it was trained on.
    */
   respaced(respacing: Respacing): GaussianDiffusion {
-    const kept = spaceTimesteps(this.numTimesteps, respacing);
-    return new GaussianDiffusion({
-      ...this.#config,
-      betas: respacedBetas(this.alphasCumprod, kept),
-      timestepMap: kept.map((t) => this.timestepMap[t]!),
-    });
+    return this.#visiting(spaceTimesteps(this.numTimesteps, respacing));
   }
+
+  #visiting(timesteps: readonly number[]): GaussianDiffusion {
+    const { objective, varType, lossType, minSnrGamma } = this;
+    const betas = this.schedule.respaced(timesteps);
+    return new GaussianDiffusion({ betas, objective, varType, lossType, minSnrGamma });
+  }
+
+  // What training and samplers ask of any process
+
+  /** One step a timestep. */
+  get maxSteps(): number {
+    return this.numTimesteps;
+  }
+
+  /** Draws timesteps to train at. */
+  timestepSampler(name: TimestepSamplerName): TimestepSampler {
+    return createTimestepSampler(name, this);
+  }
+
+  /**
+   * Losses of a batch for timesteps `t` (arXiv 2006.11239, algorithm 1). Take the mean of `loss`
+   * and call `backward` on it.
+   *
+   * @param xStart x_0, [N, C, ...]
+   * @throws {ShapeError} where the model's output does not fit.
+   */
+  trainingLosses<K extends object>(
+    model: Model<K>,
+    xStart: Tensor,
+    t: Timesteps,
+    options: TrainingOptions<K> = {},
+  ): TrainingLosses {
+    return trainingLosses(this, model, xStart, t, options);
+  }
+
+  /**
+   * The x_0 that the model predicts, guided where there is a `condFn`.
+   *
+   * @param x x_t, [N, C, ...]
+   */
+  predictXstart<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: Timesteps,
+    options: StepOptions<K> = {},
+  ): Tensor {
+    using s = scope("predictXstart");
+    const { condFn, modelKwargs } = options;
+    const at = this.schedule.timestepsOf("predictXstart", t, x);
+    const output = modelOutput("predictXstart", this, model, x, at, modelKwargs);
+    const predXstart = xStartOf(this, output, x, at, options);
+    if (!condFn) return s.keep(predXstart);
+    return s.keep(guidedXstart(this.schedule, condFn, predXstart, x, at, modelKwargs));
+  }
+
+  /** The noise level of a timestep; that of the data at -1. */
+  levelAt(t: number): NoiseLevel {
+    return this.schedule.levelAt(t);
+  }
+
+  /** `steps` timesteps from T - 1 down to 0; T - 1 where it is one step. */
+  stops(steps: number, spacing: Spacing): number[] {
+    return spacedTimesteps(this.schedule, steps, spacing);
+  }
+
+  /** Steps of {@link pSample} between these timesteps, the largest first. */
+  ancestral<K extends object>(stops: readonly number[]): AncestralStep<K> {
+    const short = this.#visiting(stops.toReversed());
+    return (model, x, step, options) => {
+      return short.pSample(model, x, stops.length - 1 - step, options);
+    };
+  }
+
+  // One step of the reverse process
+
+  /**
+   * p(x_{t-1} | x_t) by the model, and the x_0 it predicts.
+   *
+   * @param x x_t, [N, C, ...]
+   * @throws {ShapeError} where the model's output does not fit.
+   */
+  pMeanVariance<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: Timesteps,
+    options: PredictOptions<K> = {},
+  ): ModelPrediction {
+    using s = scope("pMeanVariance");
+    const at = this.schedule.timestepsOf("pMeanVariance", t, x);
+    const output = modelOutput("pMeanVariance", this, model, x, at, options.modelKwargs);
+    return keepAll(s, reverseMoments("pMeanVariance", this, output, x, at, options));
+  }
+
+  /**
+   * The mean of p(x_{t-1} | x_t) moved by variance times the classifier's gradient (algorithm 1 of
+   * Dhariwal & Nichol, arXiv 2105.05233).
+   */
+  conditionMean<K extends object>(
+    condFn: CondFn<K>,
+    prediction: ModelPrediction,
+    x: Tensor,
+    t: Timesteps,
+    { modelKwargs }: ModelOptions<K> = {},
+  ): Tensor {
+    using s = scope("conditionMean");
+    const at = this.schedule.timestepsOf("conditionMean", t, x);
+    const gradient = condFn(x, at.mapped(this.timestepMap, x), modelKwargs ?? {} as K);
+    return s.keep(addcmul(prediction.mean, prediction.variance, gradient));
+  }
+
+  /**
+   * The prediction with its score moved by the classifier's gradient, for DDIM (algorithm 2 of
+   * Dhariwal & Nichol, arXiv 2105.05233). Of the original's API.
+   */
+  conditionScore<K extends object>(
+    condFn: CondFn<K>,
+    prediction: ModelPrediction,
+    x: Tensor,
+    t: Timesteps,
+    { modelKwargs }: ModelOptions<K> = {},
+  ): ModelPrediction {
+    using s = scope("conditionScore");
+    const at = this.schedule.timestepsOf("conditionScore", t, x);
+    const { predXstart: before } = prediction;
+    const predXstart = guidedXstart(this.schedule, condFn, before, x, at, modelKwargs);
+    const mean = this.schedule.qPosteriorMean(predXstart, x, at);
+    s.keep([predXstart, mean]);
+    return { ...prediction, predXstart, mean };
+  }
+
+  /**
+   * A sample of p(x_{t-1} | x_t) (arXiv 2006.11239, algorithm 2). No noise is added at t = 0.
+   *
+   * @param x x_t, [N, C, ...]
+   */
+  pSample<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: Timesteps,
+    options: StepOptions<K> & NoiseOptions = {},
+  ): StepResult {
+    using s = scope("pSample");
+    const at = this.schedule.timestepsOf("pSample", t, x);
+    const prediction = this.pMeanVariance(model, x, at, options);
+    const { logVariance, predXstart } = prediction;
+    const { condFn } = options;
+    const mean = condFn ? this.conditionMean(condFn, prediction, x, at, options) : prediction.mean;
+    if (at.uniform === 0) return keepAll(s, { sample: mean, predXstart });
+    const noise = drawNoise("pSample", x.shape, x.device, options);
+    const deviation = exp(mul(logVariance, 0.5));
+    const masked = at.mayHold(0) ? mul(at.gather((i) => i === 0 ? 0 : 1, x), noise) : noise;
+    return keepAll(s, { sample: addcmul(mean, deviation, masked), predXstart });
+  }
+
+  /**
+   * A step of DDIM (Song et al., arXiv 2010.02502, eq. 12, with sigma of eq. 16).
+   *
+   * @param x x_t, [N, C, ...]
+   */
+  ddimSample<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: Timesteps,
+    options: DdimOptions<K> & NoiseOptions = {},
+  ): StepResult {
+    using s = scope("ddimSample");
+    const { eta = 0 } = options;
+    checkEta("ddimSample", eta);
+    const at = this.schedule.timestepsOf("ddimSample", t, x);
+    const predXstart = this.predictXstart(model, x, at, options);
+    const eps = this.schedule.predictEpsFromXstart(x, at, predXstart);
+    const weights = (i: number) => ddimWeights(this.levelAt(i), this.levelAt(i - 1), eta);
+    const ofXstart = at.gather((i) => weights(i).xStart, x);
+    const mean = combine(ofXstart, predXstart, at.gather((i) => weights(i).eps, x), eps);
+    // no fresh noise at t = 0
+    if (eta === 0 || at.uniform === 0) return keepAll(s, { sample: mean, predXstart });
+    const noise = drawNoise("ddimSample", x.shape, x.device, options);
+    const fresh = at.gather((i) => weights(i).fresh, x);
+    return keepAll(s, { sample: addcmul(mean, fresh, noise), predXstart });
+  }
+
+  /**
+   * A step of the deterministic DDIM towards more noise, x_t to x_{t+1}: encodes an image. Of the
+   * original's API.
+   *
+   * @param x x_t, [N, C, ...]
+   */
+  ddimReverseSample<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: Timesteps,
+    options: StepOptions<K> = {},
+  ): StepResult {
+    using s = scope("ddimReverseSample");
+    const at = this.schedule.timestepsOf("ddimReverseSample", t, x);
+    const predXstart = this.predictXstart(model, x, at, options);
+    const eps = this.schedule.predictEpsFromXstart(x, at, predXstart);
+    const signal = at.gather((i) => this.levelAt(i + 1).alpha, x);
+    const noise = at.gather((i) => this.levelAt(i + 1).sigma, x);
+    return keepAll(s, { sample: combine(signal, predXstart, noise, eps), predXstart });
+  }
+
+  // The original's loops; `sample()` runs any sampler in any number of steps
 
   /**
    * Samples by the reverse process (DDPM, arXiv 2006.11239, algorithm 2).
@@ -73,11 +360,10 @@ export class GaussianDiffusion extends TrainableProcess {
     options: SampleLoopOptions<K> = {},
   ): AsyncGenerator<SamplingStep, void> {
     const { noise: _, ...each } = options; // of the first x, not of each step
-    return trajectory(
-      this.timestepMap,
+    return this.#loop(
       () => startNoise("pSampleLoop", shape, options),
       descending(this.numTimesteps),
-      ({ x, t, step }) => this.pSample(model, x, t, { ...each, step }),
+      (x, t, step) => this.pSample(model, x, t, { ...each, step }),
     );
   }
 
@@ -102,11 +388,10 @@ export class GaussianDiffusion extends TrainableProcess {
     options: DdimLoopOptions<K> = {},
   ): AsyncGenerator<SamplingStep, void> {
     const { noise: _, ...each } = options;
-    return trajectory(
-      this.timestepMap,
+    return this.#loop(
       () => startNoise("ddimSampleLoop", shape, options),
       descending(this.numTimesteps),
-      ({ x, t, step }) => this.ddimSample(model, x, t, { ...each, step }),
+      (x, t, step) => this.ddimSample(model, x, t, { ...each, step }),
     );
   }
 
@@ -130,11 +415,141 @@ export class GaussianDiffusion extends TrainableProcess {
     xStart: Tensor,
     options: StepOptions<K> = {},
   ): AsyncGenerator<SamplingStep, void> {
-    return trajectory(
-      this.timestepMap,
+    return this.#loop(
       () => xStart,
       descending(this.numTimesteps).reverse(),
-      ({ x, t }) => this.ddimReverseSample(model, x, t, options),
+      (x, t) => this.ddimReverseSample(model, x, t, options),
     );
+  }
+
+  #loop(
+    start: () => Tensor,
+    timesteps: readonly number[],
+    take: (x: Tensor, t: number, step: number) => StepResult,
+  ): AsyncGenerator<SamplingStep, void> {
+    const modelTimes = timesteps.map((t) => this.timestepMap[t]!);
+    return trajectory(start, modelTimes, ({ x, step }) => take(x, timesteps[step]!, step));
+  }
+
+  // The schedule's closed forms and tables, and the bound, by the original's names
+
+  /** See {@link NoiseSchedule.qMeanVariance}. */
+  qMeanVariance(xStart: Tensor, t: Timesteps): GaussianMoments {
+    return this.schedule.qMeanVariance(xStart, t);
+  }
+
+  /** See {@link NoiseSchedule.qSample}. */
+  qSample(xStart: Tensor, t: Timesteps, noise: Tensor | NoiseOptions = {}): Tensor {
+    return this.schedule.qSample(xStart, t, noise);
+  }
+
+  /** See {@link NoiseSchedule.qPosteriorMeanVariance}. */
+  qPosteriorMeanVariance(xStart: Tensor, xT: Tensor, t: Timesteps): GaussianMoments {
+    return this.schedule.qPosteriorMeanVariance(xStart, xT, t);
+  }
+
+  /** See {@link boundTerm}. */
+  vbTermsBpd<K extends object>(
+    model: Model<K>,
+    xStart: Tensor,
+    xT: Tensor,
+    t: Timesteps,
+    options: BoundOptions<K> = {},
+  ): BoundTerm {
+    return vbTermsBpd(this, model, xStart, xT, t, options);
+  }
+
+  /** The bound's part that no model changes, in bits per dimension, [N]. */
+  priorBpd(xStart: Tensor): Tensor {
+    return priorBpd(this.schedule, xStart);
+  }
+
+  /**
+   * The whole variational bound of a batch, without reading anything back.
+   *
+   * @param xStart x_0, [N, C, ...]
+   * @param options `noiseFn` is asked for the noise of iteration 0, 1, ... that makes x_t.
+   */
+  calcBpdLoop<K extends object>(
+    model: Model<K>,
+    xStart: Tensor,
+    options: BoundOptions<K> & NoiseSource = {},
+  ): BpdResult {
+    return calcBpdLoop(this, model, xStart, options);
+  }
+
+  /** See {@link NoiseSchedule.predictXstartFromEps}. */
+  predictXstartFromEps(xT: Tensor, t: Timesteps, eps: Tensor): Tensor {
+    return this.schedule.predictXstartFromEps(xT, t, eps);
+  }
+
+  /** See {@link NoiseSchedule.predictEpsFromXstart}. */
+  predictEpsFromXstart(xT: Tensor, t: Timesteps, xStart: Tensor): Tensor {
+    return this.schedule.predictEpsFromXstart(xT, t, xStart);
+  }
+
+  /** See {@link NoiseSchedule.betas}. */
+  get betas(): Float64Array {
+    return this.schedule.betas;
+  }
+
+  /** See {@link NoiseSchedule.alphasCumprod}. */
+  get alphasCumprod(): Float64Array {
+    return this.schedule.alphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.alphasCumprodPrev}. */
+  get alphasCumprodPrev(): Float64Array {
+    return this.schedule.alphasCumprodPrev;
+  }
+
+  /** See {@link NoiseSchedule.alphasCumprodNext}. */
+  get alphasCumprodNext(): Float64Array {
+    return this.schedule.alphasCumprodNext;
+  }
+
+  /** See {@link NoiseSchedule.sqrtAlphasCumprod}. */
+  get sqrtAlphasCumprod(): Float64Array {
+    return this.schedule.sqrtAlphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.sqrtOneMinusAlphasCumprod}. */
+  get sqrtOneMinusAlphasCumprod(): Float64Array {
+    return this.schedule.sqrtOneMinusAlphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.logOneMinusAlphasCumprod}. */
+  get logOneMinusAlphasCumprod(): Float64Array {
+    return this.schedule.logOneMinusAlphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.sqrtRecipAlphasCumprod}. */
+  get sqrtRecipAlphasCumprod(): Float64Array {
+    return this.schedule.sqrtRecipAlphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.sqrtRecipm1AlphasCumprod}. */
+  get sqrtRecipm1AlphasCumprod(): Float64Array {
+    return this.schedule.sqrtRecipm1AlphasCumprod;
+  }
+
+  /** See {@link NoiseSchedule.posteriorVariance}. */
+  get posteriorVariance(): Float64Array {
+    return this.schedule.posteriorVariance;
+  }
+
+  /** See {@link NoiseSchedule.posteriorLogVarianceClipped}. */
+  get posteriorLogVarianceClipped(): Float64Array {
+    return this.schedule.posteriorLogVarianceClipped;
+  }
+
+  /** See {@link NoiseSchedule.posteriorMeanCoef1}. */
+  get posteriorMeanCoef1(): Float64Array {
+    return this.schedule.posteriorMeanCoef1;
+  }
+
+  /** See {@link NoiseSchedule.posteriorMeanCoef2}. */
+  get posteriorMeanCoef2(): Float64Array {
+    return this.schedule.posteriorMeanCoef2;
   }
 }

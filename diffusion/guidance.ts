@@ -10,15 +10,14 @@ import {
   Parameter,
   reshape,
   split,
-  sub,
   sum,
   type TensorLike,
   where,
   withGrad,
 } from "../autograd/mod.ts";
+import { guide } from "../nn/mod.ts";
 import { callModel, type Model, type ModelFunction, type ModelKwargs } from "./model.ts";
-import type { CondFn } from "./reverse_process.ts";
-import { combine } from "./tensors.ts";
+import type { CondFn } from "./process.ts";
 
 /** Settings of {@link guided}. */
 export interface ClassifierFreeOptions<K extends object = ModelKwargs> {
@@ -44,6 +43,8 @@ export interface ClassifierFreeOptions<K extends object = ModelKwargs> {
  * "Applying guidance in a limited interval", arXiv 2404.07724).
  *
  * Both halves run as one batch of 2 N, the conditional one first.
+ *
+ * @throws {RangeError} where the scale, the interval or the channels make no sense.
  */
 export function guided<K extends object>(
   model: Model<K>,
@@ -51,6 +52,7 @@ export function guided<K extends object>(
 ): ModelFunction<K> {
   const { scale, nullKwargs, interval = [-Infinity, Infinity], guidedChannels = 3 } = options;
   const [first, last] = interval;
+  checkGuidance(scale, first, last, guidedChannels);
   return (x, t, kwargs, at) => {
     if (scale === 1 || (at && !at.some((s) => s >= first && s <= last))) {
       return callModel(model, x, t, kwargs, at);
@@ -64,13 +66,27 @@ export function guided<K extends object>(
     );
     const [conditional, unconditional] = split(both, x.shape[0]!) as [Tensor, Tensor];
     const channels = Math.min(guidedChannels === "all" ? Infinity : guidedChannels, x.shape[1]!);
-    const rest = both.shape[1]! - channels;
-    const [to, others] = split(conditional, [channels, rest], 1) as [Tensor, Tensor];
-    const [from] = split(unconditional, [channels, rest], 1) as [Tensor];
-    const size = scaleOf(t, at, x.rank, scale, interval);
-    const steered = combine(typeof size === "number" ? 1 - size : sub(1, size), from, size, to);
-    return rest === 0 ? steered : concat([steered, others], 1);
+    return guide(conditional, unconditional, scaleOf(t, at, x.rank, scale, interval), channels);
   };
+}
+
+function checkGuidance(
+  scale: number,
+  first: number,
+  last: number,
+  channels: number | "all",
+): void {
+  if (!Number.isFinite(scale)) {
+    throw new RangeError(`guided: expected a scale that is a finite number but got ${scale}`);
+  }
+  if (!(first <= last)) {
+    throw new RangeError(
+      `guided: expected an interval with its first timestep first but got ${first}, ${last}`,
+    );
+  }
+  if (channels !== "all" && !(Number.isInteger(channels) && channels >= 1)) {
+    throw new RangeError(`guided: expected 1 or more guidedChannels or "all" but got ${channels}`);
+  }
 }
 
 /** The scale of each sample: a number for all, or [N, 1, ...]. */

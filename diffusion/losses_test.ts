@@ -37,7 +37,7 @@ eachDevice("a model that predicts its target has no squared error", async () => 
     const [options, target] of [
       [{}, noise],
       [{ predictXstart: true }, xStart],
-      [{ objective: "v" }, createDiffusion().velocity(xStart, T, noise)],
+      [{ objective: "v" }, createDiffusion().schedule.velocity(xStart, T, noise)],
     ] as [DiffusionOptions, Tensor][]
   ) {
     const diffusion = createDiffusion({ learnSigma: false, ...options });
@@ -54,14 +54,14 @@ eachDevice("minSnrGamma weighs errors by what the model predicts", async () => {
   const gamma = 5;
   const weights = {
     epsilon: (snr: number) => Math.min(snr, gamma) / snr,
-    xStart: (snr: number) => Math.min(snr, gamma),
+    xstart: (snr: number) => Math.min(snr, gamma),
     v: (snr: number) => Math.min(snr, gamma) / (snr + 1),
   };
-  for (const [meanType, weight] of Object.entries(weights)) {
+  for (const [objective, weight] of Object.entries(weights)) {
     const { betas, alphasCumprod } = createDiffusion();
     const diffusion = new GaussianDiffusion({
       betas,
-      meanType: meanType as keyof typeof weights,
+      objective: objective as keyof typeof weights,
       varType: "fixedLarge",
       lossType: "mse",
       minSnrGamma: gamma,

@@ -3,23 +3,30 @@
  *
  * @module
  */
+export type { BoundOptions, BpdResult } from "./bound.ts";
 export * from "./create.ts";
-export * from "./forward_process.ts";
 export * from "./gaussian_diffusion.ts";
 export * from "./guidance.ts";
 export * from "./likelihood.ts";
-export * from "./losses.ts";
+export type { BoundTerm, LossParts, LossType } from "./losses.ts";
 export type { Model, ModelFunction, ModelKwargs, ModelObject, ModelOutput } from "./model.ts";
 export type { NoiseFn, NoiseOptions, NoiseSource } from "./noise.ts";
+export { type GaussianMoments, NoiseSchedule } from "./noise_schedule.ts";
+export { type AnyObjective, type Objective, OBJECTIVES } from "./predictions.ts";
+export * from "./process.ts";
+export * from "./processes.ts";
 export * from "./respace.ts";
-export * from "./reverse_process.ts";
-export type { Spacing } from "./samplers/grid.ts";
+export type { ModelPrediction, ReverseParts, VarType } from "./reverse.ts";
 export {
-  sample,
-  type SampleOptions,
-  sampleProgressive,
+  type Sampler,
+  SAMPLER_NAMES,
   type SamplerName,
-} from "./samplers/sample.ts";
+  SAMPLERS,
+  type SamplerStep,
+  type StepRange,
+  stepRange,
+} from "./samplers/registry.ts";
+export { sample, type SampleOptions, sampleProgressive } from "./samplers/sample.ts";
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
 export * from "./timestep_samplers.ts";

@@ -5,7 +5,7 @@
  */
 
 /** Schedules that a model is trained with, scaled to any number of steps. */
-export type NoiseSchedule = "linear" | "squaredcos_cap_v2";
+export type NoiseScheduleName = "linear" | "squaredcos_cap_v2";
 
 /** Schedules between two given betas. */
 export type BetaSchedule = "quad" | "linear" | "warmup10" | "warmup50" | "const" | "jsd";
@@ -77,7 +77,7 @@ export function getBetaSchedule(name: BetaSchedule, range: BetaRange): Float64Ar
  *
  * @throws {RangeError} where the name is not one of them.
  */
-export function getNamedBetaSchedule(name: NoiseSchedule, steps: number): Float64Array {
+export function getNamedBetaSchedule(name: NoiseScheduleName, steps: number): Float64Array {
   switch (name) {
     case "linear": {
       const scale = 1000 / steps;

@@ -4,7 +4,7 @@ import {
   betasForAlphaBar,
   getBetaSchedule,
   getNamedBetaSchedule,
-  type NoiseSchedule,
+  type NoiseScheduleName,
 } from "./mod.ts";
 
 const range = (numDiffusionTimesteps: number) => ({
@@ -45,7 +45,11 @@ Deno.test("raw schedules have the shapes that their names say", () => {
 });
 
 Deno.test("schedules that do not exist are refused by name", () => {
-  assertThrows(() => getNamedBetaSchedule("cosine" as NoiseSchedule, 10), RangeError, "got cosine");
+  assertThrows(
+    () => getNamedBetaSchedule("cosine" as NoiseScheduleName, 10),
+    RangeError,
+    "got cosine",
+  );
   assertThrows(() => getBetaSchedule("cubic" as BetaSchedule, range(10)), RangeError, "got cubic");
   assertThrows(() => getNamedBetaSchedule("linear", 0), RangeError, "1 or more steps");
   assertThrows(() => betasForAlphaBar(1.5, () => 1), RangeError, "1 or more steps but got 1.5");

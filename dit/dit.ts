@@ -25,7 +25,6 @@ import {
   silu,
   sin,
   slice,
-  sub,
   unsqueeze,
   where,
 } from "../autograd/mod.ts";
@@ -34,6 +33,7 @@ import {
   Conv2d,
   Embedding,
   frozen,
+  guide,
   type InitOptions,
   Linear,
   Mlp,
@@ -384,7 +384,7 @@ export class DiT extends Module {
   /**
    * As `forward` with classifier-free guidance (arXiv 2207.12598): the first half of the batch is
    * computed with its labels and again with those of the second half (the null class), and moved
-   * away from the latter: without + cfgScale * (with - without).
+   * away from the latter. Of the original's API; `sample()` guides any model.
    *
    * @param x [2 N, C, S, S]; the first half is used for both.
    * @param t [2 N]
@@ -407,15 +407,14 @@ export class DiT extends Module {
       );
     }
     using s = scope("DiT");
-    const n = x.shape[0]! / 2;
-    const half = slice(x, 0, { end: n });
+    const half = slice(x, 0, { end: x.shape[0]! / 2 });
     const out = this.forward(concat([half, half], 0), t, y);
     const { inChannels } = this.options;
     const guided = options.guidedChannels === "all" ? inChannels : Math.min(3, inChannels);
-    const [eps, rest] = [slice(out, 1, { end: guided }), slice(out, 1, { start: guided })];
-    const [withClass, without] = [slice(eps, 0, { end: n }), slice(eps, 0, { start: n })];
-    const moved = add(without, mul(sub(withClass, without), cfgScale)); // [N, guided, S, S]
-    return s.keep(concat([concat([moved, moved], 0), rest], 1));
+    const [withClass, without] = chunk(out, 2) as [Tensor, Tensor]; // [N, outChannels, S, S]
+    const moved = guide(withClass, without, cfgScale, guided);
+    const other = [slice(moved, 1, { end: guided }), slice(without, 1, { start: guided })];
+    return s.keep(concat([moved, concat(other, 1)], 0));
   }
 
   #run(block: DiTBlock, x: Tensor, c: Tensor): Tensor {

@@ -9,6 +9,7 @@ export * from "./attention.ts";
 export * from "./ema.ts";
 export * from "./grad_scaler.ts";
 export * from "./gradients.ts";
+export * from "./guidance.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./load.ts";

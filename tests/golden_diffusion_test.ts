@@ -10,7 +10,7 @@ import {
   discretizedGaussianLogLikelihood,
   type GaussianDiffusion,
   getBetaSchedule,
-  type NoiseSchedule,
+  type NoiseScheduleName,
   normalKl,
   spaceTimesteps,
 } from "../diffusion/mod.ts";
@@ -22,7 +22,7 @@ interface Arrays {
   cases: {
     index: number;
     timestep_respacing: string;
-    noise_schedule: NoiseSchedule;
+    noise_schedule: NoiseScheduleName;
     diffusion_steps: number;
     num_timesteps: number;
     arrays: string[];
@@ -99,11 +99,11 @@ goldenTest(
     const json = await goldenJson<Arrays>(ARRAYS[0]);
     assertEquals(json.flags.length, 32);
     for (const { model_mean_type, model_var_type, loss_type, ...flags } of json.flags) {
-      const { meanType, varType, lossType } = createDiffusion(optionsOf(flags));
+      const { objective, varType, lossType } = createDiffusion(optionsOf(flags));
       const want = [model_mean_type, model_var_type, loss_type] as string[];
       const names = want.map((name) => camel(name.toLowerCase()));
-      assertEquals([meanType, varType, lossType] as string[], [
-        names[0] === "startX" ? "xStart" : names[0],
+      assertEquals([objective, varType, lossType] as string[], [
+        names[0] === "startX" ? "xstart" : names[0],
         ...names.slice(1),
       ]);
     }

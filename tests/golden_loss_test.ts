@@ -2,10 +2,10 @@
 import { assertEquals } from "@std/assert";
 import { gradients, mul, Parameter, sum } from "../autograd/mod.ts";
 import {
+  type AnyObjective,
   createDiffusion,
   GaussianDiffusion,
   type LossType,
-  type MeanType,
   type VarType,
 } from "../diffusion/mod.ts";
 import { scope, type Tensor, tensor } from "../tensor/mod.ts";
@@ -25,9 +25,9 @@ interface Analytic {
 
 const FILES = ["loss/analytic.json", "loss/analytic.safetensors"] as const;
 
-const MEAN_TYPES: Record<string, MeanType> = {
+const OBJECTIVES: Record<string, AnyObjective> = {
   EPSILON: "epsilon",
-  START_X: "xStart",
+  START_X: "xstart",
   PREVIOUS_X: "previousX",
 };
 const VAR_TYPES: Record<string, VarType> = {
@@ -47,7 +47,7 @@ function diffusionOf(meanType: string, varType: string, lossType = "MSE"): Gauss
   const { betas } = createDiffusion();
   return new GaussianDiffusion({
     betas,
-    meanType: MEAN_TYPES[meanType]!,
+    objective: OBJECTIVES[meanType]!,
     varType: VAR_TYPES[varType]!,
     lossType: LOSS_TYPES[lossType]!,
   });

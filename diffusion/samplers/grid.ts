@@ -1,14 +1,8 @@
-/** Which timesteps the solvers of the probability flow stop at. */
-import type { ForwardProcess } from "../forward_process.ts";
+/** Which timesteps of Gaussian diffusion a sampler stops at. */
+import type { NoiseSchedule } from "../noise_schedule.ts";
+import type { Spacing } from "../process.ts";
 import { spaceTimesteps } from "../respace.ts";
 import { descending } from "./trajectory.ts";
-
-/**
- * How stops are spread: evenly in time, evenly in the logarithm of the signal-to-noise ratio (Lu et
- * al., arXiv 2206.00927, section 5), or evenly in sigma^(1/7) (Karras et al., arXiv 2206.00364,
- * eq. 5).
- */
-export type Spacing = "time" | "logSnr" | "karras";
 
 /** The exponent that Karras et al. choose. */
 const RHO = 7;
@@ -20,15 +14,16 @@ const SCALES: Record<Exclude<Spacing, "time">, (sigma: number) => number> = {
 };
 
 /**
- * `steps` timesteps from T - 1 down to 0. Solvers stop only at noise levels that the model was
- * trained at, so each is the nearest one that is still below the stop before.
+ * `steps` timesteps from T - 1 down to 0; T - 1 alone where it is one. Samplers stop only at noise
+ * levels that the model was trained at, so each is the nearest one that is still below the stop
+ * before.
  */
 export function spacedTimesteps(
-  process: ForwardProcess,
+  schedule: NoiseSchedule,
   steps: number,
   spacing: Spacing,
 ): number[] {
-  const { numTimesteps, sqrtRecipm1AlphasCumprod: sigmas } = process;
+  const { numTimesteps, sqrtRecipm1AlphasCumprod: sigmas } = schedule;
   if (!Number.isInteger(steps) || steps < 1 || steps > numTimesteps) {
     throw new RangeError(`sample: expected 1 to ${numTimesteps} steps but got ${steps}`);
   }

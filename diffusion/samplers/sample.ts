@@ -1,13 +1,11 @@
-/** Every sampler behind one interface. */
+/** Sampling from any process with any sampler. */
 import type { Shape, Tensor } from "../../tensor/mod.ts";
-import type { GaussianDiffusion } from "../gaussian_diffusion.ts";
 import { type ClassifierFreeOptions, guided } from "../guidance.ts";
 import type { Model, ModelKwargs } from "../model.ts";
-import type { StepOptions } from "../reverse_process.ts";
-import { dpmSolverStep } from "./dpm_solver.ts";
-import { spacedTimesteps, type Spacing } from "./grid.ts";
-import { heunStep } from "./heun.ts";
-import { type Solver, stopAt } from "./solver.ts";
+import { drawNoise } from "../noise.ts";
+import type { Process, Spacing, StepOptions } from "../process.ts";
+import { checkEta } from "./ddim.ts";
+import { type SamplerName, samplerOf, type StepRange, stepRange } from "./registry.ts";
 import {
   lastSample,
   type SamplingStep,
@@ -16,33 +14,20 @@ import {
   trajectory,
 } from "./trajectory.ts";
 
-/**
- * How to sample: `ddpm` (arXiv 2006.11239) and `ddim` (arXiv 2010.02502) as in the original; `dpm++`
- * (DPM-Solver++(2M), arXiv 2211.01095) and `heun` (arXiv 2206.00364) need 10 to 30 steps. `heun`
- * calls the model twice a step.
- */
-export type SamplerName = "ddpm" | "ddim" | "dpm++" | "heun";
-
 /** Settings of {@link sample}. */
 export interface SampleOptions<K extends object = ModelKwargs>
   extends StepOptions<K>, StartOptions {
-  /** `ddpm` by default. */
+  /** A row of {@link SAMPLERS}; `ddpm` by default. */
   sampler?: SamplerName;
-  /** Number of steps; one a timestep by default. */
+  /** Number of steps; the most that there are by default, one a timestep. */
   steps?: number;
-  /** Randomness of `ddim`, 0 (the default) to 1. */
+  /** Randomness of samplers that can be so or not, 0 (the default) to 1. */
   eta?: number;
-  /** Where `dpm++` (by default `logSnr`) and `heun` (by default `karras`) stop. */
+  /** Where the sampler stops; by default as in its paper. */
   spacing?: Spacing;
   /** Guides the model by itself without its condition. */
   guidance?: ClassifierFreeOptions<K>;
 }
-
-/** The spacing of each is that of its paper. */
-const SOLVERS: Record<"dpm++" | "heun", { step: Solver; spacing: Spacing }> = {
-  "dpm++": { step: dpmSolverStep, spacing: "logSnr" },
-  heun: { step: heunStep, spacing: "karras" },
-};
 
 /**
  * Samples with the sampler of that name, without gradients and without reading anything back.
@@ -69,63 +54,56 @@ const SOLVERS: Record<"dpm++" | "heun", { step: Solver; spacing: Spacing }> = {
  * @throws {RangeError} where there is no such sampler, or it cannot take that many steps.
  */
 export async function sample<K extends object>(
-  diffusion: GaussianDiffusion,
+  process: Process,
   model: Model<K>,
   shape: Shape,
   options: SampleOptions<K> = {},
 ): Promise<Tensor> {
-  return await lastSample(sampleProgressive(diffusion, model, shape, options));
+  return await lastSample(sampleProgressive(process, model, shape, options));
 }
 
 /** As {@link sample}, step by step. */
 export function sampleProgressive<K extends object>(
-  diffusion: GaussianDiffusion,
+  process: Process,
   model: Model<K>,
   shape: Shape,
   options: SampleOptions<K> = {},
 ): AsyncGenerator<SamplingStep, void> {
-  const { sampler = "ddpm", steps = diffusion.numTimesteps, guidance, ...rest } = options;
-  const steered = guidance ? guided(model, guidance) : model;
-  switch (sampler) {
-    case "ddpm":
-      return diffusion.respaced([steps]).pSampleLoopProgressive(steered, shape, rest);
-    case "ddim":
-      return diffusion.respaced([steps]).ddimSampleLoopProgressive(steered, shape, rest);
-    case "dpm++":
-    case "heun": {
-      const { step, spacing } = SOLVERS[sampler];
-      const timesteps = spacedTimesteps(diffusion, steps, options.spacing ?? spacing);
-      return solve(diffusion, step, timesteps, steered, shape, rest);
-    }
-    default:
-      sampler satisfies never;
-      throw new RangeError(
-        `sample: expected sampler ddpm, ddim, dpm++ or heun but got ${sampler}`,
-      );
+  const { sampler: name = "ddpm", eta = 0, guidance } = options;
+  const sampler = samplerOf(name);
+  const range = stepRange(process, name);
+  const { steps = range.most, spacing = sampler.spacing } = options;
+  checkSteps(name, steps, range);
+  checkEta("sample", eta);
+  if (eta > 0 && !sampler.hasEta) {
+    throw new RangeError(`sample: expected no eta with ${name}, which has none, but got ${eta}`);
   }
+  const steered = guidance ? guided(model, guidance) : model;
+  const stops = process.stops(steps, spacing);
+  const levels = [...stops, -1].map((t) => process.levelAt(t));
+  const ancestral = sampler.isAncestral ? process.ancestral!<K>(stops) : undefined;
+  const { noise: _, ...each } = options; // of the first x, not of each step
+  return trajectory(
+    () => startNoise("sample", shape, options),
+    levels.slice(0, -1).map(({ modelTime }) => modelTime),
+    ({ x, lastXstart, step }) =>
+      sampler.step({
+        x,
+        from: levels[step]!,
+        to: levels[step + 1]!,
+        before: lastXstart && { level: levels[step - 1]!, xStart: lastXstart },
+        eta,
+        denoise: (x, { t }) => process.predictXstart(steered, x, t, options),
+        noise: () => drawNoise("sample", x.shape, x.device, { ...each, step }),
+        ancestral: () => ancestral!(steered, x, step, { ...each, step }),
+      }),
+  );
 }
 
-/** Follows the probability flow from stop to stop, and from the last one to the data. */
-function solve<K extends object>(
-  diffusion: GaussianDiffusion,
-  takeStep: Solver,
-  timesteps: readonly number[],
-  model: Model<K>,
-  shape: Shape,
-  options: StepOptions<K> & StartOptions,
-): AsyncGenerator<SamplingStep, void> {
-  const stops = [...timesteps, -1].map((t) => stopAt(diffusion, t));
-  return trajectory(
-    diffusion.timestepMap,
-    () => startNoise("sample", shape, options),
-    timesteps,
-    ({ x, lastXstart, step }) =>
-      takeStep({
-        x,
-        from: stops[step]!,
-        to: stops[step + 1]!,
-        before: lastXstart && { stop: stops[step - 1]!, xStart: lastXstart },
-        denoise: (at, { t }) => diffusion.predictXstart(model, at, t, options),
-      }),
+/** Refuses a number of steps that a sampler cannot take. */
+function checkSteps(name: SamplerName, steps: number, { least, most }: StepRange): void {
+  if (Number.isInteger(steps) && steps >= least && steps <= most) return;
+  throw new RangeError(
+    `sample: expected ${least} to ${most} steps of ${name} but got ${steps}`,
   );
 }

@@ -3,7 +3,6 @@ import { eachDevice, scaledError } from "../../tests/devices.ts";
 import { Generator, memory, randn, scope, type Tensor } from "../../tensor/mod.ts";
 import { createDiffusion, sample, type SampleOptions, sampleProgressive } from "../mod.ts";
 import { exactFlow, exactModel } from "../exact_model_test_util.ts";
-import { spacedTimesteps } from "./grid.ts";
 
 const DATA = { mean: 0.3, std: 0.5 };
 const SHAPE = [2, 1, 4, 4];
@@ -102,17 +101,17 @@ eachDevice(
   ["wasm"],
 );
 
-Deno.test("spacedTimesteps() goes down from the last timestep to the first without repeating", () => {
+Deno.test("stops() go down from the last timestep to the first without repeating", () => {
   for (const spacing of ["time", "logSnr", "karras"] as const) {
     for (const steps of [2, 7, 50, 999, 1000]) {
-      const stops = spacedTimesteps(usual, steps, spacing);
+      const stops = usual.stops(steps, spacing);
       assertEquals([stops.length, stops[0], stops.at(-1)], [steps, 999, 0]);
       assert(stops.every((t, i) => i === 0 || t < stops[i - 1]!), `${spacing} ${steps}`);
     }
-    assertEquals(spacedTimesteps(usual, 1, spacing), [999]);
+    assertEquals(usual.stops(1, spacing), [999]);
   }
-  assertThrows(() => spacedTimesteps(usual, 1001, "time"), RangeError, "1 to 1000 steps");
-  assertThrows(() => spacedTimesteps(usual, 0, "karras"), RangeError);
+  assertThrows(() => usual.stops(1001, "time"), RangeError, "1 to 1000 steps");
+  assertThrows(() => usual.stops(0, "karras"), RangeError);
 });
 
 eachDevice("sample() refuses samplers and step counts that there are not", async () => {

@@ -24,8 +24,6 @@ export interface Position {
   readonly x: Tensor;
   /** The x_0 predicted in the step before; undefined in the first. */
   readonly lastXstart: Tensor | undefined;
-  /** Timestep of `x`. */
-  readonly t: number;
   /** Counts from 0. */
   readonly step: number;
 }
@@ -42,21 +40,20 @@ export function startNoise(op: string, shape: Shape, options: StartOptions): Ten
   return drawNoise(op, shape, noise?.device ?? currentDevice(), { ...options, step: -1 });
 }
 
-/** A handle of one's own to the elements of `t`, in no scope. */
+/** A further handle to the elements of `t`, in no scope. */
 const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides));
 
 /**
- * Takes a step for each of `timesteps`, without gradients. Each step has a scope of its own, none of
+ * Takes a step for each of `modelTimes`, without gradients. Each step has a scope of its own, none of
  * which spans a step of the caller's.
  *
- * @param timestepMap What the model is told for each timestep.
  * @param start Makes the first x.
+ * @param modelTimes The timestep of each step, as the model sees it.
  * @param advance Takes one step.
  */
 export async function* trajectory(
-  timestepMap: readonly number[],
   start: () => Tensor,
-  timesteps: readonly number[],
+  modelTimes: readonly number[],
   advance: (from: Position) => { sample: Tensor; predXstart: Tensor },
 ): AsyncGenerator<SamplingStep, void> {
   const alone = <T>(fn: () => T): T =>
@@ -67,15 +64,15 @@ export async function* trajectory(
   let x = alone(() => own(start()));
   let lastXstart: Tensor | undefined;
   try {
-    for (const [step, t] of timesteps.entries()) {
+    for (const [step, t] of modelTimes.entries()) {
       const next = alone(() => {
-        const { sample, predXstart } = advance({ x, lastXstart, t, step });
+        const { sample, predXstart } = advance({ x, lastXstart, step });
         return { sample: own(sample), predXstart: own(predXstart) };
       });
       x.dispose();
       lastXstart?.dispose();
       ({ sample: x, predXstart: lastXstart } = next);
-      yield { ...next, step, t: timestepMap[t]! };
+      yield { ...next, step, t };
     }
   } finally {
     x.dispose();

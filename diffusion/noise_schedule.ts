@@ -1,12 +1,13 @@
 /**
- * The forward process q, which adds noise: its closed forms (Ho et al., "Denoising diffusion
- * probabilistic models", arXiv 2006.11239, section 2) and the schedule values they are made of.
+ * How x_t comes about: the forward process q, which adds Gaussian noise, with its tables and closed
+ * forms (Ho et al., "Denoising diffusion probabilistic models", arXiv 2006.11239, section 2).
  */
 import { scope, ShapeError, shapeText, Tensor } from "../tensor/mod.ts";
-import { mul, square, sub } from "../autograd/mod.ts";
-import { bitsPerDimension } from "./likelihood.ts";
+import { mul } from "../autograd/mod.ts";
 import { combine, keepAll } from "./tensors.ts";
 import { drawNoise, type NoiseOptions } from "./noise.ts";
+import type { NoiseLevel } from "./process.ts";
+import { respacedBetas } from "./respace.ts";
 import { BatchTimesteps, type Timesteps } from "./timesteps.ts";
 
 /** A diagonal Gaussian by element, all of the shape of the data. */
@@ -19,8 +20,11 @@ export interface GaussianMoments {
   logVariance: Tensor;
 }
 
-/** The noising process with its schedule. Arrays hold one float64 for each timestep. */
-export class ForwardProcess {
+/** A level without any noise: the data themselves. */
+export const DATA_LEVEL: NoiseLevel = { t: -1, modelTime: -1, alpha: 1, sigma: 0 };
+
+/** A schedule of noise levels and q(x_t | x_0). Tables hold one float64 for each timestep. */
+export class NoiseSchedule {
   /** Number of timesteps, T. */
   readonly numTimesteps: number;
   /** beta_t: variance added at step t. */
@@ -49,14 +53,17 @@ export class ForwardProcess {
   readonly posteriorMeanCoef1: Float64Array;
   /** Weight of x_t in it. */
   readonly posteriorMeanCoef2: Float64Array;
+  /** The timestep that the model is given for each: that of the process it is trained on. */
+  readonly timestepMap: readonly number[];
 
   /**
-   * The process of these betas.
+   * The schedule of these betas.
    *
    * @param betas One a timestep.
-   * @throws {RangeError} where a beta lies outside (0, 1].
+   * @param timestepMap 0, 1, ... by default.
+   * @throws {RangeError} where a beta lies outside (0, 1], or the map has another length.
    */
-  constructor(betas: ArrayLike<number>) {
+  constructor(betas: ArrayLike<number>, timestepMap?: readonly number[]) {
     const beta = this.betas = Float64Array.from(betas);
     const wrong = beta.find((b) => !(b > 0 && b <= 1));
     if (beta.length === 0 || wrong !== undefined) {
@@ -66,6 +73,12 @@ export class ForwardProcess {
       );
     }
     this.numTimesteps = beta.length;
+    this.timestepMap = timestepMap ?? Array.from(beta, (_, t) => t);
+    if (this.timestepMap.length !== beta.length) {
+      throw new RangeError(
+        `timestepMap: expected ${beta.length} entries but got ${this.timestepMap.length}`,
+      );
+    }
     const alphas = beta.map((b) => 1 - b);
     let product = 1;
     const bar = this.alphasCumprod = alphas.map((a) => product *= a);
@@ -90,8 +103,33 @@ export class ForwardProcess {
     );
   }
 
+  /** The schedule that visits only these timesteps (ascending), with the noise levels they have. */
+  respaced(timesteps: readonly number[]): NoiseSchedule {
+    return new NoiseSchedule(
+      respacedBetas(this.alphasCumprod, timesteps),
+      timesteps.map((t) => this.timestepMap[t]!),
+    );
+  }
+
+  /** The noise level of a timestep; that of the data at -1, that of pure noise at T. */
+  levelAt(t: number): NoiseLevel {
+    if (t < 0) return DATA_LEVEL;
+    if (t >= this.numTimesteps) return { t, modelTime: t, alpha: 0, sigma: 1 };
+    return {
+      t,
+      modelTime: this.timestepMap[t]!,
+      alpha: this.sqrtAlphasCumprod[t]!,
+      sigma: this.sqrtOneMinusAlphasCumprod[t]!,
+    };
+  }
+
+  /** The signal-to-noise ratio of a timestep. */
+  snr(t: number): number {
+    return this.alphasCumprod[t]! / (1 - this.alphasCumprod[t]!);
+  }
+
   /** The timesteps of a batch like `x` [N, C, ...], checked. */
-  protected timestepsOf(op: string, t: Timesteps, x: Tensor): BatchTimesteps {
+  timestepsOf(op: string, t: Timesteps, x: Tensor): BatchTimesteps {
     if (t instanceof BatchTimesteps) return t;
     if (x.rank < 2) {
       throw new ShapeError(`${op}: expected a batch [N, C, ...] but got ${shapeText(x.shape)}`);
@@ -156,7 +194,7 @@ export class ForwardProcess {
   }
 
   /** Throws where a single timestep leaves the posterior without a variance. */
-  protected checkHasVariance(op: string): void {
+  checkHasVariance(op: string): void {
     if (this.numTimesteps < 2) {
       throw new RangeError(
         `${op}: expected 2 or more timesteps but got 1, whose posterior has no variance; DDIM, ` +
@@ -200,17 +238,5 @@ export class ForwardProcess {
     const [ofNoise, ofStart] = [this.sqrtAlphasCumprod, this.sqrtOneMinusAlphasCumprod];
     const toStart = at.gather((i) => -ofStart[i]!, xStart);
     return s.keep(combine(at.gather(ofNoise, xStart), noise, toStart, xStart));
-  }
-
-  /**
-   * KL divergence of q(x_T | x_0) from a standard normal, in bits per dimension [N]: the term of
-   * the bound that training cannot change (L_T, eq. 5).
-   */
-  priorBpd(xStart: Tensor): Tensor {
-    using s = scope("priorBpd");
-    const { mean } = this.qMeanVariance(xStart, this.numTimesteps - 1);
-    // what the variance contributes is a difference that float32 would lose
-    const bar = this.alphasCumprod[this.numTimesteps - 1]!;
-    return s.keep(bitsPerDimension(mul(sub(square(mean), bar + Math.log1p(-bar)), 0.5)));
   }
 }

@@ -1,7 +1,7 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
 import { Generator, IndexError, scope, ShapeError, tensor, zeros } from "../tensor/mod.ts";
-import { createDiffusion, ForwardProcess } from "./mod.ts";
+import { createDiffusion, NoiseSchedule } from "./mod.ts";
 
 const diffusion = createDiffusion();
 const random = (seed: number, shape: readonly number[]) => {
@@ -17,12 +17,12 @@ eachDevice("x_0, the noise and the velocity follow from each other", async () =>
   const want = [await xStart.data(), await noise.data()];
   for (const t of [500, [10, 300, 999]]) {
     const xT = diffusion.qSample(xStart, t, noise);
-    const velocity = diffusion.velocity(xStart, t, noise);
+    const velocity = diffusion.schedule.velocity(xStart, t, noise);
     const eps = diffusion.predictEpsFromXstart(xT, t, xStart);
     assertEquals(scaledError(await eps.data(), want[1]!) < 1e-4, true);
     const fromEps = diffusion.predictXstartFromEps(xT, t, noise);
     assertEquals(scaledError(await fromEps.data(), want[0]!) < 1e-3, true);
-    const fromV = diffusion.predictXstartFromV(xT, t, velocity);
+    const fromV = diffusion.schedule.predictXstartFromV(xT, t, velocity);
     assertEquals(scaledError(await fromV.data(), want[0]!) < 1e-5, true);
   }
 });
@@ -72,8 +72,8 @@ eachDevice("noise and timesteps that do not fit are refused", () => {
 });
 
 Deno.test("betas outside (0, 1] are refused", () => {
-  assertThrows(() => new ForwardProcess([0.1, 0]), RangeError, "in (0, 1] but got 0");
-  assertThrows(() => new ForwardProcess([1.1]), RangeError, "but got 1.1");
-  assertThrows(() => new ForwardProcess([]), RangeError, "but got none");
+  assertThrows(() => new NoiseSchedule([0.1, 0]), RangeError, "in (0, 1] but got 0");
+  assertThrows(() => new NoiseSchedule([1.1]), RangeError, "but got 1.1");
+  assertThrows(() => new NoiseSchedule([]), RangeError, "but got none");
   assertThrows(() => createDiffusion({ diffusionSteps: 10 }), RangeError, "20 steps or more");
 });
