@@ -15,15 +15,14 @@ export {
 export { findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
 export { CommandError, UsageError } from "./shared/errors.ts";
 export {
-  buildDiffusion,
   buildModel,
+  buildProcess,
   type BuiltModel,
   type DiffusionConfig,
   type LatentConfig,
   type ModelConfig,
   MODELS,
   modelSize,
-  type Objective,
   sampleShape,
 } from "./model/config.ts";
 export type { PendingFeedback } from "./run/records.ts";

@@ -1,7 +1,7 @@
 /** Diffusion processes by the original's flags. */
 import { GaussianDiffusion } from "./gaussian_diffusion.ts";
 import type { LossType } from "./losses.ts";
-import type { Objective } from "./predictions.ts";
+import { type Objective, OBJECTIVES } from "./predictions.ts";
 import type { Respacing } from "./respace.ts";
 import type { VarType } from "./reverse.ts";
 import { getNamedBetaSchedule, type NoiseScheduleName } from "./schedules.ts";
@@ -48,6 +48,11 @@ export function createDiffusion(options: DiffusionOptions = {}): GaussianDiffusi
   const { predictXstart = false, objective, minSnrGamma } = options;
   if (predictXstart && objective) {
     throw new RangeError(`createDiffusion: expected predictXstart or objective but got both`);
+  }
+  if (objective !== undefined && !OBJECTIVES.includes(objective)) {
+    throw new RangeError(
+      `createDiffusion: expected objective ${OBJECTIVES.join(", ")} but got ${objective}`,
+    );
   }
   const whole = new GaussianDiffusion({
     betas: getNamedBetaSchedule(noiseSchedule, diffusionSteps),

@@ -98,6 +98,14 @@ export function getNamedBetaSchedule(name: NoiseScheduleName, steps: number): Fl
 }
 
 /**
+ * Fewest steps of a named schedule that can be trained and sampled: more than one, and none of them
+ * loses the whole signal, as the last of a linear schedule of 20 steps does.
+ */
+export function leastSteps(name: NoiseScheduleName): number {
+  return name === "linear" ? 21 : 2;
+}
+
+/**
  * Betas whose running product of 1 - beta follows `alphaBar`, a function on [0, 1] that falls from
  * 1 towards 0.
  *

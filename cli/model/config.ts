@@ -1,22 +1,29 @@
 /**
  * What a model is, apart from its weights: enough to build it again, train it on and sample from it
- * without being told anything a second time. Checkpoints carry it.
+ * with no further flags. Checkpoints carry it.
  */
-import { createDiffusion, type GaussianDiffusion, type NoiseSchedule } from "@dit/core/diffusion";
+import {
+  createProcess,
+  leastSteps,
+  type NoiseScheduleName,
+  type Objective,
+  type Process,
+  PROCESS_NAMES,
+  type ProcessName,
+} from "@dit/core/diffusion";
 import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
 import * as nn from "@dit/core/nn";
 import type { Generator, Shape } from "@dit/core/tensor";
 import { UsageError } from "../shared/errors.ts";
 
-/** What a model is trained to predict. */
-export type Objective = "epsilon" | "xstart" | "v";
-
-/** A diffusion process, as training has it; sampling leaves out timesteps of the same one. */
+/** A process, as training has it; sampling stops at some of its timesteps. */
 export interface DiffusionConfig {
+  /** Which kind of process; `gaussian` where it is missing, as in older checkpoints. */
+  readonly process?: ProcessName;
   /** What the model predicts. */
   readonly objective: Objective;
   /** How noise grows. */
-  readonly noiseSchedule: NoiseSchedule;
+  readonly noiseSchedule: NoiseScheduleName;
   /** Timesteps. */
   readonly diffusionSteps: number;
   /** Weight limit of min-SNR; null where errors are not weighted. */
@@ -74,37 +81,51 @@ export function isOriginalModel(name: string): boolean {
 
 /** A network and its process, ready to train or sample. */
 export interface BuiltModel {
-  /** The network; whoever built it disposes of it. */
+  /** The network; the caller disposes of it. */
   readonly model: DiT;
-  /** All timesteps of the process it is trained for. */
-  readonly diffusion: GaussianDiffusion;
+  /** The process it is trained for. */
+  readonly process: Process;
 }
 
 /**
  * Builds the network and the process of a configuration.
  *
  * @param init `generator`: where fresh weights are drawn from; without it the weights are left
- * undefined, for those who load them next. `dtype` is that of the weights, for use only.
+ * undefined, to be loaded next. `dtype` is that of the weights, for sampling only.
  */
 export function buildModel(
   config: ModelConfig,
   init: { generator: Generator } | { dtype?: "f32" | "f16" },
 ): BuiltModel {
+  const process = buildProcess(config);
   const model = "generator" in init
     ? new DiT(config.dit, init)
     : nn.withoutInit(() => new DiT(config.dit), init);
-  return { model, diffusion: buildDiffusion(config) };
+  return { model, process };
 }
 
-/** The process that a model is trained for. */
-export function buildDiffusion({ dit, diffusion }: ModelConfig): GaussianDiffusion {
-  const { objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
-  return createDiffusion({
+/**
+ * The process that a model is trained for.
+ *
+ * @throws {UsageError} where there is no such process, or it has too few steps.
+ */
+export function buildProcess({ dit, diffusion }: ModelConfig): Process {
+  const { process = "gaussian", objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
+  if (!PROCESS_NAMES.includes(process)) {
+    throw UsageError.choice("process", process, PROCESS_NAMES);
+  }
+  const least = leastSteps(noiseSchedule);
+  if (diffusionSteps < least) {
+    throw new UsageError(
+      `--diffusion-steps: expected ${least} or more with the ${noiseSchedule} schedule but got ` +
+        diffusionSteps,
+    );
+  }
+  return createProcess(process, {
+    objective,
     noiseSchedule,
     diffusionSteps,
     learnSigma: dit.learnSigma,
-    predictXstart: objective === "xstart",
-    ...(objective === "v" ? { objective } : {}),
     ...(minSnrGamma === null ? {} : { minSnrGamma }),
   });
 }

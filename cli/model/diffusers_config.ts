@@ -2,16 +2,16 @@
  * The JSON files of diffusers' `DiTPipeline`, both ways. Settings are those of the published
  * folders (`facebook/DiT-XL-2-256`).
  */
-import type { NoiseSchedule } from "@dit/core/diffusion";
+import type { NoiseScheduleName, Objective } from "@dit/core/diffusion";
 import { CommandError } from "../shared/errors.ts";
-import type { DiffusionConfig, ModelConfig, Objective } from "./config.ts";
+import type { DiffusionConfig, ModelConfig } from "./config.ts";
 
 /** The version that reads all of this, as every later one does. */
 const VERSION = { _diffusers_version: "0.12.0" } as const;
 
 /** `prediction_type` of each objective. */
 const PREDICTIONS = { epsilon: "epsilon", xstart: "sample", v: "v_prediction" } as const;
-const SCHEDULES: readonly NoiseSchedule[] = ["linear", "squaredcos_cap_v2"];
+const SCHEDULES: readonly NoiseScheduleName[] = ["linear", "squaredcos_cap_v2"];
 
 /** Noise of the first and last step where there are 1000; more steps add less each. */
 const BETAS = { first: 0.0001, last: 0.02, steps: 1000 } as const;

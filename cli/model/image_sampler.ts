@@ -1,8 +1,8 @@
-/** From weights to pictures: one batch at a time, each sample from a random stream of its own. */
+/** From weights to images: one batch at a time, each sample from a random stream of its own. */
 import { detach, div, noGrad, slice } from "@dit/core/autograd";
 import {
   type ClassifierFreeOptions,
-  type GaussianDiffusion,
+  type Process,
   sampleProgressive,
   type SamplerName,
 } from "@dit/core/diffusion";
@@ -10,7 +10,7 @@ import type { DiT } from "@dit/core/dit";
 import { loadWeights } from "@dit/core/nn";
 import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
-import { buildModel, type ModelConfig, sampleShape } from "./config.ts";
+import { buildModel, type BuiltModel, type ModelConfig, sampleShape } from "./config.ts";
 import { isPublished } from "./autoencoder.ts";
 import type { Weights } from "./weights.ts";
 
@@ -28,12 +28,12 @@ export interface SampleSettings {
   readonly cfgInterval: readonly [number, number] | undefined;
   /** Sample k draws from stream k of this seed, whatever the batches. */
   readonly seed: number;
-  /** Pictures of each sample, evenly spread over its steps, the last one finished; 1 for that alone. */
+  /** Images of each sample, evenly spread over its steps, the last one finished; 1 for that alone. */
   readonly frames: number;
 }
 
-/** Pictures [N, frames, C, H, W] in one array, in [-1, 1] or a little beyond. */
-export interface Drawn {
+/** Images [N, frames, C, H, W] in one array, in [-1, 1] or a little beyond. */
+export interface SampledImages {
   readonly images: Float32Array;
   readonly channels: number;
   readonly height: number;
@@ -41,45 +41,40 @@ export interface Drawn {
 }
 
 /**
- * Channels that are guided unless somebody says: three of the published autoencoders' latents, as
- * the original does it, and all of others.
+ * Channels that are guided by default: three of the published autoencoders' latents, as in the
+ * original, and all of others.
  */
 export function usualGuidedChannels({ latents }: ModelConfig): 3 | "all" {
   return latents !== null && isPublished(latents.vae) ? 3 : "all";
 }
 
-/** How often the host waits for the device to say how far it is, in milliseconds. */
-const ASK_EVERY = 1000;
+/** How often the host waits for the device to catch up, in milliseconds. */
+const SYNC_EVERY = 1000;
 
-/** A model with all it takes to make pictures. */
-export class Artist implements Disposable {
+/** A model with what else it takes to sample images. */
+export class ImageSampler implements Disposable {
   readonly config: ModelConfig;
   readonly model: DiT;
-  readonly diffusion: GaussianDiffusion;
-  /** Makes pictures of latents; null for a model of pixels, and for a look at latents themselves. */
+  readonly process: Process;
+  /** Decodes latents; null for a model of pixels, and to show latents themselves. */
   readonly #vae: AutoencoderKL | null;
 
   /**
-   * Draws with a model as it is whenever it draws: in use, not in training.
+   * Samples in eval mode with the weights that the model has at the time.
    *
-   * @param vae Null for a model of pixels, and for a look at latents themselves.
+   * @param vae Null for a model of pixels, and to show latents themselves.
    */
-  constructor(
-    config: ModelConfig,
-    model: DiT,
-    diffusion: GaussianDiffusion,
-    vae: AutoencoderKL | null,
-  ) {
+  constructor(config: ModelConfig, { model, process }: BuiltModel, vae: AutoencoderKL | null) {
     this.config = config;
     this.model = model;
-    this.diffusion = diffusion;
+    this.process = process;
     this.#vae = vae;
   }
 
   /**
    * Loads weights tensor by tensor, so that file and model never stand in memory together.
    *
-   * @param vae Owned by the artist from now on.
+   * @param vae Disposed of with the sampler.
    * @throws {StateDictError} where the weights do not fit the configuration.
    */
   static async load(
@@ -89,31 +84,45 @@ export class Artist implements Disposable {
       dtype?: "f32" | "f16";
       onProgress?: (done: number, total: number) => void;
     } = {},
-  ): Promise<Artist> {
+  ): Promise<ImageSampler> {
     const { dtype = "f32", onProgress } = options;
-    const { model, diffusion } = buildModel(weights.config, { dtype });
+    const built = buildModel(weights.config, { dtype });
     try {
-      await loadWeights(model, weights.source, onProgress ? { onProgress } : {});
+      await loadWeights(built.model, weights.source, onProgress ? { onProgress } : {});
     } catch (error) {
-      model.dispose();
+      built.model.dispose();
       throw error;
     }
-    model.eval();
-    return new Artist(weights.config, model, diffusion, vae);
+    return new ImageSampler(weights.config, built, vae);
   }
 
   /**
-   * Draws samples `first` to `first + labels.length - 1`.
+   * Samples number `first` to `first + labels.length - 1`.
    *
    * @param labels The class of each.
    * @param onStep Called after each step with the number of steps taken.
    */
-  async draw(
+  async sample(
     first: number,
     labels: readonly number[],
     settings: SampleSettings,
     onStep: (taken: number) => void = () => {},
-  ): Promise<Drawn> {
+  ): Promise<SampledImages> {
+    const wasTraining = this.model.training;
+    this.model.eval();
+    try {
+      return await this.#sample(first, labels, settings, onStep);
+    } finally {
+      if (wasTraining) this.model.train();
+    }
+  }
+
+  async #sample(
+    first: number,
+    labels: readonly number[],
+    settings: SampleSettings,
+    onStep: (taken: number) => void,
+  ): Promise<SampledImages> {
     using _ = scope("samples");
     const { steps, frames, seed } = settings;
     const shape = sampleShape(this.config, labels.length);
@@ -124,8 +133,8 @@ export class Artist implements Disposable {
       (_, i) => Math.round((i + 1) / frames * steps) - 1,
     ));
     const kept: Tensor[] = [];
-    let asked = performance.now();
-    const loop = sampleProgressive(this.diffusion, this.model, shape, {
+    let synced = performance.now();
+    const loop = sampleProgressive(this.process, this.model, shape, {
       sampler: settings.sampler,
       steps,
       eta: settings.eta,
@@ -137,13 +146,13 @@ export class Artist implements Disposable {
     });
     for await (const { sample, step } of loop) {
       if (shown.has(step)) kept.push(detach(sample));
-      if (performance.now() - asked > ASK_EVERY) {
+      if (performance.now() - synced > SYNC_EVERY) {
         await currentDevice().backend.sync();
-        asked = performance.now();
+        synced = performance.now();
       }
       onStep(step + 1);
     }
-    return await this.#pictures(kept, labels.length);
+    return await this.#images(kept, labels.length);
   }
 
   #guidance(count: number, settings: SampleSettings): ClassifierFreeOptions | null {
@@ -155,20 +164,20 @@ export class Artist implements Disposable {
     return { scale, guidedChannels, nullKwargs: { y: nulls }, ...interval };
   }
 
-  /** Reads frames back, a sample's beside each other, through the autoencoder where there is one. */
-  async #pictures(frames: readonly Tensor[], count: number): Promise<Drawn> {
+  /** Reads frames back, a sample's one after the other, through the autoencoder if there is one. */
+  async #images(frames: readonly Tensor[], count: number): Promise<SampledImages> {
     const planes: Float32Array[] = []; // [C, H, W] each
     let size: readonly number[] = [];
     for (let k = 0; k < count; k++) {
       for (const frame of frames) {
-        using _ = scope("picture");
+        using _ = scope("image");
         const one = slice(frame, 0, { start: k, end: k + 1 });
-        const picture = this.#vae ? this.#decoded(this.#vae, one) : one;
-        const data = Float32Array.from(await picture.data());
-        const falseColours = this.config.latents !== null && !this.#vae;
-        const [, channels, height, width] = picture.shape as [number, number, number, number];
-        planes.push(falseColours ? preview(data, channels) : data);
-        size = [falseColours ? 3 : channels, height, width];
+        const image = this.#vae ? this.#decoded(this.#vae, one) : one;
+        const data = Float32Array.from(await image.data());
+        const inFalseColours = this.config.latents !== null && !this.#vae;
+        const [, channels, height, width] = image.shape as [number, number, number, number];
+        planes.push(inFalseColours ? falseColours(data, channels) : data);
+        size = [inFalseColours ? 3 : channels, height, width];
       }
     }
     const [channels, height, width] = size as [number, number, number];
@@ -182,7 +191,7 @@ export class Artist implements Disposable {
     return noGrad(() => vae.decode(div(latents, scalingFactor)));
   }
 
-  /** Frees the model and the autoencoder, for those who loaded them. */
+  /** Frees the model and the autoencoder. */
   [Symbol.dispose](): void {
     this.model.dispose();
     this.#vae?.dispose();
@@ -197,8 +206,8 @@ const LATENT_COLOURS = [
   [-0.184, -0.271, -0.473],
 ] as const;
 
-/** Latents [C, h, w] as a small picture [3, h, w], by a linear map. */
-function preview(latents: Float32Array, channels: number): Float32Array<ArrayBuffer> {
+/** Latents [C, h, w] as a small image [3, h, w], by a linear map. */
+function falseColours(latents: Float32Array, channels: number): Float32Array<ArrayBuffer> {
   const plane = latents.length / channels;
   const out = new Float32Array(3 * plane);
   for (let c = 0; c < Math.min(channels, LATENT_COLOURS.length); c++) {

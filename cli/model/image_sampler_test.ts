@@ -6,7 +6,7 @@ import { eachDevice } from "../../tests/devices.ts";
 import { UsageError } from "../shared/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { planLabels } from "../commands/sample/flags.ts";
-import { Artist, type SampleSettings } from "./image_sampler.ts";
+import { ImageSampler, type SampleSettings } from "./image_sampler.ts";
 
 const SETTINGS: SampleSettings = {
   sampler: "dpm++",
@@ -19,20 +19,20 @@ const SETTINGS: SampleSettings = {
   frames: 1,
 };
 
-async function artistOf(device: Device, config: ModelConfig = SMALL): Promise<Artist> {
+async function samplerOf(device: Device, config: ModelConfig = SMALL): Promise<ImageSampler> {
   const source = mapSource(await smallWeights(config));
   setDevice(device);
-  return await Artist.load({ config, source }, null);
+  return await ImageSampler.load({ config, source }, null);
 }
 
 eachDevice("a sample's bits depend on its number, not on the batch", async (device) => {
-  using artist = await artistOf(device);
+  using sampler = await samplerOf(device);
   for (const settings of [SETTINGS, { ...SETTINGS, sampler: "ddpm", cfgScale: 1 } as const]) {
     const labels = [0, 1, 2, 3, 4, 5, 0, 1];
-    const { images } = await artist.draw(0, labels, settings);
+    const { images } = await sampler.sample(0, labels, settings);
     const size = images.length / labels.length;
     for (const [k, label] of labels.entries()) {
-      const alone = await artist.draw(k, [label], settings);
+      const alone = await sampler.sample(k, [label], settings);
       assertEquals(alone.images, images.slice(k * size, (k + 1) * size), `sample ${k}`);
     }
     assert(new Set(images).size > 100, "expected pictures that are not all alike");
@@ -46,8 +46,8 @@ eachDevice("what is predicted of pixels has limits, of latents it has none", asy
   const latents = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
   const settings = { ...SETTINGS, sampler: "ddim", cfgScale: 1 } as const;
   const largest = async (config: ModelConfig): Promise<number> => {
-    using artist = await artistOf(device, config);
-    return (await artist.draw(0, [1], settings)).images.reduce(
+    using sampler = await samplerOf(device, config);
+    return (await sampler.sample(0, [1], settings)).images.reduce(
       (a, b) => Math.max(a, Math.abs(b)),
       0,
     );
@@ -57,7 +57,7 @@ eachDevice("what is predicted of pixels has limits, of latents it has none", asy
 });
 
 eachDevice("every sampler, guidance, class and seed gives other pictures", async (device) => {
-  using artist = await artistOf(device);
+  using sampler = await samplerOf(device);
   const variants: Partial<SampleSettings & { label: number }>[] = [
     {},
     { label: 2 },
@@ -72,7 +72,7 @@ eachDevice("every sampler, guidance, class and seed gives other pictures", async
   ];
   const seen = new Map<string, string>();
   for (const { label = 1, ...settings } of variants) {
-    const { images } = await artist.draw(0, [label], { ...SETTINGS, ...settings });
+    const { images } = await sampler.sample(0, [label], { ...SETTINGS, ...settings });
     assert(images.every(Number.isFinite));
     const name = JSON.stringify({ label, ...settings });
     assertEquals(seen.get(String(images)), undefined, name);
@@ -83,25 +83,25 @@ eachDevice("every sampler, guidance, class and seed gives other pictures", async
 eachDevice("all channels are guided where that is asked for, three otherwise", async (device) => {
   const dit = { ...SMALL.dit, inChannels: 4 };
   const latents = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };
-  using artist = await artistOf(device, { ...SMALL, dit, latents });
-  const three = await artist.draw(0, [1], SETTINGS);
-  const all = await artist.draw(0, [1], { ...SETTINGS, cfgChannels: "all" });
+  using sampler = await samplerOf(device, { ...SMALL, dit, latents });
+  const three = await sampler.sample(0, [1], SETTINGS);
+  const all = await sampler.sample(0, [1], { ...SETTINGS, cfgChannels: "all" });
   assertEquals(three.images.length, 3 * 64); // latents without an autoencoder are seen in colour
   assert(three.images.some((x, i) => x !== all.images[i]));
 }, ["wasm"]);
 
 eachDevice("frames of a sample end with the sample itself", async (device) => {
-  using artist = await artistOf(device);
-  const { images: alone } = await artist.draw(0, [1, 2], SETTINGS);
+  using sampler = await samplerOf(device);
+  const { images: alone } = await sampler.sample(0, [1, 2], SETTINGS);
   const steps: number[] = [];
   const frames = { ...SETTINGS, frames: 3 };
-  const { images } = await artist.draw(0, [1, 2], frames, (taken) => steps.push(taken));
+  const { images } = await sampler.sample(0, [1, 2], frames, (taken) => steps.push(taken));
   assertEquals(steps, [1, 2, 3, 4]);
   assertEquals(images.length, 3 * alone.length);
   assertEquals(images.slice(2 * 64, 3 * 64), alone.slice(0, 64));
   assertEquals(images.slice(5 * 64, 6 * 64), alone.slice(64));
   const held = memory(device).tensors;
-  await artist.draw(2, [3], SETTINGS);
+  await sampler.sample(2, [3], SETTINGS);
   assertEquals(memory(device).tensors, held);
 }, ["wasm"]);
 

@@ -3,10 +3,10 @@
  * only. A flag never overrules the file, since weights used otherwise than they were trained draw
  * noise.
  */
-import type { NoiseSchedule } from "@dit/core/diffusion";
+import { type NoiseScheduleName, type Objective, OBJECTIVES } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 import { choice, count, type FlagValues, text } from "../shared/flags.ts";
-import { type ModelConfig, MODELS, modelSize, type Objective } from "./config.ts";
+import { type ModelConfig, MODELS, modelSize } from "./config.ts";
 
 /** The flags. */
 export const OVERRIDE_FLAGS = {
@@ -15,7 +15,7 @@ export const OVERRIDE_FLAGS = {
     "attention heads (default: the named model's of its width, or 64 channels each)",
   ),
   "num-classes": count("classes (default: rows of its table but one, which is for none)"),
-  "objective": choice(["epsilon", "xstart", "v"], "what it predicts (default epsilon)"),
+  "objective": choice(OBJECTIVES, "what it predicts (default epsilon)"),
   "noise-schedule": choice(["linear", "squaredcos_cap_v2"], "how noise grows (default linear)"),
   "diffusion-steps": count("timesteps (default 1000)"),
 } as const;
@@ -31,7 +31,7 @@ export interface ModelOverrides {
   /** What they predict. */
   readonly objective?: Objective | undefined;
   /** How noise grows. */
-  readonly noiseSchedule?: NoiseSchedule | undefined;
+  readonly noiseSchedule?: NoiseScheduleName | undefined;
   /** Timesteps. */
   readonly diffusionSteps?: number | undefined;
   /** Whether their channels are latents, however many there are. */

@@ -11,7 +11,7 @@ import { drawGrid } from "../commands/train/preview.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
 import { type History, reportHtml } from "./report.ts";
 import type { RunFolder } from "./folder.ts";
-import type { Artist } from "../model/image_sampler.ts";
+import type { ImageSampler } from "../model/image_sampler.ts";
 import { sortOut } from "./records.ts";
 import type { TrainData } from "../commands/train/open_data.ts";
 import type { Training } from "../commands/train/training.ts";
@@ -29,7 +29,7 @@ export interface Run {
   /** What the first lines said, for the report. */
   readonly about: readonly string[];
   /** Draws with the model; null where there is no autoencoder to make pictures of its latents. */
-  readonly artist: Artist | null;
+  readonly imageSampler: ImageSampler | null;
   /** Where the data continue; the beginning where it is left out. */
   readonly position?: SamplerPosition;
   /** Whether somebody wants the run to stop. */
@@ -195,8 +195,10 @@ export class TrainLoop {
   }
 
   async #sample(): Promise<void> {
-    const { training, artist, folder } = this.#run;
-    if (artist) await folder.keepPictures(training.step, await drawGrid(training, artist));
+    const { training, imageSampler, folder } = this.#run;
+    if (imageSampler) {
+      await folder.keepPictures(training.step, await drawGrid(training, imageSampler));
+    }
   }
 
   async #save(position: SamplerPosition): Promise<void> {

@@ -20,12 +20,16 @@ import {
   planLabels,
   SAMPLE_FLAGS,
   type SampleFlags,
-  USUAL_STEPS,
+  SAMPLERS_HELP,
   WHAT,
   WHERE,
 } from "./flags.ts";
 import { openOutput, outputKind } from "./output.ts";
-import { Artist, type SampleSettings, usualGuidedChannels } from "../../model/image_sampler.ts";
+import {
+  ImageSampler,
+  type SampleSettings,
+  usualGuidedChannels,
+} from "../../model/image_sampler.ts";
 import {
   checkAutoencoder,
   findAutoencoder,
@@ -37,6 +41,8 @@ import { classNamesOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
+import { buildProcess } from "../../model/config.ts";
+import { checkHasEta, samplingSteps } from "../../model/sampling_steps.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 
 /** Small weights that come with the project. */
@@ -62,7 +68,10 @@ ${
     "Where": WHERE,
     "Of weights in files that do not say it": OVERRIDE_FLAGS,
   })
-}`;
+}
+
+Samplers:
+${SAMPLERS_HELP}`;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -101,8 +110,8 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   console.log(`weights  ${weights.path} (${weights.kind})`);
   for (const assumed of weights.assumptions) console.log(`         assuming ${assumed}`);
   const device = await startDevice(flags.device ?? "auto");
-  using artist = await load(weights, vaePath, flags.half ? "f16" : "f32");
-  const size = `${artist.model.parameterCount().toLocaleString("en")} parameters`;
+  using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
+  const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;
   console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes`);
   console.log(`device   ${deviceText(device)}`);
   console.log(`samples  ${describe(labels.length, settings)}`);
@@ -114,16 +123,16 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const total = Math.ceil(labels.length / batch) * settings.steps;
   for (let first = 0, done = 0; first < labels.length; first += batch, done += settings.steps) {
     const part = labels.slice(first, first + batch);
-    const drawn = await artist.draw(first, part, settings, (taken) => {
+    const samples = await imageSampler.sample(first, part, settings, (taken) => {
       line.show(done + taken, total, "steps");
     });
-    if (!drawn.images.every(Number.isFinite)) {
+    if (!samples.images.every(Number.isFinite)) {
       const remedy = flags.half ? "; try without --half" : "";
       throw new CommandError(
         `${weights.path}: pictures have numbers that are not finite${remedy}`,
       );
     }
-    await output.write(drawn, part);
+    await output.write(samples, part);
   }
   line.end();
   const written = await output.finish();
@@ -168,14 +177,14 @@ async function load(
   weights: Weights,
   vaePath: string | null,
   dtype: "f32" | "f16",
-): Promise<Artist> {
+): Promise<ImageSampler> {
   const config = vaePath === null
     ? weights.config
     : withAutoencoder(weights, vaePath, await vaeOptionsBeside(vaePath));
   const vae = vaePath === null ? null : await loadAutoencoder(vaePath, dtype);
   using line = new ProgressLine("         loading ");
   try {
-    return await Artist.load({ source: weights.source, config }, vae, {
+    return await ImageSampler.load({ source: weights.source, config }, vae, {
       dtype,
       onProgress: (done, total) => line.show(done, total, "tensors"),
     });
@@ -188,16 +197,11 @@ async function load(
 function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
   const { path, config } = weights;
   const sampler = flags.sampler ?? (flags["image-size"] === undefined ? "dpm++" : "ddpm");
-  const steps = flags["num-sampling-steps"] ?? USUAL_STEPS[sampler];
-  const { diffusionSteps } = config.diffusion;
-  if (steps > diffusionSteps) {
-    throw new UsageError(
-      `--num-sampling-steps: expected ${diffusionSteps} at most, the model's timesteps, but got ${steps}`,
-    );
-  }
-  if (flags.eta !== undefined && sampler !== "ddim") {
-    throw new UsageError(`--eta: expected --sampler ddim with it but got ${sampler}`);
-  }
+  const steps = samplingSteps(buildProcess(config), sampler, flags["num-sampling-steps"], {
+    sampler: "sampler",
+    steps: "num-sampling-steps",
+  });
+  checkHasEta(sampler, flags.eta);
   const guided = flags["cfg-scale"];
   if (config.nullClass === null && guided !== undefined && guided !== 1) {
     throw new UsageError(

@@ -1,5 +1,5 @@
-/** What `deno task sample` can be told. */
-import type { SamplerName } from "@dit/core/diffusion";
+/** The flags of `deno task sample`. */
+import { SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { DEVICES } from "../../shared/device.ts";
 import { didYouMean, UsageError } from "../../shared/errors.ts";
@@ -41,7 +41,12 @@ const imageSize: Flag<256 | 512> = {
   },
 };
 
-const SAMPLERS: readonly SamplerName[] = ["ddpm", "ddim", "dpm++", "heun"];
+/** Such as `ddpm 250, ddim 50`. */
+const usualSteps = SAMPLER_NAMES.map((name) => `${name} ${SAMPLERS[name].usualSteps}`).join(", ");
+
+/** A line for each sampler. */
+export const SAMPLERS_HELP: string = SAMPLER_NAMES
+  .map((name) => `  ${name.padEnd(28)}${SAMPLERS[name].help}`).join("\n");
 
 /** What to sample. */
 export const WHAT = {
@@ -59,8 +64,8 @@ export const WHAT = {
 
 /** How to sample. */
 export const HOW = {
-  "sampler": choice(SAMPLERS, "default dpm++, with --image-size ddpm"),
-  "num-sampling-steps": count("default by sampler: ddpm 250, ddim 50, dpm++ 20, heun 18"),
+  "sampler": choice(SAMPLER_NAMES, "default dpm++, with --image-size ddpm"),
+  "num-sampling-steps": count(`default by sampler: ${usualSteps}`),
   "eta": real("randomness of ddim (default 0)", 0, 1),
   "cfg-scale": real(
     "guidance; 1 is none (default that of training, otherwise 4; models of pixels 2)",
@@ -88,14 +93,6 @@ export const SAMPLE_FLAGS = { ...WHAT, ...HOW, ...WHERE, ...OVERRIDE_FLAGS } as 
 
 /** What was given. */
 export type SampleFlags = FlagValues<typeof SAMPLE_FLAGS>;
-
-/** Steps of each sampler where none are given. */
-export const USUAL_STEPS: Readonly<Record<SamplerName, number>> = {
-  ddpm: 250,
-  ddim: 50,
-  "dpm++": 20,
-  heun: 18,
-};
 
 /** The classes of the original's sample.py. */
 export const ORIGINAL_CLASSES: readonly number[] = [207, 360, 387, 974, 88, 979, 417, 279];

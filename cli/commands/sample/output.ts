@@ -4,12 +4,12 @@ import { encodePng, makeGrid, type PictureShape, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
 import { writeWhole } from "../../shared/files.ts";
-import type { Drawn } from "../../model/image_sampler.ts";
+import type { SampledImages } from "../../model/image_sampler.ts";
 
 /** Takes pictures in order, batch by batch. */
 export interface Output extends AsyncDisposable {
   /** Takes the next pictures and the class of each. */
-  write(drawn: Drawn, labels: readonly number[]): Promise<void>;
+  write(samples: SampledImages, labels: readonly number[]): Promise<void>;
   /** Completes what is on the disk; returns what it is, for people. */
   finish(): Promise<string>;
 }
@@ -66,7 +66,7 @@ class Grid implements Output {
     this.#columns = columns;
   }
 
-  write({ images, ...shape }: Drawn): Promise<void> {
+  write({ images, ...shape }: SampledImages): Promise<void> {
     this.#images.push(images);
     this.#shape = shape;
     return Promise.resolve();
@@ -98,7 +98,7 @@ class Folder implements Output {
     this.#path = path;
   }
 
-  async write({ images, ...shape }: Drawn): Promise<void> {
+  async write({ images, ...shape }: SampledImages): Promise<void> {
     const { channels, height, width } = shape;
     const pixels = toPixels(images, shape);
     const size = channels * height * width;
@@ -128,7 +128,7 @@ class Archive implements Output {
     this.#npz = npz;
   }
 
-  async write({ images, ...shape }: Drawn, labels: readonly number[]): Promise<void> {
+  async write({ images, ...shape }: SampledImages, labels: readonly number[]): Promise<void> {
     const { channels, height, width } = shape;
     this.#images ??= this.#npz.begin("arr_0", "u8", [height, width, channels]);
     await this.#images.write(toPixels(images, shape));

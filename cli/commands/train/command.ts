@@ -25,7 +25,7 @@ import { writeSamples } from "./preview.ts";
 import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { RunFolder } from "../../run/folder.ts";
 import type { Metrics } from "../../run/metrics.ts";
-import { Artist } from "../../model/image_sampler.ts";
+import { ImageSampler } from "../../model/image_sampler.ts";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { stopRequests } from "../../run/stop.ts";
@@ -179,15 +179,15 @@ function checkMemory(config: ModelConfig, settings: TrainSettings, device: Devic
 
 /** Says what will happen, trains, and writes what there is to show. */
 async function follow(
-  parts: Omit<Run, "about" | "artist" | "stopping">,
+  parts: Omit<Run, "about" | "imageSampler" | "stopping">,
   flags: TrainFlags,
 ): Promise<number> {
   const { training, device, folder, steps } = parts;
   const about = await introduction(parts);
   using decoder = await loadDecoder(training.config, (text) => about.push(text));
-  const { settings, config, model, diffusion } = training;
+  const { settings, config } = training;
   const isBlind = config.latents !== null && decoder === null;
-  const artist = isBlind ? null : new Artist(config, model, diffusion, decoder);
+  const imageSampler = isBlind ? null : new ImageSampler(config, training, decoder);
   for (const line of about) {
     console.log(line);
     await folder.log(line);
@@ -197,11 +197,11 @@ async function follow(
   await writeClasses(folder.path, config.classNames);
 
   using stop = stopRequests();
-  const loop = new TrainLoop({ ...parts, about, artist, stopping: () => stop.requested });
+  const loop = new TrainLoop({ ...parts, about, imageSampler, stopping: () => stop.requested });
   let finished: boolean;
   try {
     finished = await loop.go();
-    if (finished) await keepResults(training, folder, artist, flags["export-demo"]);
+    if (finished) await keepResults(training, folder, imageSampler, flags["export-demo"]);
   } catch (error) {
     // the page must not go on loading itself; what went wrong is said by the caller
     await loop.finish(messageOf(error)).catch(() => {});
@@ -225,7 +225,7 @@ async function follow(
 
 /** The first lines: what, on what, for how long, with how much memory, and what else there is. */
 async function introduction(
-  { training, data, device, folder, steps }: Omit<Run, "about" | "artist" | "stopping">,
+  { training, data, device, folder, steps }: Omit<Run, "about" | "imageSampler" | "stopping">,
 ): Promise<string[]> {
   const { settings, config, model, step } = training;
   const count = (n: number) => n.toLocaleString("en");
@@ -269,12 +269,12 @@ async function loadDecoder(
 async function keepResults(
   training: Training,
   folder: RunFolder,
-  artist: Artist | null,
+  imageSampler: ImageSampler | null,
   demo: string | undefined,
 ): Promise<void> {
   const { finalSamples } = training.settings;
-  if (artist && finalSamples > 0) {
-    await writeSamples(folder.file("samples.npz"), training, artist, finalSamples);
+  if (imageSampler && finalSamples > 0) {
+    await writeSamples(folder.file("samples.npz"), training, imageSampler, finalSamples);
   }
   if (demo !== undefined) await exportDemo(training, demo);
 }

@@ -1,10 +1,6 @@
 /** The training step, and the state that it moves on. */
 import { autocast, backward, mean, mul } from "@dit/core/autograd";
-import {
-  createTimestepSampler,
-  type GaussianDiffusion,
-  type TimestepSampler,
-} from "@dit/core/diffusion";
+import type { Process, TimestepSampler } from "@dit/core/diffusion";
 import type { DiT } from "@dit/core/dit";
 import {
   AdamW,
@@ -40,7 +36,7 @@ export class Training implements Disposable {
   readonly config: ModelConfig;
   readonly settings: TrainSettings;
   readonly model: DiT;
-  readonly diffusion: GaussianDiffusion;
+  readonly process: Process;
   readonly optimizer: AdamW;
   readonly ema: Ema;
   readonly scaler: GradScaler;
@@ -60,12 +56,12 @@ export class Training implements Disposable {
     this.config = config;
     this.settings = settings;
     const generator = new Generator(seed, STREAMS.weights);
-    ({ model: this.model, diffusion: this.diffusion } = buildModel(config, { generator }));
+    ({ model: this.model, process: this.process } = buildModel(config, { generator }));
     this.model.gradientCheckpointing = settings.gradCheckpoint;
     this.optimizer = new AdamW(this.model.namedParameters(), { lr, weightDecay });
     this.ema = new Ema(this.model, { decay: emaDecay, warmup: emaWarmup });
     this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
-    this.timesteps = createTimestepSampler(settings.timestepSampler, this.diffusion);
+    this.timesteps = this.process.timestepSampler(settings.timestepSampler);
     this.#generators = {
       noise: new Generator(seed, STREAMS.noise),
       labels: new Generator(seed, STREAMS.labels),
@@ -106,7 +102,7 @@ export class Training implements Disposable {
 
   /** Adds the gradients of a part of a batch: its share of the loss, and the loss of each image. */
   #addGradients(part: BatchPart, input?: ModelInput) {
-    const { model, diffusion, scaler } = this;
+    const { model, process, scaler } = this;
     const { mixedPrecision, gradAccum } = this.settings;
     const { noise, labels, timesteps: uniforms } = this.#generators;
     using s = scope("gradients");
@@ -115,7 +111,7 @@ export class Training implements Disposable {
     const { loss: each } = autocast(
       mixedPrecision === "fp16" ? "f16" : null,
       () =>
-        diffusion.trainingLosses(
+        process.trainingLosses(
           (x, t, { y }) => model.forward(x, t, y, { generator: labels }),
           xStart,
           timesteps,

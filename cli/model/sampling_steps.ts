@@ -1,0 +1,56 @@
+/** How many steps a command samples in, with faults named by its flags. */
+import { type Process, type SamplerName, SAMPLERS, stepRange } from "@dit/core/diffusion";
+import { UsageError } from "../shared/errors.ts";
+
+/** The flags of a command that choose the sampler and its steps, without the dashes. */
+export interface SamplerFlags {
+  readonly sampler: string;
+  readonly steps: string;
+}
+
+/**
+ * Steps of a sampler through a process.
+ *
+ * @param asked The sampler's usual number where it is left out.
+ * @throws {UsageError} where the sampler cannot sample that process in that many steps.
+ */
+export function samplingSteps(
+  process: Process,
+  sampler: SamplerName,
+  asked: number | undefined,
+  flags: SamplerFlags,
+): number {
+  let range;
+  try {
+    range = stepRange(process, sampler);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--${flags.sampler}: ${error.message}`);
+    throw error;
+  }
+  const { least, most, usual } = range;
+  const steps = asked ?? usual;
+  if (steps > most) {
+    throw new UsageError(
+      `--${flags.steps}: expected ${most} at most, the model's timesteps, but got ${steps}`,
+    );
+  }
+  if (steps < least) {
+    throw new UsageError(
+      `--${flags.steps}: expected ${least} or more with --${flags.sampler} ${sampler} but got ${steps}`,
+    );
+  }
+  return steps;
+}
+
+/**
+ * Refuses an eta for samplers that have none.
+ *
+ * @throws {UsageError}
+ */
+export function checkHasEta(sampler: SamplerName, eta: number | undefined): void {
+  if (eta === undefined || SAMPLERS[sampler].hasEta) return;
+  const having = Object.entries(SAMPLERS).filter(([, { hasEta }]) => hasEta).map(([name]) => name);
+  throw new UsageError(
+    `--eta: expected --sampler ${having.join(" or ")} with it but got ${sampler}`,
+  );
+}
