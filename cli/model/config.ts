@@ -8,7 +8,6 @@ import {
   type NoiseScheduleName,
   type Objective,
   type Process,
-  PROCESS_NAMES,
   type ProcessName,
 } from "@dit/core/diffusion";
 import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
@@ -107,27 +106,43 @@ export function buildModel(
 /**
  * The process that a model is trained for.
  *
- * @throws {UsageError} where there is no such process, or it has too few steps.
+ * @throws {UsageError} where there is no such process, or it cannot have that many steps.
  */
 export function buildProcess({ dit, diffusion }: ModelConfig): Process {
   const { process = "gaussian", objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
-  if (!PROCESS_NAMES.includes(process)) {
-    throw UsageError.choice("process", process, PROCESS_NAMES);
+  try {
+    return createProcess(process, {
+      objective,
+      noiseSchedule,
+      diffusionSteps,
+      learnSigma: dit.learnSigma,
+      ...(minSnrGamma === null ? {} : { minSnrGamma }),
+    });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(
+      `--diffusion-steps ${diffusionSteps}, --noise-schedule ${noiseSchedule}, --objective ` +
+        `${objective}: ${error.message}`,
+      { cause: error },
+    );
   }
+}
+
+/**
+ * Refuses a process that no sampler could use, before a model is trained for it.
+ *
+ * @throws {UsageError}
+ */
+export function checkProcess(config: ModelConfig): void {
+  const { noiseSchedule, diffusionSteps } = config.diffusion;
   const least = leastSteps(noiseSchedule);
   if (diffusionSteps < least) {
     throw new UsageError(
-      `--diffusion-steps: expected ${least} or more with the ${noiseSchedule} schedule but got ` +
-        diffusionSteps,
+      `--diffusion-steps: expected ${least} or more with --noise-schedule ${noiseSchedule} but ` +
+        `got ${diffusionSteps}`,
     );
   }
-  return createProcess(process, {
-    objective,
-    noiseSchedule,
-    diffusionSteps,
-    learnSigma: dit.learnSigma,
-    ...(minSnrGamma === null ? {} : { minSnrGamma }),
-  });
+  buildProcess(config);
 }
 
 /** Shape `[N, C, S, S]` of `count` samples of a model. */

@@ -1,4 +1,5 @@
 /** The flags of `deno task train`: a row a flag, from which settings, defaults and help derive. */
+import { OBJECTIVES, SAMPLER_NAMES } from "@dit/core/diffusion";
 import { fullName, isPublished } from "../../model/autoencoder.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
@@ -141,7 +142,7 @@ const MODEL_FLAGS = {
 /** The diffusion process. */
 const DIFFUSION_FLAGS = {
   "objective": modelFlagWith(
-    choice(["epsilon", "xstart", "v"], "what the model predicts"),
+    choice(OBJECTIVES, "what the model predicts"),
     ({ diffusion }) => diffusion.objective,
     { small: "xstart", original: "epsilon" },
   ),
@@ -263,7 +264,13 @@ const RUN_FLAGS = {
     original: 5000,
     onResume: "free",
   }),
-  "sample-steps": setting(count("DDIM steps of a sample"), {
+  "sample-sampler": setting(choice(SAMPLER_NAMES, "how samples are made"), {
+    key: "sampleSampler",
+    default: "ddim",
+    onResume: "free",
+    whenAbsent: "ddim",
+  }),
+  "sample-steps": setting(count("steps of a sample"), {
     key: "sampleSteps",
     default: 25,
     onResume: "free",

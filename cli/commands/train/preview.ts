@@ -1,4 +1,5 @@
 /** Images of what a model has learned so far, by its averaged weights. */
+import { stepRange } from "@dit/core/diffusion";
 import { encodePng, makeGrid } from "@dit/data";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { openOutput } from "../sample/output.ts";
@@ -19,10 +20,11 @@ const SAMPLE_STREAM = 1 << 16;
  * show the same samples getting better.
  */
 function previewSettings({ settings, config, process }: Training): SampleSettings {
-  const { sampleSteps, cfgScale, seed } = settings;
+  const { sampleSampler: sampler, sampleSteps, cfgScale, seed } = settings;
+  const { least, most } = stepRange(process, sampler);
   return {
-    sampler: "ddim",
-    steps: Math.min(sampleSteps, process.maxSteps),
+    sampler,
+    steps: Math.min(Math.max(sampleSteps, least), most),
     eta: 0,
     cfgScale,
     cfgChannels: usualGuidedChannels(config),

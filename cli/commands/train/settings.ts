@@ -1,5 +1,6 @@
 /** What a run does, made of the flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
+import { SAMPLERS } from "@dit/core/diffusion";
 import { UsageError } from "../../shared/errors.ts";
 import {
   isEqual,
@@ -10,7 +11,7 @@ import {
   warmupOf,
 } from "../../shared/settings.ts";
 import {
-  buildDiffusion,
+  checkProcess,
   type DiffusionConfig,
   isOriginalModel,
   type ModelConfig,
@@ -63,7 +64,18 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
         `got ${settings.gradAccum}`,
     );
   }
+  checkPreviews(settings);
   return settings.steps === null ? settings : withWarmup(settings, flags, settings.steps);
+}
+
+/** Refuses samples that their sampler cannot make. */
+function checkPreviews({ sampleSampler, sampleSteps }: TrainSettings): void {
+  const { leastSteps = 1 } = SAMPLERS[sampleSampler];
+  if (sampleSteps >= leastSteps) return;
+  throw new UsageError(
+    `--sample-steps: expected ${leastSteps} or more with --sample-sampler ${sampleSampler} but ` +
+      `got ${sampleSteps}`,
+  );
 }
 
 function refuseBothLengths({ steps, epochs }: TrainFlags): void {
@@ -105,6 +117,7 @@ export function resumedSettings(
     flags,
     (row) => config && "valueIn" in row ? (row as ModelFlag<unknown>).valueIn(config) : undefined,
   );
+  checkPreviews(settings);
   return { ...settings, ...lengthOf(flags, before) };
 }
 
@@ -232,6 +245,7 @@ export function modelConfigOf(
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const diffusion: DiffusionConfig = {
+    process: "gaussian",
     objective: flags.objective ?? TRAIN_FLAGS.objective.defaults[preset],
     noiseSchedule: flags["noise-schedule"] ?? TRAIN_FLAGS["noise-schedule"].defaults[preset],
     diffusionSteps: flags["diffusion-steps"] ?? TRAIN_FLAGS["diffusion-steps"].defaults[preset],
@@ -255,19 +269,4 @@ export function modelConfigOf(
   };
   checkProcess(config);
   return config;
-}
-
-/** Refuses a process that cannot be, before anything is trained for it. */
-function checkProcess(config: ModelConfig): void {
-  try {
-    buildDiffusion(config);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const { diffusionSteps, noiseSchedule } = config.diffusion;
-    throw new UsageError(
-      `--diffusion-steps: ${diffusionSteps} are not possible with --noise-schedule ` +
-        `${noiseSchedule} (${error.message})`,
-      { cause: error },
-    );
-  }
 }
