@@ -44,6 +44,6 @@ gpuTest("attention over a head of 512 with other keys than queries agrees", (b) 
       v: f.input([1, 1, 41, 512], normal()),
       scale: 512 ** -0.5,
       out: f.output("out", [1, 1, 67, 512]),
-      lse: f.output("lse", [1, 1, 67]),
+      stats: f.output("stats", [1, 1, 67, 2]),
     })),
   ));
