@@ -8,13 +8,25 @@ Deno.test("a command may write to the very folder that it is told, though it loo
   assertEquals(written("train", "--results-dir", "007"), "--allow-write=007");
   assertEquals(written("train-vae", "--out=1e3", "--resume"), "--allow-write=1e3");
   assertEquals(written("export", "--out", "0x10"), "--allow-write=0x10");
+  assertEquals(written("extract-features", "--out", "-1"), "--allow-write=-1");
   assertEquals(
-    written("train", "--resume", "runs/1/checkpoints/2.safetensors", "--results-dir", "runs"),
+    written("train", "--resume", "runs/1/checkpoints/0000002.safetensors", "--results-dir", "runs"),
     "--allow-write=runs,runs/1",
   );
 });
 
 Deno.test("a flag without its value gives no rights", () => {
   assert(!denoArguments("export", ["--out"]).includes("--allow-write="));
+  assert(!denoArguments("train-vae", ["--out", "--strict"]).includes("--allow-write="));
   assertEquals(written("train", "--resume"), "--allow-write=results");
+  assertEquals(written("train-vae", "--resume", "--steps", "9"), "--allow-write=results/vae");
+});
+
+Deno.test("only what decodes images may load native code", () => {
+  const isNative = (...args: string[]) => denoArguments("train", args).includes("--allow-ffi");
+  assertEquals(isNative("--steps", "3"), false);
+  assertEquals(isNative("--data", "mnist"), false);
+  for (const flag of ["--data", "--data-path", "--feature-path", "--resume"]) {
+    assertEquals(isNative(flag, "toString"), true, flag);
+  }
 });

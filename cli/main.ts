@@ -1,4 +1,5 @@
 /** Entry of every command, in the process that does the work; `launch.ts` starts it. */
+import { findCommand, unknownCommand } from "./commands.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 
 /** A command: gets its arguments, returns its exit code. */
@@ -7,23 +8,16 @@ export interface Command {
   run(args: readonly string[]): Promise<number>;
 }
 
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  train: () => import("./commands/train/command.ts"),
-  "train-vae": () => import("./commands/train_vae/command.ts"),
-  "extract-features": () => import("./commands/extract/command.ts"),
-  sample: () => import("./commands/sample/command.ts"),
-  download: () => import("./commands/download/command.ts"),
-  export: () => import("./commands/export/command.ts"),
-};
-
 async function main([name = "", ...args]: readonly string[]): Promise<number> {
-  const load = COMMANDS[name];
-  if (!load) {
-    console.error(`expected a command (${Object.keys(COMMANDS).join(", ")}) but got "${name}"`);
+  const row = findCommand(name);
+  if (!row) {
+    console.error(unknownCommand(name));
     return EXIT.usage;
   }
   try {
-    return await (await load()).run(args);
+    // by a computed name, so that only this command's modules are loaded
+    const command: Command = await import(new URL(row.module, import.meta.url).href);
+    return await command.run(args);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     console.error(`${name}: ${error.message}`);

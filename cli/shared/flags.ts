@@ -10,6 +10,8 @@ export interface Flag<T> {
   readonly value: string | undefined;
   /** What holds where it is left out, for the help. */
   readonly defaultText?: string | undefined;
+  /** Whether it may stand without its value. */
+  readonly isOptional?: boolean;
   /** The flag that this one is another name of. */
   readonly aliasOf?: string;
   /** Reads its value. */
@@ -117,6 +119,15 @@ export function toggle(help: string): Flag<boolean> {
   };
 }
 
+/** A flag that may stand without its value, and is `true` then. */
+export function optional<T>(flag: Flag<T>): Flag<T | true> {
+  return {
+    ...flag,
+    isOptional: true,
+    parse: (given, name) => given === "" ? true : flag.parse(given, name),
+  };
+}
+
 /** Another name of a flag. */
 export function alias(aliasOf: string, value: string, help: string): Alias {
   const parse = () => {
@@ -177,6 +188,26 @@ export function joinValues(
     }
   }
   return out;
+}
+
+/** A command line as it was typed. */
+export interface RawFlags {
+  /** Values by flag; empty for a flag without one. */
+  readonly values: Readonly<Record<string, string>>;
+  /** What belongs to no flag. */
+  readonly rest: readonly string[];
+}
+
+/** Splits a command line without knowing its flags: what follows a flag is its value. */
+export function rawFlags(args: readonly string[]): RawFlags {
+  const values = new Map<string, string>();
+  const rest: string[] = [];
+  for (const arg of joinValues(args, (name) => name !== "help")) {
+    const [, name, value = ""] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (name === undefined) rest.push(arg);
+    else values.set(name, value);
+  }
+  return { values: Object.fromEntries(values), rest };
 }
 
 /**
@@ -247,7 +278,10 @@ function nearestFlag(key: string, names: readonly string[]): string {
 
 /** A line for each flag, with its default; those of a group under its title. */
 export function flagsHelp(groups: Readonly<Record<string, FlagTable>>): string {
-  const left = (name: string, { value }: Flag<unknown>) => `--${name}${value ? ` ${value}` : ""}`;
+  const left = (name: string, { value, isOptional }: Flag<unknown>) => {
+    if (value === undefined) return `--${name}`;
+    return isOptional ? `--${name} [${value}]` : `--${name} ${value}`;
+  };
   const lines = Object.entries(groups).map(([title, table]) => {
     const rows = Object.entries(table).map(([name, flag]) => {
       const start = left(name, flag);

@@ -114,13 +114,13 @@ export function settingsFrom<Table extends FlagTable>(
 /**
  * Settings that were stored with a run, those of before a flag existed included.
  *
- * @param where The file, for the message.
+ * @param where Where they are stored, for the message.
  * @throws {CommandError} where a value is missing or none that the flag takes.
  */
 export function readSettings<Table extends FlagTable>(
   table: Table,
   stored: unknown,
-  where: string,
+  where = "the run",
 ): SettingsOf<Table> {
   const fail = (key: string, got: unknown) =>
     new CommandError(`${where}: expected settings with ${key} but got ${JSON.stringify(got)}`);
@@ -155,8 +155,8 @@ export function resumeSettings<Table extends FlagTable>(
   flags: FlagValues<Table>,
   valueOf: (row: Flag<unknown>) => unknown = () => undefined,
 ): SettingsOf<Table> {
-  const own = before as Readonly<Record<string, unknown>>;
-  const settings: Record<string, unknown> = { ...before };
+  const own = readSettings(table, before) as Readonly<Record<string, unknown>>;
+  const settings: Record<string, unknown> = { ...own };
   for (const [name, given] of Object.entries(flags)) {
     const row = table[name]!;
     const { key, onResume, same = isEqual } = row as Partial<Setting<unknown>>;

@@ -29,7 +29,7 @@ import { reduce } from "./kernels/reduce.ts";
 import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { mayStartThreads } from "./device/threads.ts";
-import { hasHalfInstructions, type Tier } from "./device/tier.ts";
+import { FAST_TIER_FLAGS, hasHalfInstructions, type Tier } from "./device/tier.ts";
 
 /** How to set the device up. */
 export interface WasmOptions {
@@ -199,8 +199,7 @@ export async function createWasmBackend(options: WasmOptions = {}): Promise<Wasm
   const threads = options.threads ?? (mayStartThreads() ? navigator.hardwareConcurrency : 1);
   if (tier === "fast" && !hasHalfInstructions()) {
     throw new DeviceError(
-      "wasm: the fast tier needs Deno started with DENO_V8_FLAGS=" +
-        "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16",
+      `wasm: the fast tier needs Deno started with DENO_V8_FLAGS=${FAST_TIER_FLAGS}`,
     );
   }
   const runtime = new WasmRuntime({ tier });

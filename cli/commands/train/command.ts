@@ -20,6 +20,7 @@ import { CommandError, EXIT, messageOf } from "../../shared/errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { refuseInside } from "../../shared/image_source.ts";
+import { namedData } from "../../shared/named_data.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { writeSamples } from "./preview.ts";
 import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
@@ -242,7 +243,7 @@ async function introduction(
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
     `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
     `results  ${folder.path}: open report.html in a browser to look on`,
-    ...(settings.data === "mnist"
+    ...(namedData(settings.data)
       ? ["         your own images: deno task train --data FOLDER (a subfolder a class); --help"]
       : []),
   ];

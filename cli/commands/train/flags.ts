@@ -16,10 +16,14 @@ import {
   type ValueOf,
   withDefault,
 } from "../../shared/flags.ts";
+import { NAMED_DATA } from "../../shared/named_data.ts";
 import { defaultsText, type Preset, setting, type SettingsOf } from "../../shared/settings.ts";
 
 /** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
 export const LATENT_FROM = 128;
+
+/** Named data whose mirrored examples are others. */
+const UNFLIPPED = Object.keys(NAMED_DATA).filter((name) => !NAMED_DATA[name]!.flip);
 
 /** A flag of the model or its process, which is stored in the model's configuration. */
 export interface ModelFlag<T, D = undefined> extends Flag<T> {
@@ -104,7 +108,7 @@ const DATA_FLAGS = {
   "flip": setting(toggle("mirror every other image"), {
     key: "flip",
     default: true,
-    defaultText: "on, but off for mnist",
+    defaultText: `on, but off for ${UNFLIPPED.join(", ")}`,
   }),
 };
 

@@ -1,10 +1,12 @@
 /** What a run does, made of the flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
 import { SAMPLERS } from "@dit/core/diffusion";
-import { UsageError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
+import { namedData } from "../../shared/named_data.ts";
 import {
   isEqual,
   type Preset,
+  readSettings,
   resumeSettings,
   sameSettings,
   settingsFrom,
@@ -56,7 +58,7 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
   const settings: TrainSettings = {
     ...usual,
     ...lengthOf(flags, usual),
-    flip: flags.flip ?? usual.data !== "mnist",
+    flip: flags.flip ?? namedData(usual.data)?.flip ?? usual.flip,
   };
   if (settings.batchSize % settings.gradAccum !== 0) {
     throw new UsageError(
@@ -134,7 +136,7 @@ export interface RunDescription {
 export function sameRun(flags: TrainFlags, { settings, config }: RunDescription): boolean {
   const preset = presetOf(flags);
   const { latents, dit, classNames } = config;
-  const isUsualSize = latents !== null || settings.data === "mnist" ||
+  const isUsualSize = latents !== null || namedData(settings.data) !== undefined ||
     settings.imageSize === TRAIN_FLAGS["image-size"].defaults[preset];
   const isUsualVae = settings.vae !== "none" || settings.imageSize! < LATENT_FROM;
   const open = {
@@ -159,11 +161,11 @@ export function sameRun(flags: TrainFlags, { settings, config }: RunDescription)
       sameSettings(
         TRAIN_FLAGS,
         absolute(made),
-        absolute(settings),
+        absolute(readSettings(TRAIN_FLAGS, settings)),
         (key) => (open as Partial<Record<keyof TrainSettings, boolean>>)[key] ?? false,
       );
   } catch (error) {
-    if (error instanceof UsageError) return false;
+    if (error instanceof CommandError) return false;
     throw error;
   }
 }

@@ -9,7 +9,6 @@ import type { SafetensorsFile } from "@dit/core/io";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import { BatchSampler, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
-import { VAE_OUT } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
 import { exists, removeTemporaries, writeWhole } from "../../shared/files.ts";
@@ -29,7 +28,7 @@ const HELP = `Trains an autoencoder of images, for latents of them.
 
   deno task train-vae --data photos --image-size 64
   deno task extract-features --data photos --image-size 64 --vae results/vae
-  deno task train-vae --resume                     goes on where it was ended
+  deno task train-vae --resume                     continues where it was ended
 
 ${flagsHelp(VAE_GROUPS)}`;
 
@@ -45,7 +44,10 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    return await (flags.resume ? goOn(flags) : start(flags));
+    const resumes = flags.resume === "auto"
+      ? await exists(join(outOf(flags), TRAINING_FILE))
+      : flags.resume !== undefined;
+    return await (resumes ? resume(flags) : start(flags));
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     const advice =
@@ -54,24 +56,30 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
+/** The folder of the run. */
+function outOf({ resume, out }: VaeFlags): string {
+  const named = typeof resume === "string" && resume !== "latest" && resume !== "auto";
+  return named ? resume : out ?? VAE_FLAGS.out.default;
+}
+
 /** A new run. */
 async function start(flags: VaeFlags): Promise<number> {
   const settings = vaeSettings(flags);
-  const out = flags.out ?? VAE_OUT;
+  const out = outOf(flags);
   refuseInside("--out", out, settings.data);
   for (const file of [TRAINING_FILE, ...DIFFUSERS_FILES]) {
     if (!await exists(join(out, file))) continue;
-    const goOn = file === TRAINING_FILE ? "go on with --resume, or " : "";
+    const advice = file === TRAINING_FILE ? "continue with --resume, or " : "";
     throw new UsageError(
-      `--out: expected a new folder but ${join(out, file)} is there already; ${goOn}take another`,
+      `--out: expected a new folder but ${join(out, file)} is there already; ${advice}take another`,
     );
   }
   return await train(new Opening(settings, out, flags));
 }
 
-/** A run that goes on. */
-async function goOn(flags: VaeFlags): Promise<number> {
-  const out = flags.out ?? VAE_OUT;
+/** A run that is continued. */
+async function resume(flags: VaeFlags): Promise<number> {
+  const out = outOf(flags);
   const { file, state } = await openVaeTraining(join(out, TRAINING_FILE));
   try {
     const settings = resumedVaeSettings(state.settings, flags);

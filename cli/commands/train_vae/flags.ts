@@ -1,19 +1,23 @@
 /** The flags of `deno task train-vae`: a row a flag, and what they make together. */
+import { resolve } from "@std/path";
 import { VAE_OUT } from "../../shared/defaults.ts";
 import { DEVICES } from "../../shared/device.ts";
-import { UsageError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import {
   choice,
   count,
   counts,
   type FlagValues,
+  optional,
   real,
   text,
   toggle,
   withDefault,
 } from "../../shared/flags.ts";
 import {
+  readSettings,
   resumeSettings,
+  sameSettings,
   setting,
   settingsFrom,
   type SettingsOf,
@@ -107,7 +111,12 @@ const TRAINING_FLAGS = {
 /** The run itself. */
 const RUN_FLAGS = {
   "out": withDefault(text("FOLDER", "where the autoencoder goes"), VAE_OUT),
-  "resume": toggle("continue the run in --out, exactly; --steps may be more than before"),
+  "resume": optional(
+    text(
+      "RUN|latest|auto",
+      "continue a run exactly, that of --out unless told: auto, if there is one",
+    ),
+  ),
   "seed": setting(count("everything random follows from it", 0), { key: "seed", default: 0 }),
   "log-every": setting(count("steps between two lines of metrics"), {
     key: "logEvery",
@@ -187,4 +196,16 @@ function usualGroups(channels: readonly number[]): number {
  */
 export function resumedVaeSettings(before: VaeSettings, flags: VaeFlags): VaeSettings {
   return resumeSettings(VAE_FLAGS, before, flags);
+}
+
+/** Whether flags, without any others, describe a run: what `--resume auto` looks for. */
+export function sameVaeRun(flags: VaeFlags, stored: VaeSettings): boolean {
+  try {
+    const absolute = (run: VaeSettings) => ({ ...run, data: resolve(run.data) });
+    const settings = readSettings(VAE_FLAGS, stored);
+    return sameSettings(VAE_FLAGS, absolute(vaeSettings(flags)), absolute(settings));
+  } catch (error) {
+    if (error instanceof CommandError) return false;
+    throw error;
+  }
 }

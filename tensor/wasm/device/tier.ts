@@ -1,11 +1,15 @@
 /**
  * Which of the two instruction tiers this process runs in.
  *
- * The fast one needs V8 flags given before the process starts (see the README's `DENO_V8_FLAGS`):
- * `--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16`. Flags cannot
- * be read from inside, but the last one changes which modules are valid, so it marks the rest.
+ * The fast one needs V8 flags given before the process starts (see the README's `DENO_V8_FLAGS`).
+ * Flags cannot be read from inside, but the last one changes which modules are valid, so it marks
+ * the rest.
  */
 import { Func, I64, Module } from "../emit/assembler.ts";
+
+/** V8's flags of the fast tier. */
+export const FAST_TIER_FLAGS =
+  "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
 
 /** `safe`: 128-bit code with bounds checks. `fast`: 256-bit code without them. */
 export type Tier = "safe" | "fast";

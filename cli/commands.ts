@@ -1,0 +1,142 @@
+/**
+ * The commands: one row each, from which `launch.ts` takes their rights, `main.ts` their modules,
+ * and a test what `deno.json` says of them. Imports little, so that `launch.ts` starts at once.
+ */
+import { dirname, join } from "@std/path";
+import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
+import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./shared/defaults.ts";
+import type { RawFlags } from "./shared/flags.ts";
+import { namedData } from "./shared/named_data.ts";
+
+/** What a command needs beside reading. */
+export interface Grants {
+  /** Folders or files it writes to. */
+  readonly write: readonly string[];
+  /** Whether it may load native code: sharp, which decodes images, is native. */
+  readonly native?: boolean;
+  /** Hosts it fetches from. */
+  readonly net?: readonly string[];
+}
+
+/** A command as `deno task` starts it. */
+export interface CommandRow {
+  /** What it does, as `deno task` lists it. */
+  readonly description: string;
+  /** Its module below this folder, which exports `run()`. */
+  readonly module: string;
+  /** Environment variables that decide its rights. */
+  readonly env?: readonly string[];
+  /** The rights that a command line needs; flags are as they were typed. */
+  grants(flags: RawFlags): Grants;
+}
+
+/** Every command by its name. */
+export const COMMANDS: Readonly<Record<string, CommandRow>> = {
+  "train": {
+    description: "Trains a model: digits in minutes, or your own images (--help)",
+    module: "commands/train/command.ts",
+    grants({ values }) {
+      const data = values["data"] ?? values["data-path"] ?? values["feature-path"];
+      return {
+        write: [
+          values["results-dir"] ?? RESULTS,
+          ...runFolder(values["resume"]),
+          ...given(values["export-demo"]).map(dirname),
+        ],
+        native: values["resume"] !== undefined ||
+          data !== undefined && (namedData(data)?.native ?? true),
+      };
+    },
+  },
+  "train-vae": {
+    description: "Trains an autoencoder on your own images, for latents of them",
+    module: "commands/train_vae/command.ts",
+    grants: ({ values }) => ({
+      write: [values["out"] ?? VAE_OUT, ...runFolder(values["resume"])],
+      native: true,
+    }),
+  },
+  "extract-features": {
+    description: "Makes latents of images once, to train on",
+    module: "commands/extract/command.ts",
+    grants: ({ values }) => ({
+      write: [values["out"] ?? values["features-path"] ?? FEATURES_OUT],
+      native: true,
+    }),
+  },
+  "sample": {
+    description: "Samples pictures from a model, such as: deno task sample --classes 3,7",
+    module: "commands/sample/command.ts",
+    env: [MIRROR_VARIABLE],
+    // the published weights are downloaded where they are asked for, and not otherwise
+    grants: ({ values }) => ({
+      write: [
+        outFolder(values["out"] ?? SAMPLE_OUT),
+        ...given(values["image-size"] && PRETRAINED_FOLDER),
+      ],
+      net: values["image-size"] === undefined ? [] : downloadHosts(),
+    }),
+  },
+  "download": {
+    description: "Downloads published weights; says which there are when none is named",
+    module: "commands/download/command.ts",
+    env: [MIRROR_VARIABLE],
+    // emoji come over npm and are cropped by sharp; weights come from their makers
+    grants({ values, rest }) {
+      const emoji = rest.includes(EMOJI);
+      const folder = values["dir"] ?? ".";
+      return {
+        write: [
+          values["dir"] ?? PRETRAINED_FOLDER,
+          ...(emoji ? [join(folder, EMOJI), join(folder, `${EMOJI}.unfinished`)] : []),
+        ],
+        native: emoji,
+        net: downloadHosts(),
+      };
+    },
+  },
+  "export": {
+    description: "Writes weights as PyTorch's models.py and diffusers read them",
+    module: "commands/export/command.ts",
+    grants: ({ values }) => ({ write: given(values["out"] && outFolder(values["out"])) }),
+  },
+};
+
+/**
+ * The row of a command.
+ *
+ * @returns undefined where there is no such command.
+ */
+export function findCommand(name: string): CommandRow | undefined {
+  return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+}
+
+/** What is said where there is no such command. */
+export function unknownCommand(name: string): string {
+  return `expected a command (${Object.keys(COMMANDS).join(", ")}) but got "${name}"`;
+}
+
+/** The folder that a file goes to; a folder itself. */
+function outFolder(path: string): string {
+  return /\.\w+$/.test(path) ? dirname(path) : path;
+}
+
+function downloadHosts(): string[] {
+  return pretrainedHosts(Deno.env.get(MIRROR_VARIABLE));
+}
+
+/**
+ * The folder of the run that is resumed, which a checkpoint in it stands for too: one that lies
+ * elsewhere is continued in a new folder.
+ */
+function runFolder(resume: string | undefined): string[] {
+  if (resume === "latest" || resume === "auto") return [];
+  return given(resume).flatMap((path) => {
+    if (!/\.safetensors$/.test(path)) return [path];
+    return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
+  });
+}
+
+function given(value: string | undefined): string[] {
+  return value === undefined || value === "" ? [] : [value]; // "" is refused later
+}
