@@ -81,6 +81,19 @@ export function checkRead(
   }
 }
 
+/**
+ * Checks latents where they are read, so that a NaN among them is not taken for one that training
+ * came to.
+ *
+ * @param name The file that they are from.
+ * @throws {DataError} If one is not a finite number.
+ */
+export function requireFinite(values: Float32Array, name: string): void {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  throw new DataError(`${name}: expected finite numbers but found ${values[at]} at ${at}`);
+}
+
 /** (v / 255 - 0.5) / 0.5 for every byte, each step rounded to float32 as torchvision rounds it. */
 const NORMALIZED = Float32Array.from({ length: 256 }, (_, v) => {
   return Math.fround(Math.fround(Math.fround(v / 255) - 0.5) / 0.5);

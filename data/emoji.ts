@@ -6,6 +6,7 @@ import { join } from "@std/path";
 import { centerCrop } from "./crop.ts";
 import { decodeImage } from "./decode.ts";
 import { DataError } from "./errors.ts";
+import { exists } from "./folder.ts";
 import { npmFolder } from "./npm_package.ts";
 import { encodePng } from "./png.ts";
 
@@ -87,16 +88,6 @@ export async function makeEmojiFolder(
     return counts;
   } catch (error) {
     await Deno.remove(unfinished, { recursive: true });
-    throw error;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }

@@ -104,6 +104,17 @@ async function refuseLoop(link: string, around: readonly string[]): Promise<void
   }
 }
 
+/** Whether there is something at a path, if only a link that leads nowhere. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
+
 function isNotFound(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound;
 }

@@ -1,7 +1,13 @@
-import { SafetensorsFile, toFloat32, toInt32 } from "@dit/core/io";
+import { FormatError, SafetensorsFile, toFloat32, toInt32 } from "@dit/core/io";
 import { join } from "@std/path";
-import { checkRead, type Dataset, type Examples, type ReadOptions } from "./dataset.ts";
-import { DataError } from "./errors.ts";
+import {
+  checkRead,
+  type Dataset,
+  type Examples,
+  type ReadOptions,
+  requireFinite,
+} from "./dataset.ts";
+import { DataError, messageOf } from "./errors.ts";
 import {
   allParts,
   type LatentPart,
@@ -110,7 +116,11 @@ export class LatentDataset implements Dataset, Disposable {
     return new LatentDataset(folder, settings, shards, labels);
   }
 
-  /** Reads latents, and samples them. */
+  /**
+   * Reads latents, and samples them.
+   *
+   * @throws {DataError} If a shard has gone since, or a latent is no finite number.
+   */
   async read(indices: readonly number[], options: ReadOptions = {}): Promise<Examples> {
     checkRead(this, indices, options);
     const { kind, scalingFactor } = this.settings;
@@ -129,6 +139,7 @@ export class LatentDataset implements Dataset, Disposable {
         for (let j = 0; j < length; j++) out[j]! += deviation[j]! * eps[j]!;
       }
       for (let j = 0; j < length; j++) out[j]! *= scalingFactor;
+      requireFinite(out, `latent ${index} in ${this.#pathOf(this.#shardOf(index))}`);
     }
     const labels = Int32Array.from(indices, (index) => this.labels[index]!);
     return { images, shape: [indices.length, this.channels, this.height, this.width], labels };
@@ -151,9 +162,19 @@ export class LatentDataset implements Dataset, Disposable {
     const { latentShape, dtype } = this.settings;
     const bytes = latentShape.reduce((a, b) => a * b, 1) * BYTES[dtype];
     const data = new Uint8Array(bytes);
-    const file = await this.#file(number);
-    await file.readInto(part, data, (index - this.#starts[number]!) * bytes);
+    try {
+      const file = await this.#file(number);
+      await file.readInto(part, data, (index - this.#starts[number]!) * bytes);
+    } catch (error) {
+      if (error instanceof FormatError) throw error; // it names the file
+      const path = this.#pathOf(number);
+      throw new DataError(`${path}: could not be read: ${messageOf(error)}`, { cause: error });
+    }
     return toFloat32({ dtype, shape: latentShape, data });
+  }
+
+  #pathOf(number: number): string {
+    return join(this.#folder, this.#shards[number]!.file);
   }
 
   /** The shard that a latent is in, by bisection. */
@@ -170,7 +191,7 @@ export class LatentDataset implements Dataset, Disposable {
   async #file(number: number): Promise<SafetensorsFile> {
     let file = this.#open.get(number);
     if (file === undefined) {
-      const opened = await SafetensorsFile.open(join(this.#folder, this.#shards[number]!.file));
+      const opened = await SafetensorsFile.open(this.#pathOf(number));
       file = this.#open.get(number);
       if (file === undefined) file = opened;
       else opened.close(); // another batch opened it meanwhile

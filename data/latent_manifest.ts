@@ -9,6 +9,7 @@
 import { writeAtomically } from "@dit/core/io";
 import { join } from "@std/path";
 import { DataError } from "./errors.ts";
+import { exists, listFolder } from "./folder.ts";
 
 /** The autoencoder that latents come from. */
 export interface LatentVae {
@@ -107,7 +108,11 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
-/** Writes a process's manifest. */
+/**
+ * Writes a process's manifest.
+ *
+ * @throws {DataError} If a file of another program has its name.
+ */
 export async function saveManifest(
   folder: string,
   file: string,
@@ -115,29 +120,29 @@ export async function saveManifest(
 ): Promise<void> {
   const text = JSON.stringify({ format: FORMAT, version: VERSION, settings, shards }, null, 2);
   const bytes = new TextEncoder().encode(text + "\n");
-  await writeAtomically(join(folder, file), (sink) => sink.writeAt(0, bytes));
+  const path = join(folder, file);
+  if (await exists(path) && !(await Deno.readTextFile(path)).includes(`"${FORMAT}"`)) {
+    throw new DataError(`${path}: expected a manifest of latents but found another program's file`);
+  }
+  await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
 }
 
 /**
- * What all manifests of a folder say together, or undefined where there is none.
+ * What all manifests of a folder say together, or undefined where there is none. A `manifest.json` of
+ * another program is none.
  *
  * @throws {DataError} If one is damaged or of another version, or two are of different settings.
  */
 export async function loadManifest(folder: string): Promise<LatentManifest | undefined> {
-  const files: string[] = [];
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (MANIFEST_FILE.test(name)) files.push(name);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  files.sort();
+  if (!await exists(folder)) return undefined;
+  const { files } = await listFolder(folder);
   let settings: LatentSettings | undefined;
   const shards = new Map<number, ShardRecord>();
-  for (const file of files) {
+  for (const file of files.filter((name) => MANIFEST_FILE.test(name)).sort()) {
     const path = join(folder, file);
-    const manifest = parseManifest(path, await Deno.readTextFile(path));
+    const text = await Deno.readTextFile(path);
+    if (!text.includes(`"${FORMAT}"`)) continue;
+    const manifest = parseManifest(path, text);
     if (settings !== undefined) requireSame(path, manifest.settings, settings);
     settings ??= manifest.settings;
     for (const shard of manifest.shards) shards.set(shard.number, shard);

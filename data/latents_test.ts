@@ -207,6 +207,41 @@ diskTest("a shard of other sizes than the manifest's is refused", async (folder)
   );
 });
 
+diskTest("a manifest.json of another program is left alone", async (folder) => {
+  const manifest = join(folder, "manifest.json");
+  for (const text of ['{ "name": "photos" }', "[]", "{", ""]) {
+    await Deno.writeTextFile(manifest, text);
+    assertEquals(await loadManifest(folder), undefined);
+    await assertRejects(() => extract(folder), DataError, "another program's file");
+    assertEquals(await Deno.readTextFile(manifest), text);
+  }
+});
+
+diskTest(
+  "latents that are no numbers, or have gone, are an error of their file",
+  async (folder) => {
+    await extract(folder, { kind: "sample", flips: false });
+    const path = join(folder, "shard-00001.safetensors");
+    const bytes = await Deno.readFile(path);
+    new DataView(bytes.buffer).setFloat32(bytes.length - 4, NaN, true); // of the last latent
+    await Deno.writeFile(path, bytes);
+    const dataset = await LatentDataset.open(folder);
+    await dataset.read([3, 4]);
+    await assertRejects(
+      () => dataset.read([3, 5]),
+      DataError,
+      `latent 5 in ${path}: expected finite numbers but found NaN at 5`,
+    );
+    dataset.close();
+    await Deno.remove(path);
+    await assertRejects(
+      () => dataset.read([3]),
+      DataError,
+      `${path}: could not be read: No such file`,
+    );
+  },
+);
+
 diskTest("manifests that are none, or of another version, are refused", async (folder) => {
   await assertRejects(() => LatentDataset.open(folder), DataError, "no manifest.json");
   const manifest = join(folder, "manifest.json");
@@ -214,8 +249,8 @@ diskTest("manifests that are none, or of another version, are refused", async (f
     await Deno.writeTextFile(manifest, text);
     await assertRejects(() => loadManifest(folder), DataError, message);
   };
-  await refuse("{", "found no JSON");
-  await refuse("null", "version 1 but found [null,null]");
+  await refuse('{ "format": "dit-latents"', "found no JSON");
+  await refuse('["dit-latents"]', "version 1 but found [null,null]");
   await refuse('{ "format": "dit-latents", "version": 2 }', "version 1 but found");
   const head = '"format": "dit-latents", "version": 1';
   await refuse(`{ ${head} }`, "setting vae but found nothing");

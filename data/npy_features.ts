@@ -3,10 +3,25 @@
  * `imagenet256_features/N.npy` of a sampled latent, `[1, 4, 32, 32]`, already multiplied by the
  * scaling factor, and one `imagenet256_labels/N.npy` of its class, `[1]`.
  */
-import { hostTensor, loadNpy, saveNpy, toFloat32, toInt32 } from "@dit/core/io";
+import {
+  FormatError,
+  type HostTensor,
+  hostTensor,
+  loadNpy,
+  saveNpy,
+  toFloat32,
+  toInt32,
+} from "@dit/core/io";
 import { join } from "@std/path";
-import { checkRead, type Dataset, type Examples, type ReadOptions } from "./dataset.ts";
-import { DataError } from "./errors.ts";
+import {
+  checkRead,
+  type Dataset,
+  type Examples,
+  type ReadOptions,
+  requireFinite,
+} from "./dataset.ts";
+import { DataError, messageOf } from "./errors.ts";
+import { listFolder } from "./folder.ts";
 
 /** What the original's files do not tell. */
 export interface NpyFeaturesOptions {
@@ -47,16 +62,28 @@ export class NpyFeatures implements Dataset {
    * Opens a folder that has `NAME_features` and `NAME_labels` in it. Files are paired by their
    * names and ordered by their numbers. All labels are read.
    *
-   * @throws {DataError} If there are no such folders, a file lacks its partner, or a label makes no
-   * sense.
+   * @throws {DataError} If there are no such folders, a file lacks its partner, a label makes no sense,
+   * or a latent is not square or of another shape than the first. What values it has shows when it
+   * is read.
    */
   static async open(folder: string, options: NpyFeaturesOptions = {}): Promise<NpyFeatures> {
     const { features, labels: labelFolder } = await findFolders(folder);
     const names = await pair(features, labelFolder);
+    const first = join(features, names[0]!);
+    const { shape } = await load(first);
+    if (shape.length !== 4 || shape[0] !== 1 || shape[2] !== shape[3]) {
+      throw new DataError(
+        `${first}: expected a latent [1, C, S, S] but found [${shape.join(", ")}]`,
+      );
+    }
+    const { size } = await Deno.stat(first);
     const labels = new Int32Array(names.length);
     await eachOf(names, async (name, i) => {
+      const feature = join(features, name);
+      // Most files of one shape have one size, which is much quicker to learn.
+      if ((await Deno.stat(feature)).size !== size) await loadLatent(feature, shape);
       const path = join(labelFolder, name);
-      const label = toInt32(await loadNpy(path));
+      const label = toInt32(await load(path));
       if (label.length !== 1 || label[0]! < 0) {
         throw new DataError(`${path}: expected one label of 0 or more but found [${label}]`);
       }
@@ -70,41 +97,52 @@ export class NpyFeatures implements Dataset {
       );
     }
     const paths = names.map((name) => join(features, name));
-    const { shape } = await loadNpy(paths[0]!);
-    if (shape.length !== 4 || shape[0] !== 1) {
-      throw new DataError(`${paths[0]}: expected an array [1, C, H, W] but found [${shape}]`);
-    }
     const { classNames = Array.from({ length: numClasses }, (_, i) => String(i)) } = options;
     return new NpyFeatures(paths, labels, classNames, shape.slice(1));
   }
 
-  /** Reads latents, which were sampled and multiplied when they were made. */
+  /**
+   * Reads latents, which were sampled and multiplied when they were made.
+   *
+   * @throws {DataError} If a file has gone since, or has a value that is no finite number.
+   */
   async read(indices: readonly number[], options: ReadOptions = {}): Promise<Examples> {
     checkRead(this, indices, options);
     const length = this.channels * this.height * this.width;
     const images = new Float32Array(indices.length * length);
-    const shape = [1, this.channels, this.height, this.width].join(", ");
+    const shape = [1, this.channels, this.height, this.width];
     await eachOf(indices, async (index, i) => {
       const path = this.#paths[index]!;
-      const array = await loadNpy(path);
-      if (array.shape.join(", ") !== shape) {
-        throw new DataError(
-          `${path}: expected [${shape}], as the others are, but found [${array.shape.join(", ")}]`,
-        );
-      }
-      images.set(toFloat32(array), i * length);
+      const latent = await loadLatent(path, shape);
+      requireFinite(latent, path);
+      images.set(latent, i * length);
     });
     const labels = Int32Array.from(indices, (index) => this.labels[index]!);
     return { images, shape: [indices.length, this.channels, this.height, this.width], labels };
   }
 }
 
+/** An array of a file, which every error names. */
+async function load(path: string): Promise<HostTensor> {
+  try {
+    return await loadNpy(path);
+  } catch (error) {
+    if (error instanceof FormatError) throw error; // it names the file
+    throw new DataError(`${path}: could not be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function loadLatent(path: string, shape: readonly number[]): Promise<Float32Array> {
+  const array = await load(path);
+  const [wanted, found] = [shape, array.shape].map((sizes) => `[${sizes.join(", ")}]`);
+  if (found === wanted) return toFloat32(array);
+  throw new DataError(`${path}: expected ${wanted}, as the first is, but found ${found}`);
+}
+
 /** Whether a folder has features in the original's layout; a class may be called `..._features`. */
 export async function hasNpyFeatures(folder: string): Promise<boolean> {
   for (const name of await featureNames(folder)) {
-    for await (const file of Deno.readDir(join(folder, `${name}_features`))) {
-      if (file.name.endsWith(".npy")) return true;
-    }
+    if ((await npyFiles(join(folder, `${name}_features`))).size > 0) return true;
   }
   return false;
 }
@@ -143,11 +181,9 @@ export async function saveNpyFeature(
 
 /** Names that have a folder `NAME_features`. */
 async function featureNames(folder: string): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (!isFile && name.endsWith("_features")) names.push(name.slice(0, -"_features".length));
-  }
-  return names;
+  const { folders } = await listFolder(folder);
+  return folders.filter((name) => name.endsWith("_features"))
+    .map((name) => name.slice(0, -"_features".length));
 }
 
 async function findFolders(folder: string): Promise<{ features: string; labels: string }> {
@@ -176,16 +212,8 @@ async function pair(features: string, labels: string): Promise<string[]> {
 }
 
 async function npyFiles(folder: string): Promise<Set<string>> {
-  const names = new Set<string>();
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (name.endsWith(".npy")) names.add(name);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new DataError(`${folder}: the folder is missing`);
-  }
-  return names;
+  const { files } = await listFolder(folder, { expected: "a folder of .npy files" });
+  return new Set(files.filter((name) => name.endsWith(".npy")));
 }
 
 /** Runs `task` on every item, not all at once. */

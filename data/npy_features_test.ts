@@ -46,19 +46,64 @@ diskTest("features say what they lack", async (folder) => {
   const features = join(folder, "imagenet16_features");
   const labels = join(folder, "imagenet16_labels");
   await saveNpy(join(features, "2.npy"), hostTensor(new Float32Array(4), [1, 4, 1, 1]));
-  const data = await open();
-  await assertRejects(
-    () => data.read([0, 1]),
-    DataError,
-    "as the others are, but found [1, 4, 1, 1]",
-  );
+  const message = `${join(features, "2.npy")}: expected [1, 4, 2, 2], as the first is, but found`;
+  await assertRejects(open, DataError, `${message} [1, 4, 1, 1]`);
+  await saveNpy(join(features, "2.npy"), hostTensor(latent(2), [1, 4, 2, 2]));
   await saveNpy(join(labels, "0.npy"), hostTensor(Int32Array.of(1, 2)));
   await assertRejects(open, DataError, "expected one label of 0 or more but found [1,2]");
   await Deno.remove(join(labels, "0.npy"));
   await assertRejects(open, DataError, `${join(labels, "0.npy")}: the file is missing`);
   await Deno.remove(labels, { recursive: true });
-  await assertRejects(open, DataError, `${labels}: the folder is missing`);
+  await assertRejects(
+    open,
+    DataError,
+    `${labels}: expected a folder of .npy files but found nothing`,
+  );
 });
+
+diskTest("hidden files beside features are left alone", async (folder) => {
+  await three(folder);
+  for (const kind of ["features", "labels"]) {
+    for (const name of ["._0.npy", ".DS_Store", "Thumbs.db"]) {
+      await Deno.writeTextFile(join(folder, `imagenet16_${kind}`, name), "not an array");
+    }
+  }
+  await Deno.mkdir(join(folder, ".trash_features"));
+  assertEquals((await NpyFeatures.open(folder)).size, 3);
+});
+
+diskTest("features that are not square are refused when they are opened", async (folder) => {
+  const feature = { number: 0, latent: latent(0), shape: [4, 1, 4], label: 0 };
+  await saveNpyFeature(folder, 16, feature);
+  const path = join(folder, "imagenet16_features", "0.npy");
+  await assertRejects(
+    () => NpyFeatures.open(folder),
+    DataError,
+    `${path}: expected a latent [1, C, S, S] but found [1, 4, 1, 4]`,
+  );
+});
+
+diskTest(
+  "features that are no numbers, or have gone, are an error of their file",
+  async (folder) => {
+    await three(folder);
+    const path = join(folder, "imagenet16_features", "2.npy");
+    for (const value of [NaN, Infinity, -Infinity]) {
+      await saveNpy(path, hostTensor(latent(0).with(5, value), [1, 4, 2, 2]));
+      const data = await NpyFeatures.open(folder);
+      await data.read([0, 2]);
+      const message = `${path}: expected finite numbers but found ${value} at 5`;
+      await assertRejects(() => data.read([0, 1]), DataError, message);
+    }
+    const data = await NpyFeatures.open(folder);
+    await Deno.remove(path);
+    await assertRejects(
+      () => data.read([1]),
+      DataError,
+      `${path}: could not be read: No such file`,
+    );
+  },
+);
 
 goldenTest(
   "features that the original extracted are read",
