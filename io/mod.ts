@@ -36,6 +36,8 @@ export {
   saveSafetensors,
   writeSafetensors,
 } from "./safetensors/writer.ts";
+export { isTorch } from "./torch/detect.ts";
+export { ShardedFile } from "./sharded.ts";
 export { loadTorch, StoredTensor, TorchFile } from "./torch/file.ts";
 export { lazyStateDict, saveTorch, writeTorch } from "./torch/writer.ts";
 export { Namespace, Opaque, type TorchKey, type TorchValue, Tuple } from "./torch/values.ts";
@@ -44,4 +46,5 @@ export { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./numpy/npz.ts";
 export { ditFromDiffusers, ditToDiffusers } from "./state_dict/dit.ts";
 export { crc32 } from "./zip/crc32.ts";
 export { convertVae, type VaeLayout } from "./state_dict/vae.ts";
+export { holdsModel, type ModelKind, unwrapNames, type Unwrapped } from "./state_dict/wrapping.ts";
 export { asDiT, asVae, type DiTLayout, ditLayout, vaeLayout } from "./state_dict/layout.ts";

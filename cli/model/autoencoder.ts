@@ -1,5 +1,5 @@
 /** Autoencoders from files: finding them, loading them, and telling one from another. */
-import { asVae, SafetensorsFile, toFloat32, TorchFile, type WeightFile } from "@dit/core/io";
+import { asVae, toFloat32 } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
@@ -9,7 +9,7 @@ import type { LatentConfig } from "./config.ts";
 import { obtain } from "./pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
 import { vaeOptionsOf } from "./latent_shape.ts";
-import { diffusersFile, isTorch } from "./weights.ts";
+import { diffusersFile, type OpenWeightFile, openWeightFile } from "./weight_file.ts";
 
 /** Published autoencoders by the short names of the original's `--vae`. */
 const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
@@ -83,9 +83,10 @@ export async function loadAutoencoder(
 ): Promise<AutoencoderKL> {
   const options = await vaeOptionsBeside(path);
   using file = await openAutoencoder(path);
+  if (file.note !== null) console.log(`autoencoder ${path}: ${file.note}`);
   const model = withoutInit(() => new AutoencoderKL(options), { dtype });
   try {
-    await loadWeights(model, asVae(file, "diffusers"));
+    await loadWeights(model, asVae(file.source, "diffusers"));
   } catch (error) {
     model.dispose();
     throw error;
@@ -106,8 +107,7 @@ export async function vaeOptionsBeside(path: string): Promise<AutoencoderKLOptio
 
 /** The configuration that `deno task train-vae` puts into the file of weights. */
 async function configWithin(path: string): Promise<Record<string, unknown> | undefined> {
-  if (await isTorch(path)) return undefined;
-  using file = await SafetensorsFile.open(path);
+  using file = await openAutoencoder(path);
   const text = file.metadata.get(VAE_CONFIG_KEY);
   if (text === undefined) return undefined;
   try {
@@ -120,15 +120,8 @@ async function configWithin(path: string): Promise<Record<string, unknown> | und
 }
 
 /** Opens the weights of an autoencoder, in whichever file and layout they are. */
-export async function openAutoencoder(path: string): Promise<WeightFile> {
-  if (!await isTorch(path)) return await SafetensorsFile.open(path);
-  const file = await TorchFile.open(path);
-  try {
-    return file.has("state_dict") ? file.stateDict("state_dict") : file.stateDict();
-  } catch (error) {
-    file.close();
-    throw error;
-  }
+export async function openAutoencoder(path: string): Promise<OpenWeightFile> {
+  return await openWeightFile(path, "vae");
 }
 
 /**
@@ -137,7 +130,7 @@ export async function openAutoencoder(path: string): Promise<WeightFile> {
  */
 export async function autoencoderDigest(path: string): Promise<string> {
   using file = await openAutoencoder(path);
-  const source = asVae(file, "diffusers");
+  const source = asVae(file.source, "diffusers");
   const lines: string[] = [];
   for (const name of source.keys().toSorted()) {
     lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);

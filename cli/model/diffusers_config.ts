@@ -13,6 +13,9 @@ const VERSION = { _diffusers_version: "0.12.0" } as const;
 const PREDICTIONS = { epsilon: "epsilon", xstart: "sample", v: "v_prediction" } as const;
 const SCHEDULES: readonly NoiseScheduleName[] = ["linear", "squaredcos_cap_v2"];
 
+/** Schedulers of flows and other processes than Gaussian diffusion. */
+const OTHER_SCHEDULERS = /Flow|EDM|CMStochastic|Consistency|ScoreSde|VQ/;
+
 /** Noise of the first and last step where there are 1000; more steps add less each. */
 const BETAS = { first: 0.0001, last: 0.02, steps: 1000 } as const;
 
@@ -101,6 +104,10 @@ export function processOf(
     new CommandError(
       `${path}: expected ${name} to be ${expected} but got ${JSON.stringify(config[name])}`,
     );
+  if (OTHER_SCHEDULERS.test(String(config["_class_name"] ?? ""))) {
+    throw refuse("_class_name", "a scheduler of Gaussian diffusion, such as DDIMScheduler");
+  }
+  if (config["rescale_betas_zero_snr"] === true) throw refuse("rescale_betas_zero_snr", "false");
   const { num_train_timesteps: diffusionSteps = BETAS.steps, prediction_type = "epsilon" } = config;
   if (typeof diffusionSteps !== "number") throw refuse("num_train_timesteps", "a number");
   const noiseSchedule = SCHEDULES.find((name) => name === (config["beta_schedule"] ?? "linear"));

@@ -4,30 +4,24 @@
  * out as a configuration and tensors under the original's names.
  */
 import { sinCosPositions } from "@dit/core/dit";
-import {
-  asDiT,
-  ditLayout,
-  hostTensor,
-  mapSource,
-  Namespace,
-  openFile,
-  SafetensorsFile,
-  type StoredTensor,
-  type TensorSource,
-  TorchFile,
-  type TorchValue,
-} from "@dit/core/io";
+import { asDiT, ditLayout, hostTensor, mapSource, type TensorSource } from "@dit/core/io";
 import { join } from "@std/path";
-import { Checkpoint } from "../run/checkpoint.ts";
+import { Checkpoint, isCheckpoint } from "../run/checkpoint.ts";
 import { findCheckpoint, latestRun } from "../run/find.ts";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";
-import { DIFFUSERS_FILE } from "./catalog.ts";
 import { classNamesOf, processOf } from "./diffusers_config.ts";
 import { type Hints, inferConfig } from "./infer_config.ts";
-import { latentsOf, ORIGINAL_LATENTS, vaeOptionsOf } from "./latent_shape.ts";
+import { latentsOf, vaeOptionsOf } from "./latent_shape.ts";
 import { checkOverrides, describeConfig, type ModelOverrides } from "./overrides.ts";
+import { trainerHints } from "./trainer_options.ts";
+import {
+  diffusersFile,
+  type OpenWeightFile,
+  openWeightFile,
+  type WeightSet,
+} from "./weight_file.ts";
 
 /** Weights whose values are read when they are loaded. */
 export interface Weights extends Disposable {
@@ -39,6 +33,8 @@ export interface Weights extends Disposable {
   readonly config: ModelConfig;
   /** The averaged weights, or the only ones there are; names of the original. */
   readonly source: TensorSource;
+  /** What was done to the names of its tensors, as a phrase; null where nothing was. */
+  readonly note: string | null;
   /** What the file leaves open and was assumed. */
   readonly assumptions: readonly string[];
   /** The autoencoder that came with them, a folder. */
@@ -49,11 +45,11 @@ export interface Weights extends Disposable {
   readonly cfgScale?: number | undefined;
 }
 
-/** Which of the two sets of weights a training checkpoint has. */
-export type WeightSet = "ema" | "model";
-
-/** Names that diffusers gives to a file of weights, the better format first. */
-export const DIFFUSERS_FILES: readonly string[] = [DIFFUSERS_FILE, "diffusion_pytorch_model.bin"];
+/** Lines for the output: the file, what was done to its names, and what was assumed. */
+export function weightLines({ path, kind, note, assumptions }: Weights): string[] {
+  const more = [...(note === null ? [] : [note]), ...assumptions.map((text) => `assuming ${text}`)];
+  return [`weights  ${path} (${kind})`, ...more.map((text) => `         ${text}`)];
+}
 
 /** Width of the latents of files that do not say it: 256 pixels. */
 const USUAL_INPUT = 32;
@@ -81,18 +77,9 @@ export async function openWeights(
     }
     path = await findCheckpoint(isRun ? path : await latestRun(path));
   }
-  if (await isTorch(path)) return await openTorch(path, set, overrides);
-  const file = await SafetensorsFile.open(path);
-  try {
-    if (!file.metadata.has("format") || file.metadata.get("format") === "pt") {
-      return bare(path, "safetensors", file, {}, overrides);
-    }
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-  file.close();
-  return await openCheckpoint(path, set, overrides);
+  return await isCheckpoint(path)
+    ? await openCheckpoint(path, set, overrides)
+    : await openBare(path, set, overrides);
 }
 
 /** A checkpoint of `deno task train`. */
@@ -117,6 +104,7 @@ async function openCheckpoint(
     kind: `checkpoint, step ${step}`,
     config,
     source: mapSource(checkpoint.section(set), path),
+    note: null,
     assumptions: [],
     vaePath: null,
     knowsLatents: true,
@@ -125,43 +113,15 @@ async function openCheckpoint(
   };
 }
 
-/** A file of PyTorch: a checkpoint of train.py, or a state dict. */
-async function openTorch(
-  path: string,
-  set: WeightSet,
-  overrides: ModelOverrides,
-): Promise<Weights> {
-  const file = await TorchFile.open(path);
+/** A file without a configuration: safetensors, a file of PyTorch, or the index of several. */
+async function openBare(path: string, set: WeightSet, overrides: ModelOverrides): Promise<Weights> {
+  const file = await openWeightFile(path, "dit", set);
   try {
-    if (file.has(set)) {
-      const hints = hintsOf(file.value);
-      return bare(
-        path,
-        `train.py's checkpoint, ${set} weights`,
-        file.stateDict(set),
-        hints,
-        overrides,
-      );
-    }
-    for (const key of ["ema", "model", "state_dict"]) {
-      if (file.has(key)) return bare(path, `PyTorch, ${key}`, file.stateDict(key), {}, overrides);
-    }
-    return bare(path, "PyTorch state dict", file.stateDict(), {}, overrides);
+    return bare(file, trainerHints(file.options, path), overrides);
   } catch (error) {
     file.close();
     throw error;
   }
-}
-
-/** What the `args` of train.py say. */
-function hintsOf(value: TorchValue<StoredTensor>): Hints {
-  const args = value instanceof Map ? value.get("args") : undefined;
-  if (!(args instanceof Namespace)) return {};
-  const { vae, num_classes: numClasses } = Object.fromEntries(args.entries);
-  return {
-    latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) },
-    numClasses: typeof numClasses === "number" ? numClasses : undefined,
-  };
 }
 
 /** A folder of diffusers' `DiTPipeline`. */
@@ -193,53 +153,42 @@ async function openTransformer(
   const config = await readJson(join(folder, "config.json"));
   const number = (key: string): number | undefined =>
     typeof config[key] === "number" ? config[key] : undefined;
-  const path = await diffusersFile(folder);
-  const file = path.endsWith(".bin")
-    ? (await TorchFile.open(path)).stateDict()
-    : await SafetensorsFile.open(path);
+  const file = await openWeightFile(await diffusersFile(folder), "dit");
   try {
     const hints: Hints = {
       ...known,
       numHeads: number("num_attention_heads"),
       numClasses: number("num_embeds_ada_norm"),
     };
-    return bare(path, "diffusers", file, hints, overrides, number("sample_size"));
+    return { ...bare(file, hints, overrides, number("sample_size")), kind: "diffusers" };
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-/** The file of weights in a folder of diffusers. */
-export async function diffusersFile(folder: string): Promise<string> {
-  for (const name of DIFFUSERS_FILES) {
-    const path = join(folder, name);
-    if (await exists(path)) return path;
-  }
-  throw new CommandError(`${folder}: expected ${DIFFUSERS_FILES.join(" or ")} but found neither`);
-}
-
 /** Weights without a configuration. */
 function bare(
-  path: string,
-  kind: string,
-  file: TensorSource & { close(): void },
+  file: OpenWeightFile,
   hints: Hints,
   overrides: ModelOverrides,
   inputSize?: number,
 ): Weights {
-  const source = ditLayout(file) === "original" ? file : withPositions(file, inputSize);
+  const { path, kind, note } = file;
+  const source = ditLayout(file.source) === "original"
+    ? file.source
+    : withPositions(file.source, inputSize);
   const inferred = inferConfig(source, hints, overrides);
   const knowsLatents = inferred.config.latents === null || hints.latents !== undefined;
-  const dispose = () => file.close();
   return {
     path,
     kind,
     source,
+    note,
     ...inferred,
     vaePath: null,
     knowsLatents,
-    [Symbol.dispose]: dispose,
+    [Symbol.dispose]: () => file.close(),
   };
 }
 
@@ -249,21 +198,6 @@ function withPositions(file: TensorSource, inputSize = USUAL_INPUT): TensorSourc
   const side = inputSize / patchSize;
   const positions = Float32Array.from(sinCosPositions(hiddenSize, side));
   return asDiT(file, "original", hostTensor(positions, [1, side * side, hiddenSize]));
-}
-
-/** Whether a file is of PyTorch's formats: a zip archive or a pickle. */
-export async function isTorch(path: string): Promise<boolean> {
-  const file = await openFile(path);
-  try {
-    const start = new Uint8Array(Math.min(9, file.size));
-    await file.readInto(0, start);
-    // The length before a safetensors header may begin as pickles do, but then comes a brace.
-    if (start[8] === 0x7b) return false;
-    const isZip = start[0] === 0x50 && start[1] === 0x4b;
-    return isZip || start[0] === 0x80 || /\.(pt|pth|bin|ckpt)$/.test(path);
-  } finally {
-    file.close();
-  }
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -9,6 +9,7 @@ import type { TimestepSamplerState } from "@dit/core/diffusion";
 import {
   FormatError,
   type HostTensor,
+  isTorch,
   type LazyTensor,
   mapSource,
   readAll,
@@ -84,6 +85,13 @@ export async function writeCheckpoint(
   } catch (error) {
     throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Whether a file says that it is a checkpoint of `deno task train`. */
+export async function isCheckpoint(path: string): Promise<boolean> {
+  if (path.endsWith(".json") || await isTorch(path)) return false;
+  using file = await SafetensorsFile.open(path);
+  return file.metadata.get("format") === FORMAT;
 }
 
 /** A checkpoint whose header has been read and whose tensors are read on demand. */

@@ -13,7 +13,7 @@ import { exportDiffusers } from "./diffusers.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
-import { openWeights, type Weights } from "../../model/weights.ts";
+import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
 const FLAGS = {
   "to": choice(
@@ -54,8 +54,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   try {
     using weights = await openWeights(ckpt, flags.weights, overridesFromFlags(flags, vae));
-    console.log(`weights  ${weights.path} (${weights.kind})`);
-    for (const assumed of weights.assumptions) console.log(`         assuming ${assumed}`);
+    for (const line of weightLines(weights)) console.log(line);
     const notes = to === "original"
       ? await exportOriginal(weights, out)
       : await exportDiffusers(weights, out, vae);

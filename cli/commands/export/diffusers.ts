@@ -17,6 +17,8 @@ import type { Weights } from "../../model/weights.ts";
 
 /** Rounding of positions that were kept in f16, at most. */
 const POSITION_ERROR = 1e-3;
+/** The null label that `DiTPipeline.__call__` writes out, which is that of 1000 classes. */
+const PIPELINE_CLASSES = 1000;
 /** Inputs from which on diffusers scales the positions. */
 const SCALED_INPUT = 128;
 
@@ -45,7 +47,15 @@ export async function exportDiffusers(
   await writeJson(join(folder, "scheduler", "scheduler_config.json"), scheduler);
   if (typeof found !== "string") await writeVae(found, join(folder, "vae"));
   await writeJson(join(folder, "model_index.json"), indexConfig(config));
-  return typeof found === "string" ? [found] : [];
+  const notes = typeof found === "string" ? [found] : [];
+  const { numClasses } = config.dit;
+  if (numClasses !== PIPELINE_CLASSES) {
+    notes.push(
+      `diffusers' DiTPipeline takes ${PIPELINE_CLASSES} for "no class" whatever the model, and this ` +
+        `one has ${numClasses} classes: call it with guidance_scale=1 only`,
+    );
+  }
+  return notes;
 }
 
 /** Refuses what diffusers' model would compute otherwise. */
@@ -97,7 +107,7 @@ async function writeVae({ path, options }: Autoencoder, folder: string): Promise
   await writeJson(join(folder, "config.json"), vaeConfigOf(options));
   using file = await openAutoencoder(path);
   const to = join(folder, DIFFUSERS_FILE);
-  await saveSafetensors(to, asVae(file, "diffusers"), [["format", "pt"]]);
+  await saveSafetensors(to, asVae(file.source, "diffusers"), [["format", "pt"]]);
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {

@@ -43,7 +43,7 @@ import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
 import { buildProcess } from "../../model/config.ts";
 import { checkHasEta, samplingSteps } from "../../model/sampling_steps.ts";
-import { openWeights, type Weights } from "../../model/weights.ts";
+import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
 /** Small weights that come with the project. */
 const DEMO = new URL("../../demo/mnist.safetensors", import.meta.url);
@@ -107,8 +107,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
     flags["image-size"] === undefined ? undefined : ORIGINAL_CLASSES,
   );
   const vaePath = await vaeOf(weights, flags);
-  console.log(`weights  ${weights.path} (${weights.kind})`);
-  for (const assumed of weights.assumptions) console.log(`         assuming ${assumed}`);
+  for (const line of weightLines(weights)) console.log(line);
   const device = await startDevice(flags.device ?? "auto");
   using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
   const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;

@@ -17,7 +17,7 @@ import { findings, imagesText, openImages, refuseInside } from "../../shared/ima
 import { Meter, MetricsFile, waitingText } from "../../run/metrics.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { DIFFUSERS_FILES } from "../../model/weights.ts";
+import { DIFFUSERS_FILES } from "../../model/weight_file.ts";
 import { sortOut } from "../../run/records.ts";
 import { stopRequests } from "../../run/stop.ts";
 import { resumedVaeSettings, VAE_FLAGS, VAE_GROUPS, type VaeFlags, vaeSettings } from "./flags.ts";

@@ -1,0 +1,91 @@
+/** What the options of the program that trained some weights say of the model. */
+import type { Objective } from "@dit/core/diffusion";
+import { CommandError } from "../shared/errors.ts";
+import type { DiffusionConfig } from "./config.ts";
+import type { Hints } from "./infer_config.ts";
+import { ORIGINAL_LATENTS } from "./latent_shape.ts";
+
+/** Options that only trainers of flows have. */
+const FLOW_OPTIONS = ["path_type", "interpolant", "transport", "flow_matching", "flow"] as const;
+/** Options that name what is predicted. */
+const PREDICTION_OPTIONS = [
+  "prediction",
+  "prediction_type",
+  "objective",
+  "parameterization",
+] as const;
+
+/** What is predicted, by the names that trainers give it. */
+const PREDICTIONS: Readonly<Record<string, Objective>> = {
+  epsilon: "epsilon",
+  eps: "epsilon",
+  noise: "epsilon",
+  sample: "xstart",
+  x0: "xstart",
+  xstart: "xstart",
+  x_start: "xstart",
+  v: "v",
+  v_prediction: "v",
+};
+
+/**
+ * What the options say, as far as it is known here.
+ *
+ * @param options By names with `_`, such as `num_classes` of the original's train.py.
+ * @param path For messages.
+ * @throws {CommandError} where they say that the model is of another process than those here: its
+ * names and shapes can be those of a DiT, as a SiT's are.
+ */
+export function trainerHints(options: ReadonlyMap<string, unknown>, path: string): Hints {
+  if (options.size === 0) return {};
+  const flow = flowText(options);
+  if (flow !== null) {
+    throw new CommandError(
+      `${path}: expected a model of Gaussian diffusion but its options say ${flow}: ` +
+        "it predicts velocities on another path, so its samples would be wrong",
+    );
+  }
+  const vae = options.get("vae");
+  const numClasses = options.get("num_classes");
+  const diffusion = processOf(options);
+  return {
+    latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) },
+    numClasses: typeof numClasses === "number" ? numClasses : undefined,
+    ...(Object.keys(diffusion).length > 0 ? { diffusion } : {}),
+  };
+}
+
+/** The options that say that a model is a flow, or null. */
+function flowText(options: ReadonlyMap<string, unknown>): string | null {
+  const given = (names: readonly string[]): string[] =>
+    names.flatMap((name) => {
+      const value = options.get(name);
+      return typeof value === "string" || value === true ? [`${name}=${value}`] : [];
+    });
+  const flows = given(FLOW_OPTIONS);
+  const predictions = given(PREDICTION_OPTIONS);
+  const models = given(["model"]).filter((text) => /=SiT\b|flow/i.test(text));
+  const isVelocity = predictions.some((text) => /velocity|score|flow/i.test(text));
+  if (flows.length === 0 && models.length === 0 && !isVelocity) return null;
+  return [...models, ...flows, ...predictions].join(", ");
+}
+
+/** What they say of the process. */
+function processOf(options: ReadonlyMap<string, unknown>): Partial<DiffusionConfig> {
+  const named = PREDICTION_OPTIONS.map((name) => PREDICTIONS[String(options.get(name))])
+    .find((objective) => objective !== undefined);
+  const objective: Objective | undefined = options.get("predict_xstart") === true
+    ? "xstart"
+    : options.get("predict_v") === true
+    ? "v"
+    : named;
+  const noiseSchedule = options.get("noise_schedule");
+  const diffusionSteps = options.get("diffusion_steps");
+  return {
+    ...(objective === undefined ? {} : { objective }),
+    ...(noiseSchedule === "linear" || noiseSchedule === "squaredcos_cap_v2"
+      ? { noiseSchedule }
+      : {}),
+    ...(typeof diffusionSteps === "number" ? { diffusionSteps } : {}),
+  };
+}
