@@ -1,0 +1,121 @@
+/**
+ * `docs/adding.md` is true: each of its recipes is followed in a copy of the sources, with the files
+ * that it lists and no others, and what was added works.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { dirname } from "@std/path";
+import { readTree } from "../tools/check_imports.ts";
+import { type Addition } from "./adding/addition.ts";
+import { sampler } from "./adding/sampler.ts";
+import { commandTest } from "./commands.ts";
+
+const ADDITIONS: readonly Addition[] = [sampler];
+
+const root = new URL("../", import.meta.url);
+/** What a copy of the sources needs beside them. */
+const CONFIGURATION = ["deno.json", "cli/deno.json", "data/deno.json"];
+
+/** The files that each recipe of docs/adding.md lists, by its heading. */
+async function recipes(): Promise<Map<string, string[]>> {
+  const text = await Deno.readTextFile(new URL("docs/adding.md", root));
+  const sections = text.split(/^## /m).slice(1);
+  return new Map(sections.map((section) => {
+    const heading = section.slice(0, section.indexOf("\n"));
+    return [heading, Array.from(section.matchAll(/^\d+\. `([^`]+)`/gm), ([, file]) => file!)];
+  }));
+}
+
+/** The stand-ins of @std that are linked where JSR cannot be reached; nothing where it can. */
+async function linkedPackages(): Promise<Map<string, string>> {
+  const linked = new URL(".std/", root);
+  const files = new Map<string, string>();
+  try {
+    for (const [path, text] of await readTree(linked)) files.set(`.std/${path}`, text);
+    for await (const { name } of Deno.readDir(linked)) {
+      const path = `${name}/deno.json`;
+      files.set(`.std/${path}`, await Deno.readTextFile(new URL(path, linked)));
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return files;
+}
+
+/** The program that proves all additions, one after the other in a process of its own. */
+function program(copy: URL): string {
+  const proofs = ADDITIONS.map(({ heading, proof }) =>
+    `try {\n${proof}\n} catch (error) {\n  throw new Error(${
+      JSON.stringify(heading)
+    }, { cause: error });\n}`
+  );
+  return `
+import * as core from "@dit/core";
+import * as data from "@dit/data";
+import { COMMANDS } from "${new URL("cli/commands.ts", copy).href}";
+const assert = (condition, message) => {
+  if (!condition) throw new Error("expected: " + message);
+};
+/** What a command prints. */
+const run = async (command, ...args) => {
+  const lines = [];
+  const { log } = console;
+  console.log = (...line) => lines.push(line.join(" "));
+  try {
+    const { run } = await import("${new URL("cli/", copy).href}" + COMMANDS[command].module);
+    await run(args);
+  } finally {
+    console.log = log;
+  }
+  return lines.join("\\n");
+};
+${proofs.map((proof) => `await (async () => {\n${proof}\n})();`).join("\n")}
+`;
+}
+
+/** Runs `deno` in the copy and throws what it said where it fails. */
+async function deno(args: readonly string[], cwd: string): Promise<void> {
+  const { success, stderr, stdout } = await new Deno.Command("deno", {
+    args: [...args],
+    cwd,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = new TextDecoder();
+  assert(success, `deno ${args[0]}: ${text.decode(stdout)}${text.decode(stderr)}`);
+}
+
+commandTest("docs/adding.md lists the files that each addition touches", async () => {
+  const lists = await recipes();
+  assertEquals(
+    Object.fromEntries(lists),
+    Object.fromEntries(ADDITIONS.map(({ heading, files }) => [heading, Object.keys(files)])),
+  );
+});
+
+commandTest("what docs/adding.md describes works with the files that it lists", async (folder) => {
+  const files = await readTree(root);
+  for (const path of CONFIGURATION) files.set(path, await Deno.readTextFile(new URL(path, root)));
+  for (const [path, text] of await linkedPackages()) files.set(path, text);
+  for (const addition of ADDITIONS) {
+    for (const [path, change] of Object.entries(addition.files)) {
+      const text = files.get(path);
+      if (typeof change === "string") {
+        assertEquals(text, undefined, `${path} is new`);
+        files.set(path, change);
+      } else {
+        assert(text !== undefined, `${addition.heading}: there is no ${path}`);
+        files.set(path, change.reduce((edited, edit) => edit(edited), text));
+      }
+    }
+  }
+  for (const [path, text] of files) {
+    await Deno.mkdir(`${folder}/${dirname(path)}`, { recursive: true });
+    await Deno.writeTextFile(`${folder}/${path}`, text);
+  }
+  const copy = new URL(`${import.meta.resolve("../.tmp/")}${folder.split(/[\\/]/).at(-1)}/`);
+  await Deno.writeTextFile(`${folder}/proof.ts`, program(copy));
+  await deno(
+    ["check", "--quiet", "mod.ts", "cli/main.ts", "cli/commands/train/command.ts"],
+    folder,
+  );
+  await deno(["run", "--quiet", "--no-check", "--allow-all", "proof.ts"], folder);
+});
