@@ -6,10 +6,11 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname } from "@std/path";
 import { readTree } from "../tools/check_imports.ts";
 import { type Addition } from "./adding/addition.ts";
+import { flag } from "./adding/flag.ts";
 import { sampler } from "./adding/sampler.ts";
 import { commandTest } from "./commands.ts";
 
-const ADDITIONS: readonly Addition[] = [sampler];
+const ADDITIONS: readonly Addition[] = [sampler, flag];
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */
@@ -55,13 +56,15 @@ import { COMMANDS } from "${new URL("cli/commands.ts", copy).href}";
 const assert = (condition, message) => {
   if (!condition) throw new Error("expected: " + message);
 };
+/** A module of the copy. */
+const load = (path) => import("${copy.href}" + path);
 /** What a command prints. */
 const run = async (command, ...args) => {
   const lines = [];
   const { log } = console;
   console.log = (...line) => lines.push(line.join(" "));
   try {
-    const { run } = await import("${new URL("cli/", copy).href}" + COMMANDS[command].module);
+    const { run } = await load("cli/" + COMMANDS[command].module);
     await run(args);
   } finally {
     console.log = log;

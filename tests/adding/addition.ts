@@ -14,7 +14,7 @@ export interface Addition {
   readonly files: Readonly<Record<string, string | readonly Edit[]>>;
   /**
    * The body of a program that throws unless the addition works. It has `core` and `data`, the
-   * packages, `run(command, ...args)`, which gives what a command printed, and `assert(condition,
+   * packages, `load(path)`, which gives a module of the copy, `run(command, ...args)`, which gives what a command printed, and `assert(condition,
    * message)`; its working folder is empty.
    */
   readonly proof: string;
