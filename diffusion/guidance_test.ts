@@ -87,6 +87,14 @@ eachDevice("sample() guides only the steps of the interval", async () => {
   assertEquals(batches, [N, N, 2 * N, 2 * N, N]);
 });
 
+Deno.test("guidance that makes no sense is refused", () => {
+  const refused = (options: Omit<ClassifierFreeOptions<Labelled>, "nullKwargs">, message: string) =>
+    assertThrows(() => guided(labelled(), { ...options, nullKwargs: {} }), RangeError, message);
+  refused({ scale: 2, interval: [700, 200] }, "its first timestep first but got 700, 200");
+  refused({ scale: NaN }, "a finite number but got NaN");
+  refused({ scale: 2, guidedChannels: 0 }, "1 or more guidedChannels");
+});
+
 eachDevice("inputs that cannot be joined are refused by name", () => {
   using _ = scope();
   const x = randn(SHAPE);

@@ -205,6 +205,10 @@ commandTest("wrong flags are refused by name, with the nearest right one", async
     [["--image-size", "128"], "--image-size: expected one of 256, 512"],
     [["--image-size", "256", "--ckpt", "results"], "makes pictures of 8x8, not 256x256"],
     [["--num-sampling-steps", "2000"], "expected 1000 at most"],
+    [
+      ["--sampler", "ddpm", "--num-sampling-steps", "1"],
+      "--num-sampling-steps: expected 2 or more with --sampler ddpm but got 1",
+    ],
     [["--vae", "mse"], "makes pixels and needs no autoencoder"],
     [["--out", "a.jpg"], "--out: expected FILE.png, FILE.npz or a folder"],
     [["--out", "a.npz", "--progressive"], "--progressive: expected --out FILE.png"],

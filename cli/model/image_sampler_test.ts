@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { mapSource } from "@dit/core/io";
-import { type Device, memory, setDevice } from "@dit/core/tensor";
+import { type Device, Generator, memory, setDevice } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../../tests/commands.ts";
 import { eachDevice } from "../../tests/devices.ts";
 import { UsageError } from "../shared/errors.ts";
-import type { ModelConfig } from "./config.ts";
+import { LinearFlow } from "../../diffusion/linear_flow_test_util.ts";
+import { buildModel, type ModelConfig } from "./config.ts";
 import { planLabels } from "../commands/sample/flags.ts";
 import { ImageSampler, type SampleSettings } from "./image_sampler.ts";
 
@@ -104,6 +105,21 @@ eachDevice("frames of a sample end with the sample itself", async (device) => {
   await sampler.sample(2, [3], SETTINGS);
   assertEquals(memory(device).tensors, held);
 }, ["wasm"]);
+
+eachDevice(
+  "another process samples images as well, and a model in training stays so",
+  async (device) => {
+    setDevice(device);
+    const { model } = buildModel(SMALL, { generator: new Generator(1) });
+    using sampler = new ImageSampler(SMALL, { model, process: new LinearFlow() }, null);
+    const { images } = await sampler.sample(0, [1, 2], SETTINGS);
+    assert(images.every(Number.isFinite) && new Set(images).size > 50);
+    assert(model.training);
+    await assertRejects(() => sampler.sample(0, [1], { ...SETTINGS, sampler: "ddpm" }), RangeError);
+    assert(model.training, "expected training mode after a failure too");
+  },
+  ["wasm"],
+);
 
 Deno.test("classes are gone through again and again, a column each", () => {
   const names = ["tench", "gold fish", "shark"];

@@ -19,7 +19,7 @@ export interface SampleOptions<K extends object = ModelKwargs>
   extends StepOptions<K>, StartOptions {
   /** A row of {@link SAMPLERS}; `ddpm` by default. */
   sampler?: SamplerName;
-  /** Number of steps; the most that there are by default, one a timestep. */
+  /** Number of steps; by default one a timestep, or the sampler's usual number where time is continuous. */
   steps?: number;
   /** Randomness of samplers that can be so or not, 0 (the default) to 1. */
   eta?: number;
@@ -72,7 +72,8 @@ export function sampleProgressive<K extends object>(
   const { sampler: name = "ddpm", eta = 0, guidance } = options;
   const sampler = samplerOf(name);
   const range = stepRange(process, name);
-  const { steps = range.most, spacing = sampler.spacing } = options;
+  const usual = Number.isFinite(range.most) ? range.most : range.usual;
+  const { steps = usual, spacing = sampler.spacing } = options;
   checkSteps(name, steps, range);
   checkEta("sample", eta);
   if (eta > 0 && !sampler.hasEta) {
@@ -103,7 +104,6 @@ export function sampleProgressive<K extends object>(
 /** Refuses a number of steps that a sampler cannot take. */
 function checkSteps(name: SamplerName, steps: number, { least, most }: StepRange): void {
   if (Number.isInteger(steps) && steps >= least && steps <= most) return;
-  throw new RangeError(
-    `sample: expected ${least} to ${most} steps of ${name} but got ${steps}`,
-  );
+  const range = most < Infinity ? `${least} to ${most}` : `${least} or more`;
+  throw new RangeError(`sample: expected ${range} steps of ${name} but got ${steps}`);
 }

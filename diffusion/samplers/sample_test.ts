@@ -1,7 +1,15 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { eachDevice, scaledError } from "../../tests/devices.ts";
 import { Generator, memory, randn, scope, type Tensor } from "../../tensor/mod.ts";
-import { createDiffusion, sample, type SampleOptions, sampleProgressive } from "../mod.ts";
+import {
+  createDiffusion,
+  sample,
+  type SampleOptions,
+  sampleProgressive,
+  SAMPLER_NAMES,
+  SAMPLERS,
+  stepRange,
+} from "../mod.ts";
 import { exactFlow, exactModel } from "../exact_model_test_util.ts";
 
 const DATA = { mean: 0.3, std: 0.5 };
@@ -114,10 +122,64 @@ Deno.test("stops() go down from the last timestep to the first without repeating
   assertThrows(() => usual.stops(0, "karras"), RangeError);
 });
 
+eachDevice("one step leads from the last timestep to what is predicted there", async () => {
+  using _ = scope();
+  for (const sampler of SAMPLER_NAMES.filter((name) => (SAMPLERS[name].leastSteps ?? 1) === 1)) {
+    const seen: unknown[] = [];
+    const exact = exactModel(usual, DATA);
+    const model: typeof exact = (x, t, kwargs, at) => {
+      seen.push(...at!);
+      return exact(x, t, kwargs, at);
+    };
+    const steps = sampleProgressive(usual, model, SHAPE, { sampler, steps: 1, noise: noise() });
+    for await (const { sample, predXstart, t } of steps) {
+      assertEquals(t, 999);
+      assert(scaledError(await sample.data(), await predXstart.data()) < 1e-5, sampler);
+    }
+    assertEquals(seen, [999, 999], sampler); // one call for a batch of two
+  }
+  const run = () => sample(usual, exactModel(usual, DATA), SHAPE, { sampler: "ddpm", steps: 1 });
+  await assertRejects(run, RangeError, "expected 2 to 1000 steps of ddpm but got 1");
+}, ["reference", "wasm"]);
+
+eachDevice("every sampler takes few steps with a model of any kind", async () => {
+  const kinds = [
+    {},
+    { learnSigma: false },
+    { learnSigma: false, sigmaSmall: true },
+    { objective: "xstart" },
+    { objective: "v", learnSigma: false, noiseSchedule: "squaredcos_cap_v2" },
+    { diffusionSteps: 21 },
+    { diffusionSteps: 2, noiseSchedule: "squaredcos_cap_v2" },
+  ] as const;
+  for (const kind of kinds) {
+    const diffusion = createDiffusion(kind);
+    for (const sampler of SAMPLER_NAMES) {
+      const { least, most } = stepRange(diffusion, sampler);
+      for (const steps of [least, Math.min(least + 1, most), Math.min(most, 5)]) {
+        using _ = scope();
+        const model = exactModel(diffusion, DATA);
+        const options = { ...OPTIONS, sampler, steps, generator: new Generator(4) };
+        const out = await (await sample(diffusion, model, [1, 1, 2, 2], options)).data();
+        const what = `${sampler}, ${steps} steps, ${JSON.stringify(kind)}: ${out}`;
+        assert(out.every(Number.isFinite), what);
+      }
+    }
+  }
+}, ["wasm"]);
+
+Deno.test("stepRange() knows what a sampler can do, and its usual number as far as there is one", () => {
+  assertEquals(stepRange(usual, "ddpm"), { least: 2, most: 1000, usual: 250 });
+  const short = createDiffusion({ diffusionSteps: 25 });
+  assertEquals(stepRange(short, "ddim"), { least: 1, most: 25, usual: 25 });
+});
+
 eachDevice("sample() refuses samplers and step counts that there are not", async () => {
   const model = exactModel(usual, DATA);
   const run = (options: SampleOptions) => sample(usual, model, SHAPE, options);
   await assertRejects(() => run({ sampler: "euler" as "ddim" }), RangeError, "but got euler");
   await assertRejects(() => run({ sampler: "heun", steps: 0 }), RangeError);
   await assertRejects(() => run({ sampler: "ddim", eta: 2 }), RangeError, "eta in [0, 1]");
+  await assertRejects(() => run({ sampler: "heun", eta: 0.5 }), RangeError, "no eta with heun");
+  await assertRejects(() => run({ sampler: "dpm++", steps: 1001 }), RangeError, "1 to 1000 steps");
 }, ["reference"]);

@@ -122,3 +122,14 @@ Deno.test("a batch is no larger than the data", () => {
     "--global-batch-size: expected 24 at most, the number of examples, but got 25",
   );
 });
+
+Deno.test("previews use any sampler that can take their steps", () => {
+  assertEquals(settingsOf({}).sampleSampler, "ddim");
+  const flags = flagsOf("--sample-sampler heun --sample-steps 9");
+  const { sampleSampler, sampleSteps } = settingsOf(flags);
+  assertEquals([sampleSampler, sampleSteps], ["heun", 9]);
+  const message = "--sample-steps: expected 2 or more with --sample-sampler ddpm but got 1";
+  const wrong = flagsOf("--sample-sampler ddpm --sample-steps 1");
+  assertThrows(() => settingsOf(wrong), UsageError, message);
+  assertThrows(() => resumedSettings(settingsOf({}), wrong), UsageError, message);
+});

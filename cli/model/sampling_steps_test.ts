@@ -1,0 +1,35 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { createDiffusion, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
+import { LinearFlow } from "../../diffusion/linear_flow_test_util.ts";
+import { UsageError } from "../shared/errors.ts";
+import { checkHasEta, samplingSteps } from "./sampling_steps.ts";
+
+const FLAGS = { sampler: "sampler", steps: "num-sampling-steps" };
+const usual = createDiffusion();
+
+Deno.test("steps are those asked for, or the sampler's usual ones as far as there are any", () => {
+  const short = createDiffusion({ diffusionSteps: 25 });
+  for (const name of SAMPLER_NAMES) {
+    assertEquals(samplingSteps(usual, name, undefined, FLAGS), SAMPLERS[name].usualSteps);
+    assertEquals(samplingSteps(usual, name, 7, FLAGS), 7);
+    const most = Math.min(25, SAMPLERS[name].usualSteps);
+    assertEquals(samplingSteps(short, name, undefined, FLAGS), most);
+  }
+  assertEquals(samplingSteps(new LinearFlow(), "heun", 5000, FLAGS), 5000);
+});
+
+Deno.test("steps that a sampler cannot take are refused by the name of the flag", () => {
+  const refused = (run: () => unknown, message: string) => assertThrows(run, UsageError, message);
+  refused(
+    () => samplingSteps(usual, "ddpm", 1, FLAGS),
+    "--num-sampling-steps: expected 2 or more with --sampler ddpm but got 1",
+  );
+  refused(
+    () => samplingSteps(usual, "ddim", 1001, FLAGS),
+    "--num-sampling-steps: expected 1000 at most, the model's timesteps, but got 1001",
+  );
+  refused(() => samplingSteps(new LinearFlow(), "ddpm", 5, FLAGS), "--sampler: sample: ddpm needs");
+  refused(() => checkHasEta("heun", 0), "--eta: expected --sampler ddim with it but got heun");
+  checkHasEta("ddim", 1);
+  checkHasEta("heun", undefined);
+});
