@@ -16,6 +16,12 @@ export class DeviceError extends Error {
   override readonly name = "DeviceError";
 }
 
+/** A device whose kernels give wrong numbers; names the kernel. */
+export class SelfTestError extends Error {
+  /** Tells it from other errors where classes are lost: in logs, from workers. */
+  override readonly name = "SelfTestError";
+}
+
 /** A device that stopped working; every tensor on it is gone. */
 export class DeviceLostError extends Error {
   /** Tells it from other errors where classes are lost: in logs, from workers. */

@@ -75,6 +75,7 @@ export {
   setNumThreads,
   shutdown,
 } from "./device.ts";
+export { selfTest } from "./check_device.ts";
 export type { WasmOptions } from "./wasm/backend.ts";
 export type { Tier } from "./wasm/device/tier.ts";
 export type { WebGpuOptions } from "./webgpu/device/options.ts";
