@@ -26,8 +26,8 @@ const WRITTEN = ["dq", "dx", "out", "outs"];
 for (const kernel of KERNEL_NAMES) {
   Deno.test(`a device is refused where ${kernel} is wrong in one element, or fails`, async () => {
     const wrong = spoiled(kernel, (args) => {
-      const name = WRITTEN.find((name) => name in args) as keyof typeof args;
-      const view = [args[name]].flat()[0] as View;
+      const named = args as unknown as Record<string, View | View[]>;
+      const view = [named[WRITTEN.find((name) => name in named)!]!].flat()[0]!;
       const data = elementsOf(view);
       data[view.offset + 5] = data[view.offset + 5]! * 1.01 + 1;
     });
