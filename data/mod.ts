@@ -26,6 +26,7 @@ export { type GridOptions, makeGrid, type Picture, toPixels } from "./picture.ts
 export { encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
 export { decodeImage, type DecodeOptions } from "./decode.ts";
+export { type FolderContent, listFolder, type ListOptions, shown } from "./folder.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
 export {
   checkSettings,

@@ -1,8 +1,8 @@
 /** Opening a folder of pictures for the commands that use one, and saying what is in it. */
-import { type Dataset, hasNpyFeatures, ImageFolder, loadManifest } from "@dit/data";
+import { type Dataset, ImageFolder, shown } from "@dit/data";
 import { relative, resolve } from "@std/path";
+import { folderKind } from "./data_kind.ts";
 import { CommandError, UsageError } from "./errors.ts";
-import { exists } from "./files.ts";
 
 /** How pictures are opened. */
 export interface ImageSourceOptions {
@@ -28,7 +28,8 @@ export async function openImages(
   folder: string,
   { size, workers, strict = false, cacheBytes, warn }: ImageSourceOptions,
 ): Promise<ImageFolder> {
-  if (await holdsFeatures(folder)) {
+  const { kind } = await folderKind(folder);
+  if (kind === "npy" || kind === "shards") {
     throw new CommandError(`--data ${folder}: expected images but found latents made of them`);
   }
   return await ImageFolder.open(folder, {
@@ -38,12 +39,6 @@ export async function openImages(
     onDamaged: (path, reason) => warn(`left out ${path}: ${reason}`),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
-}
-
-/** Whether a folder holds latents, in either layout. */
-export async function holdsFeatures(folder: string): Promise<boolean> {
-  if (!await exists(folder)) return false;
-  return await hasNpyFeatures(folder) || await loadManifest(folder) !== undefined;
 }
 
 /**
@@ -82,7 +77,7 @@ const NAMED = 5;
 /** Images of a folder that were found damaged so far, each with its reason, oldest first. */
 export function damagedIn(dataset: Dataset): string[] {
   if (!(dataset instanceof ImageFolder)) return [];
-  return Array.from(dataset.damaged, ([path, reason]) => `${path}: ${reason}`);
+  return Array.from(dataset.damaged, ([path, reason]) => `${shown(path)}: ${reason}`);
 }
 
 /** What was found out about the images of a run: nothing where all are sound and large enough. */

@@ -8,6 +8,7 @@ import {
   hasNpyFeatures,
   type LatentBatch,
   type LatentSettings,
+  listFolder,
   NpyFeatures,
   requireSame,
   saveNpyFeature,
@@ -19,25 +20,36 @@ const RECORD = "features.json";
 const FORMAT = "dit-npy-features";
 
 /**
- * How the features of a folder were made, where that is noted: not by the original.
+ * How the features of a folder were made, where that is noted: not by the original, whose folders
+ * may hold a file of that name by another program.
  *
  * @throws {DataError} where the note is damaged.
  */
 export async function npyRecord(folder: string): Promise<LatentSettings | undefined> {
   const path = join(folder, RECORD);
-  if (!await exists(path)) return undefined;
-  const { format, settings } = await readJson(path);
-  if (format !== FORMAT) throw new DataError(`${path}: expected settings of npy features`);
+  if (!await isRecord(path)) return undefined;
+  const { settings } = await readJson(path);
   checkSettings(path, settings);
   return settings;
+}
+
+async function isRecord(path: string): Promise<boolean> {
+  return await exists(path) && (await Deno.readTextFile(path)).includes(`"${FORMAT}"`);
 }
 
 /**
  * How the features of a folder that is to be filled were made; undefined where there are none.
  *
- * @throws {DataError} where there are features but nothing says how they were made.
+ * @throws {DataError} where there are features but nothing says how they were made, or the file that
+ * would say it is another program's.
  */
 export async function npySettings(folder: string): Promise<LatentSettings | undefined> {
+  const path = join(folder, RECORD);
+  if (await exists(path) && !await isRecord(path)) {
+    throw new DataError(
+      `${path}: expected settings of npy features but found another program's file`,
+    );
+  }
   const settings = await npyRecord(folder);
   if (settings === undefined && await exists(folder) && await hasNpyFeatures(folder)) {
     throw new DataError(
@@ -115,11 +127,8 @@ export class NpyFolder {
 /** The numbers whose two files are there. */
 async function numbersIn(folder: string, imageSize: number): Promise<Set<number>> {
   const [features, labels] = await Promise.all(["features", "labels"].map(async (kind) => {
-    const names = new Set<string>();
     const path = join(folder, `imagenet${imageSize}_${kind}`);
-    if (!await exists(path)) return names;
-    for await (const { name } of Deno.readDir(path)) names.add(name);
-    return names;
+    return new Set(await exists(path) ? (await listFolder(path)).files : []);
   }));
   const both = features!.intersection(labels!);
   return new Set([...both].filter((name) => /^\d+\.npy$/.test(name)).map((name) => parseInt(name)));

@@ -1,14 +1,11 @@
 /** Opening what `--data` names. */
-import { loadMnist } from "@dit/data";
+import { type DataKind, dataKind } from "../../shared/data_kind.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
-import { holdsFeatures, openImages, preparationText } from "../../shared/image_source.ts";
-import { type DataShape, opened, type TrainData } from "./open_data.ts";
-import { asLatents, openFeatures } from "./latents.ts";
+import { openImages, preparationText } from "../../shared/image_source.ts";
+import { opened, type TrainData } from "./open_data.ts";
+import { asLatents, openNpyFeatures, openShards } from "./latents.ts";
 import { LATENT_FROM } from "./flags.ts";
 import type { TrainSettings } from "./settings.ts";
-
-/** Side of MNIST's images with their margin. */
-const MNIST_SIZE = 32;
 
 /** What a run leaves open about its data. */
 export interface DataOptions {
@@ -27,9 +24,10 @@ export interface DataOptions {
  */
 export async function openData(settings: TrainSettings, options: DataOptions): Promise<TrainData> {
   try {
-    const kind = await kindOf(settings.data);
-    if (kind === "mnist") return await openMnist(settings);
-    if (kind === "features") return await openFeatures(settings, options.numClasses);
+    const found = await dataKind(settings.data);
+    if (found.kind === "named") return await openNamed(found, settings);
+    if (found.kind === "shards") return await openShards(settings, found.manifest);
+    if (found.kind === "npy") return await openNpyFeatures(settings, options.numClasses);
     const size = settings.imageSize ?? options.usualSize;
     const { workers, strict } = settings;
     const images = await openImages(settings.data, { size, workers, strict, warn: options.warn });
@@ -42,27 +40,19 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
   }
 }
 
-async function kindOf(data: string): Promise<DataShape["kind"]> {
-  if (data === "mnist") return "mnist";
-  const names = new Set<string>();
-  try {
-    for await (const { name } of Deno.readDir(data)) names.add(name);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new CommandError(`--data ${data}: expected mnist or a folder but found nothing there`);
-  }
-  if ([...names].some((name) => name.startsWith("train-images-idx3-ubyte"))) return "mnist";
-  return await holdsFeatures(data) ? "features" : "images";
-}
-
-async function openMnist({ data, imageSize, vae }: TrainSettings): Promise<TrainData> {
-  if (imageSize !== null && imageSize !== MNIST_SIZE) {
+/** Named data are trained on as they are. */
+async function openNamed(
+  { name, named, folder }: Extract<DataKind, { kind: "named" }>,
+  { imageSize, vae }: TrainSettings,
+): Promise<TrainData> {
+  const side = named.imageSize;
+  if (imageSize !== null && imageSize !== side) {
     throw new UsageError(
-      `--image-size: mnist is ${MNIST_SIZE} pixels wide, so expected ${MNIST_SIZE} but got ${imageSize}`,
+      `--image-size: ${name} is ${side} pixels wide, so expected ${side} but got ${imageSize}`,
     );
   }
   if (vae !== null && vae !== "none") {
-    throw new UsageError(`--vae: mnist is trained on as pixels, so expected none but got ${vae}`);
+    throw new UsageError(`--vae: ${name} is trained on as pixels, so expected none but got ${vae}`);
   }
-  return opened("mnist", await loadMnist(data === "mnist" ? {} : { folder: data }));
+  return opened("named", await named.open(folder));
 }

@@ -33,7 +33,7 @@ Deno.test("trainingFlops() of DiT-XL/2 is three times the paper's 119 Gflops", (
 function example(flags: TrainFlags): { settings: TrainSettings; make: () => Training } {
   const settings = settingsOf({ ...flags, "global-batch-size": 8 });
   const classNames = ["a", "b"];
-  const seen = { kind: "mnist", channels: 1, side: 32, imageSize: 32 } as const;
+  const seen = { kind: "named", channels: 1, side: 32, imageSize: 32 } as const;
   const data = { ...seen, classNames, latents: null };
   const config = modelConfigOf({ ...flags, "hidden-size": 64 }, settings, data);
   return { settings, make: () => new Training(config, settings, 2) };

@@ -22,6 +22,9 @@ import { defaultsText, type Preset, setting, type SettingsOf } from "../../share
 /** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
 export const LATENT_FROM = 128;
 
+/** Such as "mnist (60,000 handwritten digits)". */
+const NAMES = Object.entries(NAMED_DATA).map(([name, { help }]) => `${name} (${help})`).join(", ");
+
 /** Named data whose mirrored examples are others. */
 const UNFLIPPED = Object.keys(NAMED_DATA).filter((name) => !NAMED_DATA[name]!.flip);
 
@@ -67,7 +70,7 @@ function sameAutoencoder(a: string | null, b: string | null): boolean {
 /** What to train on. */
 const DATA_FLAGS = {
   "data": setting(
-    text("DATA", "mnist, or a folder with a subfolder of images a class, or of features"),
+    text("DATA", `${NAMES}, or a folder with a subfolder of images a class, or of features`),
     { key: "data", default: "mnist", onResume: "changeable" },
   ),
   "feature-path": alias(

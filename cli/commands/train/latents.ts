@@ -3,8 +3,8 @@ import {
   type Dataset,
   type ImageFolder,
   LatentDataset,
+  type LatentManifest,
   type LatentSettings,
-  loadManifest,
   NpyFeatures,
 } from "@dit/data";
 import { UsageError } from "../../shared/errors.ts";
@@ -28,14 +28,12 @@ import type { TrainSettings } from "./settings.ts";
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */
 const VERIFIED = 2 ** 30;
 
-/** Latents that were extracted before, which say by what and of what they were made. */
-export async function openFeatures(
+/** Latents in shards, which say by what and of what they were made. */
+export async function openShards(
   settings: TrainSettings,
-  numClasses?: number,
+  manifest: LatentManifest,
 ): Promise<TrainData> {
   const { data: folder } = settings;
-  const manifest = await loadManifest(folder);
-  if (manifest === undefined) return await openNpyFeatures(settings, numClasses);
   await checkAsked(settings, manifest.settings);
   const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
   const dataset = await LatentDataset.open(folder, { verify: bytes <= VERIFIED });
@@ -46,7 +44,10 @@ export async function openFeatures(
 }
 
 /** Latents in the original's layout, which say something only where they were made here. */
-async function openNpyFeatures(settings: TrainSettings, numClasses?: number): Promise<TrainData> {
+export async function openNpyFeatures(
+  settings: TrainSettings,
+  numClasses?: number,
+): Promise<TrainData> {
   const { data: folder, imageSize, vae } = settings;
   const record = await npyRecord(folder);
   if (record !== undefined) {

@@ -1,12 +1,12 @@
 /** Data that a run has open, and how they look to its model. */
-import type { Dataset } from "@dit/data";
+import { DataError, type Dataset } from "@dit/data";
 import type { LatentConfig } from "../../model/config.ts";
 import type { ModelInput } from "./training.ts";
 
 /** How the data look to a model. */
 export interface DataShape {
   /** Where they come from. */
-  readonly kind: "mnist" | "images" | "features";
+  readonly kind: "named" | "images" | "features";
   /** Of what the model sees: pixels or latents. */
   readonly channels: number;
   /** Side of what the model sees. */
@@ -31,13 +31,22 @@ export interface TrainData extends AsyncDisposable {
   readonly input: ModelInput | undefined;
 }
 
-/** Data as the model sees them. */
+/**
+ * Data as the model sees them.
+ *
+ * @throws {DataError} where they are not square.
+ */
 export function opened(
   kind: DataShape["kind"],
   dataset: Dataset & Partial<AsyncDisposable>,
   imageSize = dataset.height,
 ): TrainData {
   const { size, channels, height: side, classNames } = dataset;
+  if (dataset.width !== side) {
+    throw new DataError(
+      `expected square examples but found ${channels}x${side}x${dataset.width}, which no model takes`,
+    );
+  }
   const classes = `${classNames.length} class${classNames.length === 1 ? "" : "es"}`;
   return {
     dataset,
