@@ -81,7 +81,9 @@ export async function decodeImage(
   const load = await (sharp ??= loadSharp());
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   const format = formatOf(bytes);
-  if (format === undefined) throw new DamagedImageError("the file is no JPEG, PNG, WebP or GIF");
+  if (format === undefined) {
+    throw new DamagedImageError("unsupported image format: expected JPEG, PNG, WebP or GIF");
+  }
   const file = format.start === GIF && background === undefined
     ? withoutTransparency(bytes)
     : bytes;

@@ -51,7 +51,7 @@ export async function listFolder(
     }
   } catch (error) {
     if (error instanceof Deno.errors.NotADirectory) {
-      throw new DataError(`${folder}: expected ${expected} but found a file`);
+      throw new DataError(`${folder}: expected ${expected} but it is not a directory`);
     }
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new DataError(`${folder}: expected ${expected} but found nothing there`);

@@ -40,11 +40,11 @@ diskTest("what is no folder is refused, and says what was expected", async (fold
     assertRejects(
       () => listFolder(path, { expected: "a folder of labels" }),
       DataError,
-      `${path}: expected a folder of labels but found ${message}`,
+      `${path}: expected a folder of labels but ${message}`,
     );
-  await refuse(join(folder, "none"), "nothing there");
+  await refuse(join(folder, "none"), "found nothing there");
   await Deno.writeTextFile(join(folder, "file"), "");
-  await refuse(join(folder, "file"), "a file");
+  await refuse(join(folder, "file"), "it is not a directory");
 });
 
 diskTest("a folder whose name is no UTF-8 is refused, its name escaped", async (folder) => {
