@@ -3,6 +3,7 @@
  * folders (`facebook/DiT-XL-2-256`).
  */
 import type { NoiseScheduleName, Objective } from "@dit/core/diffusion";
+import type { ClassLabels } from "../shared/class_names.ts";
 import { CommandError } from "../shared/errors.ts";
 import type { DiffusionConfig, ModelConfig } from "./config.ts";
 
@@ -20,10 +21,13 @@ const OTHER_SCHEDULERS = /Flow|EDM|CMStochastic|Consistency|ScoreSde|VQ/;
 const BETAS = { first: 0.0001, last: 0.02, steps: 1000 } as const;
 
 /** `model_index.json`. */
-export function indexConfig({ dit, classNames }: ModelConfig): Record<string, unknown> {
+export function indexConfig(
+  { dit }: ModelConfig,
+  classLabels: ClassLabels,
+): Record<string, unknown> {
   const labels = Array.from(
     { length: dit.numClasses },
-    (_, id) => [String(id), classNames[id] ?? String(id)] as const,
+    (_, id) => [String(id), classLabels[id]?.join(", ") ?? String(id)] as const,
   );
   return {
     _class_name: "DiTPipeline",
@@ -35,14 +39,16 @@ export function indexConfig({ dit, classNames }: ModelConfig): Record<string, un
   };
 }
 
-/** The names of `id2label`, by class; where a class has several, the first. */
-export function classNamesOf(labels: unknown): string[] {
+/** The names of `id2label`, by class: each class has as many as there are between commas. */
+export function classLabelsOf(labels: unknown): ClassLabels {
   if (typeof labels !== "object" || labels === null) return [];
-  const names: string[] = [];
-  for (const [id, name] of Object.entries(labels)) {
-    if (/^\d{1,6}$/.test(id)) names[Number(id)] = String(name).split(",")[0]!;
+  const found: string[][] = [];
+  for (const [id, label] of Object.entries(labels)) {
+    if (!/^\d{1,6}$/.test(id)) continue;
+    const names = String(label).split(",").map((name) => name.trim()).filter((name) => name !== "");
+    found[Number(id)] = names.length > 0 ? names : [id];
   }
-  return Array.from(names, (name, id) => name ?? String(id));
+  return Array.from(found, (names, id) => names ?? [String(id)]);
 }
 
 /** `transformer/config.json`. */

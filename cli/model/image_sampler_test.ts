@@ -122,7 +122,7 @@ eachDevice(
 );
 
 Deno.test("classes are gone through again and again, a column each", () => {
-  const names = ["tench", "gold fish", "shark"];
+  const names = [["tench"], ["gold fish"], ["shark"]];
   assertEquals(planLabels({ n: 5, classes: "2,Gold-Fish" }, 3, names), {
     labels: [2, 1, 2, 1, 2],
     columns: 2,

@@ -8,10 +8,11 @@ import { asDiT, ditLayout, hostTensor, mapSource, type TensorSource } from "@dit
 import { join } from "@std/path";
 import { Checkpoint, isCheckpoint } from "../run/checkpoint.ts";
 import { findCheckpoint, latestRun } from "../run/find.ts";
+import type { ClassLabels } from "../shared/class_names.ts";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";
-import { classNamesOf, processOf } from "./diffusers_config.ts";
+import { classLabelsOf, processOf } from "./diffusers_config.ts";
 import { type Hints, inferConfig } from "./infer_config.ts";
 import { latentsOf, vaeOptionsOf } from "./latent_shape.ts";
 import { checkOverrides, describeConfig, type ModelOverrides } from "./overrides.ts";
@@ -37,6 +38,8 @@ export interface Weights extends Disposable {
   readonly note: string | null;
   /** What the file leaves open and was assumed. */
   readonly assumptions: readonly string[];
+  /** Every name of each class; empty where the file has none. */
+  readonly classLabels: ClassLabels;
   /** The autoencoder that came with them, a folder. */
   readonly vaePath: string | null;
   /** Whether it is known what its latents are multiplied by, and how many pixels each stands for. */
@@ -106,6 +109,7 @@ async function openCheckpoint(
     source: mapSource(checkpoint.section(set), path),
     note: null,
     assumptions: [],
+    classLabels: config.classNames.map((name) => [name]),
     vaePath: null,
     knowsLatents: true,
     cfgScale: training?.settings.cfgScale,
@@ -126,13 +130,13 @@ async function openBare(path: string, set: WeightSet, overrides: ModelOverrides)
 
 /** A folder of diffusers' `DiTPipeline`. */
 async function openPipeline(folder: string, overrides: ModelOverrides): Promise<Weights> {
-  const classNames = classNamesOf((await readJson(join(folder, "model_index.json")))["id2label"]);
+  const classLabels = classLabelsOf((await readJson(join(folder, "model_index.json")))["id2label"]);
   const scheduler = join(folder, "scheduler", "scheduler_config.json");
   const vae = join(folder, "vae");
   const vaeConfig = join(vae, "config.json");
   const hasVae = await exists(vaeConfig);
   const known: Hints = {
-    classNames,
+    classNames: classLabels.map(([first = ""]) => first),
     diffusion: await exists(scheduler)
       ? processOf(await readJson(scheduler), scheduler)
       : undefined,
@@ -141,7 +145,7 @@ async function openPipeline(folder: string, overrides: ModelOverrides): Promise<
       : undefined,
   };
   const weights = await openTransformer(join(folder, "transformer"), known, overrides);
-  return { ...weights, vaePath: hasVae ? vae : null };
+  return { ...weights, classLabels, vaePath: hasVae ? vae : null };
 }
 
 /** A folder of diffusers' `DiTTransformer2DModel`. */
@@ -186,6 +190,7 @@ function bare(
     source,
     note,
     ...inferred,
+    classLabels: [],
     vaePath: null,
     knowsLatents,
     [Symbol.dispose]: () => file.close(),

@@ -46,7 +46,7 @@ export async function exportDiffusers(
   const scheduler = schedulerConfig(config.diffusion);
   await writeJson(join(folder, "scheduler", "scheduler_config.json"), scheduler);
   if (typeof found !== "string") await writeVae(found, join(folder, "vae"));
-  await writeJson(join(folder, "model_index.json"), indexConfig(config));
+  await writeJson(join(folder, "model_index.json"), indexConfig(config, weights.classLabels));
   const notes = typeof found === "string" ? [found] : [];
   const { numClasses } = config.dit;
   if (numClasses !== PIPELINE_CLASSES) {

@@ -9,6 +9,7 @@ import { fromFileUrl } from "@std/path";
 import { latestRun } from "../../run/find.ts";
 import { RESULTS, SAMPLE_OUT } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
+import type { ClassLabels } from "../../shared/class_names.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists, readJson } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -37,7 +38,7 @@ import {
   vaeOptionsBeside,
 } from "../../model/autoencoder.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
-import { classNamesOf } from "../../model/diffusers_config.ts";
+import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
@@ -103,7 +104,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const { labels, columns } = planLabels(
     flags,
     config.dit.numClasses,
-    await classNames(weights),
+    await labelsOf(weights),
     flags["image-size"] === undefined ? undefined : ORIGINAL_CLASSES,
   );
   const vaePath = await vaeOf(weights, flags);
@@ -245,13 +246,13 @@ function checkSize({ path, config }: Weights, flags: SampleFlags): void {
   }
 }
 
-/** What classes are called: by the checkpoint, or ImageNet's where they were downloaded. */
-async function classNames({ config }: Weights): Promise<readonly string[]> {
+/** What classes are called: by the weights, or ImageNet's where they were downloaded. */
+async function labelsOf({ config, classLabels }: Weights): Promise<ClassLabels> {
   const path = pretrainedPath("imagenet-classes");
-  if (config.classNames.length > 0 || config.dit.numClasses !== 1000 || !await exists(path)) {
-    return config.classNames;
+  if (classLabels.length > 0 || config.dit.numClasses !== 1000 || !await exists(path)) {
+    return classLabels;
   }
-  const names = classNamesOf((await readJson(path))["id2label"]);
-  if (names.length > 0) return names;
+  const labels = classLabelsOf((await readJson(path))["id2label"]);
+  if (labels.length > 0) return labels;
   throw new CommandError(`${path}: expected id2label in it but found none; download it again`);
 }

@@ -1,8 +1,9 @@
 /** The flags of `deno task sample`. */
 import { SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
+import { type ClassLabels, resolveClasses } from "../../shared/class_names.ts";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { DEVICES } from "../../shared/device.ts";
-import { didYouMean, UsageError } from "../../shared/errors.ts";
+import { UsageError } from "../../shared/errors.ts";
 import {
   choice,
   count,
@@ -100,39 +101,27 @@ export const ORIGINAL_CLASSES: readonly number[] = [207, 360, 387, 974, 88, 979,
 /**
  * The class of each sample, and how many stand in a row of the grid.
  *
- * @param names What classes are called; may be empty.
- * @throws {UsageError} where a class is not one of the model's.
+ * @param labels What classes are called; may be empty.
+ * @throws {UsageError} where a class is not one of the model's, or a name fits several.
  */
 export function planLabels(
   flags: Pick<SampleFlags, "classes" | "n" | "progressive">,
   numClasses: number,
-  names: readonly string[],
+  labels: ClassLabels,
   usual?: readonly number[],
 ): { labels: number[]; columns: number } {
   const asked = flags.classes === undefined
     ? undefined
-    : flags.classes.split(",").map((word) => classOf(word.trim(), numClasses, names));
+    : resolveClasses(flags.classes, numClasses, labels);
   const cycle = asked ?? usual ?? shownClasses(numClasses);
   const rows = asked || usual || flags.progressive ? 1 : SHOWN.each;
   const n = flags.n ?? cycle.length * rows;
-  const labels = Array.from({ length: n }, (_, i) => cycle[i % cycle.length]!);
+  const planned = Array.from({ length: n }, (_, i) => cycle[i % cycle.length]!);
   // a class a column, where there are several of each
   const columns = n > cycle.length && cycle.length > 1 && cycle.length <= 16
     ? cycle.length
     : usual
     ? 4
     : Math.min(16, Math.ceil(Math.sqrt(n)));
-  return { labels, columns };
-}
-
-function classOf(word: string, numClasses: number, names: readonly string[]): number {
-  const simple = (name: string) => name.toLowerCase().replaceAll(/[\s_-]+/g, " ");
-  const named = names.findIndex((name) => simple(name) === simple(word));
-  if (named >= 0) return named;
-  const index = Number(word);
-  if (word !== "" && Number.isInteger(index) && index >= 0 && index < numClasses) return index;
-  const range = `a number from 0 to ${numClasses - 1}`;
-  const known = names.length > 0 ? ` or a name such as ${names.slice(0, 3).join(", ")}` : "";
-  const guess = /^-?[\d.]+$/.test(word) ? "" : didYouMean(word, names);
-  throw new UsageError(`--classes: expected ${range}${known} but got "${word}"${guess}`);
+  return { labels: planned, columns };
 }
