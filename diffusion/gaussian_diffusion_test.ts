@@ -53,7 +53,7 @@ eachDevice("a loop that is left early frees what it held", async (device: Device
     if (step === 2) break;
   }
   assertEquals(memory(device).tensors - before, 1);
-  assertEquals((await values(kept!)).length, 64); // the handle of one's own outlives its step
+  assertEquals((await values(kept!)).length, 64); // a handle of the caller outlives its step
 });
 
 eachDevice("a loop frees what it held when the model throws", async (device: Device) => {

@@ -1,4 +1,4 @@
-/** Steering samples: by a model with and without its condition, or by a classifier. */
+/** Guidance of samples: by a model with and without its condition, or by a classifier. */
 import { Tensor } from "../tensor/mod.ts";
 import {
   cast,

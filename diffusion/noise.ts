@@ -30,7 +30,7 @@ export interface NoiseSource {
 export interface NoiseOptions extends NoiseSource {
   /** The noise itself, of the shape of the data; goes before everything else. */
   noise?: Tensor;
-  /** What `noiseFn` is told; 0 by default. */
+  /** The step that `noiseFn` is called with; 0 by default. */
   step?: number;
 }
 

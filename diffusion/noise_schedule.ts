@@ -82,8 +82,8 @@ export class NoiseSchedule {
     const alphas = beta.map((b) => 1 - b);
     let product = 1;
     const bar = this.alphasCumprod = alphas.map((a) => product *= a);
-    const previous = this.alphasCumprodPrev = Float64Array.of(1, ...bar.subarray(0, -1));
-    this.alphasCumprodNext = Float64Array.of(...bar.subarray(1), 0);
+    const previous = this.alphasCumprodPrev = bar.map((_, t) => t === 0 ? 1 : bar[t - 1]!);
+    this.alphasCumprodNext = bar.map((_, t) => bar[t + 1] ?? 0);
     this.sqrtAlphasCumprod = bar.map(Math.sqrt);
     this.sqrtOneMinusAlphasCumprod = bar.map((a) => Math.sqrt(1 - a));
     this.logOneMinusAlphasCumprod = bar.map((a) => Math.log(1 - a));
@@ -197,8 +197,7 @@ export class NoiseSchedule {
   checkHasVariance(op: string): void {
     if (this.numTimesteps < 2) {
       throw new RangeError(
-        `${op}: expected 2 or more timesteps but got 1, whose posterior has no variance; DDIM, ` +
-          `DPM-Solver++ and Heun can sample in one step`,
+        `${op}: expected 2 or more timesteps but got 1, whose posterior has no variance`,
       );
     }
   }

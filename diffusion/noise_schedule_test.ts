@@ -71,6 +71,15 @@ eachDevice("noise and timesteps that do not fit are refused", () => {
   assertThrows(() => diffusion.qSample(zeros([2]), 0), ShapeError, "a batch [N, C, ...]");
 });
 
+Deno.test("a schedule may have more timesteps than a call has arguments", () => {
+  const { numTimesteps, alphasCumprod, alphasCumprodPrev, alphasCumprodNext } = new NoiseSchedule(
+    new Float64Array(300_000).fill(1e-4),
+  );
+  assertEquals(numTimesteps, 300_000);
+  assertEquals([alphasCumprodPrev[0], alphasCumprodPrev[1]], [1, alphasCumprod[0]]);
+  assertEquals([alphasCumprodNext[0], alphasCumprodNext.at(-1)], [alphasCumprod[1], 0]);
+});
+
 Deno.test("betas outside (0, 1] are refused", () => {
   assertThrows(() => new NoiseSchedule([0.1, 0]), RangeError, "in (0, 1] but got 0");
   assertThrows(() => new NoiseSchedule([1.1]), RangeError, "but got 1.1");

@@ -198,7 +198,7 @@ export class LossSecondMomentSampler implements TimestepSampler {
   load(state: TimestepSamplerState): void {
     checkName(state, "loss-second-moment");
     const { history } = state;
-    const longest = Math.max(0, ...history.map((losses) => losses.length));
+    const longest = history.reduce((most, { length }) => Math.max(most, length), 0);
     if (history.length !== this.#history.length || longest > this.#historyPerTerm) {
       throw new RangeError(
         `load: expected ${this.#history.length} timesteps with at most ${this.#historyPerTerm} ` +

@@ -31,13 +31,13 @@ eachDevice("one timestep for all gives a number with all its digits", () => {
   }
 });
 
-eachDevice("models are told the timesteps of the map", async () => {
+eachDevice("models get the timesteps of the map", async () => {
   using _ = scope();
   const x = zeros([3, 1]);
   const map = [0, 333, 666, 999];
   for (const t of [[3, 1, 0], i32([3, 1, 0])]) {
-    const told = of(t).mapped(map, x);
-    assertEquals([told.dtype, [...await told.data()]], ["i32", [999, 333, 0]]);
+    const mapped = of(t).mapped(map, x);
+    assertEquals([mapped.dtype, [...await mapped.data()]], ["i32", [999, 333, 0]]);
   }
   const device = i32([3, 1, 0]);
   assertEquals(of(device).mapped([0, 1, 2, 3], x), device); // itself where nothing changes

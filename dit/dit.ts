@@ -1,6 +1,6 @@
 /**
  * The Diffusion Transformer of "Scalable Diffusion Models with Transformers" (arXiv 2212.09748).
- * Latents are cut into patches; transformer blocks, each told the timestep and the class through
+ * Latents are cut into patches; transformer blocks, conditioned on the timestep and the class by
  * adaptive layer norm, turn them into the noise (and its variance) of every patch.
  *
  * Shapes: N batch, C channels, S latent size, P patch size, T = (S / P)^2 tokens, D hidden size.
@@ -61,7 +61,7 @@ import { sinCosPositions, timestepFrequencies } from "./positions.ts";
 
 /** Linear layers start uniform, with zero biases ... */
 const XAVIER: InitOptions = { weightInit: xavierUniform, biasInit: zerosParameter };
-/** ... but for those of adaLN and the last one: a new block is the identity, a new model says 0. */
+/** ... but for those of adaLN and the last one: a new block is the identity, a new model outputs 0. */
 const ZEROS: InitOptions = { weightInit: zerosParameter, biasInit: zerosParameter };
 /** A patch embedding starts as the linear layer that it is. */
 const XAVIER_PATCH: InitOptions = {
@@ -224,7 +224,7 @@ function checked(given: Tensor, labels: Tensor, name: string): Tensor {
   return given;
 }
 
-/** A layer that is told the condition c [N, D] by adaLN: SiLU, then a linear layer. */
+/** A layer conditioned on c [N, D] by adaLN: SiLU, then a linear layer. */
 export abstract class Conditioned extends Module {
   /** The original's name for it is not snake case. */
   protected override nameOf(property: string): string {
@@ -289,7 +289,7 @@ export class FinalLayer extends Conditioned {
   }
 }
 
-/** What a model does with the classes and with guidance. */
+/** Settings of {@link DiT.forwardWithCfg}. */
 export interface GuidanceOptions {
   /**
    * Channels that are guided: the first three (or all where there are fewer), as the original does

@@ -33,7 +33,7 @@ const TINY: DiTOptions = {
   numClasses: 3,
 };
 
-/** A model whose weights are all random: a fresh one says 0, whatever it is asked. */
+/** A model whose weights are all random: a fresh one outputs 0 for any input. */
 function random(options: DiTOptions): DiT {
   const model = withoutInit(() => new DiT(options));
   const generator = new Generator(1);

@@ -56,9 +56,9 @@ const lambda = ({ alpha, sigma }: NoiseLevel): number => Math.log(alpha / sigma)
 /** A step of DDIM: x = alpha x_0 + sigma eps, with the x_0 and eps that the model sees in it. */
 const ddimStep: Sampler["step"] = ({ x, from, to, eta, denoise, noise }) => {
   const predXstart = denoise(x, from);
-  const { xStart, eps, fresh } = ddimWeights(from, to, eta);
-  const kept = eps / from.sigma; // of x - alpha x_0
-  const mean = combine(kept, x, xStart - kept * from.alpha, predXstart);
+  const eps = combine(1 / from.sigma, x, -from.alpha / from.sigma, predXstart);
+  const { xStart, eps: ofEps, fresh } = ddimWeights(from, to, eta);
+  const mean = combine(xStart, predXstart, ofEps, eps);
   return { sample: fresh === 0 ? mean : addcmul(mean, fresh, noise()), predXstart };
 };
 

@@ -79,7 +79,7 @@ export function sampleProgressive<K extends object>(
   if (eta > 0 && !sampler.hasEta) {
     throw new RangeError(`sample: expected no eta with ${name}, which has none, but got ${eta}`);
   }
-  const steered = guidance ? guided(model, guidance) : model;
+  const guidedModel = guidance ? guided(model, guidance) : model;
   const stops = process.stops(steps, spacing);
   const levels = [...stops, -1].map((t) => process.levelAt(t));
   const ancestral = sampler.isAncestral ? process.ancestral!<K>(stops) : undefined;
@@ -94,9 +94,9 @@ export function sampleProgressive<K extends object>(
         to: levels[step + 1]!,
         before: lastXstart && { level: levels[step - 1]!, xStart: lastXstart },
         eta,
-        denoise: (x, { t }) => process.predictXstart(steered, x, t, options),
+        denoise: (x, { t }) => process.predictXstart(guidedModel, x, t, options),
         noise: () => drawNoise("sample", x.shape, x.device, { ...each, step }),
-        ancestral: () => ancestral!(steered, x, step, { ...each, step }),
+        ancestral: () => ancestral!(guidedModel, x, step, { ...each, step }),
       }),
   );
 }

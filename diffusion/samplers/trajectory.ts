@@ -5,7 +5,7 @@ import { drawNoise, type NoiseSource } from "../noise.ts";
 
 /**
  * A sampling step that was taken. Its tensors live until the next one is asked for; to keep one
- * longer, take a handle of your own: `detach(sample)`.
+ * longer, take a further handle: `detach(sample)`.
  */
 export interface SamplingStep {
   /** The batch after the step: [N, C, ...]. */
