@@ -197,8 +197,144 @@ export interface KernelArgs {
 /** The name of a kernel. */
 export type KernelName = keyof KernelArgs;
 
-/** One implementation a kernel name; a missing one does not compile. */
-export type KernelTable = { readonly [K in KernelName]: (args: KernelArgs[K]) => void };
+/** Arguments of a kernel that are arrays, or lists of them. */
+export type ArrayName<K extends KernelName> = {
+  [P in keyof KernelArgs[K]]-?: View extends KernelArgs[K][P] ? P
+    : View[] extends KernelArgs[K][P] ? P
+    : never;
+}[keyof KernelArgs[K]];
+
+/** What a kernel does with an array; `accumulate`: adds to it where its argument of that name is true. */
+export type ArrayUse = "read" | "write" | "accumulate";
+
+type ArrayUses<K extends KernelName> = {
+  readonly [P in ArrayName<K>]: KernelArgs[K] extends { accumulate: boolean } ? ArrayUse
+    : Exclude<ArrayUse, "accumulate">;
+};
+
+/** What is known of a kernel beside its arguments. */
+export interface KernelDescriptor<K extends KernelName> {
+  /** What it does with each of its arrays. */
+  readonly arrays: ArrayUses<K>;
+  /** Whether an output may be the very same view as an input. */
+  readonly inPlace?: boolean;
+  /**
+   * Where its work can be divided: for each axis, outermost first, the arrays to cut along it. The
+   * other arrays are whole in each part; those of them that are written are sums over the parts.
+   */
+  readonly cut: readonly (readonly ArrayName<K>[])[];
+}
+
+/**
+ * Every kernel: the one list that tables, checks and tests derive from. A kernel or an array that is
+ * missing here does not compile.
+ */
+export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
+  // Any axis of an elementwise kernel can be cut, the free ones of a reduction: see their launchers.
+  elementwise: { arrays: { ins: "read", outs: "write" }, inPlace: true, cut: [] },
+  reduce: { arrays: { ins: "read", out: "write" }, cut: [] },
+  argReduce: { arrays: { x: "read", out: "write" }, cut: [] },
+  cumsum: { arrays: { x: "read", out: "write" }, cut: [] },
+  matmul: {
+    arrays: { a: "read", b: "read", bias: "read", pre: "write", out: "accumulate" },
+    cut: [["a", "b", "out", "pre"], ["a", "b", "out", "pre"], ["a", "out", "pre"]],
+  },
+  softmax: { arrays: { x: "read", out: "write" }, cut: [["x", "out"]] },
+  softmaxGrad: { arrays: { y: "read", g: "read", out: "write" }, cut: [["y", "g", "out"]] },
+  layerNorm: {
+    arrays: {
+      x: "read",
+      weight: "read",
+      bias: "read",
+      scale: "read",
+      shift: "read",
+      out: "write",
+      mean: "write",
+      rstd: "write",
+    },
+    cut: [["x", "out", "mean", "rstd", "scale", "shift"], ["x", "out", "mean", "rstd"]],
+  },
+  layerNormGrad: {
+    arrays: {
+      x: "read",
+      g: "read",
+      weight: "read",
+      scale: "read",
+      mean: "read",
+      rstd: "read",
+      dx: "write",
+      dWeight: "write",
+      dBias: "write",
+      dScale: "write",
+      dShift: "write",
+    },
+    cut: [
+      ["x", "g", "mean", "rstd", "dx", "scale", "dScale", "dShift"],
+      ["x", "g", "mean", "rstd", "dx"],
+    ],
+  },
+  groupNorm: {
+    arrays: {
+      x: "read",
+      weight: "read",
+      bias: "read",
+      out: "write",
+      mean: "write",
+      rstd: "write",
+    },
+    cut: [["x", "out", "mean", "rstd"]],
+  },
+  groupNormGrad: {
+    arrays: {
+      x: "read",
+      g: "read",
+      weight: "read",
+      bias: "read",
+      mean: "read",
+      rstd: "read",
+      dx: "write",
+      dWeight: "write",
+      dBias: "write",
+    },
+    cut: [["x", "g", "mean", "rstd", "dx"]],
+  },
+  conv2d: {
+    arrays: { x: "read", w: "read", bias: "read", out: "write" },
+    cut: [["x", "out"]],
+  },
+  conv2dGradWeight: { arrays: { x: "read", g: "read", out: "write" }, cut: [["x", "g"]] },
+  attention: {
+    arrays: { q: "read", k: "read", v: "read", out: "write", stats: "write" },
+    cut: [["q", "k", "v", "out", "stats"], ["q", "k", "v", "out", "stats"]],
+  },
+  attentionGrad: {
+    arrays: {
+      q: "read",
+      k: "read",
+      v: "read",
+      out: "read",
+      stats: "read",
+      g: "read",
+      dq: "write",
+      dk: "write",
+      dv: "write",
+    },
+    cut: [
+      ["q", "k", "v", "out", "stats", "g", "dq", "dk", "dv"],
+      ["q", "k", "v", "out", "stats", "g", "dq", "dk", "dv"],
+    ],
+  },
+  gather: { arrays: { table: "read", index: "read", out: "write" }, cut: [] },
+  scatterAdd: { arrays: { g: "read", index: "read", out: "write" }, cut: [] },
+};
+
+/** The names of all kernels. */
+export const KERNEL_NAMES: readonly KernelName[] = Object.keys(KERNELS) as KernelName[];
+
+/** One implementation a kernel, on what `Runtime` is; a missing one does not compile. */
+export type KernelTable<Runtime> = {
+  readonly [K in KernelName]: (runtime: Runtime, args: KernelArgs[K], op: string) => void;
+};
 
 /** What a device has allocated. */
 export interface BackendMemory {

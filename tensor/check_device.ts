@@ -4,7 +4,13 @@
  * works before hours of work begin; that every kernel is right in every case is what the
  * conformance suite is for.
  */
-import type { Backend, KernelArgs, KernelName, View } from "./backend.ts";
+import {
+  type Backend,
+  KERNEL_NAMES,
+  type KernelArgs,
+  type KernelName,
+  type View,
+} from "./backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray, isFloat } from "./dtype.ts";
 import { SelfTestError } from "./errors.ts";
 import { constant, type Expr, program } from "./expr.ts";
@@ -284,9 +290,6 @@ function normalized(
     dx: x.output([2, 5, 67]),
   };
 }
-
-/** The kernels that {@link selfTest} tries: all there are. */
-export const KERNEL_NAMES: readonly KernelName[] = Object.keys(CASES) as KernelName[];
 
 /** Largest |got - want| over the largest |want|; infinite where one of them is not a number. */
 function errorOf(got: HostArray, want: HostArray): number {

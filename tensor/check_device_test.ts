@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import type { Backend, KernelArgs, KernelName, View } from "./backend.ts";
-import { KERNEL_NAMES, selfTest } from "./check_device.ts";
+import { arraysOf } from "./arguments.ts";
+import { type Backend, KERNEL_NAMES, type KernelArgs, type KernelName } from "./backend.ts";
+import { selfTest } from "./check_device.ts";
 import { SelfTestError } from "./errors.ts";
 import { createReferenceBackend } from "./reference/backend.ts";
 import { elementsOf } from "./reference/buffer.ts";
@@ -20,14 +21,10 @@ function spoiled(broken: KernelName, spoil: (args: KernelArgs[KernelName]) => vo
   return { name: "reference", backend: spoiling, ledger: new MemoryLedger() };
 }
 
-/** Arrays that kernels write: the first of these that a kernel has. */
-const WRITTEN = ["dq", "dx", "out", "outs"];
-
 for (const kernel of KERNEL_NAMES) {
   Deno.test(`a device is refused where ${kernel} is wrong in one element, or fails`, async () => {
     const wrong = spoiled(kernel, (args) => {
-      const named = args as unknown as Record<string, View | View[]>;
-      const view = [named[WRITTEN.find((name) => name in named)!]!].flat()[0]!;
+      const { view } = arraysOf(kernel, args)[0]!; // one that it writes
       const data = elementsOf(view);
       data[view.offset + 5] = data[view.offset + 5]! * 1.01 + 1;
     });

@@ -23,6 +23,31 @@ export interface Tolerance {
   readonly absolute?: number;
 }
 
+/** The cases of every kernel; a kernel without any does not compile. */
+export type CaseTable = { readonly [K in KernelName]: readonly ConformanceCase[] };
+
+/** `cases` by their kernels, each of which must have some. */
+export function casesOf<K extends KernelName>(
+  kernels: readonly K[],
+  cases: readonly ConformanceCase[],
+): Pick<CaseTable, K> {
+  const names: readonly KernelName[] = kernels;
+  for (const { kernel, name } of cases) {
+    if (!names.includes(kernel)) {
+      throw new Error(`conformance: expected cases of ${names.join()} but got ${kernel}: ${name}`);
+    }
+  }
+  const groups = kernels.map((kernel) =>
+    [kernel, cases.filter((c) => c.kernel === kernel)] as const
+  );
+  for (const [kernel, group] of groups) {
+    if (group.length === 0) {
+      throw new Error(`conformance: expected cases of ${kernel} but got none`);
+    }
+  }
+  return Object.fromEntries(groups) as unknown as Pick<CaseTable, K>;
+}
+
 /** One launch of one kernel and how closely its outputs must agree with the reference. */
 export interface ConformanceCase {
   readonly kernel: KernelName;

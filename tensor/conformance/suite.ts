@@ -14,7 +14,14 @@ import { matmulCases } from "./cases_matmul.ts";
 import { normCases } from "./cases_norm.ts";
 import { reduceCases } from "./cases_reduce.ts";
 import { typeCases } from "./cases_types.ts";
-import { type ConformanceCase, Fixture, type Tolerance, viewPlaces } from "./fixture.ts";
+import {
+  casesOf,
+  type CaseTable,
+  type ConformanceCase,
+  Fixture,
+  type Tolerance,
+  viewPlaces,
+} from "./fixture.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { isFloat } from "../dtype.ts";
 import { createReferenceBackend } from "../reference/backend.ts";
@@ -34,18 +41,25 @@ export interface ConformanceOptions {
 /** All cases, or those that `options` ask for. */
 export function conformanceCases(options: ConformanceOptions = {}): ConformanceCase[] {
   const { kernel, maxCost = Infinity, halfKernels } = options;
-  return [
-    ...elementwiseCases(),
-    ...typeCases(),
-    ...programCases(),
-    ...reduceCases(),
-    ...matmulCases(),
-    ...normCases(),
-    ...convCases(),
-    ...attentionCases(),
-    ...gatherCases(),
-  ].filter((test) =>
-    (kernel === undefined || test.kernel === kernel) && test.cost <= maxCost &&
+  const table: CaseTable = {
+    ...casesOf(["elementwise"], [...elementwiseCases(), ...typeCases(), ...programCases()]),
+    ...casesOf(["attention", "attentionGrad"], attentionCases()),
+    ...casesOf(["conv2d", "conv2dGradWeight"], convCases()),
+    ...casesOf(["gather", "scatterAdd"], gatherCases()),
+    ...casesOf(["matmul"], matmulCases()),
+    ...casesOf([
+      "softmax",
+      "softmaxGrad",
+      "layerNorm",
+      "layerNormGrad",
+      "groupNorm",
+      "groupNormGrad",
+    ], normCases()),
+    ...casesOf(["reduce", "argReduce", "cumsum"], reduceCases()),
+  };
+  const cases = kernel === undefined ? Object.values(table).flat() : table[kernel];
+  return cases.filter((test) =>
+    test.cost <= maxCost &&
     (!test.half || test.kernel === "elementwise" || !halfKernels || halfKernels.has(test.kernel))
   );
 }

@@ -3,14 +3,14 @@
  * conformance suite holds the fast devices to it, and gradient checks run on it because finite
  * differences need more digits than float32 has. It is slow, on one thread, and has no limits.
  */
+import { arraysOf, checkArguments } from "../arguments.ts";
 import {
   type Backend,
   type BackendMemory,
-  checkView,
   type DeviceBuffer,
+  KERNEL_NAMES,
   type KernelArgs,
   type KernelName,
-  type KernelTable,
   type View,
 } from "../backend.ts";
 import { type DType, dtypeOf, type HostArray } from "../dtype.ts";
@@ -26,7 +26,8 @@ import { groupNorm, groupNormGrad, layerNorm, layerNormGrad } from "./norm.ts";
 import { argReduce, cumsum, reduce } from "./reduce.ts";
 import { softmax, softmaxGrad } from "./softmax.ts";
 
-const KERNELS: KernelTable = {
+/** Without a runtime: buffers are all it needs. */
+const KERNELS: { readonly [K in KernelName]: (args: KernelArgs[K]) => void } = {
   elementwise,
   reduce,
   argReduce,
@@ -46,13 +47,6 @@ const KERNELS: KernelTable = {
   scatterAdd,
 };
 
-/** Every view among a kernel's arguments. */
-function viewsOf(args: KernelArgs[KernelName]): View[] {
-  return (Object.values(args) as unknown[]).flat().filter((value): value is View =>
-    typeof value === "object" && value !== null && "buffer" in value
-  );
-}
-
 /** Rounds an f16 view's elements to what f16 can hold, as storing them there would. */
 function roundToHalf(view: View): void {
   const data = floatsOf(view);
@@ -64,7 +58,7 @@ function roundToHalf(view: View): void {
 class ReferenceBackend implements Backend {
   readonly name = "reference";
   readonly description = "float64 reference, one thread";
-  readonly halfKernels: ReadonlySet<KernelName> = new Set(Object.keys(KERNELS) as KernelName[]);
+  readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   #memory: BackendMemory = { reservedBytes: 0, allocations: 0 };
 
   alloc(bytes: number, _op: string): DeviceBuffer {
@@ -99,10 +93,11 @@ class ReferenceBackend implements Backend {
   }
 
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
-    const views = viewsOf(args);
-    for (const view of views) checkView(view, op);
+    checkArguments(kernel, args, op);
     KERNELS[kernel](args);
-    for (const view of views) if (view.dtype === "f16") roundToHalf(view);
+    for (const { view, use } of arraysOf(kernel, args)) {
+      if (use !== "read" && view.dtype === "f16") roundToHalf(view);
+    }
   }
 
   checkIndices(index: View, limit: number, op: string): void {

@@ -2,6 +2,7 @@
  * The WebAssembly device: SIMD kernels emitted when they are first needed, on all cores, with
  * nothing to install. `run` does its work before it returns.
  */
+import { checkArguments } from "../arguments.ts";
 import {
   type Backend,
   type BackendMemory,
@@ -51,46 +52,33 @@ export interface WasmBackend extends Backend {
   setThreads(count: number): Promise<void>;
 }
 
-function kernelsOf(runtime: WasmRuntime): KernelTable {
-  return {
-    elementwise: (args) => elementwise(runtime, args),
-    reduce: (args) => reduce(runtime, args),
-    argReduce: (args) => argReduce(runtime, args),
-    cumsum: (args) => cumsum(runtime, args),
-    matmul: (args) => matmul(runtime, args),
-    softmax: (args) => softmax(runtime, args),
-    softmaxGrad: (args) => softmaxGrad(runtime, args),
-    layerNorm: (args) => layerNorm(runtime, args),
-    layerNormGrad: (args) => layerNormGrad(runtime, args),
-    gather: (args) => gather(runtime, args),
-    scatterAdd: (args) => scatterAdd(runtime, args),
-    attention: (args) => attention(runtime, args),
-    attentionGrad: (args) => attentionGrad(runtime, args),
-    groupNorm: (args) => groupNorm(runtime, args),
-    groupNormGrad: (args) => groupNormGrad(runtime, args),
-    conv2d: (args) => conv2d(runtime, args),
-    conv2dGradWeight: (args) => conv2dGradWeight(runtime, args),
-  };
-}
-
-/** Views in an argument, a list of them included. */
-function checkArgument(value: unknown, op: string): void {
-  if (Array.isArray(value)) {
-    for (const each of value) checkArgument(each, op);
-  } else if (typeof value === "object" && value !== null && "buffer" in value) {
-    checkView(value as View, op);
-  }
-}
+const LAUNCHERS: KernelTable<WasmRuntime> = {
+  elementwise,
+  reduce,
+  argReduce,
+  cumsum,
+  matmul,
+  softmax,
+  softmaxGrad,
+  layerNorm,
+  layerNormGrad,
+  groupNorm,
+  groupNormGrad,
+  conv2d,
+  conv2dGradWeight,
+  attention,
+  attentionGrad,
+  gather,
+  scatterAdd,
+};
 
 class Wasm implements WasmBackend {
   readonly name = "wasm";
   readonly halfKernels: ReadonlySet<KernelName>;
   readonly #runtime: WasmRuntime;
-  readonly #kernels: KernelTable;
 
   constructor(runtime: WasmRuntime) {
     this.#runtime = runtime;
-    this.#kernels = kernelsOf(runtime);
     this.halfKernels = new Set<KernelName>(["elementwise", "reduce", "matmul"]);
   }
 
@@ -149,8 +137,8 @@ class Wasm implements WasmBackend {
 
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
     // In the fast tier a bad address reaches the whole process: this is the only guard.
-    for (const value of Object.values(args)) checkArgument(value, op);
-    this.#kernels[kernel](args);
+    checkArguments(kernel, args, op);
+    LAUNCHERS[kernel](this.#runtime, args, op);
   }
 
   checkIndices(index: View, limit: number, op: string): void {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { KernelName, View } from "../backend.ts";
+import { KERNEL_NAMES, type View } from "../backend.ts";
 import { conformanceCases, runConformance } from "../conformance/suite.ts";
 import { setDebug } from "../debug.ts";
 import { program } from "../expr.ts";
@@ -22,27 +22,7 @@ async function withBackend(threads: number, use: (backend: WasmBackend) => Promi
   }
 }
 
-const KERNELS: readonly KernelName[] = [
-  "elementwise",
-  "reduce",
-  "argReduce",
-  "cumsum",
-  "matmul",
-  "softmax",
-  "softmaxGrad",
-  "layerNorm",
-  "layerNormGrad",
-  "gather",
-  "scatterAdd",
-  "attention",
-  "attentionGrad",
-  "groupNorm",
-  "groupNormGrad",
-  "conv2d",
-  "conv2dGradWeight",
-];
-
-for (const kernel of KERNELS) {
+for (const kernel of KERNEL_NAMES) {
   Deno.test(`${kernel} agrees with the reference`, () =>
     withBackend(2, async (backend) => {
       const { halfKernels } = backend;

@@ -1,17 +1,19 @@
 /** The WebGPU device behind the kernel contract. */
-import type {
-  Backend,
-  BackendMemory,
-  DeviceBuffer,
-  KernelArgs,
-  KernelName,
-  View,
+import { checkArguments } from "../arguments.ts";
+import {
+  type Backend,
+  type BackendMemory,
+  type DeviceBuffer,
+  KERNEL_NAMES,
+  type KernelArgs,
+  type KernelName,
+  type View,
 } from "../backend.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
 import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
-import { KERNELS } from "./kernels/table.ts";
+import { LAUNCHERS } from "./kernels/table.ts";
 import type { WebGpuOptions } from "./device/options.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
 import { Transfers } from "./device/transfer.ts";
@@ -24,7 +26,7 @@ export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly description: string;
   /** All of them: kernels see every element type through the same functions. */
-  readonly halfKernels: ReadonlySet<KernelName> = new Set(Object.keys(KERNELS) as KernelName[]);
+  readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   readonly runtime: WebGpuRuntime;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
@@ -55,7 +57,8 @@ export class WebGpuBackend implements Backend {
   }
 
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
-    KERNELS[kernel](this.runtime, args, op);
+    checkArguments(kernel, args, op);
+    LAUNCHERS[kernel](this.runtime, args, op);
   }
 
   checkIndices(index: View, limit: number, op: string): void {

@@ -80,12 +80,12 @@ gpuTest("reductions of wide arrays are made of parts, along any axis", async (b)
 }, small);
 
 gpuTest("kernels that take arrays whole name the op and the bytes", (b) => {
-  const x = counting(b, LENGTH);
+  const [x, out] = [counting(b, LENGTH), b.alloc(LENGTH * 4, "test")];
   assertThrows(
     () =>
       b.run("cumsum", {
         x: view(x, [1, LENGTH, 1]),
-        out: view(x, [1, LENGTH, 1]),
+        out: view(out, [1, LENGTH, 1]),
         reverse: false,
       }, "cumsum"),
     DeviceError,

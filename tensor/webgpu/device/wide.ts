@@ -1,5 +1,12 @@
 /** Arrays wider than the GPU binds at once are worked on in parts. */
-import { type View, viewBytes } from "../../backend.ts";
+import {
+  type ArrayUse,
+  type KernelArgs,
+  type KernelName,
+  KERNELS,
+  type View,
+  viewBytes,
+} from "../../backend.ts";
 import { sizeOf } from "../../shape.ts";
 import { gpuBuffer } from "./pool.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
@@ -24,85 +31,61 @@ export function slice(view: View, axis: number, from: number, to: number): View 
   };
 }
 
-/** Names of a kernel's views: those to cut along each axis, outermost first. */
-type Names<A> = readonly (readonly (keyof A)[])[];
+/** Arguments by their names, and which are to be cut along each axis, outermost first. */
+type Arrays = Record<string, View | null>;
+type Cut = readonly (readonly string[])[];
 
-/** The first axis along which cutting the views named for it would help, or -1. */
-function axisToCut<A>(runtime: WebGpuRuntime, args: A, names: Names<A>): number {
-  return names.findIndex((cut, axis) => {
-    const views = cut.map((name) => args[name] as View | null);
-    return views.length > 0 && views[0]!.shape[axis]! > 1 &&
-      views.some((v) => v !== null && tooWide(runtime, v));
-  });
-}
-
-/** `args` with the views called `cut` narrowed to [from, to) along `axis`. */
-function narrowed<A>(
-  args: A,
-  cut: readonly (keyof A)[],
-  axis: number,
-  from: number,
-  to: number,
-): A {
-  const part = { ...args };
-  for (const name of cut) {
-    const view = args[name] as View | null;
-    if (view) part[name] = slice(view, axis, from, to) as A[keyof A];
-  }
-  return part;
+/** The first axis along which cutting the arrays named for it would help, or -1. */
+function axisToCut(runtime: WebGpuRuntime, arrays: Arrays, cut: Cut): number {
+  return cut.findIndex((names, axis) =>
+    arrays[names[0]!]!.shape[axis]! > 1 &&
+    names.some((name) => arrays[name] && tooWide(runtime, arrays[name]))
+  );
 }
 
 /**
- * Whether `args` hold arrays too wide to bind; if so `run` has been called for the two halves
- * along the first axis where the views that `names` gives for it can be cut.
+ * Whether `args` hold arrays too wide to bind; if so `run` has been called for the two halves along
+ * the first axis where the kernel's descriptor says that they can be cut. Outputs that are whole in
+ * both halves are added up; they are contiguous.
  */
-export function ranInParts<A>(
+export function ranInParts<K extends KernelName>(
   runtime: WebGpuRuntime,
-  args: A,
-  names: Names<A>,
-  run: (part: A) => void,
+  kernel: K,
+  args: KernelArgs[K],
+  op: string,
+  run: (part: KernelArgs[K]) => void,
 ): boolean {
-  const axis = axisToCut(runtime, args, names);
+  const { cut, arrays: uses } = KERNELS[kernel];
+  const arrays = args as unknown as Arrays;
+  const axis = axisToCut(runtime, arrays, cut as Cut);
   if (axis < 0) return false;
-  const cut = names[axis]!;
-  const length = (args[cut[0]!] as View).shape[axis]!;
+  const names = (cut as Cut)[axis]!;
+  const summed = Object.keys(uses).filter((name) => {
+    return (uses as Record<string, ArrayUse>)[name] !== "read" && arrays[name] &&
+      !names.includes(name);
+  });
+  const length = arrays[names[0]!]!.shape[axis]!;
   const half = Math.ceil(length / 2);
-  run(narrowed(args, cut, axis, 0, half));
-  run(narrowed(args, cut, axis, half, length));
+  const totals = summed.map((name) => arrays[name]!);
+  withScratch(runtime, op, totals.map((v) => [2, ...v.shape]), (...scratch) => {
+    [[0, half], [half, length]].forEach(([from, to], i) => {
+      const part: Arrays = { ...arrays };
+      for (const name of names) part[name] &&= slice(part[name], axis, from!, to!);
+      summed.forEach((name, k) => part[name] = halfOf(scratch[k]!, i));
+      run(part as unknown as KernelArgs[K]);
+    });
+    totals.forEach((out, k) => sumParts(runtime, scratch[k]!, out, 2, sizeOf(out.shape), op));
+  });
   return true;
 }
 
-/** As `ranInParts`, for kernels whose (contiguous) outputs `sums` add up along the cut axes. */
-export function ranInSummedParts<A>(
-  runtime: WebGpuRuntime,
-  args: A,
-  names: Names<A>,
-  sums: readonly (keyof A)[],
-  run: (part: A) => void,
-  op: string,
-): boolean {
-  if (axisToCut(runtime, args, names) < 0) return false;
-  const wanted = sums.filter((name) => args[name] !== null);
-  const results = wanted.map((name) => args[name] as View);
-  withScratch(runtime, op, results.map((v) => [2, ...v.shape]), (...scratch) => {
-    let part = 0;
-    ranInParts(runtime, args, names, (cut) => {
-      const target = { ...cut };
-      wanted.forEach((name, i) => {
-        const both = scratch[i]!;
-        const offset = part * both.strides[0]!;
-        const { shape, strides } = both;
-        target[name] = {
-          ...both,
-          offset,
-          shape: shape.slice(1),
-          strides: strides.slice(1),
-        } as A[keyof A];
-      });
-      part++;
-      run(target);
-    });
-    results.forEach((out, i) => sumParts(runtime, scratch[i]!, out, 2, sizeOf(out.shape), op));
-  });
-  return true;
+/** The `i`-th along the outermost dimension, without it. */
+function halfOf(view: View, i: number): View {
+  const { offset, shape, strides } = view;
+  return {
+    ...view,
+    offset: offset + i * strides[0]!,
+    shape: shape.slice(1),
+    strides: strides.slice(1),
+  };
 }

@@ -31,9 +31,8 @@ const MOST_CHUNKS = 4;
 
 /** See {@linkcode KernelArgs}. */
 export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"], op: string): void {
-  const arrays = ["q", "k", "v", "out", "stats"] as const;
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op);
-  if (ranInParts(runtime, args, [arrays, arrays], again)) return;
+  if (ranInParts(runtime, "attention", args, op, again)) return;
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;

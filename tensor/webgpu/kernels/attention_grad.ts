@@ -47,9 +47,8 @@ export function attentionGrad(
   args: KernelArgs["attentionGrad"],
   op: string,
 ): void {
-  const arrays = ["q", "k", "v", "out", "stats", "g", "dq", "dk", "dv"] as const;
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
-  if (ranInParts(runtime, args, [arrays, arrays], again)) return;
+  if (ranInParts(runtime, "attentionGrad", args, op, again)) return;
   const depth = args.q.shape[3]!;
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     rowDots(runtime, args, delta!, op);

@@ -9,7 +9,7 @@ import { runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
 import type { Operand } from "../shader/tile.ts";
-import { ranInParts, ranInSummedParts } from "../device/wide.ts";
+import { ranInParts } from "../device/wide.ts";
 
 /** Sizes of a convolution; `pixels` are those of the result. */
 interface Geometry {
@@ -60,7 +60,8 @@ function geometryOf(
 
 /** See {@linkcode KernelArgs}. */
 export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: string): void {
-  if (ranInParts(runtime, args, [["x", "out"]], (part) => conv2d(runtime, part, op))) return;
+  const again = (part: typeof args): void => conv2d(runtime, part, op);
+  if (ranInParts(runtime, "conv2d", args, op, again)) return;
   const { x, w, bias, out } = args;
   const geometry = geometryOf(x, out.shape, w.shape, args);
   if (isPointwise(geometry)) {
@@ -186,7 +187,7 @@ export function conv2dGradWeight(
   op: string,
 ): void {
   const again = (part: typeof args): void => conv2dGradWeight(runtime, part, op);
-  if (ranInSummedParts(runtime, args, [["x", "g"]], ["out"], again, op)) return;
+  if (ranInParts(runtime, "conv2dGradWeight", args, op, again)) return;
   const { x, g, out } = args;
   const geometry = geometryOf(x, g.shape, out.shape, { ...args, dilation: 1 });
   const { samples, outChannels, pixels } = geometry;

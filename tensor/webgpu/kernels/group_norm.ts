@@ -17,7 +17,7 @@ import {
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
-import { ranInParts, ranInSummedParts } from "../device/wide.ts";
+import { ranInParts } from "../device/wide.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const SUM2: RowReduction = { name: "row_sum", combine: "+", type: "vec2f" };
@@ -51,8 +51,8 @@ export function groupNorm(
   args: KernelArgs["groupNorm"],
   op: string,
 ): void {
-  const cut = [["x", "out", "mean", "rstd"]] as const;
-  if (ranInParts(runtime, args, cut, (part) => groupNorm(runtime, part, op))) return;
+  const again = (part: typeof args): void => groupNorm(runtime, part, op);
+  if (ranInParts(runtime, "groupNorm", args, op, again)) return;
   const { x, groups, eps, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * groups;
@@ -202,9 +202,8 @@ export function groupNormGrad(
   args: KernelArgs["groupNormGrad"],
   op: string,
 ): void {
-  const cut = [["x", "g", "mean", "rstd", "dx"]] as const;
   const again = (part: typeof args): void => groupNormGrad(runtime, part, op);
-  if (ranInSummedParts(runtime, args, cut, ["dWeight", "dBias"], again, op)) return;
+  if (ranInParts(runtime, "groupNormGrad", args, op, again)) return;
   const { x, dWeight, dBias } = args;
   const [samples, channels] = x.shape as [number, number, number];
   const perChannel = [samples, channels];

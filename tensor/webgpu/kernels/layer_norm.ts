@@ -13,7 +13,7 @@ import {
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
-import { ranInParts, ranInSummedParts } from "../device/wide.ts";
+import { ranInParts } from "../device/wide.ts";
 
 /** A read-only binding, or none for a missing view. */
 function maybe(name: string, view: View | null, vec4: boolean): ViewBinding[] {
@@ -42,9 +42,8 @@ export function layerNorm(
   args: KernelArgs["layerNorm"],
   op: string,
 ): void {
-  const rows = ["x", "out", "mean", "rstd"] as const;
-  const cut = [[...rows, "scale", "shift"], rows] as const;
-  if (ranInParts(runtime, args, cut, (part) => layerNorm(runtime, part, op))) return;
+  const again = (part: typeof args): void => layerNorm(runtime, part, op);
+  if (ranInParts(runtime, "layerNorm", args, op, again)) return;
   const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byFours = rowsByFours(width, x, out, weight, bias, scale, shift);
@@ -115,6 +114,8 @@ export function layerNormGrad(
   args: KernelArgs["layerNormGrad"],
   op: string,
 ): void {
+  const again = (part: typeof args): void => layerNormGrad(runtime, part, op);
+  if (ranInParts(runtime, "layerNormGrad", args, op, again)) return;
   inputGrad(runtime, args, op);
   const { x, g, mean, rstd, dWeight, dBias, dScale, dShift } = args;
   affineGrad(runtime, { x, g, mean, rstd, factor: dScale, summand: dShift }, op);
@@ -137,9 +138,6 @@ function reshaped(view: View, shape: readonly number[]): View {
 }
 
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
-  const arrays = ["x", "g", "mean", "rstd", "dx"] as const;
-  const cut = [[...arrays, "scale"], arrays] as const;
-  if (ranInParts(runtime, args, cut, (part) => inputGrad(runtime, part, op))) return;
   const { x, g, weight, scale, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byFours = rowsByFours(width, x, g, weight, scale, dx);
@@ -214,10 +212,6 @@ interface AffineGrad {
 function affineGrad(runtime: WebGpuRuntime, args: AffineGrad, op: string): void {
   const { x, g, mean, rstd, factor, summand } = args;
   if (!factor && !summand) return;
-  const rowsOf = ["x", "g", "mean", "rstd"] as const;
-  const again = (part: AffineGrad): void => affineGrad(runtime, part, op);
-  if (ranInParts(runtime, args, [[...rowsOf, "factor", "summand"]], again)) return;
-  if (ranInSummedParts(runtime, args, [[], rowsOf], ["factor", "summand"], again, op)) return;
   const [samples, rows, width] = x.shape as [number, number, number];
   let columns = 8;
   while (columns < width && columns < 64) columns *= 2;

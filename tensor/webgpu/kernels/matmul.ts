@@ -22,9 +22,8 @@ export function matmul(
   op: string,
   options: MatmulOptions = {},
 ): void {
-  const cut = [["a", "b", "out", "pre"], ["a", "b", "out", "pre"], ["a", "out", "pre"]] as const;
   const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
-  if (ranInParts(runtime, args, cut, again)) return;
+  if (ranInParts(runtime, "matmul", args, op, again)) return;
   const { activation, accumulate, pre } = args;
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];

@@ -17,7 +17,8 @@ const MAX: RowReduction = { name: "row_max", combine: "max", type: "f32" };
 
 /** See {@linkcode KernelArgs}. */
 export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op: string): void {
-  if (ranInParts(runtime, args, [["x", "out"]], (part) => softmax(runtime, part, op))) return;
+  const again = (part: typeof args): void => softmax(runtime, part, op);
+  if (ranInParts(runtime, "softmax", args, op, again)) return;
   const { x, out, log } = args;
   const [rows, width] = x.shape as [number, number];
   const layout = rowLayout(width, rowsByFours(width, x, out));
@@ -62,8 +63,8 @@ export function softmaxGrad(
   args: KernelArgs["softmaxGrad"],
   op: string,
 ): void {
-  const cut = [["y", "g", "out"]] as const;
-  if (ranInParts(runtime, args, cut, (part) => softmaxGrad(runtime, part, op))) return;
+  const again = (part: typeof args): void => softmaxGrad(runtime, part, op);
+  if (ranInParts(runtime, "softmaxGrad", args, op, again)) return;
   const { y, g, out, log } = args;
   const [rows, width] = y.shape as [number, number];
   const layout = rowLayout(width, rowsByFours(width, y, g, out));

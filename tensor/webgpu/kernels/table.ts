@@ -1,5 +1,5 @@
 /** Every kernel's launcher; a missing one does not compile. */
-import type { KernelArgs, KernelName } from "../../backend.ts";
+import type { KernelTable } from "../../backend.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { attentionGrad } from "./attention_grad.ts";
@@ -14,11 +14,7 @@ import { reduce } from "./reduce.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { softmax, softmaxGrad } from "./softmax.ts";
 
-type Launchers = {
-  readonly [K in KernelName]: (runtime: WebGpuRuntime, args: KernelArgs[K], op: string) => void;
-};
-
-export const KERNELS: Launchers = {
+export const LAUNCHERS: KernelTable<WebGpuRuntime> = {
   elementwise,
   reduce,
   argReduce,
