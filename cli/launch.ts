@@ -38,7 +38,7 @@ export function denoArguments(command: string, args: readonly string[]): string[
     "--allow-read",
     "--allow-sys=systemMemoryInfo",
     ...(write.length > 0 ? [`--allow-write=${write.map(grantable).join(",")}`] : []),
-    native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,${MIRROR_VARIABLE}`,
+    native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,DENO_WEBGPU_BACKEND,${MIRROR_VARIABLE}`,
     ...(native ? ["--allow-ffi"] : []),
     ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),
     new URL("main.ts", import.meta.url).href,

@@ -372,6 +372,12 @@ export interface Backend {
   flush(): void;
   /** Waits until the device is idle. */
   sync(): Promise<void>;
+  /**
+   * Resolves when the device is not far behind (at once in most calls): to be awaited by loops
+   * that launch work and read nothing, so that the work queued stays about a second's. Rejects
+   * where the device is lost.
+   */
+  ready(): Promise<void>;
   /** What it holds of the system's memory now. */
   memory(): BackendMemory;
   /** Frees all its memory and stops its threads; nothing may be called afterwards. */

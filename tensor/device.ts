@@ -8,7 +8,8 @@ import type { WebGpuOptions } from "./webgpu/backend.ts";
 export interface InitOptions {
   /**
    * `"auto"` (the default) takes a hardware WebGPU adapter where there is one and WebAssembly
-   * otherwise; a software adapter is used only when asked for with `"webgpu"`. `"reference"` is
+   * otherwise, also where the adapter cannot be opened, with a warning that says why; a software
+   * adapter is used only when asked for with `"webgpu"`. `"reference"` is
    * plain float64 arithmetic, slow, for checking the others.
    */
   device?: "auto" | Backend["name"];
@@ -36,21 +37,33 @@ let current: Device | null = null;
  * @throws {DeviceError} where the device asked for is not there.
  */
 export async function init(options: InitOptions = {}): Promise<Device> {
-  const name = await choose(options.device ?? "auto");
+  const asked = options.device ?? "auto";
+  const device = asked === "auto" ? await setUpAny(options) : await setUp(asked, options);
+  current = device;
+  return device;
+}
+
+async function setUp(name: Backend["name"], options: InitOptions): Promise<Device> {
   let device = devices.get(name);
   if (!device) {
     device = { name, backend: await create(name, options), ledger: new MemoryLedger() };
     devices.set(name, device);
   }
-  current = device;
   return device;
 }
 
-async function choose(asked: "auto" | Backend["name"]): Promise<Backend["name"]> {
-  if (asked !== "auto") return asked;
-  const { findAdapter, isSoftwareAdapter } = await import("./webgpu/device/adapter.ts");
-  const found = await findAdapter();
-  return found && !isSoftwareAdapter(found) ? "webgpu" : "wasm";
+/** WebGPU on a hardware adapter where there is one that can be opened; WebAssembly otherwise. */
+async function setUpAny(options: InitOptions): Promise<Device> {
+  try {
+    const { findAdapter, isSoftwareAdapter } = await import("./webgpu/device/adapter.ts");
+    const { powerPreference, gpu } = options.webgpu ?? {};
+    const found = await findAdapter(powerPreference, gpu);
+    if (found && !isSoftwareAdapter(found)) return await setUp("webgpu", options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    console.warn(`${reason}; computing on the CPU instead`);
+  }
+  return await setUp("wasm", options);
 }
 
 /** Backends are loaded when they are first asked for: a program on one never compiles the others. */

@@ -89,6 +89,7 @@ export class TrainLoop {
       });
       training.takeStep(await loader.next(), data.input);
       await training.giveFeedback();
+      await this.#run.device.backend.ready(); // no more than about a second of steps is queued
       await nextTask(); // signals and timers get their turn
 
       const isLast = training.step === steps;

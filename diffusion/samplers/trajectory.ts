@@ -72,6 +72,7 @@ export async function* trajectory(
       x.dispose();
       lastXstart?.dispose();
       ({ sample: x, predXstart: lastXstart } = next);
+      await x.device.backend.ready();
       yield { ...next, step, t };
     }
   } finally {

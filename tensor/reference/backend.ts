@@ -114,6 +114,10 @@ class ReferenceBackend implements Backend {
 
   flush(): void {}
 
+  ready(): Promise<void> {
+    return Promise.resolve();
+  }
+
   sync(): Promise<void> {
     return Promise.resolve();
   }

@@ -163,6 +163,10 @@ class Wasm implements WasmBackend {
 
   flush(): void {}
 
+  ready(): Promise<void> {
+    return Promise.resolve();
+  }
+
   sync(): Promise<void> {
     return Promise.resolve();
   }

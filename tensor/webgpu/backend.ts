@@ -11,7 +11,7 @@ import {
 } from "../backend.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
-import { adapterName, findAdapter, isSoftwareAdapter, openDevice } from "./device/adapter.ts";
+import { BACKEND_VARIABLE, describeAdapter, findAdapter, openDevice } from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { WebGpuOptions } from "./device/options.ts";
@@ -35,9 +35,7 @@ export class WebGpuBackend implements Backend {
     this.runtime = new WebGpuRuntime(device, options);
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
-    const software = isSoftwareAdapter(adapter) ? " (software)" : "";
-    this.description = `WebGPU on ${adapterName(adapter)}${software}, ` +
-      `${this.runtime.halfMode} f16`;
+    this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
   }
 
   alloc(bytes: number, op: string): DeviceBuffer {
@@ -73,6 +71,10 @@ export class WebGpuBackend implements Backend {
     return this.#transfers.sync();
   }
 
+  ready(): Promise<void> {
+    return this.runtime.ready();
+  }
+
   memory(): BackendMemory {
     const { reservedBytes, allocations } = this.runtime.pool;
     return { reservedBytes, allocations };
@@ -87,9 +89,12 @@ export class WebGpuBackend implements Backend {
 
 /** Opens the GPU the system prefers. Throws DeviceError where there is none. */
 export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const adapter = await findAdapter(options.powerPreference);
+  const adapter = await findAdapter(options.powerPreference, options.gpu);
   if (adapter === null) {
-    throw new DeviceError("init: expected a GPU that WebGPU can reach but found none");
+    throw new DeviceError(
+      "init: expected a GPU that WebGPU can reach but found none (OpenGL is used only where " +
+        `${BACKEND_VARIABLE}=gl asks for it)`,
+    );
   }
-  return new WebGpuBackend(await openDevice(adapter), adapter, options);
+  return new WebGpuBackend(await openDevice(adapter, options.limits), adapter, options);
 }

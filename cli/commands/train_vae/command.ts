@@ -164,6 +164,7 @@ class VaeRun {
   readonly #out: string;
   readonly #line: ProgressLine;
   readonly #metrics: MetricsFile;
+  readonly #device: Device;
   readonly #meter: Meter;
   readonly #start = performance.now();
   readonly #terminal = Deno.stderr.isTerminal();
@@ -172,6 +173,7 @@ class VaeRun {
     [this.#training, this.#images, this.#out] = [training, images, out];
     [this.#line, this.#metrics] = [line, metrics];
     const { settings, step } = training;
+    this.#device = device;
     this.#meter = new Meter(device, settings.batchSize, step, metrics.last);
   }
 
@@ -181,6 +183,7 @@ class VaeRun {
     const { steps, logEvery, ckptEvery } = training.settings;
     while (training.step < steps && !stopping()) {
       training.takeStep(await loader.next());
+      await this.#device.backend.ready(); // no more than about a second of steps is queued
       await new Promise((resolve) => setTimeout(resolve, 0)); // signals get their turn
       const { step } = training;
       if (step % logEvery === 0 || step === steps) await this.#measure(loader.waitSeconds);

@@ -1,8 +1,8 @@
 /** Bind groups cost as much as ten dispatches to make, so each is made once and looked up. */
-import type { Block } from "./pool.ts";
+import type { Block, BlockUser } from "./block.ts";
 
 /** A cached bind group and what it binds. */
-export class BindGroupEntry {
+export class BindGroupEntry implements BlockUser {
   constructor(
     readonly group: GPUBindGroup,
     readonly hash: number,

@@ -1,5 +1,7 @@
 /** Settings of the WebGPU device. */
 export interface WebGpuOptions {
+  /** Where adapters come from; `navigator.gpu` unless given. */
+  gpu?: Pick<GPU, "requestAdapter">;
   /**
    * How kernels read f16: "native" needs an adapter with shader-f16 and is the default there;
    * "packed" works on any, unpacking pairs from 32-bit words.
@@ -12,6 +14,14 @@ export interface WebGpuOptions {
    * 256 MiB unless given.
    */
   freeBytesCap?: number;
+  /**
+   * Limits and features to open the GPU with: all that the adapter has ("adapter", unless given),
+   * or those alone that every WebGPU implementation has ("default"), to test on a large GPU what
+   * runs on the smallest.
+   */
+  limits?: "adapter" | "default";
+  /** Seconds of work, as estimated, to hand over at once; small ones test how launches are cut. */
+  submitSeconds?: number;
   /** Bind less of a buffer at once than the GPU could, to test work in parts on small arrays. */
   maxBindingBytes?: number;
 }

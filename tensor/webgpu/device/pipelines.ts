@@ -10,7 +10,7 @@ import {
   type ViewLayout,
 } from "../shader/accessors.ts";
 import { BindGroups } from "./bind_groups.ts";
-import type { Dispatch } from "./runtime.ts";
+import type { Dispatch } from "./dispatch.ts";
 
 /** A compiled kernel for one layout of its views. */
 export interface Pipeline {
@@ -112,12 +112,6 @@ export class Pipelines {
     for (const { slot, access } of views) {
       if (access !== "read") accesses[slot] = "storage";
       else accesses[slot] ??= "read-only-storage";
-    }
-    const most = this.device.limits.maxStorageBuffersPerShaderStage;
-    if (accesses.length > most) {
-      throw new DeviceError(
-        `${d.op}: expected at most ${most} arrays a kernel on this GPU but got ${accesses.length}`,
-      );
     }
     const label = `${d.op} (${d.key})`;
     const key = `${accesses.map((a) => (a === "storage" ? "w" : "r")).join("")}${bytes}`;

@@ -1,30 +1,8 @@
 /** GPU memory in size classes, so that a warmed-up loop creates no buffer. */
 import type { DeviceBuffer } from "../../backend.ts";
 import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../../errors.ts";
-import type { BindGroupEntry } from "./bind_groups.ts";
+import { Block } from "./block.ts";
 import type { Faults } from "./faults.ts";
-
-/** A buffer of the system, handed from one owner to the next. */
-export class Block {
-  /** The last batch of commands that uses the block; see Runtime.batch. */
-  batch = -1;
-  /** Scratch of one dispatch: whether it writes the block, and where it is bound. */
-  writtenBy = -1;
-  slotOf = -1;
-  slot = 0;
-  /** Cached bind groups that hold the block, to be dropped with it. */
-  readonly bindGroups: Set<BindGroupEntry> = new Set();
-  #destroyed = false;
-
-  constructor(readonly id: number, readonly gpu: GPUBuffer, readonly size: number) {}
-
-  destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
-    for (const entry of this.bindGroups) entry.drop();
-    this.gpu.destroy();
-  }
-}
 
 /** A block on loan to one storage. */
 export class GpuBuffer implements DeviceBuffer {

@@ -2,7 +2,14 @@
  * Where the GPU spends its time. While it is on, every launch has a compute pass of its own with a
  * timestamp at each end; that costs time between launches, which is not counted.
  */
-import type { WebGpuRuntime } from "./runtime.ts";
+
+/** What the profiler needs of the runtime whose launches it times. */
+export interface Recorder {
+  /** The encoder with no pass open. */
+  copyEncoder(): GPUCommandEncoder;
+  /** Submits what was recorded. */
+  flush(): void;
+}
 
 /** GPU time of all launches of one kernel by one op. */
 export interface ProfileRow {
@@ -41,12 +48,12 @@ export class Profiler {
   }
 
   /** Waits for the launches and adds up their times, the longest first. */
-  async finish(runtime: WebGpuRuntime): Promise<ProfileRow[]> {
+  async finish(recorder: Recorder): Promise<ProfileRow[]> {
     const rows = new Map<string, { -readonly [K in keyof ProfileRow]: ProfileRow[K] }>();
     for (const [number, set] of this.#sets.entries()) {
       const first = number * LAUNCHES_A_SET;
       const names = this.#names.slice(first, first + LAUNCHES_A_SET);
-      const times = await this.#resolve(runtime, set, names.length);
+      const times = await this.#resolve(recorder, set, names.length);
       names.forEach(({ op, kernel }, i) => {
         const name = `${op} ${kernel}`;
         const row = rows.get(name) ?? { op, kernel, launches: 0, milliseconds: 0 };
@@ -61,7 +68,7 @@ export class Profiler {
 
   /** Timestamps of a set's first launches, in nanoseconds. */
   async #resolve(
-    runtime: WebGpuRuntime,
+    recorder: Recorder,
     set: GPUQuerySet,
     launches: number,
   ): Promise<BigUint64Array> {
@@ -72,10 +79,10 @@ export class Profiler {
       size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
     });
-    const encoder = runtime.copyEncoder();
+    const encoder = recorder.copyEncoder();
     encoder.resolveQuerySet(set, 0, 2 * launches, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
-    runtime.flush();
+    recorder.flush();
     await staging.mapAsync(GPUMapMode.READ);
     const times = new BigUint64Array(staging.getMappedRange().slice(0));
     staging.destroy();

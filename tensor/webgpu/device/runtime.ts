@@ -3,42 +3,20 @@
  * more than a dispatch itself (pipelines, bind groups, buffers, submits) is cached or shared, and
  * the way through `dispatch` builds no strings.
  */
-import type { DeviceBuffer, View } from "../../backend.ts";
-import { viewBytes } from "../../backend.ts";
-import { DTYPE_BYTES } from "../../dtype.ts";
+import type { DeviceBuffer } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
-import type { HalfMode, ViewBinding } from "../shader/accessors.ts";
+import type { HalfMode } from "../shader/accessors.ts";
+import { Bindings } from "./bindings.ts";
+import type { Block } from "./block.ts";
+import type { Dispatch } from "./dispatch.ts";
 import { Faults } from "./faults.ts";
 import type { WebGpuOptions } from "./options.ts";
-import { MAX_VIEWS, Pipelines } from "./pipelines.ts";
-import { type Block, BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
+import { Pace } from "./pace.ts";
+import { dispatchPacked } from "./packing.ts";
+import { type Pipeline, Pipelines } from "./pipelines.ts";
+import { BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
 import { Profiler, type ProfileRow } from "./profiler.ts";
 import { StagedRing } from "./staged_ring.ts";
-
-/** One launch of a kernel. */
-export interface Dispatch {
-  /** The public op, for errors. */
-  readonly op: string;
-  /** Unique for the text `source` returns and for the names of uniforms. */
-  readonly key: string;
-  /**
-   * The kernel without its head (see accessors.ts), entry point `main`; called once a key and
-   * layout. Uniforms are read as `params.name`.
-   */
-  readonly source: () => string;
-  readonly views: readonly ViewBinding[];
-  readonly u32?: Readonly<Record<string, number>>;
-  readonly i32?: Readonly<Record<string, number>>;
-  readonly f32?: Readonly<Record<string, number>>;
-  /**
-   * Workgroups along x, y and z; or their number, folded into rows where it exceeds the limit of
-   * a dimension: the kernel then finds its own by `linear_group(workgroup_id)` and leaves where
-   * that is not below `params.grid_count`.
-   */
-  readonly workgroups: number | readonly [number, number, number];
-  /** Floating-point operations, where they are many: long batches are submitted earlier. */
-  readonly flops?: number;
-}
 
 /** Counts since the start, for tests and benchmarks. */
 export interface RuntimeStats {
@@ -56,14 +34,16 @@ const STAGED_BYTES = 1 << 16;
 const UNSUBMITTED_BYTES = 1 << 27;
 /** Submits cost 0.3 ms; more dispatches than this save nothing and leave the GPU idle at first. */
 const BATCH_DISPATCHES = 1024;
-/** Work after which a batch is submitted: systems kill GPU programs that run for seconds. */
-const BATCH_FLOPS = 5e10;
 
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
+  /** Storage buffers a shader can see. */
+  readonly maxArrays: number;
+  /** What work takes, and how much of it is not done yet. */
+  readonly pace: Pace;
   readonly pool: BufferPool;
   readonly faults: Faults;
   /** Serial number of the batch being recorded. */
@@ -78,7 +58,7 @@ export class WebGpuRuntime {
   #pass: GPUComputePassEncoder | null = null;
   #passPipeline: GPUComputePipeline | null = null;
   #batchDispatches = 0;
-  #batchFlops = 0;
+  #batchWork = 0;
   #unsubmittedBytes = 0;
 
   readonly #uniforms: StagedRing;
@@ -86,12 +66,7 @@ export class WebGpuRuntime {
   readonly #uploads: StagedRing;
   readonly #dynamicOffset = new Uint32Array(1);
 
-  // Scratch of one dispatch.
-  #serial = 0;
-  readonly #blocks: Block[] = [];
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #slots: number[] = [];
+  readonly #bindings: Bindings;
 
   constructor(readonly device: GPUDevice, options: WebGpuOptions = {}) {
     this.limits = device.limits;
@@ -101,6 +76,12 @@ export class WebGpuRuntime {
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
     this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
+    this.maxArrays = this.limits.maxStorageBuffersPerShaderStage;
+    this.#bindings = new Bindings(
+      this.limits.minStorageBufferOffsetAlignment,
+      this.maxBindingBytes,
+    );
+    this.pace = new Pace(options.submitSeconds);
     this.faults = new Faults(device);
     this.pool = new BufferPool(device, this.faults, options.freeBytesCap ?? 2 ** 28);
     this.#uniforms = new StagedRing(
@@ -137,22 +118,54 @@ export class WebGpuRuntime {
   dispatch(d: Dispatch): void {
     this.faults.checkLost(d.op);
     this.faults.recall(d.op);
-    const slots = this.#assignSlots(d);
-    const pipeline = this.#pipelines.get(d, this.#slots);
-    if (!this.#uniforms.fits(pipeline.uniformBytes)) this.flush();
+    const bindings = this.#bindings;
+    bindings.assign(d);
+    if (bindings.count > this.maxArrays) return dispatchPacked(this, d, bindings);
+    const pipeline = this.#pipelines.get(d, bindings.slots);
+    const { blocks, starts, sizes, count } = bindings;
+    const group = pipeline.groups.get(count, blocks, starts, sizes);
+    this.#recordGrid(d, pipeline, group);
+  }
 
-    const width = typeof d.workgroups === "number"
-      ? this.#foldedWidth(d.workgroups)
-      : d.workgroups[0];
+  /**
+   * Records all workgroups of a launch, in several launches where they take longer than may be
+   * submitted at once. Which of them a workgroup is in makes no difference to it.
+   */
+  #recordGrid(d: Dispatch, pipeline: Pipeline, group: GPUBindGroup): void {
+    const { workgroups } = d;
+    const limit = this.limits.maxComputeWorkgroupsPerDimension;
+    const work = this.pace.workOf(d);
+    const most = this.pace.submitWork;
+    let part = this.pace.partOf(workgroups, work);
+    // Only whole rows may be followed by more: the last row may overshoot into what follows.
+    if (part < workgroups && part > limit) part = Math.floor(part / limit) * limit;
+    for (let first = 0; first < workgroups; first += part) {
+      const length = Math.min(part, workgroups - first);
+      const share = work * length / workgroups;
+      if (this.#batchWork > 0 && this.#batchWork + share > most) this.flush();
+      if (!this.#uniforms.fits(pipeline.uniformBytes)) this.flush();
+      const rows = Math.ceil(length / limit);
+      // The most even folding, except where no row may overshoot.
+      const width = first + length < workgroups ? length / rows : Math.ceil(length / rows);
+      this.#record(d, pipeline, group, first, width, rows);
+      this.#batchWork += share;
+      if (++this.#batchDispatches >= BATCH_DISPATCHES) this.flush();
+    }
+  }
+
+  /** Records `width` times `rows` workgroups of a launch, from number `first` on. */
+  #record(
+    d: Dispatch,
+    pipeline: Pipeline,
+    group: GPUBindGroup,
+    first: number,
+    width: number,
+    rows: number,
+  ): void {
     const uniformsAt = this.#uniforms.take(pipeline.uniformBytes);
-    this.#writeUniforms(d, uniformsAt >> 2, width);
-
-    const blocks = this.#blocks;
-    for (let i = 0; i < slots; i++) blocks[i]!.batch = this.batch;
-    // The ends have served: from here on the array holds sizes.
-    for (let i = 0; i < slots; i++) this.#ends[i]! -= this.#starts[i]!;
-    const group = pipeline.groups.get(slots, blocks, this.#starts, this.#ends);
-
+    this.#writeUniforms(d, uniformsAt >> 2, first, width);
+    const { blocks, count } = this.#bindings;
+    for (let i = 0; i < count; i++) blocks[i]!.batch = this.batch;
     const pass = this.#openPass(d);
     if (this.#passPipeline !== pipeline.gpu) {
       pass.setPipeline(pipeline.gpu);
@@ -160,96 +173,17 @@ export class WebGpuRuntime {
     }
     this.#dynamicOffset[0] = uniformsAt;
     pass.setBindGroup(0, group, this.#dynamicOffset, 0, 1);
-    if (typeof d.workgroups === "number") {
-      pass.dispatchWorkgroups(width, Math.ceil(d.workgroups / width), 1);
-    } else {
-      this.#checkGrid(d.op, d.workgroups);
-      pass.dispatchWorkgroups(d.workgroups[0], d.workgroups[1], d.workgroups[2]);
-    }
+    pass.dispatchWorkgroups(width, rows, 1);
     this.#dispatches++;
-    this.#batchFlops += d.flops ?? 0;
-    if (++this.#batchDispatches >= BATCH_DISPATCHES || this.#batchFlops >= BATCH_FLOPS) {
-      this.flush();
-    }
-  }
-
-  /** Width of the most even folding of `count` workgroups into rows within the limit. */
-  #foldedWidth(count: number): number {
-    const limit = this.limits.maxComputeWorkgroupsPerDimension;
-    return count <= limit ? count : Math.ceil(count / Math.ceil(count / limit));
-  }
-
-  #checkGrid(op: string, grid: readonly [number, number, number]): void {
-    const limit = this.limits.maxComputeWorkgroupsPerDimension;
-    if (grid[0] > limit || grid[1] > limit || grid[2] > limit) {
-      throw new DeviceError(
-        `${op}: expected at most ${limit} workgroups a dimension but got ${grid.join(" x ")}`,
-      );
-    }
-  }
-
-  /**
-   * Gives each view a storage binding: its own, or a shared one where the dispatch writes the
-   * view's block (a block may not be bound twice when one binding writes). Leaves the blocks and
-   * the windows of them to bind in the scratch arrays; returns the number of bindings.
-   */
-  #assignSlots(d: Dispatch): number {
-    const serial = ++this.#serial;
-    const { views } = d;
-    if (views.length > MAX_VIEWS) {
-      throw new DeviceError(
-        `${d.op}: expected at most ${MAX_VIEWS} views a kernel but got ${views.length}`,
-      );
-    }
-    for (let i = 0; i < views.length; i++) {
-      if (views[i]!.access !== "read") gpuBuffer(views[i]!.view.buffer).block.writtenBy = serial;
-    }
-    let count = 0;
-    for (let i = 0; i < views.length; i++) {
-      const { view } = views[i]!;
-      const { block } = gpuBuffer(view.buffer);
-      const shared = block.writtenBy === serial && block.slotOf === serial;
-      const slot = shared ? block.slot : count++;
-      if (!shared) {
-        block.slotOf = serial;
-        block.slot = slot;
-        this.#blocks[slot] = block;
-        this.#starts[slot] = 0;
-        this.#ends[slot] = block.size;
-      }
-      this.#slots[i] = slot;
-      if (block.size > this.maxBindingBytes) this.#window(d.op, view, slot, !shared);
-    }
-    return count;
-  }
-
-  /** Narrows (or, for a shared binding, widens) the window of a block too large to bind whole. */
-  #window(op: string, view: View, slot: number, fresh: boolean): void {
-    const align = this.limits.minStorageBufferOffsetAlignment;
-    const bytes = viewBytes(view);
-    const start = Math.floor(bytes.start / align) * align;
-    // Accesses by four may touch the 16 bytes that the last element is part of.
-    const end = Math.ceil(bytes.end / 16) * 16;
-    this.#starts[slot] = fresh ? start : Math.min(start, this.#starts[slot]!);
-    this.#ends[slot] = fresh ? end : Math.max(end, this.#ends[slot]!);
-    const size = this.#ends[slot]! - this.#starts[slot]!;
-    if (size > this.maxBindingBytes) {
-      throw new DeviceError(
-        `${op}: expected arrays within ${this.maxBindingBytes} bytes, ` +
-          `the most this GPU binds at once, but got one that spans ${size} bytes`,
-      );
-    }
   }
 
   /** Writes the uniform block at word `at` of the ring, in the order of `shaderHead`. */
-  #writeUniforms(d: Dispatch, at: number, width: number): void {
+  #writeUniforms(d: Dispatch, at: number, first: number, width: number): void {
     const { u32, i32, f32 } = this.#uniforms;
+    u32[at++] = first;
     u32[at++] = width;
-    u32[at++] = typeof d.workgroups === "number" ? d.workgroups : 0;
-    for (let i = 0; i < d.views.length; i++) {
-      const { view } = d.views[i]!;
-      u32[at++] = view.offset - this.#starts[this.#slots[i]!]! / DTYPE_BYTES[view.dtype];
-    }
+    u32[at++] = d.workgroups;
+    for (let i = 0; i < d.views.length; i++) u32[at++] = this.#bindings.offset(d, i);
     for (const name in d.u32) u32[at++] = d.u32[name]!;
     for (const name in d.i32) i32[at++] = d.i32[name]!;
     for (const name in d.f32) f32[at++] = d.f32[name]!;
@@ -289,6 +223,13 @@ export class WebGpuRuntime {
     this.#pass = null;
     this.#passPipeline = null;
     return this.#openEncoder();
+  }
+
+  /** Copies whole words between two buffers, after all commands recorded so far. */
+  copy(from: DeviceBuffer, at: number, to: DeviceBuffer, start: number, bytes: number): void {
+    const [source, target] = [gpuBuffer(from).block, gpuBuffer(to).block];
+    this.copyEncoder().copyBufferToBuffer(source.gpu, at, target.gpu, start, bytes);
+    source.batch = target.batch = this.batch;
   }
 
   /**
@@ -334,11 +275,25 @@ export class WebGpuRuntime {
       this.#encoder = null;
       this.#unsubmittedBytes = 0;
       this.#batchDispatches = 0;
-      this.#batchFlops = 0;
+      this.pace.submit(this.#batchWork);
+      this.#batchWork = 0;
       this.#submits++;
       this.batch++;
     }
     this.pool.trim();
+  }
+
+  /**
+   * Resolves at once where the GPU is at most about a second behind, and else when it has done all
+   * that was submitted: to be awaited in loops, which could fill the queue with minutes of work.
+   */
+  async ready(): Promise<void> {
+    this.faults.checkLost("ready");
+    if (!this.pace.ahead) return;
+    this.flush();
+    const mark = this.pace.mark();
+    await this.device.queue.onSubmittedWorkDone();
+    this.pace.done(mark);
   }
 
   /** Destroys everything; later calls throw DeviceLostError. */

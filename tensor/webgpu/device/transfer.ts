@@ -96,6 +96,7 @@ export class Transfers {
       encoder.copyBufferToBuffer(block.gpu, from, staging, RECORD_BYTES, to - from);
     }
     runtime.flush();
+    const mark = runtime.pace.mark();
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (cause) {
@@ -103,6 +104,7 @@ export class Transfers {
       runtime.faults.report(op);
       throw new DeviceError(`${op}: the GPU could not be read`, { cause });
     }
+    runtime.pace.done(mark);
     const mapped = new Uint8Array(staging.getMappedRange());
     into.set(mapped.subarray(RECORD_BYTES + start - from, RECORD_BYTES + end - from));
     const record = new Uint32Array(mapped.slice(0, RECORD_BYTES).buffer);

@@ -22,6 +22,20 @@ export function tooWide(runtime: WebGpuRuntime, view: View): boolean {
   return end - start + runtime.limits.minStorageBufferOffsetAlignment + 16 > most;
 }
 
+/**
+ * Whether arrays of a launch that takes any number of them have to be worked on in chunks: one is
+ * too wide, or they are more than can be bound and too large to be packed (see packing.ts).
+ */
+export function needChunks(runtime: WebGpuRuntime, views: readonly View[]): boolean {
+  if (views.some((view) => tooWide(runtime, view))) return true;
+  if (views.length <= runtime.maxArrays) return false;
+  const bytes = views.reduce((sum, view) => {
+    const { start, end } = viewBytes(view);
+    return sum + end - start + 32;
+  }, 0);
+  return bytes > runtime.maxBindingBytes;
+}
+
 /** Elements [from, to) of `view` along `axis`. */
 export function slice(view: View, axis: number, from: number, to: number): View {
   return {

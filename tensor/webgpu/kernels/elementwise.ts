@@ -10,7 +10,7 @@ import type { Program } from "../../expr.ts";
 import { collapse, isContiguous, sizeOf } from "../../shape.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
-import { slice, tooWide } from "../device/wide.ts";
+import { needChunks, slice } from "../device/wide.ts";
 import { outType, PRELUDE, programSource, scalarUniforms } from "../shader/wgsl.ts";
 
 /**
@@ -54,8 +54,8 @@ function launch(
   base: number,
 ): void {
   const { shape } = outs[0]!;
-  if ([...ins, ...outs].some((v) => tooWide(runtime, v))) {
-    // In halves along the outermost dimension, until each part can be bound.
+  if (needChunks(runtime, [...ins, ...outs])) {
+    // In halves along the outermost dimension, until each can be bound.
     const axis = shape.findIndex((d) => d > 1);
     if (axis >= 0) {
       const half = Math.ceil(shape[axis]! / 2);

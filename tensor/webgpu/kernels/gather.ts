@@ -68,6 +68,7 @@ export function scatterAdd(
     ],
     u32: { width, blocks, lookups: index.shape[0]! },
     workgroups: rows * blocks,
+    flops: rows * width * index.shape[0]!,
   });
 }
 

@@ -207,19 +207,15 @@ export function groupNormGrad(
   const { x, dWeight, dBias } = args;
   const [samples, channels] = x.shape as [number, number, number];
   const perChannel = [samples, channels];
-  const perGroup = [samples, args.groups];
-  withScratch(
-    runtime,
-    op,
-    [perChannel, perChannel, perGroup, perGroup],
-    (sums, products, groupSums, groupProducts) => {
-      channelSums(runtime, args, sums!, products!, op);
-      sumParts(runtime, products!, dWeight, samples, channels, op);
-      sumParts(runtime, sums!, dBias, samples, channels, op);
-      groupMeans(runtime, args, [sums!, products!], [groupSums!, groupProducts!], op);
-      inputGrad(runtime, args, groupSums!, groupProducts!, op);
-    },
-  );
+  // The two means of a group lie side by side: with SiLU the last kernel sees 8 arrays as it is.
+  const perGroup = [samples, args.groups, 2];
+  withScratch(runtime, op, [perChannel, perChannel, perGroup], (sums, products, means) => {
+    channelSums(runtime, args, sums!, products!, op);
+    sumParts(runtime, products!, dWeight, samples, channels, op);
+    sumParts(runtime, sums!, dBias, samples, channels, op);
+    groupMeans(runtime, args, [sums!, products!], means!, op);
+    inputGrad(runtime, args, means!, op);
+  });
 }
 
 /** Sums of g and of g z over each channel of each sample, [N, C]. */
@@ -301,12 +297,12 @@ function channelSums(
   });
 }
 
-/** Means over each group of dz and of dz z, from the channels' sums. */
+/** Means over each group of dz and of dz z, [N, groups, 2], from the channels' sums. */
 function groupMeans(
   runtime: WebGpuRuntime,
   { x, weight, groups }: KernelArgs["groupNormGrad"],
   [sums, products]: readonly [View, View],
-  [groupSums, groupProducts]: readonly [View, View],
+  means: View,
   op: string,
 ): void {
   const [samples, channels, spatial] = x.shape as [number, number, number];
@@ -321,14 +317,13 @@ function groupMeans(
     let channel = row % params.channels;
     sums += weight_load(channel * params.weightStep) * vec2f(sums_load(row), products_load(row));
   }
-  groupSums_store(i, sums.x / f32(params.perGroup * params.spatial));
-  groupProducts_store(i, sums.y / f32(params.perGroup * params.spatial));`),
+  means_store(2u * i, sums.x / f32(params.perGroup * params.spatial));
+  means_store(2u * i + 1u, sums.y / f32(params.perGroup * params.spatial));`),
     views: [
       { name: "weight", view: weight, access: "read" },
       { name: "sums", view: sums, access: "read" },
       { name: "products", view: products, access: "read" },
-      { name: "groupSums", view: groupSums, access: "write" },
-      { name: "groupProducts", view: groupProducts, access: "write" },
+      { name: "means", view: means, access: "write" },
     ],
     u32: {
       count: samples * groups,
@@ -344,8 +339,7 @@ function groupMeans(
 function inputGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["groupNormGrad"],
-  groupSums: View,
-  groupProducts: View,
+  means: View,
   op: string,
 ): void {
   const { x, g, weight, bias, groups, silu, mean, rstd, dx } = args;
@@ -364,7 +358,7 @@ function inputGrad(
   let group = row / params.perGroup;${gradientSource(silu, four)}
   let dz = g * weight_load(channel * params.weightStep);
   dx_store${four}(at,
-    rstd_load(group) * (dz - groupSums_load(group) - z * groupProducts_load(group)));`),
+    rstd_load(group) * (dz - means_load(2u * group) - z * means_load(2u * group + 1u)));`),
     views: [
       { name: "x", view: x, access: "read", vec4: byFours },
       { name: "g", view: g, access: "read", vec4: byFours },
@@ -372,8 +366,7 @@ function inputGrad(
       ...silu ? [{ name: "bias", view: bias, access: "read" } as const] : [],
       { name: "mean", view: mean, access: "read" },
       { name: "rstd", view: rstd, access: "read" },
-      { name: "groupSums", view: groupSums, access: "read" },
-      { name: "groupProducts", view: groupProducts, access: "read" },
+      { name: "means", view: means, access: "read" },
       { name: "dx", view: dx, access: "write", vec4: byFours },
     ],
     u32: {

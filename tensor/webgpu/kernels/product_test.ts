@@ -53,6 +53,7 @@ function withPlan(b: WebGpuBackend, plan: Plan): Backend {
         ? matmul(b.runtime, args as Parameters<typeof matmul>[1], op, { plan })
         : b.run(kernel, args, op),
     checkIndices: (index, limit, op) => b.checkIndices(index, limit, op),
+    ready: () => b.ready(),
     flush: () => b.flush(),
     sync: () => b.sync(),
     memory: () => b.memory(),

@@ -11,7 +11,7 @@ import { type Program, program } from "../../expr.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { literal, PRELUDE, programSource, scalarUniforms } from "../shader/wgsl.ts";
-import { slice, tooWide } from "../device/wide.ts";
+import { needChunks, slice } from "../device/wide.ts";
 
 type Op = KernelArgs["reduce"]["op"];
 type Shape3 = readonly [number, number, number];
@@ -127,7 +127,7 @@ function reduceInParts(
 ): void {
   const { ins, out } = args;
   const [O, R, I] = ins[0]!.shape as Shape3;
-  if (!ins.some((v) => tooWide(runtime, v)) || (O === 1 && R === 1)) {
+  if (!needChunks(runtime, [...ins, out]) || (O === 1 && R === 1)) {
     return reduceFrom(runtime, args, name, base);
   }
   const axis = O > 1 ? 0 : 1;

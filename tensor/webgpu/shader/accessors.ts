@@ -61,9 +61,9 @@ export interface UniformLayout {
   readonly f32: readonly string[];
 }
 
-/** Bytes of the uniform block: the grid, an offset a view, and the kernel's own. */
+/** Bytes of the uniform block: three words of the grid, an offset a view, and the kernel's own. */
 export function uniformBytes(views: number, uniforms: UniformLayout): number {
-  const words = 2 + views + uniforms.u32.length + uniforms.i32.length + uniforms.f32.length;
+  const words = 3 + views + uniforms.u32.length + uniforms.i32.length + uniforms.f32.length;
   return Math.ceil(words / 4) * 16;
 }
 
@@ -77,7 +77,9 @@ export function shaderHead(
   if (half === "native" && views.some((v) => v.dtype === "f16")) lines.push("enable f16;");
   lines.push(
     "struct Params {",
-    // Workgroups in a row of the folded grid, and the number asked for in all.
+    // The first workgroup of this launch, those in a row of its folded grid, and those of the whole
+    // grid, which may have been cut into several launches.
+    "  grid_first: u32,",
     "  grid_width: u32,",
     "  grid_count: u32,",
     ...views.map((v) => `  ${v.name}_offset: u32,`),
@@ -86,9 +88,11 @@ export function shaderHead(
     ...uniforms.f32.map((n) => `  ${n}: f32,`),
     "}",
     "@group(0) @binding(0) var<uniform> params: Params;",
-    // Number of this workgroup in a grid given as one number. The last row of a folded grid may
-    // overshoot: leave where it is not below params.grid_count.
-    "fn linear_group(id: vec3u) -> u32 { return id.x + id.y * params.grid_width; }",
+    // Number of this workgroup in the whole grid. The last row of a folded grid may overshoot:
+    // leave where it is not below params.grid_count.
+    "fn linear_group(id: vec3u) -> u32 {",
+    "  return params.grid_first + id.x + id.y * params.grid_width;",
+    "}",
   );
   if (views.some((v) => v.dtype === "f16" && v.access !== "read" && isPacked("f16", half))) {
     lines.push(HALF_BITS);
