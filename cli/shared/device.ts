@@ -37,12 +37,10 @@ export function deviceText(device: Device): string {
   return `${device.name} (${device.backend.description})`;
 }
 
-/** Most that a WebAssembly memory holds. */
-const WASM_LIMIT = 16 * 2 ** 30;
-
-/** Bytes that a device can hold in tensors; null where nobody tells. */
-export function deviceLimit(device: Device): number | null {
-  if (device.name !== "wasm") return null;
+/** Bytes that a device can hold in tensors; null where it is not known. */
+export function deviceLimit({ backend }: Device): number | null {
+  if (!("maxBytes" in backend && typeof backend.maxBytes === "number")) return null;
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
-  return state === "granted" ? Math.min(WASM_LIMIT, Deno.systemMemoryInfo().total) : WASM_LIMIT;
+  if (state !== "granted") return backend.maxBytes;
+  return Math.min(backend.maxBytes, Deno.systemMemoryInfo().total);
 }

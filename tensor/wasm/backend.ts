@@ -48,6 +48,8 @@ export interface WasmBackend extends Backend {
   readonly name: "wasm";
   readonly tier: Tier;
   readonly threads: number;
+  /** The most bytes that its memory may grow to: 16 GiB, less where a system limits addresses. */
+  readonly maxBytes: number;
   /** Changes the number of threads; no result depends on it. */
   setThreads(count: number): Promise<void>;
 }
@@ -92,6 +94,9 @@ class Wasm implements WasmBackend {
   }
   get threads(): number {
     return this.#runtime.threads;
+  }
+  get maxBytes(): number {
+    return this.#runtime.memory.maxBytes;
   }
 
   setThreads(count: number): Promise<void> {

@@ -184,6 +184,31 @@ export class Heap {
   }
 }
 
+/** The least address space that is worth a device: 1 GiB. */
+const FEWEST_PAGES = 2 ** 30 / PAGE_BYTES;
+
+function createMemory(initial: number, maximum: number): WebAssembly.Memory {
+  // TypeScript's library does not know 64-bit memories yet.
+  return new WebAssembly.Memory(
+    {
+      address: "i64",
+      initial: BigInt(initial),
+      maximum: BigInt(maximum),
+      shared: true,
+    } as unknown as WebAssembly.MemoryDescriptor,
+  );
+}
+
+/** What `make` makes, or undefined where the system has no room for it. */
+function orUndefined<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
 /** The device's memory: grows on demand, never shrinks. */
 export class SharedMemory {
   /** What kernels import as `env.memory`. */
@@ -193,24 +218,42 @@ export class SharedMemory {
   #pages = HEAP_START / PAGE_BYTES + 1;
   #growths = 0;
 
-  /** @param maxBytes where allocation ends, 16 GiB at most (the default) */
-  constructor(maxBytes: number = MAX_PAGES * PAGE_BYTES) {
-    this.#maxPages = Math.max(this.#pages, Math.min(MAX_PAGES, Math.floor(maxBytes / PAGE_BYTES)));
-    // TypeScript's library does not know 64-bit memories yet.
-    this.memory = new WebAssembly.Memory(
-      {
-        address: "i64",
-        initial: BigInt(this.#pages),
-        maximum: BigInt(this.#maxPages),
-        shared: true,
-      } as unknown as WebAssembly.MemoryDescriptor,
-    );
+  /**
+   * Reserves addresses, of memory only what is used: 16 GiB, or less where a system limits them.
+   *
+   * @param maxBytes where allocation ends, 16 GiB at most (the default)
+   * @param create makes a memory that may grow from `initial` to `maximum` pages
+   * @throws {OutOfMemoryError} where not even 1 GiB of addresses is to be had.
+   */
+  constructor(maxBytes: number = MAX_PAGES * PAGE_BYTES, create = createMemory) {
+    const most = Math.max(this.#pages, Math.min(MAX_PAGES, Math.floor(maxBytes / PAGE_BYTES)));
+    let made: WebAssembly.Memory | undefined, pages = most;
+    for (;;) {
+      made = orUndefined(() => create(this.#pages, pages));
+      if (made || pages <= FEWEST_PAGES) break;
+      pages = Math.max(FEWEST_PAGES, pages >> 1);
+    }
+    if (!made) {
+      throw new OutOfMemoryError(
+        `wasm: expected ${
+          pages * PAGE_BYTES
+        } bytes of address space for its memory but got none; ` +
+          `a limit on this process's virtual memory (ulimit -v, a container's) may be too low`,
+      );
+    }
+    this.#maxPages = pages;
+    this.memory = made;
     this.#heap = new Heap((bytes) => this.#grow(bytes), HEAP_START);
   }
 
   /** Bytes of the memory, in use or not. */
   get reservedBytes(): number {
     return this.#pages * PAGE_BYTES;
+  }
+
+  /** The most bytes that the memory may grow to. */
+  get maxBytes(): number {
+    return this.#maxPages * PAGE_BYTES;
   }
 
   /** How often the memory has grown. */
@@ -249,12 +292,8 @@ export class SharedMemory {
     const room = this.#maxPages - this.#pages;
     if (need > room) return 0;
     for (const pages of [Math.min(room, Math.max(need, this.#pages >> 3, 64)), need]) {
-      try {
-        this.memory.grow(BigInt(pages) as unknown as number);
-      } catch (error) {
-        if (error instanceof RangeError) continue; // The system has less; try just what is needed.
-        throw error;
-      }
+      const before = orUndefined(() => this.memory.grow(BigInt(pages) as unknown as number));
+      if (before === undefined) continue; // The system has less; try just what is needed.
       this.#pages += pages;
       this.#growths++;
       return pages * PAGE_BYTES;

@@ -3,7 +3,7 @@ import { OutOfMemoryError } from "../../errors.ts";
 import { HEAP_START } from "./layout.ts";
 import { ALIGNMENT, Heap, SharedMemory } from "./memory.ts";
 
-const MIB = 2 ** 20;
+const MIB = 2 ** 20, GIB = 2 ** 30;
 
 function heapOf(limit: number): Heap {
   let size = 0;
@@ -88,6 +88,29 @@ Deno.test("SharedMemory grows on demand and counts it", () => {
   memory.free(memory.alloc(10 * MIB, "test"));
   assertEquals(memory.growths, 1);
   assert(memory.memory.buffer.byteLength >= address + 10 * MIB + 65536, "no room past the end");
+});
+
+Deno.test("SharedMemory takes half the addresses, and half again, where a system has fewer", () => {
+  const asked: number[] = [];
+  const upTo = (most: number) => (initial: number, maximum: number): WebAssembly.Memory => {
+    asked.push(maximum * 65536);
+    if (maximum * 65536 > most) throw new RangeError("could not allocate memory");
+    return new WebAssembly.Memory({ initial: 1, maximum: initial, shared: true });
+  };
+  assertEquals(new SharedMemory(undefined, upTo(4 * GIB)).maxBytes, 4 * GIB);
+  assertEquals(asked.splice(0), [16 * GIB, 8 * GIB, 4 * GIB]);
+  assertEquals(new SharedMemory(3 * GIB, upTo(GIB)).maxBytes, GIB);
+  assertEquals(asked.splice(0), [3 * GIB, 1.5 * GIB, GIB]);
+  assertEquals(new SharedMemory(64 * MIB, upTo(GIB)).maxBytes, 64 * MIB);
+  assertThrows(
+    () => new SharedMemory(undefined, upTo(MIB)),
+    OutOfMemoryError,
+    `wasm: expected ${GIB} bytes of address space for its memory but got none`,
+  );
+  const broken = () => {
+    throw new TypeError("no 64-bit memories");
+  };
+  assertThrows(() => new SharedMemory(undefined, broken), TypeError, "no 64-bit memories");
 });
 
 Deno.test("running out of memory names the op and the bytes", () => {

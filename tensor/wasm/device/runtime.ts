@@ -96,11 +96,14 @@ export class WasmRuntime {
 
   /** Changes the number of threads; no result depends on it. */
   async setThreads(count: number): Promise<void> {
-    await this.#threads.resize(count);
-    for (const module of this.#modules.values()) {
-      module.knownTo = Math.min(module.knownTo, count);
+    try {
+      await this.#threads.resize(count);
+    } finally { // where it fails, too, there are fewer threads than before
+      for (const module of this.#modules.values()) {
+        module.knownTo = Math.min(module.knownTo, this.threads);
+      }
+      this.#dropScratch();
     }
-    this.#dropScratch();
   }
 
   /** Threads worth waking for `work` elements where one is busy for a while with `share` of them. */

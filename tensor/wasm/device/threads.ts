@@ -4,8 +4,10 @@
  * works along between the two.
  */
 import { Worker } from "node:worker_threads";
-import { DeviceError } from "../../errors.ts";
+import { DeviceError, DeviceLostError } from "../../errors.ts";
 import {
+  COUNTER,
+  DIED,
   DONE,
   FAILED,
   FAILURE_TEXT,
@@ -37,15 +39,41 @@ export function mayStartThreads(): boolean {
     Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }
 
+/** How long threads are waited for, and what they run. */
+export interface ThreadsOptions {
+  /** The workers' module. */
+  readonly url?: URL;
+  /** Milliseconds that a worker may take to start. */
+  readonly startMs?: number;
+  /** Milliseconds of one wait for a launch. */
+  readonly waitMs?: number;
+  /**
+   * Waits in a row without any progress after which a worker counts as gone. They are counted, and
+   * no time is measured, so that a process that was stopped may go on.
+   */
+  readonly waits?: number;
+}
+
+/** A worker takes 10 ms to start, on a busy machine a second. */
+const START_MS = 30_000;
+/** A thread claims work in pieces that take far less than the minute that these make. */
+const WAIT_MS = 1000, WAITS = 60;
+/** How many of those waits a worker has to notice that it shall end. */
+const WAITS_TO_END = 5;
+
 /** Workers over one shared memory. */
 export class Threads {
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
   readonly #workers: Worker[] = [];
+  readonly #options: Required<ThreadsOptions>;
+  #lost: DeviceLostError | undefined;
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: WebAssembly.Memory, options: ThreadsOptions = {}) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer, 0, HEAP_START / 4);
+    const { url = workerUrl(), startMs = START_MS, waitMs = WAIT_MS, waits = WAITS } = options;
+    this.#options = { url, startMs, waitMs, waits };
   }
 
   /** Threads at work, the calling one included. */
@@ -60,6 +88,7 @@ export class Threads {
         `setThreads: expected a whole number from 1 to ${MAX_THREADS} but got ${count}`,
       );
     }
+    this.#checkAlive();
     if (count < this.count) await this.#end(count);
     const first = this.count;
     const started = Array.from({ length: count - first }, (_, i) => this.#startWorker(first + i));
@@ -69,7 +98,7 @@ export class Threads {
     }
     const failed = settled.find((outcome) => outcome.status === "rejected");
     if (failed) {
-      await this.#end(1);
+      await this.#end(1); // one that failed leaves a gap in the numbers of those that did not
       throw new DeviceError(
         "wasm: its threads could not start; they need read access to this package's files " +
           `(--allow-read), or use one thread: ${failed.reason}`,
@@ -79,16 +108,43 @@ export class Threads {
 
   async #startWorker(thread: number): Promise<Worker> {
     this.#words[(MAILBOXES + thread * MAILBOX_STRIDE) / 4] = 0;
+    const { url, startMs } = this.#options;
     // Node's kind of worker, because only it can be told not to keep the process alive.
-    const worker = new Worker(workerUrl());
-    return await new Promise((resolve, reject) => {
-      worker.once("error", reject);
-      worker.once("message", () => {
-        worker.unref();
-        resolve(worker);
-      });
+    const worker = new Worker(url);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(
+      () => reject(new Error(`thread ${thread} has not started within ${startMs / 1000} s`)),
+      startMs,
+    );
+    // Once it has started, these mark it as gone; while the host is blocked, nothing does.
+    const gone = (what: string) => {
+      reject(new Error(`thread ${thread} ${what}`));
+      if (this.#workers.includes(worker)) this.#lose(`thread ${thread} ${what}`);
+    };
+    worker.once("error", (error) => gone(`failed: ${error}`));
+    worker.once("exit", (code) => gone(`ended with code ${code}`));
+    worker.once("message", () => resolve());
+    try {
       worker.postMessage({ memory: this.#memory, thread } satisfies WorkerStart);
-    });
+      await promise;
+      worker.unref();
+      return worker;
+    } catch (error) {
+      await worker.terminate();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #lose(why: string): DeviceLostError {
+    return this.#lost ??= new DeviceLostError(
+      `wasm: ${why}; expected all threads of the device to work on, so it cannot be used any more`,
+    );
+  }
+
+  #checkAlive(): void {
+    if (this.#lost) throw this.#lost;
   }
 
   async #end(count: number): Promise<void> {
@@ -96,10 +152,10 @@ export class Threads {
     Atomics.store(this.#words, STOP / 4, 1);
     this.#words[DONE / 4] = 0;
     ended.forEach((_, i) => this.#call(count + i));
-    // Not before all have seen it: one that came late would take the next launch for its own.
-    this.#waitFor(ended.length);
-    Atomics.store(this.#words, STOP / 4, 0);
+    // They end by themselves, or by force where one of them does not answer any more.
+    if (!this.#lost) this.#areDone(ended.length, WAITS_TO_END);
     await Promise.all(ended.map((worker) => worker.terminate()));
+    Atomics.store(this.#words, STOP / 4, 0);
   }
 
   #call(thread: number): void {
@@ -108,8 +164,13 @@ export class Threads {
     Atomics.notify(this.#words, mailbox);
   }
 
-  /** Calls workers 1 to `threads - 1` to the launch that lies in shared memory. */
+  /**
+   * Calls workers 1 to `threads - 1` to the launch that lies in shared memory.
+   *
+   * @throws {DeviceLostError} where one of them is gone.
+   */
   start(threads: number): void {
+    this.#checkAlive();
     this.#words[DONE / 4] = 0;
     this.#words[FAILED / 4] = 0;
     for (let thread = 1; thread < threads; thread++) this.#call(thread);
@@ -119,10 +180,19 @@ export class Threads {
    * Waits for the workers of the launch.
    *
    * @returns what the first failure said and in which thread, if any failed
+   * @throws {DeviceLostError} where one of them is gone.
    */
   join(threads: number): string | undefined {
     const words = this.#words;
-    this.#waitFor(threads - 1);
+    if (!this.#areDone(threads - 1, this.#options.waits)) {
+      const died = Atomics.load(words, DIED / 4);
+      throw this.#lose(
+        died > 0
+          ? `thread ${died - 1} has died`
+          : `${threads - 1 - words[DONE / 4]!} of ${threads} threads have not answered for ` +
+            `${this.#options.waits * this.#options.waitMs / 1000} s`,
+      );
+    }
     const failed = words[FAILED / 4]!;
     if (failed === 0) return undefined;
     const length = Math.min(words[FAILURE_TEXT / 4]!, FAILURE_TEXT_BYTES);
@@ -130,13 +200,23 @@ export class Threads {
     return `in thread ${failed - 1}: ${new TextDecoder().decode(text)}`;
   }
 
-  /** Waits until `count` workers have reported. */
-  #waitFor(count: number): void {
+  /**
+   * Waits until `count` workers have reported; whether they have. Blocked here, the host hears of
+   * no worker's end: it sees that no piece of work was claimed and no worker reported for long.
+   */
+  #areDone(count: number, waits: number): boolean {
     const words = this.#words;
     for (let spins = 0; spins < SPINS && Atomics.load(words, DONE / 4) < count;) spins++;
+    let idle = 0, claimed = -1;
     for (let done; (done = Atomics.load(words, DONE / 4)) < count;) {
-      Atomics.wait(words, DONE / 4, done);
+      if (Atomics.load(words, DIED / 4) !== 0) return false;
+      const outcome = Atomics.wait(words, DONE / 4, done, this.#options.waitMs);
+      const now = Atomics.load(words, COUNTER / 4);
+      idle = outcome === "timed-out" && now === claimed ? idle + 1 : 0;
+      if (idle >= waits) return false;
+      claimed = now;
     }
+    return true;
   }
 
   /** Ends all workers. */

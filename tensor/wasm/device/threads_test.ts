@@ -1,5 +1,10 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { mayStartThreads } from "./threads.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Worker } from "node:worker_threads";
+import { DeviceError, DeviceLostError } from "../../errors.ts";
+import { DIED, HEAP_START } from "./layout.ts";
+import { SharedMemory } from "./memory.ts";
+import { mayStartThreads, Threads, type ThreadsOptions } from "./threads.ts";
+import type { WorkerStart } from "./worker.ts";
 
 /** These tests start processes of their own, which plain `deno test` may not. */
 const ignore = !mayStartThreads() ||
@@ -68,5 +73,91 @@ Deno.test({
     } finally {
       await server.shutdown();
     }
+  },
+});
+
+/** Threads whose workers run `script`, and are waited for a few milliseconds. */
+function threadsOf(script: string, options: ThreadsOptions = {}): Threads {
+  const url = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
+  const { memory } = new SharedMemory(2 ** 23);
+  return new Threads(memory, { url, waitMs: 1, waits: 5, ...options });
+}
+
+const READY = `
+  import { parentPort } from "node:worker_threads";
+  parentPort.once("message", () => parentPort.postMessage("ready"));
+`;
+
+Deno.test({
+  name: "a worker that does not answer any more is noticed, and the device is lost",
+  ignore,
+  fn: async () => {
+    const threads = threadsOf(READY);
+    await threads.resize(3);
+    threads.start(3);
+    const gone = "2 of 3 threads have not answered for 0.005 s";
+    assertThrows(() => threads.join(3), DeviceLostError, gone);
+    assertThrows(() => threads.start(3), DeviceLostError, gone);
+    await assertRejects(() => threads.resize(2), DeviceLostError, gone);
+    await threads.dispose();
+    assertEquals(threads.count, 1);
+  },
+});
+
+Deno.test({
+  name: "a worker that ends between launches is noticed at the next",
+  ignore,
+  fn: async () => {
+    const threads = threadsOf(
+      READY.replace('postMessage("ready")', "postMessage(process.exit(7))"),
+    );
+    await assertRejects(() => threads.resize(2), DeviceError, "thread 1 ended with code 7");
+    assertEquals(threads.count, 1);
+    const later = threadsOf(`${READY} setTimeout(() => process.exit(7), 100);`);
+    await later.resize(2);
+    while (true) {
+      try {
+        later.start(1);
+      } catch (error) {
+        assert(error instanceof DeviceLostError && error.message.includes("ended with code 7"));
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await later.dispose();
+  },
+});
+
+Deno.test({
+  name: "a worker that never starts is an error that says so, and the others are ended",
+  ignore,
+  fn: async () => {
+    const threads = threadsOf("setInterval(() => {}, 1000);", { startMs: 50 });
+    await assertRejects(() => threads.resize(3), DeviceError, "has not started within 0.05 s");
+    assertEquals(threads.count, 1);
+    await threads.dispose();
+  },
+});
+
+Deno.test({
+  name: "a worker that dies leaves word in the memory, where a blocked host finds it",
+  ignore,
+  fn: async () => {
+    const { memory } = new SharedMemory(2 ** 23);
+    const words = new Int32Array(memory.buffer, 0, HEAP_START / 4);
+    const worker = new Worker(new URL("./worker.ts", import.meta.url));
+    const failed = new Promise((resolve) => worker.once("error", resolve));
+    const thread = 1e6; // its mailbox would lie far beyond the others
+    worker.postMessage({ memory, thread } satisfies WorkerStart);
+    assert(await failed instanceof RangeError);
+    assertEquals(Atomics.load(words, DIED / 4), thread + 1);
+    await worker.terminate();
+
+    const url = new URL(`data:text/javascript,${encodeURIComponent(READY)}`);
+    const threads = new Threads(memory, { url, waits: Infinity });
+    await threads.resize(2);
+    threads.start(2);
+    assertThrows(() => threads.join(2), DeviceLostError, `thread ${thread} has died`);
+    await threads.dispose();
   },
 });

@@ -6,6 +6,7 @@
 import { parentPort } from "node:worker_threads";
 import {
   ARGS,
+  DIED,
   DONE,
   FAILED,
   FAILURE_TEXT,
@@ -84,5 +85,13 @@ function work({ memory, thread }: WorkerStart): void {
 
 parentPort!.once("message", (start: WorkerStart) => {
   parentPort!.postMessage("ready");
-  work(start);
+  try {
+    work(start);
+  } catch (error) {
+    // The host may be blocked, where no event reaches it.
+    const words = new Int32Array(start.memory.buffer, 0, HEAP_START / 4);
+    Atomics.store(words, DIED / 4, start.thread + 1);
+    Atomics.notify(words, DONE / 4);
+    throw error;
+  }
 });
