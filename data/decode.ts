@@ -8,7 +8,7 @@ import { withoutTransparency } from "./gif.ts";
 import type { Picture } from "./picture.ts";
 
 /** A variable, so that only those who decode images download the decoders. */
-const PACKAGE = "npm:sharp@0.34.5";
+export const DECODER = "npm:sharp@0.34.5";
 
 /** The part of sharp that is used here; its own types would be fetched to check any of ours. */
 interface Sharp {
@@ -43,14 +43,14 @@ let sharp: Promise<Sharp> | undefined;
 
 async function loadSharp(): Promise<Sharp> {
   try {
-    const { default: loaded } = await import(PACKAGE) as { default: Sharp };
+    const { default: loaded } = await import(DECODER) as { default: Sharp };
     loaded.cache(false); // no file is read twice
     loaded.concurrency(1); // many images at once, not many threads an image
     return loaded;
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     throw new DataError(
-      `decoding images needs the package ${PACKAGE}, which could not be loaded ` +
+      `decoding images needs the package ${DECODER}, which could not be loaded ` +
         `(${messageOf(error)}). Connect to the npm registry once, and allow what it needs: ` +
         "--allow-read --allow-env --allow-ffi",
       { cause: error },

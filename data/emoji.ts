@@ -14,6 +14,9 @@ import { encodePng } from "./png.ts";
 const PICTURES = "npm:@lobehub/fluent-emoji-3d@1.1.0";
 const NAMES = "npm:emoji-datasource@16.0.0";
 
+/** What emoji need to be made. */
+export const EMOJI_PACKAGES: readonly string[] = [PICTURES, NAMES];
+
 /** How the folder is made. */
 export interface EmojiOptions {
   /** Side of the pictures in pixels, at most 256; 64 by default. */

@@ -1,13 +1,18 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { emojiTest } from "../tests/emoji.ts";
 import { diskTest } from "../tests/fixtures.ts";
+import { packagesMissing, testUnless } from "../tests/npm.ts";
 import { decodeImage } from "./decode.ts";
-import { makeEmojiFolder } from "./emoji.ts";
+import { EMOJI_PACKAGES, makeEmojiFolder } from "./emoji.ts";
 import { DataError } from "./errors.ts";
+import { imagesBlocked } from "./image_test_util.ts";
 import { npmFolder } from "./npm_package.ts";
 
-emojiTest(
+/** Why there are no emoji here, or undefined where there are. */
+const missing = imagesBlocked ?? await packagesMissing(...EMOJI_PACKAGES);
+
+testUnless(
+  missing,
   diskTest,
   "emoji become a folder of small pictures by class, on white",
   async (folder) => {
@@ -28,7 +33,7 @@ emojiTest(
   },
 );
 
-emojiTest(diskTest, "classes of emoji that do not exist are refused", async (folder) => {
+testUnless(missing, diskTest, "classes of emoji that do not exist are refused", async (folder) => {
   await assertRejects(
     () => makeEmojiFolder(join(folder, "emoji"), { classes: ["flags", "cars"] }),
     DataError,

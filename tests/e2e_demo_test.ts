@@ -9,18 +9,17 @@ import { init } from "@dit/core/tensor";
 import { fromFileUrl } from "@std/path";
 import { command, commandTest } from "./commands.ts";
 import { accuracy, agreement, trainClassifier } from "./digit_classifier.ts";
-import { unreadable } from "./fixtures.ts";
+import { MNIST_PACKAGE } from "../data/mnist.ts";
+import { packagesMissing, testUnless } from "./npm.ts";
 
 const DEMO = fromFileUrl(new URL("../cli/demo/mnist.safetensors", import.meta.url));
 /** Batches that the classifier learns from here; 1600 make it right in 98.5 of 100. */
 const STEPS = 250;
 
-const missing = unreadable ??
-  await loadMnist({ split: "test" }).then(() => undefined, (error) => String(error));
+const missing = await packagesMissing(MNIST_PACKAGE);
 
 function mnistTest(name: string, run: (folder: string) => Promise<void>): void {
-  if (missing) Deno.test({ name: `${name} (${missing})`, ignore: true, fn() {} });
-  else commandTest(name, run);
+  testUnless(missing, commandTest, name, run);
 }
 
 mnistTest("the demo draws digits that a classifier of real ones recognises", async (folder) => {

@@ -5,8 +5,9 @@ import { centerCrop } from "../data/crop.ts";
 import { normalizeInto } from "../data/dataset.ts";
 import { decodeImage } from "../data/decode.ts";
 import { makeGrid, type Picture, toPixels } from "../data/picture.ts";
+import { imagesBlocked } from "../data/image_test_util.ts";
 import { encodePng } from "../data/png.ts";
-import { goldenTest, granted } from "./fixtures.ts";
+import { goldenTest } from "./fixtures.ts";
 import { goldenJson } from "./goldens.ts";
 
 function picture({ data, shape }: HostTensor): Picture {
@@ -59,8 +60,8 @@ goldenTest(
 
 /** A test that decodes images, which plain `deno test` may not. */
 function decodingTest(...[name, files, run]: Parameters<typeof goldenTest>): void {
-  if (granted({ name: "ffi" }) && granted({ name: "env" })) goldenTest(name, files, run);
-  else Deno.test({ name: `${name} (needs --allow-ffi --allow-env)`, ignore: true, fn: () => {} });
+  if (imagesBlocked === undefined) goldenTest(name, files, run);
+  else Deno.test({ name: `${name} (${imagesBlocked})`, ignore: true, fn() {} });
 }
 
 decodingTest(
