@@ -18,7 +18,7 @@ import { UsageError } from "../shared/errors.ts";
 /** A process, as training has it; sampling stops at some of its timesteps. */
 export interface DiffusionConfig {
   /** Which kind of process; `gaussian` where it is missing, as in older checkpoints. */
-  readonly process?: ProcessName;
+  readonly process?: ProcessName | undefined;
   /** What the model predicts. */
   readonly objective: Objective;
   /** How noise grows. */
@@ -27,6 +27,11 @@ export interface DiffusionConfig {
   readonly diffusionSteps: number;
   /** Weight limit of min-SNR; null where errors are not weighted. */
   readonly minSnrGamma: number | null;
+}
+
+/** The kind of process of a configuration. */
+export function processOf({ process = "gaussian" }: DiffusionConfig): ProcessName {
+  return process;
 }
 
 /** How the latents that a model sees were made of images. */
@@ -109,9 +114,9 @@ export function buildModel(
  * @throws {UsageError} where there is no such process, or it cannot have that many steps.
  */
 export function buildProcess({ dit, diffusion }: ModelConfig): Process {
-  const { process = "gaussian", objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
+  const { objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
   try {
-    return createProcess(process, {
+    return createProcess(processOf(diffusion), {
       objective,
       noiseSchedule,
       diffusionSteps,

@@ -73,8 +73,8 @@ export function inferConfig(
   const { depth, patchSize, numHeads } = dit;
   const original = ditNameOf(dit);
   const isPixels = !overrides.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
-  const { objective, noiseSchedule, diffusionSteps } = overrides;
-  const process = defined({ objective, noiseSchedule, diffusionSteps });
+  const { process: kind, objective, noiseSchedule, diffusionSteps } = overrides;
+  const process = defined({ process: kind, objective, noiseSchedule, diffusionSteps });
   const config: ModelConfig = {
     name: overrides.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
     dit,

@@ -3,10 +3,16 @@
  * only. A flag never overrules the file, since weights used otherwise than they were trained draw
  * noise.
  */
-import { type NoiseScheduleName, type Objective, OBJECTIVES } from "@dit/core/diffusion";
+import {
+  type NoiseScheduleName,
+  type Objective,
+  OBJECTIVES,
+  PROCESS_NAMES,
+  type ProcessName,
+} from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 import { choice, count, type FlagValues, text } from "../shared/flags.ts";
-import { type ModelConfig, MODELS, modelSize } from "./config.ts";
+import { type ModelConfig, MODELS, modelSize, processOf } from "./config.ts";
 
 /** The flags. */
 export const OVERRIDE_FLAGS = {
@@ -15,6 +21,7 @@ export const OVERRIDE_FLAGS = {
     "attention heads (default: the named model's of its width, or 64 channels each)",
   ),
   "num-classes": count("classes (default: rows of its table but one, which is for none)"),
+  "process": choice(PROCESS_NAMES, "how images turned into noise (default gaussian)"),
   "objective": choice(OBJECTIVES, "what it predicts (default epsilon)"),
   "noise-schedule": choice(["linear", "squaredcos_cap_v2"], "how noise grows (default linear)"),
   "diffusion-steps": count("timesteps (default 1000)"),
@@ -28,6 +35,8 @@ export interface ModelOverrides {
   readonly numHeads?: number | undefined;
   /** Classes, the one for none not counted. */
   readonly numClasses?: number | undefined;
+  /** How images turned into noise. */
+  readonly process?: ProcessName | undefined;
   /** What they predict. */
   readonly objective?: Objective | undefined;
   /** How noise grows. */
@@ -43,6 +52,7 @@ const FLAG_OF = {
   model: "model",
   numHeads: "num-heads",
   numClasses: "num-classes",
+  process: "process",
   objective: "objective",
   noiseSchedule: "noise-schedule",
   diffusionSteps: "diffusion-steps",
@@ -63,6 +73,7 @@ export function overridesFromFlags(
     model: flags.model,
     numHeads: flags["num-heads"],
     numClasses: flags["num-classes"],
+    process: flags.process,
     objective: flags.objective,
     noiseSchedule: flags["noise-schedule"],
     diffusionSteps: flags["diffusion-steps"],
@@ -96,7 +107,15 @@ export function checkOverrides(
 export function describeConfig({ name, dit, diffusion }: ModelConfig): ModelOverrides {
   const { numHeads, numClasses } = dit;
   const { objective, noiseSchedule, diffusionSteps } = diffusion;
-  return { model: name, numHeads, numClasses, objective, noiseSchedule, diffusionSteps };
+  return {
+    model: name,
+    numHeads,
+    numClasses,
+    process: processOf(diffusion),
+    objective,
+    noiseSchedule,
+    diffusionSteps,
+  };
 }
 
 /**

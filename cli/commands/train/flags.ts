@@ -1,7 +1,7 @@
 /** The flags of `deno task train`: a row a flag, from which settings, defaults and help derive. */
-import { OBJECTIVES, SAMPLER_NAMES } from "@dit/core/diffusion";
+import { OBJECTIVES, PROCESS_NAMES, SAMPLER_NAMES } from "@dit/core/diffusion";
 import { fullName, isPublished } from "../../model/autoencoder.ts";
-import type { ModelConfig } from "../../model/config.ts";
+import { type ModelConfig, processOf } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import { DEVICES } from "../../shared/device.ts";
 import {
@@ -148,6 +148,11 @@ const MODEL_FLAGS = {
 
 /** The diffusion process. */
 const DIFFUSION_FLAGS = {
+  "process": modelFlagWith(
+    choice(PROCESS_NAMES, "how images turn into noise"),
+    ({ diffusion }) => processOf(diffusion),
+    both("gaussian"),
+  ),
   "objective": modelFlagWith(
     choice(OBJECTIVES, "what the model predicts"),
     ({ diffusion }) => diffusion.objective,

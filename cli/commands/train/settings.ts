@@ -247,7 +247,7 @@ export function modelConfigOf(
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const diffusion: DiffusionConfig = {
-    process: "gaussian",
+    process: flags.process ?? TRAIN_FLAGS.process.defaults[preset],
     objective: flags.objective ?? TRAIN_FLAGS.objective.defaults[preset],
     noiseSchedule: flags["noise-schedule"] ?? TRAIN_FLAGS["noise-schedule"].defaults[preset],
     diffusionSteps: flags["diffusion-steps"] ?? TRAIN_FLAGS["diffusion-steps"].defaults[preset],
