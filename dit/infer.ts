@@ -1,15 +1,7 @@
 /** The shape of a model from the shapes of its weights, so that nobody has to repeat it. */
-import { type Shape, ShapeError, shapeText } from "../tensor/mod.ts";
+import { type Shape, ShapeError, shapeText, type TensorSource } from "../tensor/mod.ts";
 import { DIT_CONFIGS } from "./configs.ts";
 import type { DiTOptions } from "./options.ts";
-
-/** Names and shapes of weights, such as a file or a module gives them. */
-export interface DescribedWeights {
-  /** Names of all weights. */
-  keys(): Iterable<string>;
-  /** Shape of one. */
-  info(name: string): { readonly shape: Shape };
-}
 
 /**
  * The options of the model that weights (under the original's names) belong to. Two things are not
@@ -21,7 +13,7 @@ export interface DescribedWeights {
  * @throws {RangeError} where the number of heads is needed.
  */
 export function ditOptionsOf(
-  weights: DescribedWeights,
+  weights: Pick<TensorSource, "keys" | "info">,
   known: Pick<DiTOptions, "numHeads" | "classDropoutProb"> = {},
 ): Required<DiTOptions> {
   const names = new Set(weights.keys());

@@ -1,4 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { mapSource } from "../io/mod.ts";
 import { ModuleWeights, withoutInit } from "../nn/mod.ts";
 import { ShapeError } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
@@ -30,9 +31,8 @@ eachDevice("ditOptionsOf() knows the heads of named models, ditNameOf() their na
 }, ["wasm"]);
 
 Deno.test("ditOptionsOf() says which weight it misses", () => {
-  const nothing = { keys: () => [], info: () => ({ shape: [] }) };
   assertThrows(
-    () => ditOptionsOf(nothing),
+    () => ditOptionsOf(mapSource(new Map())),
     ShapeError,
     "a weight x_embedder.proj.weight of 4 dimensions but got none",
   );

@@ -6,13 +6,13 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { goldenTest } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
-import { type HostTensor, hostTensor } from "./host_tensor.ts";
+import { type HostTensor, hostTensor } from "../tensor/mod.ts";
+import { mapSource, readAll } from "./tensor_source.ts";
 import { NpyFile, writeNpy } from "./numpy/npy.ts";
 import { NpzFile, writeNpz } from "./numpy/npz.ts";
 import { SafetensorsFile } from "./safetensors/reader.ts";
 import { writeSafetensors } from "./safetensors/writer.ts";
 import { type ByteSink, BytesSink, bytesSource } from "./source.ts";
-import { mapSource, readAll } from "./tensor_source.ts";
 import { StoredTensor, TorchFile } from "./torch/file.ts";
 import { readPickle } from "./torch/pickle_reader.ts";
 import { writePickle } from "./torch/pickle_writer.ts";

@@ -9,26 +9,25 @@ export { foreignKindOf } from "./foreign.ts";
 export {
   byteCount,
   elementCount,
+  fromFloat32,
   HOST_DTYPE_BYTES,
   type HostDType,
   type HostTensor,
   hostTensor,
   type HostTypedArray,
   type TensorInfo,
-} from "./host_tensor.ts";
-export {
-  fromFloat32,
+  type TensorSource,
   toFloat16,
   toFloat32,
   toFloat64,
   toInt32,
   typedArray,
   type TypedArrayOf,
-} from "./convert.ts";
+} from "../tensor/mod.ts";
 export { type ByteSink, BytesSink, bytesSource, type RandomAccess } from "./source.ts";
 export { AtomicFile, openFile, writeAtomically } from "./file.ts";
 export type { DeviceTensor, LazyTensor, SavableTensor } from "./savable.ts";
-export { mapSource, readAll, type TensorSource, type WeightFile } from "./tensor_source.ts";
+export { mapSource, readAll, type WeightFile } from "./tensor_source.ts";
 export { loadSafetensors, SafetensorsFile } from "./safetensors/reader.ts";
 export {
   type PlannedTensor,

@@ -7,7 +7,7 @@ import {
   hostTensor,
   type HostTypedArray,
   type TensorInfo,
-} from "./host_tensor.ts";
+} from "../tensor/mod.ts";
 
 /** A tensor whose values are read when they are wanted. */
 export interface LazyTensor extends TensorInfo {

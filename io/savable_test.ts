@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { diskTest } from "../tests/fixtures.ts";
-import { type HostTensor, hostTensor } from "./host_tensor.ts";
+import { type HostTensor, hostTensor } from "../tensor/mod.ts";
 import { loadNpy, saveNpy } from "./numpy/npy.ts";
 import { loadNpz, saveNpz } from "./numpy/npz.ts";
 import { loadSafetensors } from "./safetensors/reader.ts";

@@ -1,8 +1,8 @@
 /** Weights in several files, with an index that says which tensor is in which. */
 import { FormatError, quote } from "./errors.ts";
-import type { HostTensor, TensorInfo } from "./host_tensor.ts";
-import { SafetensorsFile } from "./safetensors/reader.ts";
+import type { HostTensor, TensorInfo } from "../tensor/mod.ts";
 import { missing, type WeightFile } from "./tensor_source.ts";
+import { SafetensorsFile } from "./safetensors/reader.ts";
 import { isTorch } from "./torch/detect.ts";
 import { TorchFile } from "./torch/file.ts";
 

@@ -1,10 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { diskTest } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
-import { type HostTensor, hostTensor } from "./host_tensor.ts";
+import { type HostTensor, hostTensor } from "../tensor/mod.ts";
+import { readAll } from "./tensor_source.ts";
 import { saveSafetensors } from "./safetensors/writer.ts";
 import { ShardedFile } from "./sharded.ts";
-import { readAll } from "./tensor_source.ts";
 import { saveTorch } from "./torch/writer.ts";
 
 const A = new Map<string, HostTensor>([["a", hostTensor(Float32Array.of(1, 2))]]);

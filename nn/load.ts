@@ -1,28 +1,20 @@
 /**
  * Weights in and out of a module one tensor at a time, so that a large model and its file never
- * stand in memory side by side. The other side is anything that names tensors and reads them as
- * little-endian bytes, as the files of `@dit/core/io` do.
+ * stand in memory side by side. The other side is any `TensorSource`, as the files of `@dit/core/io`
+ * are.
  */
 import {
   DTYPE_BYTES,
   hostArray,
+  type HostTensor,
   IndexError,
   type Shape,
   shapeText,
   type Tensor,
+  type TensorSource,
 } from "../tensor/mod.ts";
 import { Module } from "./module.ts";
-import { assign, checkState, type RawTensor, type StateDict, StateDictError } from "./state.ts";
-
-/** Named tensors that are read one at a time. */
-export interface WeightSource {
-  /** Names of all tensors. */
-  keys(): Iterable<string>;
-  /** Element type and shape. */
-  info(name: string): { readonly dtype: string; readonly shape: Shape };
-  /** The whole tensor. */
-  read(name: string): Promise<RawTensor>;
-}
+import { assign, checkState, type StateDict, StateDictError } from "./state.ts";
 
 /** Settings of {@link loadWeights}. */
 export interface LoadOptions {
@@ -49,7 +41,7 @@ export interface LoadOptions {
  */
 export async function loadWeights(
   module: Module,
-  source: WeightSource,
+  source: Pick<TensorSource, "keys" | "info" | "read">,
   options: LoadOptions = {},
 ): Promise<{ missing: string[]; unexpected: string[] }> {
   const own = module.stateDict();
@@ -64,7 +56,7 @@ export async function loadWeights(
 }
 
 /** Weights on a device as a source for writers of files: each is read when its turn comes. */
-export class ModuleWeights implements WeightSource {
+export class ModuleWeights implements TensorSource {
   /** For messages. */
   readonly name: string;
   readonly #state: StateDict;
@@ -96,9 +88,7 @@ export class ModuleWeights implements WeightSource {
   }
 
   /** The whole tensor, once the device has computed it. */
-  async read(
-    name: string,
-  ): Promise<{ dtype: Tensor["dtype"]; shape: Shape; data: RawTensor["data"] }> {
+  async read(name: string): Promise<HostTensor> {
     const t = this.#get(name);
     const data = new Uint8Array(t.bytes);
     await this.readInto(name, data);

@@ -1,29 +1,35 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { currentDevice, IndexError, memory, type Tensor } from "../tensor/mod.ts";
+import { mapSource, type TensorSource } from "../io/mod.ts";
+import {
+  currentDevice,
+  type HostDType,
+  type HostTensor,
+  IndexError,
+  memory,
+  type Tensor,
+} from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
 import {
   Linear,
   loadWeights,
   ModuleWeights,
-  type RawTensor,
   Sequential,
   StateDictError,
-  type WeightSource,
   withoutInit,
 } from "./mod.ts";
 
 const bytes = (data: ArrayBufferView<ArrayBuffer>) => new Uint8Array(data.buffer);
 
 /** Tensors in memory as a file would give them; remembers what was read. */
-function source(tensors: Record<string, RawTensor>): WeightSource & { reads: string[] } {
+function source(tensors: Record<string, HostTensor>): TensorSource & { reads: string[] } {
   const reads: string[] = [];
+  const inner = mapSource(new Map(Object.entries(tensors)));
   return {
+    ...inner,
     reads,
-    keys: () => Object.keys(tensors),
-    info: (name) => tensors[name]!,
     read: (name) => {
       reads.push(name);
-      return Promise.resolve(tensors[name]!);
+      return inner.read(name);
     },
   };
 }
@@ -37,7 +43,7 @@ const VALUES = {
 
 eachDevice("loadWeights() takes floats of every precision, in place", async () => {
   using layer = withoutInit(() => new Linear(2, 3, { bias: false }));
-  for (const [dtype, data] of Object.entries(VALUES)) {
+  for (const [dtype, data] of Object.entries(VALUES) as [HostDType, typeof VALUES.f32][]) {
     const progress: number[] = [];
     const onProgress = (done: number, total: number) => progress.push(done / total);
     const raw = { weight: { dtype, shape: [3, 2], data } };

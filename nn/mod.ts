@@ -15,12 +15,6 @@ export * from "./layers.ts";
 export * from "./load.ts";
 export * from "./mlp.ts";
 export { type Member, Module } from "./module.ts";
-export {
-  type HostElements,
-  type RawTensor,
-  type StateDict,
-  StateDictError,
-  type StateValue,
-} from "./state.ts";
+export { type HostElements, type StateDict, StateDictError, type StateValue } from "./state.ts";
 export * from "./schedule.ts";
 export * from "./tidy.ts";

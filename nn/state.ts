@@ -1,7 +1,9 @@
 /** Weights by name: what is wrong with them, and putting them in place. */
 import {
   copyInto,
+  type HostTensor,
   isFloat,
+  isHostFloat,
   sameShape,
   type Shape,
   shapeText,
@@ -9,6 +11,8 @@ import {
   Tensor,
   tensor,
   type TensorData,
+  toFloat32,
+  typedArray,
 } from "../tensor/mod.ts";
 
 /** Weights that do not fit a module: all that is wrong, by name. */
@@ -20,19 +24,9 @@ export class StateDictError extends Error {
 /** Weights by name. */
 export type StateDict = Map<string, Tensor>;
 
-/** A tensor as files hold it. */
-export interface RawTensor {
-  /** `f32`, `f16`, `bf16` or `f64`; other element types are no weights. */
-  readonly dtype: string;
-  /** Dimensions, outermost first. */
-  readonly shape: Shape;
-  /** The elements, row-major, little-endian. */
-  readonly data: Uint8Array<ArrayBuffer>;
-}
-
-/** Elements on the host with their shape. */
+/** Elements in a plain array, with their shape. */
 export interface HostElements {
-  /** Tells them from a {@link RawTensor}, whose data are bytes. */
+  /** Tells them from a `HostTensor`, whose data are bytes. */
   readonly dtype?: undefined;
   /** Dimensions, outermost first. */
   readonly shape: Shape;
@@ -41,20 +35,7 @@ export interface HostElements {
 }
 
 /** A weight on its way in. */
-export type StateValue = Tensor | HostElements | RawTensor;
-
-/** Elements of the float types that files have; bf16 is the upper half of f32. */
-const DECODERS: Readonly<
-  Record<string, (b: ArrayBuffer) => Float64Array | Float32Array | Float16Array>
-> = {
-  f64: (b) => new Float64Array(b),
-  f32: (b) => new Float32Array(b),
-  f16: (b) => new Float16Array(b),
-  bf16: (b) => {
-    const bits = Uint32Array.from(new Uint16Array(b), (half) => half << 16);
-    return new Float32Array(bits.buffer);
-  },
-};
+export type StateValue = Tensor | HostElements | HostTensor;
 
 /** What is known of a weight before it is read. */
 interface Described {
@@ -71,7 +52,7 @@ function faultOf(name: string, shape: Shape, given: Described): string | null {
     return `${name}: expected ${shapeText(shape)} but got ${shapeText(given.shape)}`;
   }
   if (given instanceof Tensor) return null;
-  if (given.dtype !== undefined && !(given.dtype in DECODERS)) {
+  if (given.dtype !== undefined && !isHostFloat(given.dtype)) {
     return `${name}: expected floats but got ${given.dtype}`;
   }
   const { data } = given as Partial<HostElements>;
@@ -114,11 +95,11 @@ export function checkState(
 }
 
 /** The elements of a weight on the host. */
-function elementsOf(value: HostElements | RawTensor): TensorData {
+function elementsOf(value: HostElements | HostTensor): TensorData {
   if (value.dtype === undefined) return value.data;
-  const { data } = value;
-  const whole = data.byteLength === data.buffer.byteLength ? data.buffer : data.slice().buffer;
-  return DECODERS[value.dtype]!(whole);
+  const { dtype } = value;
+  if (dtype === "f64") return typedArray({ ...value, dtype });
+  return dtype === "f16" ? typedArray({ ...value, dtype }) : toFloat32(value);
 }
 
 /** Copies a weight over `target`, in place. Floats are rounded to its type on the device. */

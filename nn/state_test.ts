@@ -1,12 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { eachDevice } from "../tests/devices.ts";
-import { scope } from "../tensor/mod.ts";
+import { type HostDType, type HostTensor, type HostTypedArray, scope } from "../tensor/mod.ts";
 import { Linear, type StateValue } from "./mod.ts";
 import { StateDictError } from "./state.ts";
 
 /** A weight as files hold it. */
-function raw(dtype: string, elements: Float32Array | Float64Array | Uint16Array, shape: number[]) {
-  return { dtype, shape, data: new Uint8Array(elements.buffer as ArrayBuffer) };
+function raw(dtype: HostDType, elements: HostTypedArray, shape: number[]): HostTensor {
+  return { dtype, shape, data: new Uint8Array(elements.buffer) };
 }
 
 eachDevice("loadStateDict() takes tensors as files hold them, of any float type", async () => {

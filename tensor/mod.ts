@@ -63,6 +63,31 @@ export {
 export * from "./errors.ts";
 export * from "./storage.ts";
 
+// Tensors in the host's memory, as files hold them, and where they are read from.
+export {
+  byteCount,
+  elementCount,
+  HOST_DTYPE_BYTES,
+  type HostDType,
+  type HostTensor,
+  hostTensor,
+  type HostTypedArray,
+  infoText,
+  isHostFloat,
+  type TensorInfo,
+  tensorInfo,
+} from "./host/host_tensor.ts";
+export {
+  fromFloat32,
+  toFloat16,
+  toFloat32,
+  toFloat64,
+  toInt32,
+  typedArray,
+  type TypedArrayOf,
+} from "./host/convert.ts";
+export type { TensorSource } from "./host/source.ts";
+
 // Devices, and the contract of their kernels.
 export {
   currentDevice,

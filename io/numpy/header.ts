@@ -11,7 +11,7 @@ import {
   HOST_DTYPE_BYTES,
   type HostDType,
   type TensorInfo,
-} from "../host_tensor.ts";
+} from "../../tensor/mod.ts";
 
 /** What a header says. */
 export interface NpyHeader extends TensorInfo {

@@ -7,10 +7,10 @@ import {
   type HostTensor,
   infoText,
   type TensorInfo,
-} from "../host_tensor.ts";
+} from "../../tensor/mod.ts";
+import { checkWindow } from "../tensor_source.ts";
 import { type ByteSink, type RandomAccess, readRange } from "../source.ts";
 import { fetchTensor, type SavableTensor } from "../savable.ts";
-import { checkWindow } from "../tensor_source.ts";
 import { encodeNpyHeader, MAX_NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader } from "./header.ts";
 import { isNative, toNative } from "./order.ts";
 

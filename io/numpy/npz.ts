@@ -8,17 +8,11 @@ import {
   type HostTensor,
   type TensorInfo,
   tensorInfo,
-} from "../host_tensor.ts";
+  type TensorSource,
+} from "../../tensor/mod.ts";
+import { asSource, checkWindow, missing, readAll, type WeightFile } from "../tensor_source.ts";
 import type { ByteSink, RandomAccess } from "../source.ts";
 import type { SavableTensor } from "../savable.ts";
-import {
-  asSource,
-  checkWindow,
-  missing,
-  readAll,
-  type TensorSource,
-  type WeightFile,
-} from "../tensor_source.ts";
 import { entryPlace, type ZipEntry } from "../zip/directory.ts";
 import { ZipReader } from "../zip/reader.ts";
 import { ZipWriter } from "../zip/writer.ts";

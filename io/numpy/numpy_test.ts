@@ -1,11 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { diskTest, goldenTest } from "../../tests/fixtures.ts";
-import { toFloat64 } from "../convert.ts";
+import { type HostTensor, hostTensor, toFloat64 } from "../../tensor/mod.ts";
+import { mapSource, readAll } from "../tensor_source.ts";
 import { FormatError } from "../errors.ts";
-import { type HostTensor, hostTensor } from "../host_tensor.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { BytesSink, bytesSource } from "../source.ts";
-import { mapSource, readAll } from "../tensor_source.ts";
 import { ZipWriter } from "../zip/writer.ts";
 import { encodeNpyHeader } from "./header.ts";
 import { loadNpy, NpyFile, saveNpy, writeNpy } from "./npy.ts";

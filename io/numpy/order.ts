@@ -1,5 +1,5 @@
 /** Brings elements as NumPy stores them into row-major, little-endian order. */
-import { HOST_DTYPE_BYTES } from "../host_tensor.ts";
+import { HOST_DTYPE_BYTES } from "../../tensor/mod.ts";
 import { gather } from "../strided.ts";
 import type { NpyHeader } from "./header.ts";
 

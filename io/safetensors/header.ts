@@ -11,7 +11,7 @@ import {
   type HostDType,
   infoText,
   type TensorInfo,
-} from "../host_tensor.ts";
+} from "../../tensor/mod.ts";
 import { foreignKind } from "../foreign.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { findRepeatedKey } from "./json_keys.ts";
@@ -25,6 +25,8 @@ export const SAFETENSORS_DTYPES: Readonly<Record<string, HostDType>> = {
   F32: "f32",
   F16: "f16",
   BF16: "bf16",
+  F8_E4M3: "f8e4m3",
+  F8_E5M2: "f8e5m2",
   I64: "i64",
   I32: "i32",
   I16: "i16",
@@ -164,7 +166,7 @@ function readEntry(
   const info = { dtype, shape };
   const [begin, end] = offsets as [number, number];
   if (end - begin !== byteCount(info)) {
-    return fail(`${byteCount(info)} bytes for ${infoText(info)}`, end - begin);
+    return fail(`${byteCount(info)} bytes for ${infoText(info)} (${code})`, end - begin);
   }
   return [name, { ...info, offset: dataStart + begin }];
 }

@@ -1,7 +1,7 @@
 import { openFile } from "../file.ts";
-import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "../host_tensor.ts";
-import type { RandomAccess } from "../source.ts";
+import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "../../tensor/mod.ts";
 import { checkWindow, missing, readAll, readWhole, type WeightFile } from "../tensor_source.ts";
+import type { RandomAccess } from "../source.ts";
 import { type PlacedTensor, readHeader, type SafetensorsHeader } from "./header.ts";
 
 /**

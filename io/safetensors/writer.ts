@@ -7,10 +7,11 @@ import {
   type HostDType,
   infoText,
   type TensorInfo,
-} from "../host_tensor.ts";
+  type TensorSource,
+} from "../../tensor/mod.ts";
+import { asSource, missing } from "../tensor_source.ts";
 import type { ByteSink } from "../source.ts";
 import type { SavableTensor } from "../savable.ts";
-import { asSource, missing, type TensorSource } from "../tensor_source.ts";
 import { MAX_HEADER_BYTES, SAFETENSORS_DTYPES } from "./header.ts";
 
 /** A tensor that will be written. */

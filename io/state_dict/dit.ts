@@ -4,8 +4,7 @@
  * position embedding is computed (diffusers, scripts/convert_dit_to_diffusers.py).
  */
 import { FormatError, quote } from "../errors.ts";
-import type { HostTensor } from "../host_tensor.ts";
-import type { TensorSource } from "../tensor_source.ts";
+import type { HostTensor, TensorSource } from "../../tensor/mod.ts";
 import { countIndices, templatePattern, unknownNames } from "./names.ts";
 import { chunk, joined, type Recipe, remapped, whole } from "./remap.ts";
 

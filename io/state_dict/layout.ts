@@ -1,6 +1,5 @@
 import { FormatError } from "../errors.ts";
-import type { HostTensor } from "../host_tensor.ts";
-import type { TensorSource } from "../tensor_source.ts";
+import type { HostTensor, TensorSource } from "../../tensor/mod.ts";
 import { ditFromDiffusers, ditToDiffusers } from "./dit.ts";
 import { listNames } from "./names.ts";
 import { convertVae, type VaeLayout } from "./vae.ts";

@@ -1,6 +1,6 @@
 /** Name templates: `blocks.{i}.attn` stands for `blocks.0.attn`, `blocks.1.attn`, ... */
 import { FormatError, quote } from "../errors.ts";
-import type { TensorSource } from "../tensor_source.ts";
+import type { TensorSource } from "../../tensor/mod.ts";
 
 /** Numbers that stand in a template's braces. */
 export type Indices = Readonly<Record<string, number>>;

@@ -13,8 +13,9 @@ import {
   infoText,
   type TensorInfo,
   tensorInfo,
-} from "../host_tensor.ts";
-import { checkWindow, missing, readWhole, type TensorSource } from "../tensor_source.ts";
+  type TensorSource,
+} from "../../tensor/mod.ts";
+import { checkWindow, missing, readWhole } from "../tensor_source.ts";
 
 /** Bytes of a tensor. */
 interface Range {

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { goldenTest } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
-import { type HostTensor, hostTensor } from "../host_tensor.ts";
+import { type HostTensor, hostTensor, type TensorSource } from "../../tensor/mod.ts";
+import { mapSource, readAll } from "../tensor_source.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
-import { mapSource, readAll, type TensorSource } from "../tensor_source.ts";
 import { ditFromDiffusers, ditToDiffusers } from "./dit.ts";
 import { asDiT, asVae, ditLayout, vaeLayout } from "./layout.ts";
 import { convertVae, type VaeLayout } from "./vae.ts";

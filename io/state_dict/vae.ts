@@ -2,7 +2,7 @@
  * Weights of the autoencoder (AutoencoderKL) under the names of latent diffusion (`ldm`), of diffusers,
  * and of diffusers before 0.18 (`diffusersOld`), which named the parts of its attention differently.
  */
-import type { TensorSource } from "../tensor_source.ts";
+import type { TensorSource } from "../../tensor/mod.ts";
 import { countIndices, fillTemplate, templatePattern, unknownNames } from "./names.ts";
 import { type Recipe, remapped, whole } from "./remap.ts";
 

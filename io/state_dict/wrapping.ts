@@ -4,8 +4,8 @@
  * models.
  */
 import { FormatError } from "../errors.ts";
-import type { HostTensor, TensorInfo } from "../host_tensor.ts";
-import { missing, type TensorSource } from "../tensor_source.ts";
+import type { HostTensor, TensorInfo, TensorSource } from "../../tensor/mod.ts";
+import { missing } from "../tensor_source.ts";
 import { listNames } from "./names.ts";
 
 /** A kind of model whose weights are looked for. */

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { FormatError } from "../errors.ts";
-import { hostTensor } from "../host_tensor.ts";
-import { mapSource, readAll, type TensorSource } from "../tensor_source.ts";
+import { hostTensor, type TensorSource } from "../../tensor/mod.ts";
+import { mapSource, readAll } from "../tensor_source.ts";
 import { holdsModel, unwrapNames } from "./wrapping.ts";
 
 const DIT = ["x_embedder.proj.weight", "blocks.0.attn.qkv.weight", "pos_embed"];

@@ -1,4 +1,4 @@
-import { elementCount } from "../host_tensor.ts";
+import { elementCount } from "../../tensor/mod.ts";
 import type { ByteCursor } from "./cursor.ts";
 import {
   type Constructor,

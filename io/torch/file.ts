@@ -8,10 +8,10 @@ import {
   type HostTensor,
   type TensorInfo,
   tensorInfo,
-} from "../host_tensor.ts";
+} from "../../tensor/mod.ts";
+import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import type { LazyTensor } from "../savable.ts";
-import { checkWindow, missing, type WeightFile } from "../tensor_source.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { openLegacyCheckpoint } from "./legacy_checkpoint.ts";
 import { gather, isRowMajor } from "../strided.ts";

@@ -3,7 +3,7 @@
  * are built as plain data, those that only attacks need end the reading, and every other one is a
  * placeholder.
  */
-import type { HostDType } from "../host_tensor.ts";
+import type { HostDType } from "../../tensor/mod.ts";
 
 /** Element types by the class of the storage that holds them. */
 export const STORAGE_DTYPES: Readonly<Record<string, HostDType>> = {

@@ -1,5 +1,5 @@
 import { FormatError, quote } from "../errors.ts";
-import { HOST_DTYPE_BYTES } from "../host_tensor.ts";
+import { HOST_DTYPE_BYTES } from "../../tensor/mod.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { type Checkpoint, MAX_PICKLE_BYTES } from "./checkpoint.ts";
 import type { ForeignBlock } from "./builder.ts";

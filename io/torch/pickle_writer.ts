@@ -2,7 +2,7 @@
  * Writes values of a checkpoint as a pickle of protocol 2, the one `torch.save` uses and every
  * version of Python 3 reads.
  */
-import { elementCount, type HostDType, type TensorInfo } from "../host_tensor.ts";
+import { elementCount, type HostDType, type TensorInfo } from "../../tensor/mod.ts";
 import { STORAGE_DTYPES } from "./globals.ts";
 import { OP } from "./opcodes.ts";
 import { Namespace, type TorchKey, type TorchValue, Tuple } from "./values.ts";

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { diskTest, goldenTest } from "../../tests/fixtures.ts";
 import { FormatError } from "../errors.ts";
-import { type HostTensor, hostTensor } from "../host_tensor.ts";
+import { type HostTensor, hostTensor } from "../../tensor/mod.ts";
+import { readAll } from "../tensor_source.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
 import { BytesSink, bytesSource } from "../source.ts";
-import { readAll } from "../tensor_source.ts";
 import { ZipWriter } from "../zip/writer.ts";
 import { loadTorch, StoredTensor, TorchFile } from "./file.ts";
 import { writePickle } from "./pickle_writer.ts";

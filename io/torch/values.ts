@@ -1,5 +1,5 @@
 /** Python values of a checkpoint as plain data. */
-import type { HostDType, TensorInfo } from "../host_tensor.ts";
+import type { HostDType, TensorInfo } from "../../tensor/mod.ts";
 
 /**
  * Keys of Python dicts: names, the optimiser's indices, and a placeholder for each key of another

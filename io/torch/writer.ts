@@ -1,9 +1,8 @@
 import { FormatError } from "../errors.ts";
 import { writeAtomically } from "../file.ts";
-import { byteCount, infoText } from "../host_tensor.ts";
+import { byteCount, infoText, type TensorSource } from "../../tensor/mod.ts";
 import { fetchTensor, type LazyTensor, type SavableTensor } from "../savable.ts";
 import type { ByteSink } from "../source.ts";
-import type { TensorSource } from "../tensor_source.ts";
 import { ZipWriter } from "../zip/writer.ts";
 import { writePickle } from "./pickle_writer.ts";
 import type { TorchValue } from "./values.ts";

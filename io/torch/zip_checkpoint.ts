@@ -1,5 +1,5 @@
 import { FormatError, quote } from "../errors.ts";
-import { HOST_DTYPE_BYTES } from "../host_tensor.ts";
+import { HOST_DTYPE_BYTES } from "../../tensor/mod.ts";
 import type { RandomAccess } from "../source.ts";
 import type { ZipEntry } from "../zip/directory.ts";
 import { ZipReader } from "../zip/reader.ts";

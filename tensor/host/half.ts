@@ -1,5 +1,5 @@
 /**
- * Bulk conversion between float32 and the two 16-bit formats, on bit patterns. `Float16Array` does
+ * Bulk conversion between float32 and the 16-bit and 8-bit formats, on bit patterns. `Float16Array` does
  * the same an element at a time, at several nanoseconds each.
  */
 
@@ -63,4 +63,33 @@ export function f32ToBf16(values: Float32Array, out: Uint16Array): void {
       ? (f >>> 16) | 0x40
       : (f + 0x7fff + ((f >>> 16) & 1)) >>> 16;
   }
+}
+
+/** float32 values of every 8-bit float, by its bits; built when first needed. */
+const f8Tables = new Map<string, Float32Array>();
+
+function f8Table(dtype: "f8e4m3" | "f8e5m2"): Float32Array {
+  const known = f8Tables.get(dtype);
+  if (known) return known;
+  // E5M2 is the upper half of float16. E4M3 has a bias of 7, no infinities, and one NaN of each sign.
+  const table = dtype === "f8e5m2"
+    ? new Float32Array(new Float16Array(Uint16Array.from({ length: 256 }, (_, b) => b << 8).buffer))
+    : Float32Array.from({ length: 256 }, (_, b) => {
+      const exponent = (b >> 3) & 15;
+      const mantissa = b & 7;
+      const size = (b & 0x7f) === 0x7f
+        ? NaN
+        : exponent === 0
+        ? mantissa * 2 ** -9
+        : (1 + mantissa / 8) * 2 ** (exponent - 7);
+      return b & 0x80 ? -size : size;
+    });
+  f8Tables.set(dtype, table);
+  return table;
+}
+
+/** Exact float32 values of the bit patterns of 8-bit floats, written to `out`. */
+export function f8ToF32(dtype: "f8e4m3" | "f8e5m2", bits: Uint8Array, out: Float32Array): void {
+  const table = f8Table(dtype);
+  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
 }

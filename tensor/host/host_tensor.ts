@@ -1,17 +1,22 @@
 /**
- * Tensors as files hold them: an element type, a shape and little-endian bytes. Files know more
+ * Tensors in the host's memory, as files hold them: an element type, a shape and little-endian bytes. Files know more
  * types than devices do (bf16, 64-bit integers); `convert.ts` turns one into the other.
  *
  * Typed arrays are little-endian on every platform JavaScript engines support today, so bytes are
  * viewed as numbers without swapping.
  */
 
-/** Element types of tensors in files. `bool` is one byte, 0 or 1. */
+/**
+ * Element types of tensors in files. `bool` is one byte, 0 or 1; `f8e4m3` (without infinities) and
+ * `f8e5m2` are the 8-bit floats of "FP8 Formats for Deep Learning" (Micikevicius et al. 2022).
+ */
 export type HostDType =
   | "f64"
   | "f32"
   | "f16"
   | "bf16"
+  | "f8e4m3"
+  | "f8e5m2"
   | "i64"
   | "i32"
   | "i16"
@@ -28,6 +33,8 @@ export const HOST_DTYPE_BYTES = {
   f32: 4,
   f16: 2,
   bf16: 2,
+  f8e4m3: 1,
+  f8e5m2: 1,
   i64: 8,
   i32: 4,
   i16: 2,
@@ -56,6 +63,11 @@ export interface HostTensor extends TensorInfo {
 /** Element type and shape alone, of something that has more. */
 export function tensorInfo({ dtype, shape }: TensorInfo): TensorInfo {
   return { dtype, shape };
+}
+
+/** Whether elements are floating-point numbers, of any precision. */
+export function isHostFloat(dtype: string): boolean {
+  return /^b?f\d/.test(dtype);
 }
 
 /** Elements in a shape; 1 for a scalar. */

@@ -107,3 +107,20 @@ Deno.test("fromFloat32() and toFloat32() round-trip through every 16-bit value",
     for (let i = 0; i < got.length; i++) assert(got[i] === i || Number.isNaN(values[i]));
   }
 });
+
+Deno.test("8-bit floats have the values of their formats, and are weights as others are", () => {
+  const values = (dtype: "f8e4m3" | "f8e5m2", ...bits: number[]) =>
+    Array.from(toFloat32({ dtype, shape: [bits.length], data: Uint8Array.from(bits) }));
+  // 1, -1.5, the largest, the smallest, zeros, NaN: as torch.float8_e4m3fn and float8_e5m2 have them
+  assertEquals(
+    values("f8e4m3", 0x38, 0xbc, 0x7e, 0x01, 0x00, 0x80, 0x7f, 0xff),
+    [1, -1.5, 448, 2 ** -9, 0, -0, NaN, NaN],
+  );
+  assertEquals(
+    values("f8e5m2", 0x3c, 0xbe, 0x7b, 0x01, 0x00, 0x80, 0x7c, 0xfc, 0x7f),
+    [1, -1.5, 57344, 2 ** -16, 0, -0, Infinity, -Infinity, NaN],
+  );
+  const eight = { dtype: "f8e4m3", shape: [1], data: Uint8Array.of(0x39) } as const;
+  assertEquals([toFloat16(eight)[0], toFloat64(eight)[0]], [1.125, 1.125]);
+  assertThrows(() => toInt32(eight), RangeError, "a tensor of integers");
+});

@@ -1,5 +1,5 @@
 /** From the element types of files to those of devices, and back. */
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, f8ToF32 } from "./half.ts";
 import {
   byteCount,
   elementCount,
@@ -7,6 +7,7 @@ import {
   type HostTensor,
   type HostTypedArray,
   infoText,
+  isHostFloat,
 } from "./host_tensor.ts";
 
 const ARRAYS = {
@@ -14,6 +15,8 @@ const ARRAYS = {
   f32: Float32Array,
   f16: Float16Array,
   bf16: Uint16Array,
+  f8e4m3: Uint8Array,
+  f8e5m2: Uint8Array,
   i64: BigInt64Array,
   i32: Int32Array,
   i16: Int16Array,
@@ -31,6 +34,8 @@ export type TypedArrayOf = {
   f32: Float32Array<ArrayBuffer>;
   f16: Float16Array<ArrayBuffer>;
   bf16: Uint16Array<ArrayBuffer>;
+  f8e4m3: Uint8Array<ArrayBuffer>;
+  f8e5m2: Uint8Array<ArrayBuffer>;
   i64: BigInt64Array<ArrayBuffer>;
   i32: Int32Array<ArrayBuffer>;
   i16: Int16Array<ArrayBuffer>;
@@ -43,7 +48,7 @@ export type TypedArrayOf = {
 };
 
 /**
- * The elements as the typed array of their kind (`bf16` as its bit patterns in a Uint16Array):
+ * The elements as the typed array of their kind (those of `bf16` and 8-bit floats as bit patterns):
  * over the tensor's own memory, or a copy of it where that is not aligned.
  *
  * @throws {RangeError} If the tensor's bytes and shape disagree.
@@ -77,6 +82,7 @@ export function toFloat32(tensor: HostTensor): Float32Array<ArrayBuffer> {
   if (from instanceof Float32Array) return from;
   const out = new Float32Array(from.length);
   if (dtype === "bf16") bf16ToF32(from as Uint16Array, out);
+  else if (dtype === "f8e4m3" || dtype === "f8e5m2") f8ToF32(dtype, from as Uint8Array, out);
   else if (from instanceof Float16Array) f16ToF32(bitsOf(from), out);
   else if (isWide(from)) wideToNumbers(from, out);
   else out.set(from);
@@ -107,7 +113,7 @@ export function toFloat64(tensor: HostTensor): Float64Array<ArrayBuffer> {
   const from = typedArray(tensor);
   if (from instanceof Float64Array) return from;
   const out = new Float64Array(from.length);
-  if (dtype === "bf16" || dtype === "f16") out.set(toFloat32(tensor));
+  if (isHostFloat(dtype)) out.set(toFloat32(tensor));
   else if (isWide(from)) wideToNumbers(from, out);
   else out.set(from);
   return out;
@@ -121,7 +127,7 @@ export function toFloat64(tensor: HostTensor): Float64Array<ArrayBuffer> {
  */
 export function toInt32(tensor: HostTensor): Int32Array<ArrayBuffer> {
   const { dtype } = tensor;
-  if (dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16") {
+  if (isHostFloat(dtype)) {
     throw new RangeError(`toInt32: expected a tensor of integers but got ${infoText(tensor)}`);
   }
   const from = typedArray(tensor);
