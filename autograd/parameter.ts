@@ -20,9 +20,9 @@ export class Parameter extends Tensor {
   /** Whether backward collects a gradient; false freezes it. */
   requiresGrad: boolean;
   #grad: Tensor | null = null;
-  /** A place for the gradient that an optimiser has set aside. */
-  #place: Tensor | null = null;
-  /** @internal Told once, when the parameter is disposed of. */
+  /** The window of an optimiser's flat gradient buffer that takes the gradient. */
+  #flatGrad: Tensor | null = null;
+  /** @internal Called once, when the parameter is disposed of. */
   onDispose: (() => void) | null = null;
 
   /** Takes over the elements of `t`, which is disposed of. */
@@ -41,7 +41,7 @@ export class Parameter extends Tensor {
 
   /** Forgets the gradient. */
   zeroGrad(): void {
-    if (this.#grad !== this.#place) this.#grad?.dispose();
+    if (this.#grad !== this.#flatGrad) this.#grad?.dispose();
     this.#grad = null;
   }
 
@@ -51,48 +51,48 @@ export class Parameter extends Tensor {
       evaluateInto("backward", ADD, [this.#grad, g], [this.#grad]);
       return;
     }
-    if (!this.#place) {
+    if (!this.#flatGrad) {
       this.#grad = outsideScopes(() => copy(g, this.dtype, "backward"));
       return;
     }
-    this.#grad = this.#place;
-    copyInto(g, this.#place, "backward");
+    this.#grad = this.#flatGrad;
+    copyInto(g, this.#flatGrad, "backward");
   }
 
-  /** @internal Moves the elements into a larger tensor, to stand from `at` on. */
+  /** @internal Moves the elements into a flat buffer, to element `at`. */
   moveTo(whole: Tensor, at: number): void {
     outsideScopes(() => {
-      using home = whole.as(this.shape, contiguousStrides(this.shape), at);
-      copyInto(this, home, "parameter");
-      this.rebind(home.storage.retain(), at);
+      using window = whole.as(this.shape, contiguousStrides(this.shape), at);
+      copyInto(this, window, "parameter");
+      this.rebind(window.storage.retain(), at);
     });
   }
 
-  /** @internal Keeps the gradient in a larger tensor, from `at` on. */
-  placeGrad(whole: Tensor, at: number): void {
+  /** @internal Collects the gradient in a flat gradient buffer, from element `at` on. */
+  bindGrad(whole: Tensor, at: number): void {
     outsideScopes(() => {
       const before = this.#grad;
-      this.#place = whole.as(this.shape, contiguousStrides(this.shape), at);
+      this.#flatGrad = whole.as(this.shape, contiguousStrides(this.shape), at);
       if (!before) return;
-      copyInto(before, this.#place, "parameter");
-      this.#grad = this.#place;
+      copyInto(before, this.#flatGrad, "parameter");
+      this.#grad = this.#flatGrad;
       before.dispose();
     });
   }
 
-  /** @internal Makes the gradient's place zero where backward reached no gradient. */
-  settleGrad(): void {
-    if (!this.#place || this.#grad) return;
-    fillInto(this.#place, 0, "parameter");
-    this.#grad = this.#place;
+  /** @internal Makes the gradient zeros in its flat buffer where backward gave none. */
+  zeroGradIfMissing(): void {
+    if (!this.#flatGrad || this.#grad) return;
+    fillInto(this.#flatGrad, 0, "parameter");
+    this.#grad = this.#flatGrad;
   }
 
   /** Frees the elements and the gradient. */
   override dispose(): void {
     if (this.disposed) return;
     this.zeroGrad();
-    this.#place?.dispose();
-    this.#place = null;
+    this.#flatGrad?.dispose();
+    this.#flatGrad = null;
     super.dispose();
     this.onDispose?.();
   }

@@ -11,7 +11,7 @@ import {
   scope,
   type Tensor,
 } from "../tensor/mod.ts";
-import { type Slab, slabsOf } from "./flat.ts";
+import { type FlatBuffer, flatBuffersOf } from "./flat.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** Settings of {@link AdamW}; PyTorch's defaults but for the weight decay, which is 0 as in DiT. */
@@ -26,7 +26,7 @@ export interface AdamWOptions {
   weightDecay?: number;
 }
 
-/** What a step is told by the device, without the host knowing. */
+/** What a step reads from the device, without the host waiting for it. */
 export interface StepSignals {
   /** One number that gradients are multiplied by (clipping, unscaling). */
   factor?: Tensor;
@@ -72,7 +72,7 @@ export class AdamW implements Disposable {
   readonly #betas: readonly [number, number];
   readonly #eps: number;
   readonly #weightDecay: number;
-  readonly #slabs: readonly Slab[];
+  readonly #buffers: readonly FlatBuffer[];
   readonly #names: readonly string[];
   readonly #parameters: readonly Parameter[];
   readonly #moments: readonly { readonly m: Tensor; readonly v: Tensor }[];
@@ -111,9 +111,9 @@ export class AdamW implements Disposable {
     this.#weightDecay = weightDecay;
     this.#names = named.map(([name]) => name);
     this.#parameters = named.map(([, p]) => p);
-    this.#slabs = slabsOf(this.#parameters, "AdamW");
-    for (const slab of this.#slabs) slab.placeGrads();
-    this.#moments = this.#slabs.map((slab) => ({ m: slab.like(), v: slab.like() }));
+    this.#buffers = flatBuffersOf(this.#parameters, "AdamW");
+    for (const buffer of this.#buffers) buffer.bindGrads();
+    this.#moments = this.#buffers.map((buffer) => ({ m: buffer.like(), v: buffer.like() }));
     const { device } = this.#parameters[0]!;
     const cell = (value: number) => outsideScopes(() => full([], value, { device }));
     this.#step = cell(0);
@@ -142,19 +142,19 @@ export class AdamW implements Disposable {
       [this.#step, this.#size, this.#inverse],
     );
     const decay = 1 - this.lr * this.#weightDecay;
-    this.#slabs.forEach((slab, i) => {
+    this.#buffers.forEach((buffer, i) => {
       const { m, v } = this.#moments[i]!;
-      const grads = slab.settledGrads();
+      const grads = buffer.completeGrads();
       evaluateInto(
         "AdamW",
         UPDATE,
         [
-          ...[slab.weights, grads, m, v, factor, skip, this.#size, this.#inverse],
+          ...[buffer.weights, grads, m, v, factor, skip, this.#size, this.#inverse],
           ...[decay, b1, b2, this.#eps, 1 - b1, 1 - b2],
         ],
-        [slab.weights, m, v],
+        [buffer.weights, m, v],
       );
-      slab.weights.storage.version++;
+      buffer.weights.storage.version++;
     });
   }
 
@@ -165,7 +165,7 @@ export class AdamW implements Disposable {
 
   /** Gradients as a few flat tensors, for norms and clipping. */
   flatGrads(): Tensor[] {
-    return this.#slabs.map((slab) => slab.settledGrads());
+    return this.#buffers.map((buffer) => buffer.completeGrads());
   }
 
   /** Steps taken and moments: `step`, `NAME.expAvg`, `NAME.expAvgSq`. Views, not copies. */
@@ -193,8 +193,8 @@ export class AdamW implements Disposable {
     visit: (name: string, p: Parameter, at: number, moments: { m: Tensor; v: Tensor }) => void,
   ): void {
     const names = new Map(this.#parameters.map((p, i) => [p, this.#names[i]!]));
-    this.#slabs.forEach((slab, i) => {
-      for (const [p, at] of slab.places) visit(names.get(p)!, p, at, this.#moments[i]!);
+    this.#buffers.forEach((buffer, i) => {
+      for (const [p, at] of buffer.members) visit(names.get(p)!, p, at, this.#moments[i]!);
     });
   }
 

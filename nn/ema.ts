@@ -7,7 +7,7 @@ import {
   scope,
   type Tensor,
 } from "../tensor/mod.ts";
-import { type Slab, slabsOf } from "./flat.ts";
+import { type FlatBuffer, flatBuffersOf } from "./flat.ts";
 import type { Module } from "./module.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
@@ -36,7 +36,7 @@ export class Ema implements Disposable {
   readonly #model: Module;
   readonly #decay: number;
   readonly #warmup: boolean;
-  readonly #slabs: readonly { readonly slab: Slab; readonly average: Tensor }[];
+  readonly #buffers: readonly { readonly buffer: FlatBuffer; readonly average: Tensor }[];
   #swapped = false;
 
   /** Starts as a copy of the weights of `model` as they are. */
@@ -48,10 +48,10 @@ export class Ema implements Disposable {
     this.#model = model;
     this.#decay = decay;
     this.#warmup = warmup;
-    this.#slabs = slabsOf(model.parameters(), "Ema").map((slab) => {
-      const average = slab.like();
-      copyInto(slab.weights, average, "Ema");
-      return { slab, average };
+    this.#buffers = flatBuffersOf(model.parameters(), "Ema").map((buffer) => {
+      const average = buffer.like();
+      copyInto(buffer.weights, average, "Ema");
+      return { buffer, average };
     });
   }
 
@@ -64,8 +64,8 @@ export class Ema implements Disposable {
   update(): void {
     if (this.#swapped) throw new Error("Ema: expected update() while the weights are in place");
     const { decay } = this;
-    for (const { slab, average } of this.#slabs) {
-      evaluateInto("Ema", AVERAGE, [average, slab.weights, decay, 1 - decay], [average]);
+    for (const { buffer, average } of this.#buffers) {
+      evaluateInto("Ema", AVERAGE, [average, buffer.weights, decay, 1 - decay], [average]);
     }
     this.step++;
   }
@@ -85,9 +85,9 @@ export class Ema implements Disposable {
   }
 
   #exchange(): void {
-    for (const { slab, average } of this.#slabs) {
-      evaluateInto("Ema", EXCHANGE, [slab.weights, average], [slab.weights, average]);
-      slab.weights.storage.version++;
+    for (const { buffer, average } of this.#buffers) {
+      evaluateInto("Ema", EXCHANGE, [buffer.weights, average], [buffer.weights, average]);
+      buffer.weights.storage.version++;
     }
     this.#swapped = !this.#swapped;
   }
@@ -96,9 +96,9 @@ export class Ema implements Disposable {
   stateDict(): StateDict {
     const names = new Map(Array.from(this.#model.namedParameters(), ([name, p]) => [p, name]));
     const found = new Map<string, Tensor>();
-    for (const { slab, average } of this.#slabs) {
-      const source = this.#swapped ? slab.weights : average;
-      for (const [p, at] of slab.places) {
+    for (const { buffer, average } of this.#buffers) {
+      const source = this.#swapped ? buffer.weights : average;
+      for (const [p, at] of buffer.members) {
         found.set(names.get(p)!, source.as(p.shape, contiguousStrides(p.shape), at));
       }
     }
@@ -117,7 +117,7 @@ export class Ema implements Disposable {
 
   /** Frees the averages. */
   dispose(): void {
-    for (const { average } of this.#slabs) average.dispose();
+    for (const { average } of this.#buffers) average.dispose();
   }
   /** `using ema = ...` frees at the end of the block. */
   [Symbol.dispose](): void {

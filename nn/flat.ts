@@ -15,10 +15,10 @@ import {
 } from "../tensor/mod.ts";
 
 /**
- * Elements of a slab at most: 128 MiB of f32, which every WebGPU adapter binds in one piece. A
- * larger parameter has a slab to itself.
+ * Elements of a buffer at most: 128 MiB of f32, which every WebGPU adapter binds in one piece. A
+ * larger parameter has a buffer to itself.
  */
-const SLAB = 2 ** 25;
+const MAX_ELEMENTS = 2 ** 25;
 
 /** Parameters start at multiples of 256 bytes, where WebGPU can bind them. */
 const ALIGNMENT = 64;
@@ -27,23 +27,23 @@ const ALIGNMENT = 64;
  * Some parameters side by side. The gaps between them are zeros, and stay so. It lives as long as
  * any of them.
  */
-export class Slab {
+export class FlatBuffer {
   /** [length]: the weights. */
   readonly weights: Tensor;
   /** [length]: the gradients, where an optimiser has asked for them. */
   grads: Tensor | null = null;
-  readonly #places: readonly (readonly [Parameter, number])[];
+  readonly #members: readonly (readonly [Parameter, number])[];
 
-  constructor(device: Device, places: readonly (readonly [Parameter, number])[], length: number) {
-    this.#places = places;
+  constructor(device: Device, members: readonly (readonly [Parameter, number])[], length: number) {
+    this.#members = members;
     this.weights = outsideScopes(() => zeros([length], { device }));
-    let left = places.length;
-    for (const [p, at] of places) {
+    let left = members.length;
+    for (const [p, at] of members) {
       p.moveTo(this.weights, at);
       p.onDispose = () => {
         if (--left === 0) this.#dispose();
       };
-      slabs.set(p, this);
+      buffers.set(p, this);
     }
   }
 
@@ -52,24 +52,24 @@ export class Slab {
     this.grads?.dispose();
   }
 
-  /** Its parameters with their first elements. */
-  get places(): readonly (readonly [Parameter, number])[] {
-    return this.#places;
+  /** Its parameters, each with where it begins. */
+  get members(): readonly (readonly [Parameter, number])[] {
+    return this.#members;
   }
 
-  /** Gives the gradients a place here too. */
-  placeGrads(): Tensor {
+  /** Makes the flat gradient buffer, in which the parameters collect their gradients. */
+  bindGrads(): Tensor {
     if (this.grads) return this.grads;
     const { device, shape } = this.weights;
     const grads = outsideScopes(() => zeros(shape, { device }));
-    for (const [p, at] of this.#places) p.placeGrad(grads, at);
+    for (const [p, at] of this.#members) p.bindGrad(grads, at);
     return this.grads = grads;
   }
 
-  /** Gradients, with zeros for parameters that backward did not reach. */
-  settledGrads(): Tensor {
-    const grads = this.placeGrads();
-    for (const [p] of this.#places) p.settleGrad();
+  /** The gradients, zeros for parameters that backward did not reach. */
+  completeGrads(): Tensor {
+    const grads = this.bindGrads();
+    for (const [p] of this.#members) p.zeroGradIfMissing();
     return grads;
   }
 
@@ -80,18 +80,18 @@ export class Slab {
   }
 }
 
-const slabs = new WeakMap<Parameter, Slab>();
+const buffers = new WeakMap<Parameter, FlatBuffer>();
 
 /**
- * The slabs that hold exactly `parameters`; those that have no place yet are given one. Frozen
- * and trained ones never share a slab.
+ * The buffers that hold exactly `parameters`; those that are in none yet are gathered into new ones. Frozen
+ * and trained ones never share a buffer.
  *
  * @throws {DTypeError} unless all are f32.
  * @throws {DeviceError} where they are on several devices.
  */
-export function slabsOf(parameters: readonly Parameter[], op: string): Slab[] {
+export function flatBuffersOf(parameters: readonly Parameter[], op: string): FlatBuffer[] {
   const wanted = new Set(parameters);
-  const found = new Set<Slab>();
+  const found = new Set<FlatBuffer>();
   const fresh: Parameter[] = [];
   for (const p of wanted) {
     if (p.dtype !== "f32") {
@@ -111,12 +111,12 @@ export function slabsOf(parameters: readonly Parameter[], op: string): Slab[] {
         } and ${p.device.name}`,
       );
     }
-    const slab = slabs.get(p);
-    if (slab) found.add(slab);
+    const buffer = buffers.get(p);
+    if (buffer) found.add(buffer);
     else fresh.push(p);
   }
-  for (const slab of found) {
-    if (slab.places.some(([p]) => !wanted.has(p))) {
+  for (const buffer of found) {
+    if (buffer.members.some(([p]) => !wanted.has(p))) {
       throw new RangeError(
         `${op}: expected all parameters that were gathered together before, or none of them`,
       );
@@ -127,18 +127,18 @@ export function slabsOf(parameters: readonly Parameter[], op: string): Slab[] {
   return [...found, ...gather(trained), ...gather(frozen)];
 }
 
-function gather(parameters: readonly Parameter[]): Slab[] {
-  const made: Slab[] = [];
-  let places: [Parameter, number][] = [];
+function gather(parameters: readonly Parameter[]): FlatBuffer[] {
+  const made: FlatBuffer[] = [];
+  let members: [Parameter, number][] = [];
   let at = 0;
   const close = () => {
-    if (places.length > 0) made.push(new Slab(parameters[0]!.device, places, at));
-    [places, at] = [[], 0];
+    if (members.length > 0) made.push(new FlatBuffer(parameters[0]!.device, members, at));
+    [members, at] = [[], 0];
   };
   for (const p of parameters) {
     const room = Math.ceil(p.size / ALIGNMENT) * ALIGNMENT;
-    if (at + room > SLAB) close();
-    places.push([p, at]);
+    if (at + room > MAX_ELEMENTS) close();
+    members.push([p, at]);
     at += room;
   }
   close();

@@ -16,6 +16,7 @@ export {
 } from "./create.ts";
 export {
   defaultGenerator,
+  dropoutWith,
   Generator,
   type GeneratorState,
   manualSeed,
@@ -25,7 +26,6 @@ export {
   randint,
   randn,
   type RandomOptions,
-  thin,
 } from "./random.ts";
 export {
   currentScope,

@@ -293,10 +293,10 @@ function dropped(...[x, k0, k1, lo, hi, stream, limit, factor]: Expr[]): Expr {
 }
 
 /**
- * x with each element 0 with probability `p` and the others divided by 1 - p, from the numbers a
- * generator claimed: the same numbers give the same elements again.
+ * Dropout: x with each element 0 with probability `p` and the others divided by 1 - p, from the
+ * numbers that {@link Generator.claim} gave: the same ones drop the same elements again.
  */
-export function thin(x: Tensor, p: number, numbers: readonly number[]): Tensor {
+export function dropoutWith(x: Tensor, p: number, numbers: readonly number[]): Tensor {
   const out = empty(x.device, x.dtype, x.shape, "dropout");
   if (out.size === 0) return out;
   const scalars = [...numbers, p, 1 / (1 - p)];

@@ -33,8 +33,8 @@ interface ConvAttrs {
   bias: boolean;
 }
 
-/** w [Co, Ci, KH, KW] turned by half and with its channels swapped: [Ci, Co, KH, KW]. */
-function turned(w: Tensor): Tensor {
+/** w [Co, Ci, KH, KW] rotated by 180 degrees and with its channels swapped: [Ci, Co, KH, KW]. */
+function flipped(w: Tensor): Tensor {
   const [co, ci, kh, kw] = w.shape as [number, number, number, number];
   const out = empty(w.device, w.dtype, [ci, co, kh, kw], "conv2d");
   using swapped = permuted(w, [1, 0, 2, 3]);
@@ -86,7 +86,7 @@ const callConv = defineOp<ConvAttrs, readonly [Tensor, Tensor]>({
       else {
         dispatch("conv2d", "conv2d", x.device, {
           x: g,
-          w: turned(w),
+          w: flipped(w),
           bias: null,
           stride: 1,
           padTop: kh - 1 - padding.top,

@@ -3,6 +3,7 @@ import {
   commonFloat,
   contiguous,
   dispatch,
+  dropoutWith,
   DTypeError,
   empty,
   fillInto,
@@ -12,7 +13,6 @@ import {
   ShapeError,
   shapeText,
   type Tensor,
-  thin,
   unitInner,
 } from "../../tensor/mod.ts";
 import { defineOp } from "../op.ts";
@@ -96,9 +96,9 @@ export function embedding(table: Tensor, index: Tensor): Tensor {
 
 const callDropout = defineOp<{ p: number; numbers: readonly number[] }, readonly []>({
   name: "dropout",
-  forward: ([x], { p, numbers }) => ({ out: thin(x!, p, numbers), saved: [] }),
+  forward: ([x], { p, numbers }) => ({ out: dropoutWith(x!, p, numbers), saved: [] }),
   // the same numbers again, so that no mask is stored
-  backward: ([g], _, { p, numbers }) => [thin(g!, p, numbers)],
+  backward: ([g], _, { p, numbers }) => [dropoutWith(g!, p, numbers)],
   samples: [{
     name: "30%",
     inputs: [{ shape: [17, 33] }],

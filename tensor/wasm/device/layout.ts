@@ -15,7 +15,7 @@ export const FAILED = 384;
 /** i32 byte length, then UTF-8 text: what that failure said. */
 export const FAILURE_TEXT = 388;
 export const FAILURE_TEXT_BYTES = 124 - 8;
-/** i32: 1 + a thread that has ended although it was not told to, else 0. */
+/** i32: 1 + a thread that has ended without having been stopped, else 0. */
 export const DIED = 768;
 /** i32: 1 tells the workers to end. */
 export const STOP = 512;

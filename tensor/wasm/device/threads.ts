@@ -30,7 +30,7 @@ function workerUrl(): URL {
 }
 
 /**
- * Whether workers can start without anyone being asked: they read this package's files, unless it
+ * Whether workers can start without a permission prompt: they read this package's files, unless it
  * came over the network.
  */
 export function mayStartThreads(): boolean {
@@ -109,7 +109,7 @@ export class Threads {
   async #startWorker(thread: number): Promise<Worker> {
     this.#words[(MAILBOXES + thread * MAILBOX_STRIDE) / 4] = 0;
     const { url, startMs } = this.#options;
-    // Node's kind of worker, because only it can be told not to keep the process alive.
+    // Node's kind of worker, because only it can be made not to keep the process alive.
     const worker = new Worker(url);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(

@@ -5,7 +5,7 @@
  * the address of a row of f64 slots that the host filled; addresses and whole numbers are exact in
  * them up to 2^53. `scratch` is the address of memory only this thread uses.
  */
-import { F32, F64, Func, I32, I64, type Push, V128 } from "./assembler.ts";
+import { F64, Func, I32, I64, type Push, V128 } from "./assembler.ts";
 import { COUNTER } from "../device/layout.ts";
 
 /** Parameters of a kernel, as local numbers. */
@@ -31,20 +31,6 @@ export function slotI64(f: Func, slot: number): number {
 export function slotI32(f: Func, slot: number): number {
   const local = f.local(I32);
   loadSlot(f, slot).i32("trunc_f64_s").set(local);
-  return local;
-}
-
-/** Slot `slot` as a u32 (in an i32) in a new local. */
-export function slotU32(f: Func, slot: number): number {
-  const local = f.local(I32);
-  loadSlot(f, slot).i32("trunc_f64_u").set(local);
-  return local;
-}
-
-/** Slot `slot` as an f32 in a new local. */
-export function slotF32(f: Func, slot: number): number {
-  const local = f.local(F32);
-  loadSlot(f, slot).f32("demote_f64").set(local);
   return local;
 }
 

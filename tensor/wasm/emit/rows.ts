@@ -101,13 +101,13 @@ function storeSome(f: Func, address: number, value: number, count: number): void
 
 /** Combines the lanes of `vectors` (which it uses up) into all lanes of a new local. */
 export function combine(f: Func, vectors: readonly number[], op: "add" | "max"): number {
-  const out = f.local(V128), turned = f.local(V128);
+  const out = f.local(V128), swapped = f.local(V128);
   f.get(vectors[0]!);
   for (const v of vectors.slice(1)) f.get(v).f32x4(op);
   f.set(out);
   for (const lanes of [[2, 3, 0, 1], [1, 0, 3, 2]] as const) {
-    f.get(out).get(out).shuffle32(lanes as [number, number, number, number]).set(turned);
-    f.get(out).get(turned).f32x4(op).set(out);
+    f.get(out).get(out).shuffle32(lanes as [number, number, number, number]).set(swapped);
+    f.get(out).get(swapped).f32x4(op).set(out);
   }
   return out;
 }

@@ -292,7 +292,7 @@ export class VectorProgram {
     }
   }
 
-  /** a * b + c and c - a * b in one instruction, where nobody else needs the product. */
+  /** a * b + c and c - a * b in one instruction, where nothing else needs the product. */
   #fused(node: Expr["node"] & { kind: "binary" }): boolean {
     if (node.ty !== "f32" || (node.op !== "add" && node.op !== "sub")) return false;
     const product = (e: Expr) =>

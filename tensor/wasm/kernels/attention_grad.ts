@@ -40,8 +40,8 @@ const SCRATCH = [
   "panelsQ",
   "panelsG",
   "panelsOut",
-  "sidewaysQ",
-  "sidewaysG",
+  "columnsQ",
+  "columnsG",
   "scores",
   "scoreGrads",
   "sumsQ",
@@ -298,8 +298,8 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
         f.get(wantKV).if(() => {
           for (
             const [name, packed, a, c] of [
-              ["q", scratch.sidewaysQ, scratch.scoreGrads, scratch.sumsK],
-              ["g", scratch.sidewaysG, scratch.scores, scratch.sumsV],
+              ["q", scratch.columnsQ, scratch.scoreGrads, scratch.sumsK],
+              ["g", scratch.columnsG, scratch.scores, scratch.sumsV],
             ] as const
           ) {
             rowOf(name, query).get(packed).get(lanes).push(element);
@@ -360,8 +360,8 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
     panelsQ: reserve(QUERY_BLOCK * depth),
     panelsG: reserve(QUERY_BLOCK * depth),
     panelsOut: reserve(QUERY_BLOCK * depth),
-    sidewaysQ: reserve(QUERY_BLOCK * depthWide),
-    sidewaysG: reserve(QUERY_BLOCK * depthWide),
+    columnsQ: reserve(QUERY_BLOCK * depthWide),
+    columnsG: reserve(QUERY_BLOCK * depthWide),
     scores: reserve(QUERY_BLOCK * keyBlock),
     scoreGrads: reserve(QUERY_BLOCK * keyBlock),
     sumsQ: reserve(QUERY_BLOCK * depth),
@@ -394,8 +394,8 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
       panelsQ: scratch.panelsQ,
       panelsG: scratch.panelsG,
       panelsOut: scratch.panelsOut,
-      sidewaysQ: scratch.sidewaysQ,
-      sidewaysG: scratch.sidewaysG,
+      columnsQ: scratch.columnsQ,
+      columnsG: scratch.columnsG,
       scores: scratch.scores,
       scoreGrads: scratch.scoreGrads,
       sumsQ: scratch.sumsQ,

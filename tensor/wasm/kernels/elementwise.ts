@@ -3,7 +3,7 @@
  * and columns that the threads claim one by one.
  *
  * Dimensions are walked in the order in which the output lies in memory. An input that lies the
- * other way round (a transpose) is turned tile by tile, see staging.ts.
+ * other way round (a transpose) is transposed tile by tile, see staging.ts.
  */
 import type { KernelArgs, View } from "../../backend.ts";
 import type { Expr, Program } from "../../expr.ts";

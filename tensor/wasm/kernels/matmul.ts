@@ -14,7 +14,7 @@ import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { Tier } from "../device/tier.ts";
 
-/** Distances are in bytes, and each dtype is told by whether it is float16. */
+/** Distances are in bytes, and a dtype is 1 for float16, else 0. */
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",

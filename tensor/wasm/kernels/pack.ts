@@ -155,7 +155,7 @@ function stridedLine({ module, tier, width, source }: Packing): Func {
 /**
  * A function `(src, dst, k, lineBytes, kBytes, lines)` that packs one panel from elements of
  * `source` with these distances in bytes. Only the first `lines` lines of the panel mean anything:
- * what the others hold lands in parts of a tile that nobody keeps. (So a copy may read past the
+ * what the others hold lands in parts of a tile that are thrown away. (So a copy may read past the
  * end of a row, and by less than a panel past the end of the matrix.)
  */
 function packPanel(packing: Packing): Func {

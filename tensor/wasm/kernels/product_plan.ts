@@ -27,7 +27,7 @@ const MIN_WORK_FOR_THREADS = 1 << 17;
 
 /**
  * Multiply-adds in a piece at least where there is more than one a thread. Cores need not be
- * equally fast, or free: whoever is done sooner takes another piece.
+ * equally fast, or free: a thread that is done sooner takes another piece.
  */
 const LEAST_PIECE = 1 << 26, MOST_PIECES = 4;
 

@@ -1,6 +1,6 @@
 /**
  * Transposed inputs of elementwise kernels. Their tile is read in the order in which it lies in
- * memory, turned in blocks of 4 by 4, and laid out row by row in the thread's scratch memory, where
+ * memory, transposed in blocks of 4 by 4, and laid out row by row in the thread's scratch memory, where
  * the kernel finds it as if it had never been transposed. Reading such an input straight away
  * touches a cache line for every element: 4 times slower on a square matrix.
  */
@@ -86,8 +86,10 @@ export class Staging {
       f.get(to).get(column).i64("extend_i32_u").i64const(4).i64("mul").i64("add").set(at);
       f.get(rowEnd).get(row).i64("sub").i32("wrap_i64").set(left);
       f.doWhile(() => {
-        const turned = this.#turn(lines.map((line) => loadUnit(this.#context, dtype, line, 0)));
-        turned.forEach((value, k) => f.get(at).get(value).vmem("store", k * PITCH));
+        const rows = this.#transpose4x4(
+          lines.map((line) => loadUnit(this.#context, dtype, line, 0)),
+        );
+        rows.forEach((value, k) => f.get(at).get(value).vmem("store", k * PITCH));
         for (const line of lines) f.advance(line, 4 * DTYPE_BYTES[dtype]);
         f.advance(at, 4 * PITCH);
         f.get(left).i32const(4).i32("sub").set(left);
@@ -96,8 +98,8 @@ export class Staging {
     });
   }
 
-  /** Four vectors with rows and lanes exchanged. */
-  #turn([a, b, c, d]: number[]): number[] {
+  /** The transpose of four vectors of four lanes. */
+  #transpose4x4([a, b, c, d]: number[]): number[] {
     const { f, temporaries } = this.#context;
     const shuffled = (x: number, y: number, lanes: readonly [number, number, number, number]) => {
       const local = temporaries.take();
