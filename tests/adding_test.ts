@@ -6,11 +6,12 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname } from "@std/path";
 import { readTree } from "../tools/check_imports.ts";
 import { type Addition } from "./adding/addition.ts";
+import { dataset } from "./adding/dataset.ts";
 import { flag } from "./adding/flag.ts";
 import { sampler } from "./adding/sampler.ts";
 import { commandTest } from "./commands.ts";
 
-const ADDITIONS: readonly Addition[] = [sampler, flag];
+const ADDITIONS: readonly Addition[] = [sampler, flag, dataset];
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */
