@@ -62,9 +62,9 @@ export class Parameter extends Tensor {
   /** @internal Moves the elements into a flat buffer, to element `at`. */
   moveTo(whole: Tensor, at: number): void {
     outsideScopes(() => {
-      using window = whole.as(this.shape, contiguousStrides(this.shape), at);
-      copyInto(this, window, "parameter");
-      this.rebind(window.storage.retain(), at);
+      using own = whole.as(this.shape, contiguousStrides(this.shape), at);
+      copyInto(this, own, "parameter");
+      this.rebind(own.storage.retain(), at);
     });
   }
 
