@@ -18,6 +18,7 @@ export * from "./processes.ts";
 export * from "./respace.ts";
 export type { ModelPrediction, ReverseParts, VarType } from "./reverse.ts";
 export {
+  ETA_SAMPLERS,
   type Sampler,
   SAMPLER_NAMES,
   type SamplerName,

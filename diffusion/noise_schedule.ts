@@ -21,7 +21,7 @@ export interface GaussianMoments {
 }
 
 /** A level without any noise: the data themselves. */
-export const DATA_LEVEL: NoiseLevel = { t: -1, modelTime: -1, alpha: 1, sigma: 0 };
+const DATA_LEVEL: NoiseLevel = { t: -1, modelTime: -1, alpha: 1, sigma: 0 };
 
 /** A schedule of noise levels and q(x_t | x_0). Tables hold one float64 for each timestep. */
 export class NoiseSchedule {

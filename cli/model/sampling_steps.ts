@@ -1,5 +1,5 @@
 /** How many steps a command samples in, with faults named by its flags. */
-import { type Process, type SamplerName, SAMPLERS, stepRange } from "@dit/core/diffusion";
+import { ETA_SAMPLERS, type Process, type SamplerName, stepRange } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 
 /** The flags of a command that choose the sampler and its steps, without the dashes. */
@@ -48,9 +48,8 @@ export function samplingSteps(
  * @throws {UsageError}
  */
 export function checkHasEta(sampler: SamplerName, eta: number | undefined): void {
-  if (eta === undefined || SAMPLERS[sampler].hasEta) return;
-  const having = Object.entries(SAMPLERS).filter(([, { hasEta }]) => hasEta).map(([name]) => name);
+  if (eta === undefined || ETA_SAMPLERS.includes(sampler)) return;
   throw new UsageError(
-    `--eta: expected --sampler ${having.join(" or ")} with it but got ${sampler}`,
+    `--eta: expected --sampler ${ETA_SAMPLERS.join(" or ")} with it but got ${sampler}`,
   );
 }

@@ -137,6 +137,11 @@ export const SAMPLERS: Readonly<Record<SamplerName, Sampler>> = {
 /** The names of all samplers. */
 export const SAMPLER_NAMES: readonly SamplerName[] = Object.keys(SAMPLERS) as SamplerName[];
 
+/** The samplers that can be random or not, by `eta`. */
+export const ETA_SAMPLERS: readonly SamplerName[] = SAMPLER_NAMES.filter((name) =>
+  SAMPLERS[name].hasEta
+);
+
 /**
  * The sampler of a name.
  *

@@ -231,7 +231,9 @@ function describe(count: number, settings: SampleSettings): string {
     ? "no guidance"
     : `guidance ${cfgScale}${cfgChannels === "all" ? " of all channels" : ""}` +
       (cfgInterval ? ` from t = ${cfgInterval[0]} to ${cfgInterval[1]}` : "");
-  const how = `${sampler}${eta > 0 ? ` (eta ${eta})` : ""}, ${steps} steps`;
+  const how = `${sampler}${eta > 0 ? ` (eta ${eta})` : ""}, ${steps} ${
+    steps === 1 ? "step" : "steps"
+  }`;
   return `${count}, ${how}, ${guidance}, seed ${seed}`;
 }
 

@@ -1,5 +1,5 @@
 /** The flags of `deno task sample`. */
-import { SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
+import { ETA_SAMPLERS, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { type ClassLabels, resolveClasses } from "../../shared/class_names.ts";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { DEVICES } from "../../shared/device.ts";
@@ -67,7 +67,7 @@ export const WHAT = {
 export const HOW = {
   "sampler": choice(SAMPLER_NAMES, "default dpm++, with --image-size ddpm"),
   "num-sampling-steps": count(`default by sampler: ${usualSteps}`),
-  "eta": real("randomness of ddim (default 0)", 0, 1),
+  "eta": real(`randomness of ${ETA_SAMPLERS.join(", ")} (default 0)`, 0, 1),
   "cfg-scale": real(
     "guidance; 1 is none (default that of training, otherwise 4; models of pixels 2)",
   ),
