@@ -82,7 +82,12 @@ export async function decodeImage(
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   const format = formatOf(bytes);
   if (format === undefined) {
-    throw new DamagedImageError("unsupported image format: expected JPEG, PNG, WebP or GIF");
+    const { foreignKindOf } = await import("@dit/core/io"); // here: workers start sooner without it
+    const foreign = foreignKindOf(bytes);
+    throw new DamagedImageError(
+      "unsupported image format: expected JPEG, PNG, WebP or GIF" +
+        (foreign === undefined ? "" : ` but found ${foreign}`),
+    );
   }
   const file = format.start === GIF && background === undefined
     ? withoutTransparency(bytes)

@@ -186,3 +186,12 @@ imageTest("a header that claims too many pixels is damaged, and no memory is tak
     assert(Deno.memoryUsage().rss - before < 2 ** 27);
   }
 });
+
+imageTest("a pointer of Git LFS in place of a picture is named", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n";
+  await assertRejects(
+    () => decodeImage(new TextEncoder().encode(pointer)),
+    DamagedImageError,
+    "but found a pointer of Git LFS to a file of 123 bytes",
+  );
+});

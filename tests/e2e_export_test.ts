@@ -113,9 +113,11 @@ commandTest(
     await Deno.writeTextFile(`${folder}/vae/config.json`, JSON.stringify(vaeConfigOf(SMALL_VAE)));
     const vae = await smallVaeWeights();
     await saveSafetensors(`${folder}/vae/diffusion_pytorch_model.safetensors`, vae);
-    assertDone(
-      await command("export", ["--to", "diffusers", "--ckpt", "results", "--out", "pipe"], folder),
-    );
+    const to = ["--to", "diffusers", "--ckpt", "results", "--out", "pipe"];
+    const exported = await command("export", to, folder);
+    assertDone(exported);
+    // DiTPipeline writes out the null label of 1000 classes
+    assertStringIncludes(exported.out, "6 classes: call it with guidance_scale=1 only");
     const transformer = await json(`${folder}/pipe/transformer/config.json`);
     assertEquals(transformer["num_attention_heads"], 3);
     assertEquals(transformer["attention_head_dim"], 16);

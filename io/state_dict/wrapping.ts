@@ -29,6 +29,7 @@ const AVERAGED = /(?:^|[._])(?:ema|averaged?|shadow)(?:[._]|$)/i;
 
 /** Weights of one model under their own names. */
 export interface Unwrapped {
+  /** The model's tensors alone. */
   readonly source: TensorSource;
   /** What was taken off every name: `module.`, `_orig_mod.`; empty where nothing was. */
   readonly prefix: string;
