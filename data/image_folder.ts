@@ -1,3 +1,4 @@
+import { sha256 } from "@dit/core/io";
 import { relative } from "@std/path";
 import {
   checkRead,
@@ -10,7 +11,6 @@ import { DamagedImageError, DataError, messageOf } from "./errors.ts";
 import { shown } from "./folder.ts";
 import { type ImageListing, listImages } from "./image_listing.ts";
 import { ImagePool } from "./image_pool.ts";
-import { sha256 } from "./latent_manifest.ts";
 import type { LoadedImage } from "./image_task.ts";
 
 /** How the images of a folder are read. */

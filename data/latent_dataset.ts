@@ -1,4 +1,4 @@
-import { FormatError, SafetensorsFile, toFloat32, toInt32 } from "@dit/core/io";
+import { FormatError, SafetensorsFile, sha256, toFloat32, toInt32 } from "@dit/core/io";
 import { join } from "@std/path";
 import {
   checkRead,
@@ -14,7 +14,6 @@ import {
   type LatentSettings,
   loadManifest,
   partsOf,
-  sha256,
   shardCount,
   type ShardRecord,
 } from "./latent_manifest.ts";

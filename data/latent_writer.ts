@@ -3,6 +3,7 @@ import {
   fromFloat32,
   type HostTensor,
   hostTensor,
+  sha256,
   writeAtomically,
   writeSafetensors,
 } from "@dit/core/io";
@@ -16,7 +17,6 @@ import {
   loadManifest,
   requireSame,
   saveManifest,
-  sha256,
   shardCount,
   shardFile,
   type ShardRecord,

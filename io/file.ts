@@ -52,6 +52,11 @@ export async function openFile(path: string): Promise<RandomAccess> {
   };
 }
 
+/** SHA-256 of bytes, in hexadecimal. */
+export async function sha256(bytes: BufferSource): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
 /**
  * A file that appears under its name only when it is complete. Bytes go to a temporary file in the
  * same folder; `commit()` flushes it to the disk and renames it over `path`. Whatever was at `path`

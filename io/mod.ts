@@ -25,7 +25,7 @@ export {
   type TypedArrayOf,
 } from "../tensor/mod.ts";
 export { type ByteSink, BytesSink, bytesSource, type RandomAccess } from "./source.ts";
-export { AtomicFile, openFile, writeAtomically } from "./file.ts";
+export { AtomicFile, openFile, sha256, writeAtomically } from "./file.ts";
 export type { DeviceTensor, LazyTensor, SavableTensor } from "./savable.ts";
 export { mapSource, readAll, type WeightFile } from "./tensor_source.ts";
 export { loadSafetensors, SafetensorsFile } from "./safetensors/reader.ts";

@@ -1,5 +1,5 @@
 /** Autoencoders from files: finding them, loading them, and telling one from another. */
-import { asVae, toFloat32 } from "@dit/core/io";
+import { asVae, sha256, toFloat32 } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
@@ -136,10 +136,6 @@ export async function autoencoderDigest(path: string): Promise<string> {
     lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
   }
   return await sha256(new TextEncoder().encode(lines.join("")));
-}
-
-async function sha256(bytes: BufferSource): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /**
