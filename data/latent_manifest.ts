@@ -103,6 +103,70 @@ export function shardFile(number: number): string {
   return `shard-${String(number).padStart(5, "0")}.safetensors`;
 }
 
+/**
+ * Writes a process's manifest.
+ *
+ * @throws {DataError} If a file of another program has its name.
+ */
+export async function saveManifest(
+  folder: string,
+  file: string,
+  { settings, shards }: LatentManifest,
+): Promise<void> {
+  const text = JSON.stringify({ format: FORMAT, version: VERSION, settings, shards }, null, 2);
+  const bytes = new TextEncoder().encode(text + "\n");
+  const path = join(folder, file);
+  if (await exists(path) && !(await Deno.readTextFile(path)).includes(`"${FORMAT}"`)) {
+    throw new DataError(`${path}: expected a manifest of latents but found another program's file`);
+  }
+  await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
+}
+
+/**
+ * What all manifests of a folder say together, or undefined where there is none. A `manifest.json` of
+ * another program is none.
+ *
+ * @throws {DataError} If one is damaged or of another version, or two are of different settings.
+ */
+export async function loadManifest(folder: string): Promise<LatentManifest | undefined> {
+  if (!await exists(folder)) return undefined;
+  const { files } = await listFolder(folder);
+  let settings: LatentSettings | undefined;
+  const shards = new Map<number, ShardRecord>();
+  for (const file of files.filter((name) => MANIFEST_FILE.test(name)).sort()) {
+    const path = join(folder, file);
+    const text = await Deno.readTextFile(path);
+    if (!text.includes(`"${FORMAT}"`)) continue;
+    const manifest = parseManifest(path, text);
+    if (settings !== undefined) requireSame(path, manifest.settings, settings);
+    settings ??= manifest.settings;
+    for (const shard of manifest.shards) shards.set(shard.number, shard);
+  }
+  if (settings === undefined) return undefined;
+  return { settings, shards: [...shards.values()].sort((a, b) => a.number - b.number) };
+}
+
+/**
+ * Checks that what a folder holds was made with the settings that are wanted.
+ *
+ * @throws {DataError} Naming the first setting that differs.
+ */
+export function requireSame(path: string, found: LatentSettings, wanted: LatentSettings): void {
+  for (const key of Object.keys(wanted) as (keyof LatentSettings)[]) {
+    const [has, wants] = [found[key], wanted[key]].map((value) => JSON.stringify(sorted(value)));
+    if (has !== wants) {
+      throw new DataError(
+        `${path}: expected latents made with ${key} ${brief(wants)} but found ${brief(has)}; ` +
+          "take another folder, or delete this one",
+      );
+    }
+  }
+}
+
+function brief(json = "nothing"): string {
+  return json.length > 120 ? `${json.slice(0, 117)}...` : json;
+}
+
 /** The same with the keys of an object in order. */
 function sorted(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
