@@ -5,13 +5,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { dirname } from "@std/path";
 import { readTree } from "../tools/check_imports.ts";
-import { type Addition } from "./adding/addition.ts";
+import type { Addition } from "./adding/addition.ts";
 import { dataset } from "./adding/dataset.ts";
 import { flag } from "./adding/flag.ts";
+import { process } from "./adding/process.ts";
 import { sampler } from "./adding/sampler.ts";
 import { commandTest } from "./commands.ts";
 
-const ADDITIONS: readonly Addition[] = [sampler, flag, dataset];
+const ADDITIONS: readonly Addition[] = [sampler, flag, dataset, process];
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */
@@ -54,6 +55,7 @@ function program(copy: URL): string {
 import * as core from "@dit/core";
 import * as data from "@dit/data";
 import { COMMANDS } from "${new URL("cli/commands.ts", copy).href}";
+const folder = "results";
 const assert = (condition, message) => {
   if (!condition) throw new Error("expected: " + message);
 };
@@ -99,15 +101,14 @@ commandTest("what docs/adding.md describes works with the files that it lists", 
   const files = await readTree(root);
   for (const path of CONFIGURATION) files.set(path, await Deno.readTextFile(new URL(path, root)));
   for (const [path, text] of await linkedPackages()) files.set(path, text);
-  for (const addition of ADDITIONS) {
-    for (const [path, change] of Object.entries(addition.files)) {
-      const text = files.get(path);
-      if (typeof change === "string") {
-        assertEquals(text, undefined, `${path} is new`);
-        files.set(path, change);
-      } else {
-        assert(text !== undefined, `${addition.heading}: there is no ${path}`);
-        files.set(path, change.reduce((edited, edit) => edit(edited), text));
+  for (const { heading, files: touched } of ADDITIONS) {
+    for (const [path, edits] of Object.entries(touched)) {
+      try {
+        let text = files.get(path);
+        for (const edit of edits) text = edit(text, files);
+        files.set(path, text!);
+      } catch (error) {
+        throw new Error(`${heading}: ${path}`, { cause: error });
       }
     }
   }

@@ -1,11 +1,10 @@
-import { type Addition, before } from "./addition.ts";
+import { type Addition, before, file } from "./addition.ts";
 
 /** Data that `--data` knows by name. */
 export const dataset: Addition = {
   heading: "A dataset",
   files: {
-    "data/squares.ts": `
-import { ImageArray } from "./dataset.ts";
+    "data/squares.ts": file(`import { ImageArray } from "./dataset.ts";
 
 /** A black and a white square. */
 export function loadSquares(): ImageArray {
@@ -20,7 +19,7 @@ export function loadSquares(): ImageArray {
     width: 8,
   });
 }
-`,
+`),
     "data/mod.ts": [
       before(`export { loadMnist`, `export { loadSquares } from "./squares.ts";\n`),
     ],
