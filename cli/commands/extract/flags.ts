@@ -1,6 +1,13 @@
 /** The flags of `deno task extract-features`: a row a flag, and what they make together. */
 import { FEATURES_OUT } from "../../shared/defaults.ts";
-import { DEVICES } from "../../shared/device.ts";
+import {
+  DEVICE,
+  DEVICE_FLAGS,
+  HELP,
+  imageSide,
+  STRICT,
+  WORKERS,
+} from "../../shared/common_flags.ts";
 import { UsageError } from "../../shared/errors.ts";
 import { alias, choice, count, type FlagValues, text, toggle } from "../../shared/flags.ts";
 import { setting, settingsFrom, type SettingsOf } from "../../shared/settings.ts";
@@ -13,15 +20,15 @@ const INPUT_FLAGS = {
   ),
   "data-path": alias("data", "FOLDER", "the original's name for --data"),
   "image-size": setting(
-    count("side in pixels that images are cropped to, smaller ones enlarged"),
+    imageSide("side in pixels that images are cropped to, smaller ones enlarged"),
     { key: "imageSize", default: 256 },
   ),
   "vae": setting(
     text("ema|mse|PATH", "the autoencoder: a published one, a file, or a folder"),
     { key: "vae", default: "ema" },
   ),
-  "num-workers": setting(count("threads that decode images", 0), { key: "workers", default: 4 }),
-  "strict": setting(toggle("stop at a damaged image instead of leaving it out"), {
+  "num-workers": setting(WORKERS, { key: "workers", default: 4 }),
+  "strict": setting(STRICT, {
     key: "strict",
     default: false,
   }),
@@ -78,12 +85,9 @@ const WORK_FLAGS = {
     default: 1,
   }),
   "rank": setting(count("which of them this one is", 0), { key: "rank", default: 0 }),
-  "device": setting(choice(DEVICES, "auto takes a GPU where there is one"), {
-    key: "device",
-    default: "auto",
-  }),
-  "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
-  "help": toggle("show this"),
+  "device": setting(DEVICE, { key: "device", default: "auto" }),
+  "safe-wasm": DEVICE_FLAGS["safe-wasm"],
+  "help": HELP,
 };
 
 /** Every flag. */

@@ -3,7 +3,7 @@ import { OBJECTIVES, PROCESS_NAMES, SAMPLER_NAMES } from "@dit/core/diffusion";
 import { fullName, isPublished } from "../../model/autoencoder.ts";
 import { type ModelConfig, processOf } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
-import { DEVICES } from "../../shared/device.ts";
+import { DEVICE_FLAGS, HELP, imageSide, STRICT, WORKERS } from "../../shared/common_flags.ts";
 import {
   alias,
   choice,
@@ -27,6 +27,9 @@ const NAMES = Object.entries(NAMED_DATA).map(([name, { help }]) => `${name} (${h
 
 /** Named data whose mirrored examples are others. */
 const UNFLIPPED = Object.keys(NAMED_DATA).filter((name) => !NAMED_DATA[name]!.flip);
+
+/** Timesteps beyond this are typing errors: the tables of a process have an entry for each. */
+const MOST_TIMESTEPS = 1e6;
 
 /** A flag of the model or its process, which is stored in the model's configuration. */
 export interface ModelFlag<T, D = undefined> extends Flag<T> {
@@ -79,7 +82,7 @@ const DATA_FLAGS = {
     "the original's name for --data with a folder of features",
   ),
   "data-path": alias("data", "FOLDER", "the original's name for --data with a folder of images"),
-  "image-size": setting(count("side of images in pixels"), {
+  "image-size": setting(imageSide("side of images in pixels"), {
     key: "imageSize",
     small: 32,
     original: 256,
@@ -97,12 +100,12 @@ const DATA_FLAGS = {
     awaitsData: true,
     same: sameAutoencoder,
   }),
-  "num-workers": setting(count("threads that decode images", 0), {
+  "num-workers": setting(WORKERS, {
     key: "workers",
     default: 4,
     onResume: "free",
   }),
-  "strict": setting(toggle("stop at a damaged image instead of leaving it out"), {
+  "strict": setting(STRICT, {
     key: "strict",
     default: false,
     onResume: "free",
@@ -131,7 +134,7 @@ const MODEL_FLAGS = {
     "the model's",
   ),
   "mlp-ratio": modelFlagWith(
-    real("width of the MLP over that of a token", 0.01),
+    real("width of the MLP over that of a token", 0, 1e6),
     ({ dit }) => dit.mlpRatio,
     both(4),
   ),
@@ -164,7 +167,7 @@ const DIFFUSION_FLAGS = {
     both("linear"),
   ),
   "diffusion-steps": modelFlagWith(
-    count("timesteps"),
+    count("timesteps", 1, MOST_TIMESTEPS),
     ({ diffusion }) => diffusion.diffusionSteps,
     both(1000),
   ),
@@ -293,16 +296,15 @@ const RUN_FLAGS = {
     original: 4,
     onResume: "free",
   }),
-  "final-samples": setting(count("samples a class in samples.npz at the end", 0), {
+  "final-samples": setting(count("samples a class in samples.npz at the end", 0, 1e5), {
     key: "finalSamples",
     small: 20,
     original: 0,
     onResume: "free",
   }),
-  "device": withDefault(choice(DEVICES, "auto takes a GPU where there is one"), "auto"),
-  "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
+  ...DEVICE_FLAGS,
   "export-demo": text("FILE", "at the end, write the averaged weights as f16 to sample from"),
-  "help": toggle("show this"),
+  "help": HELP,
 };
 
 /** Every flag. */

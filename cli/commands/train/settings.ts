@@ -244,6 +244,13 @@ export function modelConfigOf(
         `${given.hiddenSize}`,
     );
   }
+  const mlpRatio = flags["mlp-ratio"] ?? TRAIN_FLAGS["mlp-ratio"].defaults[preset];
+  if (Math.floor(given.hiddenSize * mlpRatio) < 1) {
+    throw new UsageError(
+      `--mlp-ratio: expected ${1 / given.hiddenSize} or more, for tokens of a width of ` +
+        `${given.hiddenSize}, but got ${mlpRatio}`,
+    );
+  }
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const diffusion: DiffusionConfig = {
@@ -259,7 +266,7 @@ export function modelConfigOf(
       ...given,
       inputSize: data.side,
       inChannels: data.channels,
-      mlpRatio: flags["mlp-ratio"] ?? TRAIN_FLAGS["mlp-ratio"].defaults[preset],
+      mlpRatio,
       classDropoutProb,
       numClasses,
       learnSigma: flags["learn-sigma"] ?? TRAIN_FLAGS["learn-sigma"].defaults[preset],

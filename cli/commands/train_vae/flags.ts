@@ -1,7 +1,7 @@
 /** The flags of `deno task train-vae`: a row a flag, and what they make together. */
 import { resolve } from "@std/path";
 import { VAE_OUT } from "../../shared/defaults.ts";
-import { DEVICES } from "../../shared/device.ts";
+import { DEVICE_FLAGS, HELP, imageSide, STRICT, WORKERS } from "../../shared/common_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import {
   choice,
@@ -31,16 +31,16 @@ const DATA_FLAGS = {
     { key: "data", default: "", defaultText: "none: it has to be given", onResume: "changeable" },
   ),
   "image-size": setting(
-    count("side in pixels that images are cropped to, smaller ones enlarged"),
+    imageSide("side in pixels that images are cropped to, smaller ones enlarged"),
     { key: "imageSize", default: 64 },
   ),
   "flip": setting(toggle("mirror every other image"), { key: "flip", default: true }),
-  "num-workers": setting(count("threads that decode images", 0), {
+  "num-workers": setting(WORKERS, {
     key: "workers",
     default: 4,
     onResume: "free",
   }),
-  "strict": setting(toggle("stop at a damaged image instead of leaving it out"), {
+  "strict": setting(STRICT, {
     key: "strict",
     default: false,
     onResume: "free",
@@ -128,9 +128,8 @@ const RUN_FLAGS = {
     default: 250,
     onResume: "free",
   }),
-  "device": withDefault(choice(DEVICES, "auto takes a GPU where there is one"), "auto"),
-  "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
-  "help": toggle("show this"),
+  ...DEVICE_FLAGS,
+  "help": HELP,
 };
 
 /** Every flag. */

@@ -1,0 +1,32 @@
+/** Flags that mean the same to several commands. */
+import { DEVICES } from "./device.ts";
+import { choice, count, type Flag, toggle, withDefault } from "./flags.ts";
+
+/** Sides beyond this are typing errors: such images would need gigabytes each. */
+const MOST_PIXELS = 16384;
+
+/** A side of images in pixels. */
+export function imageSide(help: string): Flag<number> {
+  return count(help, 1, MOST_PIXELS);
+}
+
+/** `--num-workers`. */
+export const WORKERS: Flag<number> = count("threads that decode images", 0, 128);
+
+/** `--strict`. */
+export const STRICT: Flag<boolean> = toggle("stop at a damaged image instead of leaving it out");
+
+/** `--device` without its default. */
+export const DEVICE: Flag<typeof DEVICES[number]> = choice(
+  DEVICES,
+  "auto takes a GPU where there is one",
+);
+
+/** Flags of every command that computes. */
+export const DEVICE_FLAGS = {
+  "device": withDefault(DEVICE, "auto"),
+  "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
+} as const;
+
+/** `--help`. */
+export const HELP: Flag<boolean> = toggle("show this");
