@@ -147,6 +147,13 @@ export function normCases(): ConformanceCase[] {
     ...softmaxPair("2 rows of 20011", 2, 20011, normal()),
     ...softmaxPair("5 rows of 21 large logits", 5, 21, uniform(500, 3000), loose),
     ...softmaxPair("5 rows of 21 small logits", 5, 21, uniform(-3000, -500), loose),
+    ...softmaxPair("logits of any size", 6, 9, cycle([3e38, -3e38, 1e9, 3e38, 1e9 + 64, -1e38])),
+    ...softmaxPair(
+      "infinities among logits, and rows of nothing else",
+      8,
+      6,
+      (_random, i) => i < 12 ? -Infinity : i < 18 ? Infinity : i % 5 === 0 ? -Infinity : i % 7,
+    ),
     ...softmaxPair("rows of equal logits", 4, 10, cycle([7])),
     conformanceCase("softmax", "rows with minus infinity", {}, (f) => ({
       x: f.input([3, 10], cycle([1, -Infinity, 2, -Infinity, -1, 0.5])),
@@ -165,6 +172,8 @@ export function normCases(): ConformanceCase[] {
     ...layerNormPair("odd offsets", [3, 4, 17], "modulate", normal(), { lead: 3 }),
     ...layerNormPair("odd offsets", [3, 4, 17], "weight", normal(), { lead: 5 }),
     ...layerNormPair("many tokens", [2, 130, 64], "modulate"),
+    // One by one in float32, the mean would be 1e-4 off.
+    ...layerNormPair("a long row far from zero", [1, 1, 300_000], "plain", cycle([999, 1001])),
     ...layerNormPair("many tokens", [2, 130, 64], "weight"),
     ...layerNormPair("wide", [2, 3, 1152], "modulate"),
     ...layerNormPair("wide", [2, 3, 1152], "weight"),

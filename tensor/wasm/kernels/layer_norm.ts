@@ -9,7 +9,15 @@ import type { KernelArgs, View } from "../../backend.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
 import { columnSumKernel, launchColumnSums, SUM_CHUNK_ROWS } from "./column_sums.ts";
-import { accumulators, combine, rowAddress, type Step, vectorContext, walk } from "../emit/rows.ts";
+import {
+  accumulators,
+  combine,
+  min64,
+  rowAddress,
+  type Step,
+  vectorContext,
+  walk,
+} from "../emit/rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { VectorContext } from "../emit/vector_math.ts";
@@ -17,16 +25,19 @@ import type { VectorContext } from "../emit/vector_math.ts";
 /** Elements that a thread claims at a time. */
 const CHUNK = 16384;
 
+/** Elements of a row from which on its sums are made of sums of so many each. */
+const SPAN = 16384;
+
 /** Sums the vectors that `values` gives for each step of a walk; the total in all lanes. */
 function sumOver(
   c: VectorContext,
   n: number,
-  rows: readonly number[],
+  row: number,
   values: (step: Step) => number[],
 ): number {
   const { f } = c;
   const sums = accumulators(f, 0);
-  walk(c, n, rows, (step) =>
+  walk(c, n, [row], (step) =>
     values(step).forEach((value, v) => {
       f.get(sums[v]!).get(value);
       if (step.mask !== undefined) f.get(step.mask).v128("and");
@@ -34,6 +45,19 @@ function sumOver(
     }));
   return combine(f, sums, "add");
 }
+
+/** The same of a long row, whose error must not grow with its length. */
+const sumOverSpans: typeof sumOver = (c, n, row, values) => {
+  const { f } = c;
+  const at = f.local(I64), part = f.local(I64), total = f.local(V128);
+  f.i64const(0).set(at).f32x4const(0).set(total).get(row).set(part);
+  f.for64(at, n, SPAN, () => {
+    const count = min64(f, (f) => f.i64const(SPAN), (f) => f.get(n).get(at).i64("sub"));
+    f.get(sumOver(c, count, part, values)).get(total).f32x4("add").set(total);
+    f.advance(part, SPAN * 4);
+  });
+  return total;
+};
 
 /** i64 `start` and `end` of a chunk's rows, in new locals. */
 function chunkRange(f: Func, chunk: number, size: number, rows: number): [number, number] {
@@ -60,8 +84,8 @@ const FORWARD = new Slots([
  * out = (x - mean) rstd (one + multiply) + add; `multiply` and `add` are vectors at addresses that
  * advance with the sample, or 0 where there are none.
  */
-function forwardKernel(): Func {
-  const f = kernel("layerNorm");
+function forwardKernel(name: string, sum: typeof sumOver): Func {
+  const f = kernel(name);
   const c = vectorContext(f);
   const slots = FORWARD.of(f);
   const n = slots.i64("n"), rows = slots.i64("rows"), chunkRows = slots.i64("chunkRows");
@@ -82,9 +106,9 @@ function forwardKernel(): Func {
       const xRow = rowAddress(f, x, row, bytes), outRow = rowAddress(f, out, row, bytes);
       const sample = f.local(I64);
       f.get(row).get(perSample).i64("div_u").set(sample);
-      const mean = sumOver(c, n, [xRow], (step) => step.load(0));
+      const mean = sum(c, n, xRow, (step) => step.load(0));
       f.get(mean).get(inverseN).f32x4("mul").set(mean);
-      const rstd = sumOver(c, n, [xRow], (step) =>
+      const rstd = sum(c, n, xRow, (step) =>
         step.load(0).map((v) => {
           f.get(v).get(mean).f32x4("sub").tee(v).get(v).f32x4("mul").set(v);
           return v;
@@ -236,7 +260,8 @@ function backwardKernel(): Func {
 
 function build(): Uint8Array<ArrayBuffer> {
   const module = new Module();
-  module.add(forwardKernel());
+  module.add(forwardKernel("layerNorm", sumOver));
+  module.add(forwardKernel("layerNormLong", sumOverSpans));
   module.add(backwardKernel());
   module.add(columnSumKernel());
   return module.bytes();
@@ -272,8 +297,8 @@ export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): 
     addBytes: sampleBytes(add),
     one: Number(scale !== null),
   });
-  const name = runtime.load("layerNorm", build)("layerNorm");
-  runtime.launch(name, slots, { threads: runtime.threadsFor(rows * n) });
+  const forward = runtime.load("layerNorm", build)(n > SPAN ? "layerNormLong" : "layerNorm");
+  runtime.launch(forward, slots, { threads: runtime.threadsFor(rows * n) });
 }
 
 /** `layerNormGrad` of the kernel contract. */
