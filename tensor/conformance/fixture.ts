@@ -10,7 +10,7 @@ import {
   type KernelName,
   type View,
 } from "../backend.ts";
-import { type DType, DTYPE_BYTES, hostArray } from "../dtype.ts";
+import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 
 /** How closely an output must agree with the reference; `scaled` unless said otherwise. */
@@ -169,8 +169,15 @@ export interface Output {
   readonly canary: number;
 }
 
+/** An input of a case, with what its whole buffer holds. */
+export interface Input {
+  readonly view: View;
+  readonly data: HostArray;
+}
+
 /** Makes the arrays of one case on one device. */
 export class Fixture {
+  readonly inputs: Input[] = [];
   readonly outputs: Output[] = [];
   readonly #backend: Backend;
   readonly #random: Random;
@@ -190,7 +197,9 @@ export class Fixture {
 
   /** An input with values from `fill`; NaN lies around and between its elements. */
   input(shape: Shape, fill: Fill = normal(), dtype: DType = "f32", layout?: Layout): View {
-    return this.#make(shape, dtype, UNWRITTEN[dtype], fill, layout).view;
+    const { view, data } = this.#make(shape, dtype, UNWRITTEN[dtype], fill, layout);
+    this.inputs.push({ view, data });
+    return view;
   }
 
   /** An output the kernel has to fill. */
@@ -202,17 +211,17 @@ export class Fixture {
     tolerance?: Tolerance,
   ): View {
     const canary = CANARY[dtype];
-    const made = this.#make(shape, dtype, canary, () => UNWRITTEN[dtype], layout);
-    this.outputs.push({ name, tolerance, canary, ...made });
-    return made.view;
+    const { view, covered } = this.#make(shape, dtype, canary, () => UNWRITTEN[dtype], layout);
+    this.outputs.push({ name, tolerance, canary, view, covered });
+    return view;
   }
 
   /** An array the kernel changes: it starts with values from `fill`. */
   changed(name: string, shape: Shape, fill: Fill, dtype: DType = "f32", layout?: Layout): View {
     const canary = CANARY[dtype];
-    const made = this.#make(shape, dtype, canary, fill, layout);
-    this.outputs.push({ name, tolerance: undefined, canary, ...made });
-    return made.view;
+    const { view, covered } = this.#make(shape, dtype, canary, fill, layout);
+    this.outputs.push({ name, tolerance: undefined, canary, view, covered });
+    return view;
   }
 
   /** Gives the memory back. */
@@ -226,7 +235,7 @@ export class Fixture {
     around: number,
     fill: Fill,
     layout: Layout = { strides: contiguousStrides(shape) },
-  ): { view: View; covered: Uint8Array } {
+  ): { view: View; covered: Uint8Array; data: HostArray } {
     const { strides } = layout;
     const reach = 1 + shape.reduce((sum, d, i) => sum + (d - 1) * strides[i]!, layout.offset ?? 0);
     const length = this.#lead + Math.max(reach, layout.extent ?? 0) + TAIL;
@@ -243,7 +252,7 @@ export class Fixture {
       covered[place] = 1;
     }
     this.#backend.write(buffer, 0, data);
-    return { view, covered };
+    return { view, covered, data };
   }
 }
 

@@ -4,7 +4,8 @@
  * `runConformance()`. Arrays lie among canaries, outputs start as NaN, and every launch is made
  * twice to see that it repeats bit for bit.
  */
-import type { Backend, KernelName, View } from "../backend.ts";
+import { arraysOf } from "../arguments.ts";
+import type { Backend, KernelArgs, KernelName, View } from "../backend.ts";
 import { attentionCases } from "./cases_attention.ts";
 import { convCases } from "./cases_conv.ts";
 import { elementwiseCases } from "./cases_elementwise.ts";
@@ -19,6 +20,7 @@ import {
   type CaseTable,
   type ConformanceCase,
   Fixture,
+  type Input,
   type Tolerance,
   viewPlaces,
 } from "./fixture.ts";
@@ -77,20 +79,30 @@ interface Result {
 /** Starts a kernel; tests of a device may start it in a way of their own. */
 export type Start = (run: () => void) => void;
 
+/** Runs a case; looks at its inputs too where they are to be as before. */
 async function launch(
   backend: Backend,
   test: ConformanceCase,
+  checked: boolean,
   start: Start = (run) => run(),
 ): Promise<Result[]> {
   const fixture = new Fixture(backend, test);
   try {
     const args = test.build(fixture);
+    checkUses(test, args, fixture);
     start(() => backend.run(test.kernel, args, `conformance ${test.kernel}`));
-    return await Promise.all(fixture.outputs.map(async (output): Promise<Result> => {
-      const { buffer, dtype } = output.view;
-      const data = await backend.read(buffer, dtype, 0, output.covered.length);
+    const read = ({ buffer, dtype }: View, length: number) =>
+      backend.read(buffer, dtype, 0, length);
+    // All at once: waiting for a GPU takes longer than reading.
+    const [inputs, outputs] = await Promise.all([
+      Promise.all(checked ? fixture.inputs.map(({ view, data }) => read(view, data.length)) : []),
+      Promise.all(fixture.outputs.map(({ view, covered }) => read(view, covered.length))),
+    ]);
+    inputs.forEach((data, i) => checkInput(test, `input ${i}`, data, fixture.inputs[i]!));
+    return outputs.map((data, i) => {
+      const output = fixture.outputs[i]!;
       return { ...output, tolerance: output.tolerance ?? test.tolerance, data };
-    }));
+    });
   } finally {
     fixture.free();
   }
@@ -99,17 +111,18 @@ async function launch(
 /**
  * Runs a case on `backend` and on the reference. Throws where an output disagrees, where an
  * element outside the outputs changed, or where a second launch, made by `startAgain`, gives other
- * bits.
+ * bits; and where the case does not read and write what the kernel's descriptor says.
  */
 export async function runConformance(
   backend: Backend,
   test: ConformanceCase,
   startAgain?: Start,
 ): Promise<void> {
-  // The launches before the reference, which takes its time while a GPU computes.
-  const launches = [launch(backend, test), launch(backend, test, startAgain)] as const;
-  const want = await launch(createReferenceBackend(), test);
-  const [got, again] = await Promise.all(launches);
+  const [got, again, want] = await Promise.all([
+    launch(backend, test, true),
+    launch(backend, test, false, startAgain),
+    launch(createReferenceBackend(), test, false), // last: it takes its time while a GPU computes
+  ]);
   for (let i = 0; i < want.length; i++) {
     checkGuards(test, got[i]!);
     checkValues(test, got[i]!, want[i]!);
@@ -119,6 +132,33 @@ export async function runConformance(
 
 function fail(test: ConformanceCase, output: string, problem: string): never {
   throw new Error(`${test.kernel}: ${test.name}: ${output} ${problem}`);
+}
+
+/** Throws where the kernel's descriptor calls an array that the case fills an output, or the reverse. */
+function checkUses(
+  test: ConformanceCase,
+  args: KernelArgs[KernelName],
+  { inputs, outputs }: Fixture,
+): void {
+  const made = (list: readonly { readonly view: View }[], view: View): boolean =>
+    list.some((each) => each.view.buffer === view.buffer);
+  for (const { name, use, view } of arraysOf(test.kernel, args)) {
+    if (use === "read" ? made(inputs, view) || made(outputs, view) : made(outputs, view)) continue;
+    fail(test, name, `is one of what the kernel is to ${use}, but the case does not make it so`);
+  }
+  const written = arraysOf(test.kernel, args).filter(({ use }) => use !== "read");
+  for (const { name, view } of outputs) {
+    if (!made(written, view)) fail(test, name, "is an output of the case but not of the kernel");
+  }
+}
+
+/** Throws where the kernel changed what it only reads. */
+function checkInput(test: ConformanceCase, name: string, found: HostArray, { data }: Input): void {
+  for (let i = 0; i < data.length; i++) {
+    if (!Object.is(data[i], found[i])) {
+      fail(test, name, `changed from ${data[i]} to ${found[i]} at element ${i}`);
+    }
+  }
 }
 
 function checkGuards(test: ConformanceCase, { name, data, covered, canary }: Result): void {

@@ -48,7 +48,7 @@ Deno.test("f16 cases are for kernels that read f16, and for elementwise always",
 
 Deno.test("the reference conforms to itself", async () => {
   const backend = createReferenceBackend();
-  for (const test of conformanceCases({ maxCost: 100_000 })) await runConformance(backend, test);
+  for (const test of conformanceCases({ maxCost: 20_000 })) await runConformance(backend, test);
   assertEquals(backend.memory().reservedBytes, 0);
 });
 
@@ -75,6 +75,33 @@ Deno.test("writes before, after and between an output's elements are found", asy
     });
     await assertRejects(() => runConformance(backend, window), Error, "not its own");
   }
+});
+
+Deno.test("a kernel that changes what it only reads is found", async () => {
+  const backend = faulty((args) => {
+    const { a } = args as KernelArgs["matmul"];
+    elementsOf(a)[a.offset + 3] = 0;
+  });
+  await assertRejects(() => runConformance(backend, product), Error, "input 0 changed from");
+});
+
+Deno.test("a case that takes an input for an output is refused, and the reverse", async () => {
+  const backend = createReferenceBackend();
+  const settings = { kernel: "softmax", cost: 1, half: false, tolerance: {}, lead: 0 } as const;
+  const refused = async (build: ConformanceCase["build"], message: string) => {
+    const error = await assertRejects(
+      () => runConformance(backend, { ...settings, name: "wrong", build }),
+      Error,
+    );
+    assert(error.message.includes(message), error.message);
+  };
+  const log = false;
+  await refused((f) => ({ x: f.input([2, 3]), out: f.input([2, 3]), log }), "out is one of what");
+  await refused((f) => {
+    const x = f.input([2, 3]);
+    f.output("more", [2, 3]);
+    return { x, out: f.output("out", [2, 3]), log };
+  }, "more is an output of the case but not of the kernel");
 });
 
 Deno.test("results that change from run to run are found", async () => {

@@ -9,8 +9,10 @@ import {
   type KernelName,
   type View,
 } from "../backend.ts";
+import { isDebug } from "../debug.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
+import { checkAccesses } from "./access_check.ts";
 import { BACKEND_VARIABLE, describeAdapter, findAdapter, openDevice } from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
@@ -56,7 +58,9 @@ export class WebGpuBackend implements Backend {
 
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
     checkArguments(kernel, args, op);
-    LAUNCHERS[kernel](this.runtime, args, op);
+    const launch = () => LAUNCHERS[kernel](this.runtime, args, op);
+    if (isDebug()) checkAccesses(this.runtime, kernel, args, op, launch);
+    else launch();
   }
 
   checkIndices(index: View, limit: number, op: string): void {

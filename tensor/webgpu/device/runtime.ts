@@ -46,6 +46,8 @@ export class WebGpuRuntime {
   readonly pace: Pace;
   readonly pool: BufferPool;
   readonly faults: Faults;
+  /** Told of every launch, where it is set. */
+  onDispatch: ((d: Dispatch) => void) | null = null;
   /** Serial number of the batch being recorded. */
   batch = 0;
   #profiler: Profiler | null = null;
@@ -118,6 +120,7 @@ export class WebGpuRuntime {
   dispatch(d: Dispatch): void {
     this.faults.checkLost(d.op);
     this.faults.recall(d.op);
+    this.onDispatch?.(d);
     const bindings = this.#bindings;
     bindings.assign(d);
     if (bindings.count > this.maxArrays) return dispatchPacked(this, d, bindings);
