@@ -1,15 +1,15 @@
-import type { Picture } from "./picture.ts";
+import type { ByteImage } from "./byte_image.ts";
 import { resize } from "./resample.ts";
 
 /**
- * The middle of a picture as a square, as the original's `center_crop_arr` (which has it from ADM)
+ * The middle of an image as a square, as the original's `center_crop_arr` (which has it from ADM)
  * cuts it: halved by averaging while its short side is twice the size or more, brought to the size
  * by bicubic resampling (up as well as down), and cut.
  *
  * @param size Side of the square in pixels.
  */
-export function centerCrop(picture: Picture, size: number): Picture {
-  let image = picture;
+export function centerCrop(source: ByteImage, size: number): ByteImage {
+  let image = source;
   while (Math.min(image.width, image.height) >= 2 * size) {
     image = resize(image, Math.floor(image.width / 2), Math.floor(image.height / 2), "box");
   }

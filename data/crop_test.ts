@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { centerCrop } from "./crop.ts";
-import type { Picture } from "./picture.ts";
+import type { ByteImage } from "./byte_image.ts";
 import { resize } from "./resample.ts";
 
 /** A picture whose pixels all differ from their neighbours. */
-function picture(width: number, height: number): Picture {
+function picture(width: number, height: number): ByteImage {
   const pixels = Uint8Array.from({ length: 3 * width * height }, (_, i) => i * i % 251);
   return { pixels, channels: 3, height, width };
 }

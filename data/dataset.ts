@@ -99,8 +99,8 @@ const NORMALIZED = Float32Array.from({ length: 256 }, (_, v) => {
   return Math.fround(Math.fround(Math.fround(v / 255) - 0.5) / 0.5);
 });
 
-/** Size of a picture. */
-export interface PictureShape {
+/** Size of an image. */
+export interface ImageShape {
   /** Values a pixel. */
   readonly channels: number;
   /** Rows. */
@@ -110,7 +110,7 @@ export interface PictureShape {
 }
 
 /**
- * Writes a picture of bytes into `out` as numbers in [-1, 1]: what the original's `ToTensor` and
+ * Writes an image of bytes into `out` as numbers in [-1, 1]: what the original's `ToTensor` and
  * `Normalize(0.5, 0.5)` give.
  *
  * @param out `[C, H, W]`
@@ -120,7 +120,7 @@ export interface PictureShape {
 export function normalizeInto(
   out: Float32Array,
   pixels: Uint8Array,
-  { channels, height, width }: PictureShape,
+  { channels, height, width }: ImageShape,
   flip = false,
 ): void {
   for (let c = 0; c < channels; c++) {
@@ -136,7 +136,7 @@ export function normalizeInto(
 }
 
 /** What an {@linkcode ImageArray} is made of. */
-export interface ImageArrayOptions extends PictureShape {
+export interface ImageArrayOptions extends ImageShape {
   /** `[N, H, W, C]` */
   readonly pixels: Uint8Array;
   /** `[N]` */

@@ -2,12 +2,12 @@
  * Image files as pixels, decoded by sharp (libvips). It needs `--allow-read --allow-env
  * --allow-ffi`.
  */
-import type { PictureShape } from "./dataset.ts";
+import type { ImageShape } from "./dataset.ts";
 import { DamagedImageError, DataError, messageOf } from "./errors.ts";
 import { withoutTransparency } from "./gif.ts";
-import type { Picture } from "./picture.ts";
+import type { ByteImage } from "./byte_image.ts";
 
-/** A variable, so that only those who decode images download the decoders. */
+/** A variable, so that the decoders are downloaded only where images are decoded. */
 export const DECODER = "npm:sharp@0.34.5";
 
 /** The part of sharp that is used here; its own types would be fetched to check any of ours. */
@@ -30,7 +30,7 @@ interface SharpImage {
   raw(options: { depth: "uchar" }): SharpImage;
   toBuffer(
     options: { resolveWithObject: true },
-  ): Promise<{ data: Uint8Array<ArrayBuffer>; info: PictureShape }>;
+  ): Promise<{ data: Uint8Array<ArrayBuffer>; info: ImageShape }>;
 }
 
 /**
@@ -68,7 +68,7 @@ export interface DecodeOptions {
  * Decodes a JPEG, PNG, WebP or GIF to RGB, as the original sees it (`convert("RGB")` of Pillow):
  * transparency is dropped, gray becomes three equal channels, palettes are looked up, colour
  * profiles are ignored, and of an animation the first frame counts. Beyond the original, 16-bit
- * channels keep their upper 8 bits, and pictures are turned upright where a camera noted how.
+ * channels keep their upper 8 bits, and images are turned upright where a camera noted how.
  *
  * @throws {DamagedImageError} If it is no image, a damaged one, or one of more than 178,956,970
  * pixels, which its header alone may claim.
@@ -77,7 +77,7 @@ export interface DecodeOptions {
 export async function decodeImage(
   bytes: Uint8Array,
   { background }: DecodeOptions = {},
-): Promise<Picture> {
+): Promise<ByteImage> {
   const load = await (sharp ??= loadSharp());
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   const format = formatOf(bytes);
@@ -119,7 +119,7 @@ interface Format {
 const GIF = "GIF8";
 
 /**
- * Formats by their content: names are often wrong, and what the decoders take beyond pictures (SVG,
+ * Formats by their content: names are often wrong, and what the decoders take beyond images (SVG,
  * which is a program and as large as it likes) is no image to the original either.
  */
 const FORMATS: readonly Format[] = [
@@ -137,7 +137,7 @@ function formatOf(bytes: Uint8Array): Format | undefined {
   return FORMATS.find(({ start }) => [...start].every(isAt));
 }
 
-async function pixelsOf(image: SharpImage): Promise<Picture> {
+async function pixelsOf(image: SharpImage): Promise<ByteImage> {
   const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
   const { channels, height, width } = info;
   // A small buffer of Node's may be part of a larger one, and is copied; a photograph's is not.
@@ -150,7 +150,7 @@ async function pixelsOf(image: SharpImage): Promise<Picture> {
  * Amounts of cyan, magenta, yellow and black ink as RGB, as Pillow's `convert("RGB")` makes it
  * (`cmyk2rgb` of libImaging/Convert.c): (255 - ink) (255 - black) / 255, without a profile.
  */
-function fromCmyk({ pixels, height, width }: Picture): Picture {
+function fromCmyk({ pixels, height, width }: ByteImage): ByteImage {
   const out = new Uint8Array(3 * width * height);
   for (let from = 0, to = 0; to < out.length; from += 4, to += 3) {
     const light = 255 - pixels[from + 3]!;

@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { decodeImage } from "./decode.ts";
 import { DamagedImageError } from "./errors.ts";
 import { encoder, imageTest } from "./image_test_util.ts";
-import type { Picture } from "./picture.ts";
+import type { ByteImage } from "./byte_image.ts";
 import { encodePng } from "./png.ts";
 
 type Colour = readonly [red: number, green: number, blue: number];
@@ -17,7 +17,7 @@ const FIELDS = Uint8Array.from({ length: 32 * 16 * 3 }, (_, i) => {
 });
 
 /** The colours in the middle of a picture's four fields. */
-function fields({ pixels, width, height, channels }: Picture): number[][] {
+function fields({ pixels, width, height, channels }: ByteImage): number[][] {
   assertEquals(channels, 3);
   return [[1, 1], [3, 1], [1, 3], [3, 3]].map(([x, y]) => {
     const at = 3 * (y! * height / 4 * width + x! * width / 4);
@@ -26,7 +26,7 @@ function fields({ pixels, width, height, channels }: Picture): number[][] {
 }
 
 /** Refuses pictures that are off by more than `limit`. */
-function assertFields(picture: Picture, order: readonly number[], limit: number): void {
+function assertFields(picture: ByteImage, order: readonly number[], limit: number): void {
   const got = fields(picture);
   order.forEach((colour, i) => {
     COLOURS[colour]!.forEach((want, c) => {

@@ -10,7 +10,7 @@ import { exists } from "./folder.ts";
 import { npmFolder } from "./npm_package.ts";
 import { encodePng } from "./png.ts";
 
-/** Variables, so that only those who ask for emoji download them. */
+/** Variables, so that they are downloaded only where emoji are asked for. */
 const PICTURES = "npm:@lobehub/fluent-emoji-3d@1.1.0";
 const NAMES = "npm:emoji-datasource@16.0.0";
 
@@ -19,13 +19,13 @@ export const EMOJI_PACKAGES: readonly string[] = [PICTURES, NAMES];
 
 /** How the folder is made. */
 export interface EmojiOptions {
-  /** Side of the pictures in pixels, at most 256; 64 by default. */
+  /** Side of the images in pixels, at most 256; 64 by default. */
   readonly size?: number;
   /** Whether people come in all five skin tones besides yellow; false by default. */
   readonly skinTones?: boolean;
   /** Classes wanted, such as `["food-drink"]`; all nine by default. */
   readonly classes?: readonly string[];
-  /** Told how many pictures are written, of how many. */
+  /** Told how many images are written, of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -41,11 +41,11 @@ interface Emoji {
 }
 
 /**
- * Makes a folder of 1,854 PNG pictures of emoji on white, a subfolder a class: for
+ * Makes a folder of 1,854 PNG images of emoji on white, a subfolder a class: for
  * `ImageFolder`.
  *
  * @param folder Must not exist yet.
- * @returns How many pictures each class has.
+ * @returns How many images each class has.
  * @throws {DataError} If the folder exists, there is no such class, or the packages cannot be had.
  */
 export async function makeEmojiFolder(
@@ -95,7 +95,7 @@ export async function makeEmojiFolder(
   }
 }
 
-/** The class of each picture, by its name: code points as in `unified`, in small letters. */
+/** The class of each image, by its name: code points as in `unified`, in small letters. */
 function classesOf(emoji: readonly Emoji[], skinTones: boolean): Map<string, string> {
   const classes = new Map<string, string>();
   for (const { category, ...one } of emoji) {

@@ -104,10 +104,10 @@ async function refuseLoop(link: string, around: readonly string[]): Promise<void
   }
 }
 
-/** Whether there is something at a path, if only a link that leads nowhere. */
+/** Whether there is something at a path; a link that leads nowhere is nothing. */
 export async function exists(path: string): Promise<boolean> {
   try {
-    await Deno.lstat(path);
+    await Deno.stat(path);
     return true;
   } catch (error) {
     if (isNotFound(error)) return false;

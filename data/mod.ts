@@ -9,9 +9,9 @@ export {
   type Examples,
   ImageArray,
   type ImageArrayOptions,
+  type ImageShape,
   type NoiseKey,
   normalizeInto,
-  type PictureShape,
   type ReadOptions,
 } from "./dataset.ts";
 export { loadMnist, type MnistOptions } from "./mnist.ts";
@@ -22,11 +22,11 @@ export {
   type SamplerPosition,
 } from "./sampler.ts";
 export { type Batch, Loader, type LoaderOptions } from "./loader.ts";
-export { type GridOptions, makeGrid, type Picture, toPixels } from "./picture.ts";
+export { type ByteImage, type GridOptions, makeGrid, toPixels } from "./byte_image.ts";
 export { encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
 export { decodeImage, type DecodeOptions } from "./decode.ts";
-export { type FolderContent, listFolder, type ListOptions, shown } from "./folder.ts";
+export { exists, type FolderContent, listFolder, type ListOptions, shown } from "./folder.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
 export {
   checkSettings,

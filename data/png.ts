@@ -8,7 +8,7 @@ const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const COLOR_TYPES: Readonly<Record<number, number>> = { 1: 0, 2: 4, 3: 2, 4: 6 };
 
 /**
- * A picture as a PNG file of 8 bits a channel.
+ * An image as a PNG file of 8 bits a channel.
  *
  * @param pixels `[H, W, C]`
  * @param channels 1 for gray, 3 for RGB; 2 and 4 for the same with alpha behind.
@@ -26,7 +26,7 @@ export async function encodePng(
     pixels.length !== width * height * channels
   ) {
     throw new RangeError(
-      `encodePng: expected a picture of 1 to 4 channels but got ${width} x ${height} x ` +
+      `encodePng: expected an image of 1 to 4 channels but got ${width} x ${height} x ` +
         `${channels} in ${pixels.length} bytes`,
     );
   }

@@ -1,9 +1,9 @@
 /**
- * Pillow's resampling of 8-bit pictures (libImaging/Resample.c of 9.4), to the last bit: filters
- * are widened by the scale when a picture shrinks, weights are fixed-point numbers, and the
+ * Pillow's resampling of 8-bit images (libImaging/Resample.c of 9.4), to the last bit: filters
+ * are widened by the scale when an image shrinks, weights are fixed-point numbers, and the
  * horizontal pass is rounded to bytes before the vertical one.
  */
-import type { Picture } from "./picture.ts";
+import type { ByteImage } from "./byte_image.ts";
 
 /** A resampling filter. */
 interface Filter {
@@ -86,20 +86,20 @@ function toByte(sum: number): number {
 
 const HALF = 1 << (PRECISION - 1);
 
-/** The rows `top` to `bottom` - 1 of a picture in another width. */
+/** The rows `top` to `bottom` - 1 of an image in another width. */
 function horizontally(
-  picture: Picture,
+  image: ByteImage,
   { starts, counts, values, taps }: Weights,
   top: number,
   bottom: number,
-): Picture {
-  const { channels, pixels } = picture;
+): ByteImage {
+  const { channels, pixels } = image;
   const [width, height] = [starts.length, bottom - top];
   const out = new Uint8Array(height * width * channels);
   // Three channels a turn, which share the weights' loads: twice as fast as one at a time.
   const step = channels % 3 === 0 ? 3 : 1;
   for (let y = 0; y < height; y++) {
-    const line = (top + y) * picture.width * channels;
+    const line = (top + y) * image.width * channels;
     for (let x = 0; x < width; x++) {
       const end = x * taps + counts[x]!;
       for (let c = 0; c < channels; c += step) {
@@ -130,13 +130,13 @@ function horizontally(
   return { pixels: out, channels, height, width };
 }
 
-/** A picture in another height, whose first row is row `top` of the one that the weights are for. */
+/** An image in another height, whose first row is row `top` of the one that the weights are for. */
 function vertically(
-  picture: Picture,
+  image: ByteImage,
   { starts, counts, values, taps }: Weights,
   top: number,
-): Picture {
-  const { channels, width, pixels } = picture;
+): ByteImage {
+  const { channels, width, pixels } = image;
   const height = starts.length;
   const row = width * channels;
   const out = new Uint8Array(height * row);
@@ -154,7 +154,7 @@ function vertically(
   return { pixels: out, channels, height, width };
 }
 
-/** A part of a picture. */
+/** A part of an image. */
 export interface Crop {
   /** Its first column. */
   readonly left: number;
@@ -167,42 +167,42 @@ export interface Crop {
 }
 
 /**
- * A picture in another size, or a part of that: `Image.resize` of Pillow, and then `crop`. Only what
- * is kept is computed, so that time and memory depend on it and on the picture given alone: a line
+ * An image in another size, or a part of that: `Image.resize` of Pillow, and then `crop`. Only what
+ * is kept is computed, so that time and memory depend on it and on the image given alone: a line
  * of 60,000 pixels that is brought to a height of 256 would have 15 million columns.
  *
  * @param filter "box" averages; "bicubic" is sharper.
  * @param crop What is kept of the new size, all by default.
  */
 export function resize(
-  picture: Picture,
+  image: ByteImage,
   width: number,
   height: number,
   filter: keyof typeof FILTERS,
   crop: Crop = { left: 0, top: 0, width, height },
-): Picture {
+): ByteImage {
   const { left, top } = crop;
   const across = { to: width, begin: left, end: left + crop.width };
   const down = { to: height, begin: top, end: top + crop.height };
-  const keepsHeight = height === picture.height;
-  const rows = keepsHeight ? undefined : weightsFor(picture.height, down, FILTERS[filter]);
+  const keepsHeight = height === image.height;
+  const rows = keepsHeight ? undefined : weightsFor(image.height, down, FILTERS[filter]);
   // Input rows that any kept output row is made of: both ends grow with the output row.
   const first = rows ? rows.starts[0]! : top;
   const last = rows ? rows.starts.at(-1)! + rows.counts.at(-1)! : top + crop.height;
-  const between = width === picture.width
-    ? cut(picture, { left, top: first, width: crop.width, height: last - first })
-    : horizontally(picture, weightsFor(picture.width, across, FILTERS[filter]), first, last);
+  const between = width === image.width
+    ? cut(image, { left, top: first, width: crop.width, height: last - first })
+    : horizontally(image, weightsFor(image.width, across, FILTERS[filter]), first, last);
   return rows ? vertically(between, rows, first) : between;
 }
 
-/** A part of a picture: `crop` of Pillow. */
-function cut(picture: Picture, { left, top, width, height }: Crop): Picture {
-  if (width === picture.width && height === picture.height) return picture;
-  const { channels, pixels } = picture;
+/** A part of an image: `crop` of Pillow. */
+function cut(image: ByteImage, { left, top, width, height }: Crop): ByteImage {
+  if (width === image.width && height === image.height) return image;
+  const { channels, pixels } = image;
   const row = width * channels;
   const out = new Uint8Array(height * row);
   for (let y = 0; y < height; y++) {
-    const from = ((top + y) * picture.width + left) * channels;
+    const from = ((top + y) * image.width + left) * channels;
     out.set(pixels.subarray(from, from + row), y * row);
   }
   return { pixels: out, channels, height, width };

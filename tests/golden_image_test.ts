@@ -4,13 +4,13 @@ import { type HostTensor, loadSafetensors } from "../io/mod.ts";
 import { centerCrop } from "../data/crop.ts";
 import { normalizeInto } from "../data/dataset.ts";
 import { decodeImage } from "../data/decode.ts";
-import { makeGrid, type Picture, toPixels } from "../data/picture.ts";
+import { type ByteImage, makeGrid, toPixels } from "../data/byte_image.ts";
 import { imagesBlocked } from "../data/image_test_util.ts";
 import { encodePng } from "../data/png.ts";
 import { goldenTest } from "./fixtures.ts";
 import { goldenJson } from "./goldens.ts";
 
-function picture({ data, shape }: HostTensor): Picture {
+function picture({ data, shape }: HostTensor): ByteImage {
   const [height, width, channels] = shape as [number, number, number];
   return { pixels: data, channels, height, width };
 }
@@ -85,7 +85,7 @@ decodingTest(
   ["image/output.safetensors", "image/grid4.png", "image/sample_000001.png"],
   async ([path, grid, sample]) => {
     const tensors = await loadSafetensors(path!);
-    const read = async (file: string): Promise<Picture> =>
+    const read = async (file: string): Promise<ByteImage> =>
       await decodeImage(await Deno.readFile(file));
     assertEquals(await read(grid!), picture(tensors.get("grid4_u8")!));
     const { data, shape } = tensors.get("ddp_u8")!;

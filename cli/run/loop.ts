@@ -5,7 +5,7 @@ import { basename } from "@std/path";
 import { type TrainingState, writeCheckpoint } from "./checkpoint.ts";
 import { shownClasses } from "../shared/classes.ts";
 import { CommandError } from "../shared/errors.ts";
-import { damagedIn, findings } from "../shared/image_source.ts";
+import { damagedIn, findings } from "../shared/images.ts";
 import { Meter, waitingText } from "./metrics.ts";
 import { drawGrid } from "../commands/train/preview.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";

@@ -1,5 +1,6 @@
 /** Files of commands: whether they are there, and written so that one that is there can be read. */
 import { writeAtomically } from "@dit/core/io";
+export { exists } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 
@@ -97,17 +98,6 @@ export async function appendLines(path: string, lines: string): Promise<void> {
     await Deno.writeTextFile(path, lines, { append: true });
   } catch (error) {
     throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-/** Whether there is something at a path. */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
   }
 }
 

@@ -21,7 +21,7 @@ import { EXTRACT_FLAGS, EXTRACT_GROUPS, type ExtractSettings, extractSettings } 
 import { NpyFolder, npySettings } from "./npy.ts";
 import { exists, removeTemporaries } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { findings, imagesText, openImages, refuseInside } from "../../shared/image_source.ts";
+import { findings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import {
   autoencoderDigest,
@@ -114,7 +114,7 @@ async function extract(settings: ExtractSettings): Promise<number> {
   }
 }
 
-/** Fills a folder shard by shard; null where somebody stopped it. */
+/** Fills a folder shard by shard; null where it was stopped. */
 async function fillShards(
   { out, rank, world }: ExtractSettings,
   { encoding, latents, stop }: Work,
@@ -138,7 +138,7 @@ async function fillShards(
   return `${dataset.size.toLocaleString("en")} latents`;
 }
 
-/** Fills a folder file by file; null where somebody stopped it. */
+/** Fills a folder file by file; null where it was stopped. */
 async function fillNpy(
   { out }: ExtractSettings,
   { encoding, latents, stop }: Work,

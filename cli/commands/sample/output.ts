@@ -1,6 +1,6 @@
 /** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
 import { hostTensor, NpzWriter } from "@dit/core/io";
-import { encodePng, makeGrid, type PictureShape, toPixels } from "@dit/data";
+import { encodePng, type ImageShape, makeGrid, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
 import { writeWhole } from "../../shared/files.ts";
@@ -59,7 +59,7 @@ class Grid implements Output {
   readonly #path: string;
   readonly #columns: number;
   readonly #images: Float32Array[] = [];
-  #shape: PictureShape | undefined;
+  #shape: ImageShape | undefined;
 
   constructor(path: string, columns: number) {
     this.#path = path;

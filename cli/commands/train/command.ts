@@ -19,7 +19,7 @@ import { deviceLimit, deviceText, SelfTestError, startDevice } from "../../share
 import { CommandError, EXIT, messageOf } from "../../shared/errors.ts";
 import { memoryEstimate, stepSeconds } from "./estimates.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { refuseInside } from "../../shared/image_source.ts";
+import { refuseInside } from "../../shared/images.ts";
 import { namedData } from "../../shared/named_data.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import { writeSamples } from "./preview.ts";

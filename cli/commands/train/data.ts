@@ -1,7 +1,7 @@
 /** Opening what `--data` names. */
 import { type DataKind, dataKind } from "../../shared/data_kind.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
-import { openImages, preparationText } from "../../shared/image_source.ts";
+import { openImages, preparationText } from "../../shared/images.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import { asLatents, openNpyFeatures, openShards } from "./latents.ts";
 import { LATENT_FROM } from "./flags.ts";

@@ -10,7 +10,7 @@ import {
 import { UsageError } from "../../shared/errors.ts";
 import { npyRecord } from "../extract/npy.ts";
 import { exists } from "../../shared/files.ts";
-import { encodeImages } from "../../model/latent_images.ts";
+import { encodeImages } from "../../model/encode_images.ts";
 import type { LatentConfig } from "../../model/config.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import {
@@ -82,7 +82,7 @@ function features(dataset: Dataset, imageSize: number, latents: LatentConfig): T
   };
 }
 
-/** How the latents of a folder were made, for those who make pictures of them. */
+/** How the latents of a folder were made, to decode them again. */
 function latentsMade({ vae, scalingFactor, imageSize, latentShape }: LatentSettings): LatentConfig {
   const downsample = imageSize / latentShape[1];
   return { vae: shortName(vae.name), vaeSha256: vae.sha256, scalingFactor, downsample };

@@ -13,7 +13,7 @@ import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
 import { exists, removeTemporaries, writeWhole } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { findings, imagesText, openImages, refuseInside } from "../../shared/image_source.ts";
+import { findings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { Meter, MetricsFile, waitingText } from "../../run/metrics.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import { toCommandError } from "../../shared/failures.ts";

@@ -1,17 +1,17 @@
-/** From what a model samples to pictures: bytes, grids and PNG files, to the original's rounding. */
-import type { PictureShape } from "./dataset.ts";
+/** From what a model samples to images: bytes, grids and PNG files, to the original's rounding. */
+import type { ImageShape } from "./dataset.ts";
 
-/** A picture of bytes. */
-export interface Picture extends PictureShape {
+/** An image of bytes. */
+export interface ByteImage extends ImageShape {
   /** `[H, W, C]` */
   readonly pixels: Uint8Array<ArrayBuffer>;
 }
 
-/** How pictures are laid out in a grid. */
+/** How images are laid out in a grid. */
 export interface GridOptions {
-  /** Pictures a row (torchvision calls it `nrow`); 8 by default. */
+  /** Images a row (torchvision calls it `nrow`); 8 by default. */
   readonly columns?: number;
-  /** Black pixels around each picture; 2 by default. */
+  /** Black pixels around each image; 2 by default. */
   readonly padding?: number;
 }
 
@@ -21,32 +21,32 @@ export interface GridOptions {
  *
  * @param images `[N, C, H, W]`
  * @returns `[N, H, W, C]`
- * @throws {RangeError} If the images are not whole pictures.
+ * @throws {RangeError} If the values are not whole images.
  */
-export function toPixels(images: Float32Array, shape: PictureShape): Uint8Array<ArrayBuffer> {
+export function toPixels(images: Float32Array, shape: ImageShape): Uint8Array<ArrayBuffer> {
   return channelsLast(images, shape, (x) => Math.fround(Math.fround(127.5 * x) + 128));
 }
 
 /**
- * Samples in [-1, 1] side by side in one picture, as the original's
+ * Samples in [-1, 1] side by side in one image, as the original's
  * `save_image(samples, nrow, normalize=True, value_range=(-1, 1))` draws them: (x + 1) / 2 in
  * [0, 1], times 255, rounded. One sample alone has no border.
  *
  * @param images `[N, C, H, W]`, N at least 1.
- * @throws {RangeError} If the images are not whole pictures, or there is none.
+ * @throws {RangeError} If the values are not whole images, or there is none.
  */
 export function makeGrid(
   images: Float32Array,
-  shape: PictureShape,
+  shape: ImageShape,
   { columns = 8, padding = 2 }: GridOptions = {},
-): Picture {
+): ByteImage {
   const { channels, height, width } = shape;
   const pixels = channelsLast(images, shape, (x) => {
     const unit = Math.fround(Math.min(1, Math.max(-1, x)) + 1) / 2;
     return Math.fround(Math.fround(unit * 255) + 0.5);
   });
   const count = images.length / (channels * height * width);
-  if (count < 1) throw new RangeError("makeGrid: expected one picture or more but got none");
+  if (count < 1) throw new RangeError("makeGrid: expected one image or more but got none");
   if (!Number.isInteger(columns) || columns < 1) {
     throw new RangeError(`makeGrid: expected 1 column or more but got ${columns}`);
   }
@@ -74,13 +74,13 @@ export function makeGrid(
 /** `[N, C, H, W]` to `[N, H, W, C]`, each value through `level`, clamped and cut to a byte. */
 function channelsLast(
   images: Float32Array,
-  { channels, height, width }: PictureShape,
+  { channels, height, width }: ImageShape,
   level: (x: number) => number,
 ): Uint8Array<ArrayBuffer> {
   const plane = height * width;
   if (images.length % (channels * plane) !== 0) {
     throw new RangeError(
-      `expected pictures of ${channels} x ${height} x ${width} but got ${images.length} values`,
+      `expected images of ${channels} x ${height} x ${width} but got ${images.length} values`,
     );
   }
   const out = new Uint8Array(images.length);

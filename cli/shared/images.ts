@@ -1,28 +1,28 @@
-/** Opening a folder of pictures for the commands that use one, and saying what is in it. */
+/** Opening a folder of images for the commands that use one, and saying what is in it. */
 import { type Dataset, ImageFolder, shown } from "@dit/data";
 import { relative, resolve } from "@std/path";
 import { folderKind } from "./data_kind.ts";
 import { CommandError, UsageError } from "./errors.ts";
 
-/** How pictures are opened. */
+/** How images are opened. */
 export interface ImageSourceOptions {
   /** Side in pixels. */
   readonly size: number;
   /** Threads that decode. */
   readonly workers: number;
-  /** Whether a damaged picture is an error. */
+  /** Whether a damaged image is an error. */
   readonly strict?: boolean;
-  /** Cropped pictures kept in memory, in bytes. */
+  /** Cropped images kept in memory, in bytes. */
   readonly cacheBytes?: number;
-  /** Told of pictures that are left out. */
+  /** Told of images that are left out. */
   readonly warn: (message: string) => void;
 }
 
 /**
- * Opens a folder of pictures.
+ * Opens a folder of images.
  *
  * @throws {CommandError} where the folder holds latents instead.
- * @throws {DataError} where there are no pictures, or none in one of the classes.
+ * @throws {DataError} where there are no images, or none in one of the classes.
  */
 export async function openImages(
   folder: string,
@@ -36,13 +36,24 @@ export async function openImages(
     size,
     workers,
     strict,
-    onDamaged: (path, reason) => warn(`left out ${path}: ${reason}`),
+    onDamaged: warnOfFirst(warn),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 }
 
+/** Damaged images that are told of one by one: a disk that fails has millions. */
+const WARNED = 20;
+
+function warnOfFirst(warn: (message: string) => void): (path: string, reason: string) => void {
+  let count = 0;
+  return (path, reason) => {
+    if (++count <= WARNED) warn(`left out ${shown(path)}: ${reason}`);
+    else if (count === WARNED + 1) warn("left out more; how many is said at the end");
+  };
+}
+
 /**
- * Refuses results that would be taken for a class of the pictures the next time.
+ * Refuses results that would be taken for a class of the images the next time.
  *
  * @throws {UsageError}
  */

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { makeGrid, toPixels } from "./picture.ts";
+import { makeGrid, toPixels } from "./byte_image.ts";
 import { encodePng } from "./png.ts";
 
 const one = { channels: 1, height: 1, width: 1 };
@@ -27,13 +27,13 @@ Deno.test("makeGrid() leaves one picture alone", () => {
   assertEquals(makeGrid(Float32Array.of(1), one), { ...one, pixels: Uint8Array.of(255) });
 });
 
-Deno.test("pictures refuse numbers that do not fit", async () => {
-  assertThrows(() => makeGrid(new Float32Array(0), one), RangeError, "one picture or more");
+Deno.test("images refuse numbers that do not fit", async () => {
+  assertThrows(() => makeGrid(new Float32Array(0), one), RangeError, "one image or more");
   assertThrows(() => makeGrid(new Float32Array(1), one, { columns: 0 }), RangeError, "1 column");
   assertThrows(
     () => toPixels(new Float32Array(5), { channels: 3, height: 1, width: 1 }),
     RangeError,
-    "pictures of 3 x 1 x 1 but got 5 values",
+    "images of 3 x 1 x 1 but got 5 values",
   );
   await assertRejects(() => encodePng(new Uint8Array(6), 2, 1, 4), RangeError, "2 x 1 x 4");
   await assertRejects(() => encodePng(new Uint8Array(5), 1, 1, 5), RangeError, "1 to 4 channels");
