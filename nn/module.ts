@@ -129,6 +129,20 @@ export abstract class Module {
     return this.train(false);
   }
 
+  /**
+   * Runs `fn` in eval mode; afterwards, also where it throws, this module and each below it are in
+   * the mode that they were in.
+   */
+  async evaluating<T>(fn: () => T | Promise<T>): Promise<T> {
+    const before = Array.from(this.modules(), (m) => [m, m.training] as const);
+    this.eval();
+    try {
+      return await fn();
+    } finally {
+      for (const [m, training] of before) m.training = training;
+    }
+  }
+
   /** Freezes or frees every parameter. */
   requireGrad(on: boolean): this {
     for (const p of this.parameters()) p.requiresGrad = on;

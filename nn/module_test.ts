@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { mul, Parameter, relu, sum } from "../autograd/mod.ts";
 import { init, memory, scope, type Tensor, tensor, zeros } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
@@ -66,6 +66,19 @@ test("Module.train() and eval() reach every module below", () => {
   assert([...model.modules()].every((m) => !m.training));
   assertEquals(model.train(), model);
   assert([...model.modules()].every((m) => m.training));
+});
+
+test("Module.evaluating() gives each module its mode back, also after an error", async () => {
+  const model = new Model().train();
+  const first = [...model.modules()][1]!.eval(); // a part that stays as it is used
+  const modes = () => Array.from(model.modules(), (m) => m.training);
+  const before = modes();
+  assert(before.includes(true) && before.includes(false));
+  assertEquals(await model.evaluating(modes), before.map(() => false));
+  assertEquals(modes(), before);
+  await assertRejects(() => model.evaluating(() => Promise.reject(new Error("no"))), Error, "no");
+  assertEquals(modes(), before);
+  assert(!first.training);
 });
 
 test("Module.requireGrad() freezes and frees every parameter", () => {

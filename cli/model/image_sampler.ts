@@ -108,13 +108,7 @@ export class ImageSampler implements Disposable {
     settings: SampleSettings,
     onStep: (taken: number) => void = () => {},
   ): Promise<SampledImages> {
-    const wasTraining = this.model.training;
-    this.model.eval();
-    try {
-      return await this.#sample(first, labels, settings, onStep);
-    } finally {
-      if (wasTraining) this.model.train();
-    }
+    return await this.model.evaluating(() => this.#sample(first, labels, settings, onStep));
   }
 
   async #sample(
