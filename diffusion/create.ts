@@ -1,4 +1,5 @@
 /** Diffusion processes by the original's flags. */
+import { checkOptionNames } from "../tensor/mod.ts";
 import { GaussianDiffusion } from "./gaussian_diffusion.ts";
 import type { LossType } from "./losses.ts";
 import { type Objective, OBJECTIVES } from "./predictions.ts";
@@ -30,6 +31,19 @@ export interface DiffusionOptions {
   minSnrGamma?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof DiffusionOptions, true>> = {
+  timestepRespacing: true,
+  noiseSchedule: true,
+  useKl: true,
+  sigmaSmall: true,
+  predictXstart: true,
+  learnSigma: true,
+  rescaleLearnedSigmas: true,
+  diffusionSteps: true,
+  objective: true,
+  minSnrGamma: true,
+};
+
 /**
  * A diffusion process by the original's flags, with its defaults.
  *
@@ -41,9 +55,11 @@ export interface DiffusionOptions {
  * const sampling = createDiffusion({ timestepRespacing: "250" });
  * ```
  *
+ * @throws {TypeError} where there is no such setting.
  * @throws {RangeError} where a setting is out of range or two do not go together.
  */
 export function createDiffusion(options: DiffusionOptions = {}): GaussianDiffusion {
+  checkOptionNames("createDiffusion", options, OPTIONS);
   const { noiseSchedule = "linear", diffusionSteps = 1000, timestepRespacing } = options;
   const { predictXstart = false, objective, minSnrGamma } = options;
   if (predictXstart && objective) {

@@ -1,5 +1,5 @@
 /** Guidance of samples: by a model with and without its condition, or by a classifier. */
-import { Tensor } from "../tensor/mod.ts";
+import { checkOptionNames, Tensor } from "../tensor/mod.ts";
 import {
   cast,
   concat,
@@ -50,6 +50,8 @@ export function guided<K extends object>(
   model: Model<K>,
   options: ClassifierFreeOptions<K>,
 ): ModelFunction<K> {
+  const known = { scale: 1, nullKwargs: 1, interval: 1, guidedChannels: 1 };
+  checkOptionNames("guidance", options, known);
   const { scale, nullKwargs, interval = [-Infinity, Infinity], guidedChannels = 3 } = options;
   const [first, last] = interval;
   checkGuidance(scale, first, last, guidedChannels);

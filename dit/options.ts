@@ -1,5 +1,6 @@
 /** What a DiT can be, and what it can be given. */
 import {
+  checkOptionNames,
   DTypeError,
   IndexError,
   isFloat,
@@ -35,25 +36,28 @@ export interface DiTOptions {
   learnSigma?: boolean;
 }
 
+const DEFAULTS: Required<DiTOptions> = {
+  inputSize: 32,
+  patchSize: 2,
+  inChannels: 4,
+  hiddenSize: 1152,
+  depth: 28,
+  numHeads: 16,
+  mlpRatio: 4,
+  classDropoutProb: 0.1,
+  numClasses: 1000,
+  learnSigma: true,
+};
+
 /**
  * Fills in the defaults and checks what was given.
  *
+ * @throws {TypeError} where there is no such option.
  * @throws {ShapeError} where sizes do not fit each other.
  */
 export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
-  const config = {
-    inputSize: 32,
-    patchSize: 2,
-    inChannels: 4,
-    hiddenSize: 1152,
-    depth: 28,
-    numHeads: 16,
-    mlpRatio: 4,
-    classDropoutProb: 0.1,
-    numClasses: 1000,
-    learnSigma: true,
-    ...options,
-  };
+  checkOptionNames("DiT", options, DEFAULTS);
+  const config = { ...DEFAULTS, ...options };
   const { inputSize, patchSize, hiddenSize, numHeads, mlpRatio, classDropoutProb } = config;
   const { inChannels, depth, numClasses } = config;
   const counts = { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads, numClasses };

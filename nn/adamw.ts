@@ -1,6 +1,7 @@
 /** AdamW (arXiv 1711.05101), as one kernel over all parameters. */
 import type { Parameter } from "../autograd/mod.ts";
 import {
+  checkOptionNames,
   constant,
   contiguousStrides,
   evaluateInto,
@@ -100,6 +101,7 @@ export class AdamW implements Disposable {
     if (named.length === 0) {
       throw new RangeError("AdamW: expected at least one trainable parameter");
     }
+    checkOptionNames("AdamW", options, { lr: 1, betas: 1, eps: 1, weightDecay: 1 });
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
     checkRange("lr", lr, 0, Infinity);
     checkRange("eps", eps, 0, Infinity);

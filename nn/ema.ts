@@ -1,5 +1,6 @@
 /** An exponential moving average of a model's weights. */
 import {
+  checkOptionNames,
   contiguousStrides,
   copyInto,
   evaluateInto,
@@ -41,6 +42,7 @@ export class Ema implements Disposable {
 
   /** Starts as a copy of the weights of `model` as they are. */
   constructor(model: Module, options: EmaOptions = {}) {
+    checkOptionNames("Ema", options, { decay: 1, warmup: 1 });
     const { decay = 0.9999, warmup = false } = options;
     if (!(decay >= 0 && decay <= 1)) {
       throw new RangeError(`Ema: expected a decay in [0, 1] but got ${decay}`);

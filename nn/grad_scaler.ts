@@ -4,6 +4,7 @@
  */
 import { mul } from "../autograd/mod.ts";
 import {
+  checkOptionNames,
   constant,
   evaluateInto,
   evaluateOne,
@@ -30,6 +31,14 @@ export interface GradScalerOptions {
   /** False makes every method do as if there were no scaling. */
   enabled?: boolean;
 }
+
+const DEFAULTS: Required<GradScalerOptions> = {
+  initialScale: 2 ** 16,
+  growthFactor: 2,
+  backoffFactor: 0.5,
+  growthInterval: 2000,
+  enabled: true,
+};
 
 /** [scale, streak, skipped, overflow, growth, backoff, interval] -> [scale', streak', skipped'] */
 const UPDATE: Formula = {
@@ -61,14 +70,8 @@ export class GradScaler implements Disposable {
 
   /** Lives on the current device, as the gradients must. */
   constructor(options: GradScalerOptions = {}) {
-    this.#options = {
-      initialScale: 2 ** 16,
-      growthFactor: 2,
-      backoffFactor: 0.5,
-      growthInterval: 2000,
-      enabled: true,
-      ...options,
-    };
+    checkOptionNames("GradScaler", options, DEFAULTS);
+    this.#options = { ...DEFAULTS, ...options };
     const { initialScale, growthFactor, backoffFactor, growthInterval, enabled } = this.#options;
     check("a scale above 0", initialScale, initialScale > 0 && initialScale < Infinity);
     check("a growth factor above 1", growthFactor, growthFactor > 1 && growthFactor < Infinity);

@@ -1,5 +1,6 @@
 import type { Backend } from "./backend.ts";
 import { DeviceError } from "./errors.ts";
+import { checkOptionNames } from "./options.ts";
 import { type Device, MemoryLedger, type MemoryStats } from "./storage.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/backend.ts";
 import type { WebGpuOptions } from "./webgpu/backend.ts";
@@ -34,9 +35,12 @@ let current: Device | null = null;
  * Sets up a device and makes it the one that new tensors are made on. Calling it again for a
  * device that is set up returns the same one.
  *
+ * @throws {TypeError} where there is no such option.
  * @throws {DeviceError} where the device asked for is not there.
  */
 export async function init(options: InitOptions = {}): Promise<Device> {
+  checkOptionNames("init", options, { device: 1, wasm: 1, webgpu: 1 });
+  checkOptionNames("init: wasm", options.wasm ?? {}, { threads: 1, tier: 1 });
   const asked = options.device ?? "auto";
   const device = asked === "auto" ? await setUpAny(options) : await setUp(asked, options);
   current = device;

@@ -36,6 +36,7 @@ export {
   Scope,
   scope,
 } from "./scope.ts";
+export { checkOptionNames } from "./options.ts";
 export { setDebug } from "./debug.ts";
 export { empty, Tensor } from "./tensor.ts";
 

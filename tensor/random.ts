@@ -6,6 +6,7 @@
  * Element i of a draw at offset o uses counter block (o + i, stream): word 0 for uniforms and
  * integers, words 0 and 1 for normals. A draw of n elements moves the offset on by n.
  */
+import { checkOptionNames } from "./options.ts";
 import { currentDevice } from "./device.ts";
 import { constant, elementIndex, type Expr, program } from "./expr.ts";
 import { checkShape, type Shape, sizeOf } from "./shape.ts";
@@ -259,14 +260,18 @@ export interface RandomOptions {
   device?: Device;
 }
 
+const RANDOM_OPTIONS = { generator: true, dtype: true, device: true } as const;
+
 /** Standard normal numbers. */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
+  checkOptionNames("randn", options, RANDOM_OPTIONS);
   const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
   return draw("randn", NORMAL, shape, generator, device, dtype);
 }
 
 /** Uniform numbers in [0, 1). */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
+  checkOptionNames("rand", options, RANDOM_OPTIONS);
   const { generator = defaultGenerator(), dtype = "f32", device = currentDevice() } = options;
   const formula = dtype === "f16" ? UNIFORM_HALF : UNIFORM;
   return draw("rand", formula, shape, generator, device, dtype);
@@ -278,6 +283,7 @@ export function randint(
   shape: Shape,
   options: Omit<RandomOptions, "dtype"> = {},
 ): Tensor {
+  checkOptionNames("randint", options, { generator: true, device: true });
   if (!Number.isInteger(limit) || limit < 1 || limit > 2 ** 31) {
     throw new RangeError(`randint: expected a limit in [1, 2^31] but got ${limit}`);
   }

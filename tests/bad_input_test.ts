@@ -558,3 +558,35 @@ Deno.test("bad input: a scope left open, and a tensor kept by two scopes", async
   assertEquals(kept.disposed, false);
   kept.dispose();
 });
+
+Deno.test("options that there are not are named, with the right spelling where that is all", async () => {
+  await d.init({ device: "reference" });
+  const wrong = (options: object): never => options as never;
+  const model = () => new d.DiT({ inputSize: 4, hiddenSize: 4, depth: 1, numHeads: 1 });
+  const faults: readonly (readonly [run: () => unknown, message: string])[] = [
+    [() => new d.DiT(wrong({ hidden_size: 8 })), "DiT: unknown option hidden_size; did you mean"],
+    [
+      () => new d.AutoencoderKL(wrong({ actFn: "silu" })),
+      "AutoencoderKL: unknown option actFn; expected inChannels, outChannels",
+    ],
+    [() => d.createDiffusion(wrong({ noise_schedule: "linear" })), "did you mean noiseSchedule?"],
+    [() => new d.AdamW(model().parameters(), wrong({ betas1: 0.9 })), "AdamW: unknown option"],
+    [() => new d.Ema(model(), wrong({ rate: 0.9 })), "Ema: unknown option rate"],
+    [() => new d.GradScaler(wrong({ scale: 2 })), "GradScaler: unknown option scale"],
+    [() => d.randn([2], wrong({ seed: 1 })), "randn: unknown option seed; expected generator"],
+    [
+      () => d.sampleProgressive(d.createDiffusion(), (x) => x, [1, 3, 4, 4], wrong({ cfg: 4 })),
+      "sample: unknown option cfg",
+    ],
+    [
+      () => d.guided((x) => x, wrong({ scale: 4, nullKwargs: {}, channels: 3 })),
+      "guidance: unknown option channels",
+    ],
+  ];
+  for (const [run, message] of faults) assertThrows(run, TypeError, message);
+  await assertRejects(
+    () => d.init(wrong({ backend: "wasm" })),
+    TypeError,
+    "init: unknown option backend; expected device, wasm, webgpu",
+  );
+});

@@ -1,5 +1,5 @@
 /** The shape of an autoencoder, as diffusers' config.json says it. */
-import { ShapeError } from "../tensor/mod.ts";
+import { checkOptionNames, ShapeError } from "../tensor/mod.ts";
 
 /** Shape of a model; the defaults are those of stabilityai/sd-vae-ft-mse and -ema. */
 export interface AutoencoderKLOptions {
@@ -35,9 +35,11 @@ const DEFAULTS: Required<AutoencoderKLOptions> = {
 /**
  * Fills in the defaults and checks what was given.
  *
+ * @throws {TypeError} where there is no such option.
  * @throws {ShapeError} where sizes do not fit each other.
  */
 export function checkedOptions(options: AutoencoderKLOptions): Required<AutoencoderKLOptions> {
+  checkOptionNames("AutoencoderKL", options, DEFAULTS);
   const config = { ...DEFAULTS, ...options };
   const { blockOutChannels, scalingFactor, normNumGroups, ...counts } = config;
   const sizes = { ...counts, normNumGroups, levels: blockOutChannels.length };

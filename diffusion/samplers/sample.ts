@@ -1,5 +1,5 @@
 /** Sampling from any process with any sampler. */
-import type { Shape, Tensor } from "../../tensor/mod.ts";
+import { checkOptionNames, type Shape, type Tensor } from "../../tensor/mod.ts";
 import { type ClassifierFreeOptions, guided } from "../guidance.ts";
 import type { Model, ModelKwargs } from "../model.ts";
 import { drawNoise } from "../noise.ts";
@@ -28,6 +28,21 @@ export interface SampleOptions<K extends object = ModelKwargs>
   /** Guides the model by itself without its condition. */
   guidance?: ClassifierFreeOptions<K>;
 }
+
+const OPTIONS: Readonly<Record<keyof SampleOptions, true>> = {
+  sampler: true,
+  steps: true,
+  eta: true,
+  spacing: true,
+  guidance: true,
+  modelKwargs: true,
+  clipDenoised: true,
+  denoisedFn: true,
+  condFn: true,
+  noise: true,
+  noiseFn: true,
+  generator: true,
+};
 
 /**
  * Samples with the sampler of that name, without gradients and without reading anything back.
@@ -69,6 +84,7 @@ export function sampleProgressive<K extends object>(
   shape: Shape,
   options: SampleOptions<K> = {},
 ): AsyncGenerator<SamplingStep, void> {
+  checkOptionNames("sample", options, OPTIONS);
   const { sampler: name = "ddpm", eta = 0, guidance } = options;
   const sampler = samplerOf(name);
   const range = stepRange(process, name);

@@ -1,0 +1,28 @@
+/** Names of options, which JavaScript would take on the quiet where they are wrong. */
+
+/**
+ * Refuses options that there are not.
+ *
+ * @param where What they were given to, for the message.
+ * @param options As they were given.
+ * @param known An entry for every name there is; one that is forgotten does not compile.
+ * @throws {TypeError} naming the first unknown one, and the right name where only the spelling is
+ * another (`hidden_size`).
+ */
+export function checkOptionNames<Options extends object>(
+  where: string,
+  options: Options,
+  known: Readonly<Record<keyof Options, unknown>>,
+): void {
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(known, name)) continue;
+    const names = Object.keys(known);
+    const meant = names.find((other) => plain(other) === plain(name));
+    const advice = meant ? `did you mean ${meant}?` : `expected ${names.join(", ")}`;
+    throw new TypeError(`${where}: unknown option ${name}; ${advice}`);
+  }
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+}
