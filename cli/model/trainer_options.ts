@@ -49,7 +49,9 @@ export function trainerHints(options: ReadonlyMap<string, unknown>, path: string
   const numClasses = options.get("num_classes");
   const diffusion = processOf(options);
   return {
-    latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) },
+    ...(options.has("vae") || options.has("feature_path")
+      ? { latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) } }
+      : {}),
     numClasses: typeof numClasses === "number" ? numClasses : undefined,
     ...(Object.keys(diffusion).length > 0 ? { diffusion } : {}),
   };

@@ -138,7 +138,7 @@ function findStateDict(file: TorchFile, kind: ModelKind, set: WeightSet): TorchK
 }
 
 /** Where trainers keep their options beside the weights. */
-const OPTION_KEYS = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt"] as const;
+const OPTION_KEYS = ["args", "hyper_parameters", "hparams", "config", "cfg"] as const;
 
 /** The options of the training program, by names with `_`. */
 function optionsIn(value: TorchValue<StoredTensor>): Map<string, unknown> {

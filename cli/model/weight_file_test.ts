@@ -32,6 +32,7 @@ diskTest("openWeightFile() finds the weights in what trainers save", async (fold
     [map(["model", dict(1)], ["ema", dict(2)]), "model", 1, "PyTorch, model"],
     [map(["ema", dict(2)], ["args", args]), "ema", 2, "train.py's checkpoint, ema weights"],
     [map(["model", dict(1)], ["opt", none]), "ema", 1, "PyTorch, model"],
+    [map(["ema", dict(1)], ["opt", none]), "ema", 1, "PyTorch, ema"],
     [map(["state_dict", dict(1, "model.")], ["epoch", 1]), "ema", 1, "PyTorch, state_dict"],
     [map(["model_state_dict", dict(1)]), "ema", 1, "PyTorch, model_state_dict"],
     [
@@ -135,5 +136,8 @@ Deno.test("trainerHints() refuses flows by what their options say, and takes the
   });
   assertEquals([latents?.vae, numClasses], ["ema", 10]);
   assertEquals(diffusion, { objective: "v", noiseSchedule: "squaredcos_cap_v2" });
-  assertEquals(hints({ lr: 1, predict_xstart: true }).diffusion, { objective: "xstart" });
+  assertEquals(hints({ lr: 1, predict_xstart: true }), {
+    numClasses: undefined,
+    diffusion: { objective: "xstart" },
+  });
 });

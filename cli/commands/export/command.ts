@@ -68,6 +68,10 @@ export async function run(args: readonly string[]): Promise<number> {
 
 /** A bare state dict, `pos_embed` included, as the published files are. */
 async function exportOriginal({ source, config }: Weights, out: string): Promise<string[]> {
+  const eight = source.keys().find((key) => source.info(key).dtype.startsWith("f8"));
+  if (eight !== undefined && out.endsWith(".pt")) {
+    throw new UsageError(`--out: expected FILE.safetensors, since ${eight} is of 8-bit floats`);
+  }
   await Deno.mkdir(dirname(out), { recursive: true });
   if (out.endsWith(".pt")) await saveTorch(out, lazyStateDict(source));
   else await saveSafetensors(out, source, [["format", "pt"]]);
