@@ -3,15 +3,16 @@ import { centerCrop } from "./crop.ts";
 import type { ByteImage } from "./byte_image.ts";
 import { resize } from "./resample.ts";
 
-/** A picture whose pixels all differ from their neighbours. */
-function picture(width: number, height: number): ByteImage {
+/** An image whose pixels differ from their neighbours. */
+function image(width: number, height: number): ByteImage {
   const pixels = Uint8Array.from({ length: 3 * width * height }, (_, i) => i * i % 251);
   return { pixels, channels: 3, height, width };
 }
 
 Deno.test("resize() gives of a part the pixels that the whole has there", () => {
-  for (const [width, height] of [[23, 17], [9, 31], [23, 31], [9, 17], [40, 5]] as const) {
-    const source = picture(23, 17);
+  const sizes = [[24, 18], [9, 31], [24, 31], [9, 18], [40, 5], [12, 9]] as const;
+  for (const [width, height] of sizes) {
+    const source = image(24, 18);
     for (const filter of ["box", "bicubic"] as const) {
       const whole = resize(source, width, height, filter);
       const crop = { left: 3, top: 2, width: width - 5, height: height - 3 };
@@ -31,7 +32,7 @@ Deno.test("resize() gives of a part the pixels that the whole has there", () => 
 
 Deno.test("centerCrop() of a line takes no more memory than the line and the square", () => {
   for (const [width, height] of [[60_000, 1], [1, 60_000]] as const) {
-    const line = picture(width, height);
+    const line = image(width, height);
     const before = Deno.memoryUsage();
     const { pixels } = centerCrop(line, 256);
     const { heapUsed, external } = Deno.memoryUsage();
