@@ -84,6 +84,7 @@ const HARMFUL_MODULES = words(`
   multiprocessing asyncio importlib imp runpy pkgutil zipimport site code codeop gc ctypes _ctypes cffi
   pickle _pickle cPickle marshal shelve dill cloudpickle joblib pip setuptools distutils ensurepip venv
   pdb bdb timeit trace profile cProfile doctest idlelib lib2to3 fileinput sqlite3 webbrowser
+  pydoc _pyrepl _osx_support _aix_support _thread
   socket _socket ssl http urllib urllib2 httplib requests aiohttp ftplib smtplib telnetlib xmlrpc
 `);
 
