@@ -76,7 +76,7 @@ const CALLS: Record<string, { shapes: Shape[]; call: (x: Tensor[]) => Tensor }> 
     shapes: [[50, 65]],
     call: ([table]) => embedding(table!, randint(50, [1001], { generator: new Generator(2) })),
   },
-  "a turned copy": { shapes: [[65, 33, 129]], call: ([x]) => square(permute(x!, [2, 0, 1])) },
+  "a transposed copy": { shapes: [[65, 33, 129]], call: ([x]) => square(permute(x!, [2, 0, 1])) },
 };
 
 async function run({ shapes, call }: typeof CALLS[string]): Promise<Uint32Array[]> {
