@@ -350,6 +350,8 @@ export interface Backend {
   readonly name: "wasm" | "webgpu" | "reference";
   /** One line for people: adapter, threads, tier. */
   readonly description: string;
+  /** Set where what passes for a GPU is this machine's CPU: slow, to compile for it too. */
+  readonly isSoftware?: boolean;
   /** Kernels that read and write f16 themselves; others are given f32 copies. */
   readonly halfKernels: ReadonlySet<KernelName>;
 

@@ -13,7 +13,13 @@ import { isDebug } from "../debug.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
 import { checkAccesses } from "./access_check.ts";
-import { BACKEND_VARIABLE, describeAdapter, findAdapter, openDevice } from "./device/adapter.ts";
+import {
+  BACKEND_VARIABLE,
+  describeAdapter,
+  findAdapter,
+  isSoftwareAdapter,
+  openDevice,
+} from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { WebGpuOptions } from "./device/options.ts";
@@ -27,6 +33,7 @@ export { findAdapter, isSoftwareAdapter } from "./device/adapter.ts";
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly description: string;
+  readonly isSoftware: boolean;
   /** All of them: kernels see every element type through the same functions. */
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   readonly runtime: WebGpuRuntime;
@@ -37,6 +44,7 @@ export class WebGpuBackend implements Backend {
     this.runtime = new WebGpuRuntime(device, options);
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
+    this.isSoftware = isSoftwareAdapter(adapter);
     this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
   }
 
