@@ -1,30 +1,72 @@
+import { assertEquals } from "@std/assert";
+import { type KernelName, KERNELS } from "../backend.ts";
 import { type ConformanceCase, conformanceCases, runConformance } from "../conformance/suite.ts";
 import { setDebug } from "../debug.ts";
-import type { WebGpuBackend } from "./backend.ts";
-import { gpuTest } from "./device/device_test_util.ts";
+import { env } from "../../tests/fixtures.ts";
+import type { WebGpuBackend, WebGpuOptions } from "./backend.ts";
+import { adapter, gpuTest } from "./device/device_test_util.ts";
+import { isSoftwareAdapter } from "./device/adapter.ts";
+import { arraysOf, chooseCases } from "./paths_test_util.ts";
 
 setDebug(true); // shaders that are found by a key are compared with what would be compiled
 
-/** A software adapter takes seconds for the largest cases. */
-const MAX_COST = 1e5;
+/** `maxStorageBuffersPerShaderStage` of every GPU. */
+const DEFAULT_ARRAYS = 8;
 /** Read-backs take 12 ms each, most of it sleep, so cases share it. */
 const AT_ONCE = 64;
 
-async function conform(
-  backend: WebGpuBackend,
-  concerned: (test: ConformanceCase) => boolean,
-): Promise<void> {
-  const { halfKernels } = backend;
-  const cases = conformanceCases({ maxCost: MAX_COST, halfKernels }).filter(concerned);
-  for (let i = 0; i < cases.length; i += AT_ONCE) {
-    await Promise.all(cases.slice(i, i + AT_ONCE).map((test) => runConformance(backend, test)));
+/** A software adapter compiles a shader for up to two seconds. */
+const every = env("DIT_WEBGPU_ALL") === "1" || adapter === null || !isSoftwareAdapter(adapter);
+
+const usable = conformanceCases();
+
+function chosen(cases: ConformanceCase[]): ConformanceCase[] {
+  return every ? cases : chooseCases(cases);
+}
+
+function register(
+  name: string,
+  tests: readonly ConformanceCase[],
+  of: number,
+  options: WebGpuOptions = {},
+): void {
+  const hint = every ? "" : "; DIT_WEBGPU_ALL=1 for all";
+  gpuTest(`${name} (${tests.length} of ${of} cases${hint})`, (b) => conform(b, tests), options);
+}
+
+async function conform(b: WebGpuBackend, tests: readonly ConformanceCase[]): Promise<void> {
+  const { pace } = b.runtime;
+  const usual = pace.partOf.bind(pace);
+  for (let i = 0; i < tests.length; i += AT_ONCE) {
+    await Promise.all(
+      tests.slice(i, i + AT_ONCE).map((test) =>
+        runConformance(b, test, (run) => {
+          // Bits may not depend on where launches are cut, so the second time they are.
+          pace.partOf = (workgroups) => Math.ceil(workgroups / 3);
+          run();
+          pace.partOf = usual;
+        })
+      ),
+    );
   }
 }
 
-gpuTest("every kernel agrees with the reference", (b) => conform(b, () => true));
-// The other kernels are the same to the letter.
-gpuTest(
-  "kernels of f16 agree with the reference where the GPU has no f16",
-  (b) => conform(b, (test) => test.half),
-  { half: "packed" },
+register("every kernel agrees with the reference, whole and cut", chosen(usable), usable.length);
+
+// Such a device has no f16; the other kernels are the same to the letter, so a small case of each
+// shows that the limits are enough.
+const half = usable.filter((test) => test.half);
+const smallest = (Object.keys(KERNELS) as KernelName[]).map((kernel) => {
+  const own = usable.filter((test) => test.kernel === kernel && !test.half);
+  return own.reduce((least, test) => (test.cost < least.cost ? test : least));
+});
+register(
+  "kernels agree with the reference on a GPU of the default limits, without f16",
+  [...new Set([...chosen(half), ...smallest])],
+  usable.length,
+  { limits: "default" },
 );
+
+Deno.test("no kernel binds more arrays than every GPU does, in any case", () => {
+  assertEquals(usable.filter((test) => arraysOf(test) > DEFAULT_ARRAYS), []);
+});

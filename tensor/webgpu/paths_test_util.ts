@@ -1,0 +1,120 @@
+/**
+ * Which conformance cases to run where shaders take long to compile, as on a software adapter: few
+ * that together go every way that the kernels can go. What a case compiles is found by calling the
+ * launchers with a runtime that only takes notes.
+ */
+import type { Backend, DeviceBuffer } from "../backend.ts";
+import { type ConformanceCase, Fixture } from "../conformance/fixture.ts";
+import type { Program } from "../expr.ts";
+import { Bindings } from "./device/bindings.ts";
+import { Block } from "./device/block.ts";
+import type { Dispatch } from "./device/dispatch.ts";
+import { GpuBuffer } from "./device/pool.ts";
+import type { WebGpuRuntime } from "./device/runtime.ts";
+import { planHead } from "./kernels/attention_tile.ts";
+import { LAUNCHERS } from "./kernels/table.ts";
+
+/** A case, and what it makes a device compile. */
+interface Noted {
+  readonly test: ConformanceCase;
+  /** Names of the shaders. */
+  readonly shaders: ReadonlySet<string>;
+  /** Parts of the names: tile, layout, type, program, ... each by kernel. */
+  readonly paths: ReadonlySet<string>;
+  /** The most arrays that one launch binds. */
+  readonly arrays: number;
+}
+
+/** The most arrays that one launch of the case binds, where the GPU binds that many. */
+export function arraysOf(test: ConformanceCase): number {
+  return note(test).arrays;
+}
+
+/**
+ * Cases that go every path of `cases`, chosen greedily by new paths a shader to compile; and of
+ * the rest those that compile nothing that these do not.
+ */
+export function chooseCases(cases: readonly ConformanceCase[]): ConformanceCase[] {
+  const noted = cases.map(note);
+  const paths = new Set<string>();
+  const shaders = new Set<string>();
+  const fresh = (names: ReadonlySet<string>, known: ReadonlySet<string>): number => {
+    let count = 0;
+    for (const name of names) if (!known.has(name)) count++;
+    return count;
+  };
+  const value = ({ paths: p, shaders: s, test }: Noted): number =>
+    fresh(p, paths) / (fresh(s, shaders) + 1 + test.cost / COST_OF_A_SHADER);
+  // Values only fall, so a case whose value is still the best of the old ones is the best.
+  const open = noted.map((n) => ({ n, value: value(n) }));
+  while (open.length > 0) {
+    open.sort((a, b) => b.value - a.value);
+    const best = open[0]!;
+    const now = value(best.n);
+    if (now === best.value || now >= (open[1]?.value ?? 0)) {
+      if (now === 0) break;
+      for (const path of best.n.paths) paths.add(path);
+      for (const shader of best.n.shaders) shaders.add(shader);
+      open.shift();
+    } else best.value = now;
+  }
+  return noted.filter((n) => fresh(n.shaders, shaders) === 0).map(({ test }) => test);
+}
+
+/** Multiplications that take the reference as long as a shader takes to compile. */
+const COST_OF_A_SHADER = 3e6;
+
+function note(test: ConformanceCase): Noted {
+  const shaders = new Set<string>();
+  const paths = new Set<string>();
+  const bindings = new Bindings(256, 2 ** 27);
+  let program = "";
+  let arrays = 0;
+  const runtime = takesNotes((d) => {
+    const layout = d.views.map(({ view, vec4 }) => `${view.dtype}${vec4 ? "x4" : ""}`);
+    bindings.assign(d);
+    arrays = Math.max(arrays, bindings.count);
+    shaders.add(`${d.key} ${layout} ${bindings.slots.slice(0, d.views.length)}`);
+    const kernel = test.kernel;
+    if (program) paths.add(`${kernel} ${program}`);
+    d.key.replace(program, "").split(/[ /]/).forEach((part, i) => {
+      for (const path of pathsOf(d.key, part)) paths.add(`${kernel} ${i} ${path}`);
+    });
+    d.views.forEach(({ name }, i) => paths.add(`${kernel} ${name} ${layout[i]}`));
+  });
+  const backend = { alloc: runtime.alloc, free: runtime.free } as Partial<Backend> as Backend;
+  const launch = LAUNCHERS[test.kernel] as (typeof LAUNCHERS)["matmul"];
+  const args = test.build(new Fixture(backend, test, false)) as Parameters<typeof launch>[1];
+  program = (args as { program?: Program }).program?.key ?? "";
+  launch(runtime, args, "note");
+  return { test, shaders, paths, arrays };
+}
+
+/** What a part of a shader's name says of the path: sizes that are alike are the same. */
+function pathsOf(key: string, part: string): string[] {
+  const sizes = part.split("x");
+  // Sizes of a convolution; paddings may be 0 or less.
+  if (sizes.length > 6) return sizes.map((s, i) => `${i} ${Math.sign(Number(s) - 1)}`);
+  // Threads that share a row.
+  if (/^\d+x4$/.test(part) && key.startsWith("attention")) return ["x4"];
+  if (key.startsWith("attention") && /^\d+$/.test(part)) {
+    const depth = Number(part);
+    const { slice, chunks, parts } = planHead(depth, 4);
+    return [`${chunks} chunks`, `${parts} parts`, `ragged ${depth % slice !== 0}`];
+  }
+  return part.split(",").map((word, i) => `${i} ${word}`);
+}
+
+/** What launchers use of a runtime. */
+function takesNotes(dispatch: (d: Dispatch) => void): WebGpuRuntime {
+  let id = 0;
+  const runtime: Partial<WebGpuRuntime> = {
+    limits: { minStorageBufferOffsetAlignment: 256 } as GPUSupportedLimits,
+    maxBindingBytes: 2 ** 27,
+    maxArrays: 8,
+    alloc: (bytes) => new GpuBuffer(new Block(id++, {} as GPUBuffer, bytes), bytes),
+    free: (_buffer: DeviceBuffer) => {},
+    dispatch,
+  };
+  return runtime as WebGpuRuntime;
+}
