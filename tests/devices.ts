@@ -1,5 +1,6 @@
 /** Running a test on every device present. */
 import { type Device, init, memory, setDevice } from "../tensor/mod.ts";
+import { findAdapter } from "../tensor/webgpu/backend.ts";
 import { env, granted } from "./fixtures.ts";
 
 /** Devices that tests run on; the reference only where asked for. */
@@ -8,12 +9,20 @@ export type TestDevice = "wasm" | "webgpu" | "reference";
 /** Whether CI, say, wants a missing WebGPU adapter to be a failure. */
 export const requireWebGpu: boolean = env("DIT_REQUIRE_WEBGPU") === "1";
 
+/** Sets Mesa's software adapter up for tests, which run each shader once or twice. */
+export function prepareMesa(): void {
+  if (!granted({ name: "env" })) return;
+  // a layer of Mesa's complains on standard error unless it is told to stay out
+  Deno.env.set("NODEVICE_SELECT", "1");
+  // without its optimiser a shader is compiled in four fifths of the time
+  Deno.env.set("GALLIVM_PERF", "nopt");
+}
+
 /** Why there is no WebGPU here, or undefined where there is. */
 export const webgpuMissing: string | undefined = await (async () => {
-  // a layer of Mesa's complains on standard error unless it is told to stay out
-  if (granted({ name: "env" })) Deno.env.set("NODEVICE_SELECT", "1");
+  prepareMesa();
   if (!navigator.gpu) return "this runtime has no WebGPU";
-  return await navigator.gpu.requestAdapter() ? undefined : "no WebGPU adapter";
+  return await findAdapter() ? undefined : "no WebGPU adapter";
 })();
 
 /**

@@ -1,19 +1,12 @@
 /** Tests on a GPU: they skip where there is none, and say so. */
 import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from "../backend.ts";
 import { findAdapter } from "./adapter.ts";
-import { env, granted } from "../../../tests/fixtures.ts";
+import { prepareMesa, requireWebGpu } from "../../../tests/devices.ts";
 
-if (granted({ name: "env" })) {
-  // Mesa's software adapter compiles a shader in four fifths of the time without its optimiser.
-  Deno.env.set("GALLIVM_PERF", "nopt");
-  // A layer of Mesa's complains on standard error unless it is told to stay out.
-  Deno.env.set("NODEVICE_SELECT", "1");
-}
+prepareMesa();
 
 /** The GPU that tests run on, or null where there is none. */
 export const adapter: GPUAdapter | null = await findAdapter();
-/** Whether CI, say, wants a missing GPU to be a failure. */
-const requireWebGpu = env("DIT_REQUIRE_WEBGPU") === "1";
 const hasHalf = adapter?.features.has("shader-f16") ?? false;
 
 /** Registers a test that gets a device of its own, made with `options`. */
