@@ -250,7 +250,7 @@ export class Fixture {
     const offset = this.#lead + (layout.offset ?? 0);
     const view: View = { buffer, dtype, offset, shape, strides };
     checkView(view, "conformance");
-    if (!this.filled) return { view, covered: new Uint8Array(0) };
+    if (!this.filled) return { view, covered: new Uint8Array(0), data: hostArray(dtype, 0) };
     const data = hostArray(dtype, length).fill(around);
     const covered = new Uint8Array(length);
     let index = 0;
