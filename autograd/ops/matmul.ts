@@ -3,7 +3,6 @@ import {
   type Activation,
   commonFloat,
   evaluateOne,
-  type Expr,
   type Formula,
   permuted,
   product,
@@ -17,7 +16,8 @@ import {
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
-import { ELEMENTWISE } from "./elementwise_table.ts";
+import "./elementwise.ts"; // declares the activations
+import { rowOf } from "./define_elementwise.ts";
 import { transpose } from "./shape.ts";
 
 /** `x` with its last two dimensions swapped, without moving elements. */
@@ -114,7 +114,7 @@ type Nonlinear = Exclude<Activation, "none">;
 
 function gradientAt(activation: Nonlinear): Formula {
   // the row of relu reads its result, which has the sign of what went in
-  const slope: (g: Expr, x: Expr[], y: Expr) => Expr = ELEMENTWISE[activation].grads[0];
+  const slope = rowOf(activation).grads[0]!;
   return { name: `${activation}'`, build: (g, x) => slope(g!, [x!], x!) };
 }
 const ACTIVATION_GRADS: { readonly [A in Nonlinear]: Formula } = {
