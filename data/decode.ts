@@ -66,9 +66,10 @@ export interface DecodeOptions {
 
 /**
  * Decodes a JPEG, PNG, WebP or GIF to RGB, as the original sees it (`convert("RGB")` of Pillow):
- * transparency is dropped, gray becomes three equal channels, palettes are looked up, colour
- * profiles are ignored, and of an animation the first frame counts. Beyond the original, 16-bit
- * channels keep their upper 8 bits, and images are turned upright where a camera noted how.
+ * transparency is dropped, gray becomes three equal channels, palettes are looked up, inks (CMYK)
+ * are mixed, colour profiles are ignored, and of an animation the first frame counts. Otherwise than
+ * the original, gray of 16 bits keeps its upper 8 (Pillow makes nearly all of it white), and images
+ * are turned upright where a camera noted how.
  *
  * @throws {DamagedImageError} If it is no image, a damaged one, or one of more than 178,956,970
  * pixels, which its header alone may claim.
