@@ -15,7 +15,7 @@ imageTest("the first damaged images are told of, and all of them counted", async
   assertMatch(told[0]!, /^left out ".*bad \d+\\n\.png": the file is empty$/); // a line each
   assertMatch(told[20]!, /^left out more/);
   const [damaged] = findings(images);
-  assertMatch(damaged!, /^damaged  30 of 31 images left out: ".*; and 25 more$/);
+  assertMatch(damaged!, /^damaged +30 of 31 images left out: ".*; and 25 more$/);
 });
 
 imageTest("latents are refused where images are expected", async (folder) => {
