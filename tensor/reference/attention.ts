@@ -1,5 +1,6 @@
 import type { KernelArgs, View } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
+import type { Trials } from "./trial.ts";
 
 /** Where row [b, h, t] of a [B, H, T, D] view begins. */
 function rowAt(view: View, b: number, h: number, t: number): number {
@@ -90,3 +91,25 @@ export function attentionGrad(args: KernelArgs["attentionGrad"]): void {
     }
   }
 }
+
+export const attentionTrials: Trials<"attention"> = [(x) => ({
+  q: x.input([1, 2, 19, 16]),
+  k: x.input([1, 2, 23, 16]),
+  v: x.input([1, 2, 23, 16]),
+  scale: 0.25,
+  out: x.output([1, 2, 19, 16]),
+  stats: x.output([1, 2, 19, 2], "f32"),
+})];
+
+export const attentionGradTrials: Trials<"attentionGrad"> = [(x) => ({
+  q: x.input([1, 2, 19, 16], -0.1, 0.1),
+  k: x.input([1, 2, 23, 16]),
+  v: x.input([1, 2, 23, 16]),
+  out: x.input([1, 2, 19, 16]),
+  stats: x.single([1, 2, 19, 2], 1.6, 2), // no score is larger
+  g: x.input([1, 2, 19, 16]),
+  scale: 0.25,
+  dq: x.output([1, 2, 19, 16]),
+  dk: x.output([1, 2, 23, 16]),
+  dv: x.output([1, 2, 23, 16]),
+})];

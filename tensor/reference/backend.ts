@@ -16,35 +16,58 @@ import {
 import { type DType, dtypeOf, type HostArray } from "../dtype.ts";
 import { IndexError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
-import { attention, attentionGrad } from "./attention.ts";
+import { attention, attentionGrad, attentionGradTrials, attentionTrials } from "./attention.ts";
 import { elementPlaces, elementsOf, floatsOf, ReferenceBuffer } from "./buffer.ts";
-import { conv2d, conv2dGradWeight } from "./conv.ts";
-import { elementwise } from "./elementwise.ts";
-import { gather, scatterAdd } from "./gather.ts";
-import { matmul } from "./matmul.ts";
-import { groupNorm, groupNormGrad, layerNorm, layerNormGrad } from "./norm.ts";
-import { argReduce, cumsum, reduce } from "./reduce.ts";
-import { softmax, softmaxGrad } from "./softmax.ts";
-
-/** Without a runtime: buffers are all it needs. */
-const KERNELS: { readonly [K in KernelName]: (args: KernelArgs[K]) => void } = {
-  elementwise,
-  reduce,
-  argReduce,
-  cumsum,
-  matmul,
-  softmax,
-  softmaxGrad,
-  layerNorm,
-  layerNormGrad,
+import { conv2d, conv2dGradWeight, conv2dGradWeightTrials, conv2dTrials } from "./conv.ts";
+import { elementwise, elementwiseTrials } from "./elementwise.ts";
+import { gather, gatherTrials, scatterAdd, scatterAddTrials } from "./gather.ts";
+import { matmul, matmulTrials } from "./matmul.ts";
+import {
   groupNorm,
   groupNormGrad,
-  conv2d,
-  conv2dGradWeight,
-  attention,
-  attentionGrad,
-  gather,
-  scatterAdd,
+  groupNormGradTrials,
+  groupNormTrials,
+  layerNorm,
+  layerNormGrad,
+  layerNormGradTrials,
+  layerNormTrials,
+} from "./norm.ts";
+import {
+  argReduce,
+  argReduceTrials,
+  cumsum,
+  cumsumTrials,
+  reduce,
+  reduceTrials,
+} from "./reduce.ts";
+import { softmax, softmaxGrad, softmaxGradTrials, softmaxTrials } from "./softmax.ts";
+import type { Trials } from "./trial.ts";
+
+/** A kernel in float64, and small calls of it for the self-test of devices. */
+interface ReferenceKernel<K extends KernelName> {
+  readonly run: (args: KernelArgs[K]) => void;
+  readonly trials: Trials<K>;
+}
+
+/** Every kernel; a missing one does not compile. */
+export const REFERENCE: { readonly [K in KernelName]: ReferenceKernel<K> } = {
+  elementwise: { run: elementwise, trials: elementwiseTrials },
+  reduce: { run: reduce, trials: reduceTrials },
+  argReduce: { run: argReduce, trials: argReduceTrials },
+  cumsum: { run: cumsum, trials: cumsumTrials },
+  matmul: { run: matmul, trials: matmulTrials },
+  softmax: { run: softmax, trials: softmaxTrials },
+  softmaxGrad: { run: softmaxGrad, trials: softmaxGradTrials },
+  layerNorm: { run: layerNorm, trials: layerNormTrials },
+  layerNormGrad: { run: layerNormGrad, trials: layerNormGradTrials },
+  groupNorm: { run: groupNorm, trials: groupNormTrials },
+  groupNormGrad: { run: groupNormGrad, trials: groupNormGradTrials },
+  conv2d: { run: conv2d, trials: conv2dTrials },
+  conv2dGradWeight: { run: conv2dGradWeight, trials: conv2dGradWeightTrials },
+  attention: { run: attention, trials: attentionTrials },
+  attentionGrad: { run: attentionGrad, trials: attentionGradTrials },
+  gather: { run: gather, trials: gatherTrials },
+  scatterAdd: { run: scatterAdd, trials: scatterAddTrials },
 };
 
 /** Rounds an f16 view's elements to what f16 can hold, as storing them there would. */
@@ -94,7 +117,7 @@ class ReferenceBackend implements Backend {
 
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
     checkArguments(kernel, args, op);
-    KERNELS[kernel](args);
+    REFERENCE[kernel].run(args);
     for (const { view, use } of arraysOf(kernel, args)) {
       if (use !== "read" && view.dtype === "f16") roundToHalf(view);
     }

@@ -1,5 +1,6 @@
 import type { KernelArgs } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
+import type { Trials } from "./trial.ts";
 
 /** The pixel that output place `o` reads for kernel place `k`, or -1 where it reads zero. */
 function sourcePixel(
@@ -86,3 +87,23 @@ export function conv2dGradWeight(args: KernelArgs["conv2dGradWeight"]): void {
     }
   }
 }
+
+export const conv2dTrials: Trials<"conv2d"> = [(x) => ({
+  x: x.input([2, 5, 9, 7]),
+  w: x.input([6, 5, 3, 3]),
+  bias: x.input([6]),
+  stride: 1,
+  padTop: 1,
+  padLeft: 1,
+  dilation: 1,
+  out: x.output([2, 6, 9, 7]),
+})];
+
+export const conv2dGradWeightTrials: Trials<"conv2dGradWeight"> = [(x) => ({
+  x: x.input([2, 5, 9, 7]),
+  g: x.input([2, 6, 9, 7]),
+  stride: 1,
+  padTop: 1,
+  padLeft: 1,
+  out: x.output([6, 5, 3, 3]),
+})];

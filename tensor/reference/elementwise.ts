@@ -4,10 +4,11 @@
  * nodes are computed once, and the price of interpreting is paid once a block.
  */
 import type { KernelArgs, View } from "../backend.ts";
-import type { Expr, Node, Program, Ty } from "../expr.ts";
+import { constant, type Expr, type Node, type Program, program, type Ty } from "../expr.ts";
 import { sizeOf } from "../shape.ts";
 import { elementPlaces, elementsOf } from "./buffer.ts";
 import { erf, roundHalfEven } from "./math.ts";
+import type { Trials } from "./trial.ts";
 
 const BLOCK = 512;
 
@@ -232,3 +233,36 @@ export function elementwise({ program, ins, outs, scalars }: KernelArgs["element
     }
   });
 }
+
+const f32 = { kind: "input", ty: "f32" } as const;
+const u32 = { kind: "input", ty: "u32" } as const;
+
+/** Every operation that backends make code for, once, in sums that no part of can be lost from. */
+const ARITHMETIC = program("selfTest.arithmetic", [f32, f32], (a, b) => {
+  const positive = a!.abs().add(0.5);
+  const sum = (...parts: Expr[]) => parts.reduce((x, y) => x.add(y));
+  return [
+    sum(a!.mul(b!).sub(a!.div(positive)), a!.min(b!), a!.max(b!).neg(), positive.sqrt()),
+    sum(a!.mul(8).floor(), b!.mul(8).round(), a!.lt(b!).not().select(a!, b!)),
+    sum(a!.exp2(), positive.log2(), a!.mul(4).sin(), b!.mul(2 ** 20).cos(), a!.erf()),
+  ];
+});
+const INTEGERS = program("selfTest.integers", [u32, u32], (a, b) => {
+  const mixed = a!.xor(b!.shl(3)).add(a!.shr(5)).sub(b!.and(0xff)).or(constant(6, "u32"));
+  return [mixed.mul(b!), a!.mulhi(b!), a!.bits("i32").neg().bits("u32")];
+});
+
+export const elementwiseTrials: Trials<"elementwise"> = [
+  (x) => ({
+    program: ARITHMETIC,
+    ins: [x.input([9, 67]), x.repeated([9, 67])],
+    outs: [x.output([9, 67]), x.output([9, 67]), x.output([9, 67])],
+    scalars: [],
+  }),
+  (x) => ({
+    program: INTEGERS,
+    ins: [x.input([83], 0, 2 ** 32, "u32"), x.input([83], 0, 2 ** 32, "u32")],
+    outs: [x.output([83], "u32"), x.output([83], "u32"), x.output([83], "u32")],
+    scalars: [],
+  }),
+];

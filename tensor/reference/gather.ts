@@ -1,5 +1,6 @@
 import type { KernelArgs } from "../backend.ts";
 import { elementsOf, floatsOf } from "./buffer.ts";
+import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. */
 export function gather({ table, index, out }: KernelArgs["gather"]): void {
@@ -21,3 +22,15 @@ export function scatterAdd({ g, index, out }: KernelArgs["scatterAdd"]): void {
     for (let d = 0; d < width; d++) result[to + d]! += G[g.offset + l * width + d]!;
   }
 }
+
+export const gatherTrials: Trials<"gather"> = [(x) => ({
+  table: x.input([9, 13]),
+  index: x.input([7], 0, 9, "i32"),
+  out: x.output([7, 13]),
+})];
+
+export const scatterAddTrials: Trials<"scatterAdd"> = [(x) => ({
+  g: x.input([31, 13]),
+  index: x.input([31], 0, 9, "i32"),
+  out: x.output([9, 13]),
+})];

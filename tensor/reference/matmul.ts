@@ -1,6 +1,7 @@
 import type { KernelArgs } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
 import { ACTIVATIONS } from "./math.ts";
+import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. */
 export function matmul(args: KernelArgs["matmul"]): void {
@@ -37,3 +38,24 @@ export function matmul(args: KernelArgs["matmul"]): void {
     }
   }
 }
+
+export const matmulTrials: Trials<"matmul"> = [
+  (x) => ({
+    a: x.input([1, 1, 48, 40]),
+    b: x.transposed([1, 1, 40, 64]),
+    bias: x.input([64]),
+    activation: "gelu",
+    pre: x.output([1, 1, 48, 64]),
+    out: x.output([1, 1, 48, 64]),
+    accumulate: false,
+  }),
+  (x) => ({
+    a: x.transposed([2, 1, 7, 33]),
+    b: x.input([2, 1, 33, 19]),
+    bias: null,
+    activation: "none",
+    pre: null,
+    out: x.output([2, 1, 7, 19]),
+    accumulate: false,
+  }),
+];

@@ -1,6 +1,7 @@
 import type { KernelArgs, View } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
 import { ACTIVATIONS, siluDerivative } from "./math.ts";
+import type { Arrays, Trials } from "./trial.ts";
 
 /** Mean and 1 / sqrt(variance + eps) of `length` elements from `at` on. */
 function moments(data: Float64Array, at: number, length: number, eps: number): [number, number] {
@@ -153,4 +154,76 @@ export function groupNormGrad(args: KernelArgs["groupNormGrad"]): void {
       }
     }
   }
+}
+
+export const layerNormTrials: Trials<"layerNorm"> = [(x) => ({
+  x: x.input([2, 5, 67]),
+  weight: null,
+  bias: null,
+  scale: x.input([2, 67]),
+  shift: x.input([2, 67]),
+  eps: 1e-6,
+  out: x.output([2, 5, 67]),
+  mean: x.output([2, 5], "f32"),
+  rstd: x.output([2, 5], "f32"),
+})];
+
+export const layerNormGradTrials: Trials<"layerNormGrad"> = [
+  (x) => ({
+    ...normalized(x),
+    weight: null,
+    scale: x.input([2, 67]),
+    dWeight: null,
+    dBias: null,
+    dScale: x.output([2, 67]),
+    dShift: x.output([2, 67]),
+  }),
+  (x) => ({
+    ...normalized(x),
+    weight: x.input([67]),
+    scale: null,
+    dWeight: x.output([67]),
+    dBias: x.output([67]),
+    dScale: null,
+    dShift: null,
+  }),
+];
+
+export const groupNormTrials: Trials<"groupNorm"> = [(x) => ({
+  x: x.input([2, 6, 35]),
+  weight: x.input([6]),
+  bias: x.input([6]),
+  groups: 3,
+  eps: 1e-6,
+  silu: true,
+  out: x.output([2, 6, 35]),
+  mean: x.output([2, 3], "f32"),
+  rstd: x.output([2, 3], "f32"),
+})];
+
+export const groupNormGradTrials: Trials<"groupNormGrad"> = [(x) => ({
+  x: x.input([2, 6, 35]),
+  g: x.input([2, 6, 35]),
+  weight: x.input([6]),
+  bias: x.input([6]),
+  groups: 3,
+  silu: true,
+  mean: x.single([2, 3]),
+  rstd: x.single([2, 3], 1, 2),
+  dx: x.output([2, 6, 35]),
+  dWeight: x.output([6]),
+  dBias: x.output([6]),
+})];
+
+/** What both kinds of layerNormGrad are given. */
+function normalized(
+  x: Arrays,
+): Pick<KernelArgs["layerNormGrad"], "x" | "g" | "mean" | "rstd" | "dx"> {
+  return {
+    x: x.input([2, 5, 67]),
+    g: x.input([2, 5, 67]),
+    mean: x.single([2, 5]),
+    rstd: x.single([2, 5], 1, 2),
+    dx: x.output([2, 5, 67]),
+  };
 }

@@ -1,6 +1,8 @@
 import type { KernelArgs, View } from "../backend.ts";
+import { program } from "../expr.ts";
 import { elementsOf, floatsOf } from "./buffer.ts";
 import { runProgram } from "./elementwise.ts";
+import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. */
 export function reduce({ op, program, ins, scalars, out }: KernelArgs["reduce"]): void {
@@ -67,3 +69,27 @@ export function cumsum({ x, out, reverse }: KernelArgs["cumsum"]): void {
     }
   });
 }
+
+const f32 = { kind: "input", ty: "f32" } as const;
+const SQUARED_DIFFERENCE = program("selfTest.squaredDifference", [f32, f32], (a, b) => {
+  const difference = a!.sub(b!);
+  return difference.mul(difference);
+});
+
+export const reduceTrials: Trials<"reduce"> = ([[5, 67, 1], [2, 37, 19]] as const).map(
+  (shape) => (x) => ({
+    op: "sum",
+    program: SQUARED_DIFFERENCE,
+    ins: [x.input(shape), x.repeated(shape)],
+    scalars: [],
+    out: x.output([shape[0], shape[2]], "f32"),
+  }),
+);
+
+export const argReduceTrials: Trials<"argReduce"> = [
+  (x) => ({ op: "max", x: x.input([3, 37, 5]), out: x.output([3, 5], "i32") }),
+];
+
+export const cumsumTrials: Trials<"cumsum"> = [
+  (x) => ({ x: x.input([2, 70, 5]), out: x.output([2, 70, 5]), reverse: true }),
+];

@@ -1,5 +1,6 @@
 import type { KernelArgs } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
+import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. The largest element is taken off first, so nothing overflows. */
 export function softmax({ x, out, log }: KernelArgs["softmax"]): void {
@@ -36,3 +37,16 @@ export function softmaxGrad({ y, g, out, log }: KernelArgs["softmaxGrad"]): void
     }
   }
 }
+
+export const softmaxTrials: Trials<"softmax"> = [false, true].map((log) => (x) => ({
+  x: x.input([5, 67], -5, 5),
+  out: x.output([5, 67]),
+  log,
+}));
+
+export const softmaxGradTrials: Trials<"softmaxGrad"> = [false, true].map((log) => (x) => ({
+  y: x.input([5, 67]),
+  g: x.input([5, 67]),
+  out: x.output([5, 67]),
+  log,
+}));
