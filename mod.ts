@@ -24,6 +24,8 @@ export {
   manualSeed,
   type Memory,
   memory,
+  type NestedNumbers,
+  type NumberArray,
   ones,
   OutOfMemoryError,
   rand,

@@ -1,7 +1,8 @@
 /** Data that cannot be used as it is: missing, contradictory, or made with other settings. */
 export class DataError extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "DataError";
+  static {
+    this.prototype.name = "DataError";
+  }
 }
 
 /** The message of anything that was thrown. */
@@ -11,6 +12,7 @@ export function messageOf(error: unknown): string {
 
 /** A file that is no image, or one that is cut short or changed. */
 export class DamagedImageError extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "DamagedImageError";
+  static {
+    this.prototype.name = "DamagedImageError";
+  }
 }

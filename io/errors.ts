@@ -1,7 +1,8 @@
 /** A file that is not what it should be: truncated, corrupt, contradictory or not trusted. */
 export class FormatError extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "FormatError";
+  static {
+    this.prototype.name = "FormatError";
+  }
   /** The file, or whatever name its source was given. */
   readonly file: string;
   /** Where in the file: a byte offset, a tensor, an archive entry. */

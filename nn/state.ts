@@ -17,8 +17,9 @@ import {
 
 /** Weights that do not fit a module: all that is wrong, by name. */
 export class StateDictError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "StateDictError";
+  static {
+    this.prototype.name = "StateDictError";
+  }
 }
 
 /** Weights by name. */

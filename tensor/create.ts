@@ -19,7 +19,7 @@ export interface TensorOptions {
 export type TensorData = readonly number[] | NumberArray | NestedNumbers;
 
 /** Typed arrays that tensors can be made from. */
-type NumberArray =
+export type NumberArray =
   | Float32Array
   | Float64Array
   | Float16Array

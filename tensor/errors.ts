@@ -1,61 +1,76 @@
+/**
+ * The errors of tensors and devices. Each sets its name by hand, so that it can be told from others
+ * where classes are lost: in logs, from workers, in minified code.
+ */
+
 /** Shapes that do not fit an op. */
 export class ShapeError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "ShapeError";
+  static {
+    this.prototype.name = "ShapeError";
+  }
 }
 
 /** Element types that do not fit an op, or do not mix. */
 export class DTypeError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "DTypeError";
+  static {
+    this.prototype.name = "DTypeError";
+  }
 }
 
 /** Tensors of two devices in one op, or a device that is not there. */
 export class DeviceError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "DeviceError";
+  static {
+    this.prototype.name = "DeviceError";
+  }
 }
 
 /** A device whose kernels give wrong numbers; names the kernel. */
 export class SelfTestError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "SelfTestError";
+  static {
+    this.prototype.name = "SelfTestError";
+  }
 }
 
 /** A device that stopped working; every tensor on it is gone. */
 export class DeviceLostError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "DeviceLostError";
+  static {
+    this.prototype.name = "DeviceLostError";
+  }
 }
 
 /** An allocation the device could not make; names the op and the bytes. */
 export class OutOfMemoryError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "OutOfMemoryError";
+  static {
+    this.prototype.name = "OutOfMemoryError";
+  }
 }
 
 /** A tensor used after its scope closed or after `dispose()`. */
 export class UseAfterFreeError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "UseAfterFreeError";
+  static {
+    this.prototype.name = "UseAfterFreeError";
+  }
 }
 
 /** Scopes that were closed out of order, or left open. */
 export class ScopeError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "ScopeError";
+  static {
+    this.prototype.name = "ScopeError";
+  }
 }
 
 /** An index outside the range an op allows. */
 export class IndexError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "IndexError";
+  static {
+    this.prototype.name = "IndexError";
+  }
 }
 
 /** A gradient that does not exist or cannot be had. */
 export class GradientError extends Error {
-  /** Tells it from other errors where classes are lost: in logs, from workers. */
-  override readonly name = "GradientError";
+  static {
+    this.prototype.name = "GradientError";
+  }
 }
 
 /** `[2, 3]` for messages. */

@@ -94,7 +94,7 @@ export type Node =
   | { readonly kind: "bitcast"; readonly a: Expr; readonly ty: Ty };
 
 /** An expression, or a number that takes the type of its partner. */
-export type Operand = Expr | number;
+export type ExprLike = Expr | number;
 
 /** A value computed from others. Methods build; nothing is evaluated here. */
 export class Expr {
@@ -106,7 +106,7 @@ export class Expr {
     return this.node.ty;
   }
 
-  #lift(x: Operand): Expr {
+  #lift(x: ExprLike): Expr {
     if (typeof x === "number") return constant(x, this.ty);
     if (x.ty !== this.ty) {
       throw new TypeError(
@@ -118,10 +118,10 @@ export class Expr {
   #unary(op: UnaryOp): Expr {
     return new Expr({ kind: "unary", op, a: this, ty: this.ty });
   }
-  #binary(op: BinaryOp, b: Operand): Expr {
+  #binary(op: BinaryOp, b: ExprLike): Expr {
     return new Expr({ kind: "binary", op, a: this, b: this.#lift(b), ty: this.ty });
   }
-  #compare(op: CompareOp, b: Operand): Expr {
+  #compare(op: CompareOp, b: ExprLike): Expr {
     return new Expr({ kind: "compare", op, a: this, b: this.#lift(b), ty: "bool" });
   }
 
@@ -171,39 +171,39 @@ export class Expr {
   }
 
   /** Sum; integers wrap around. */
-  add(b: Operand): Expr {
+  add(b: ExprLike): Expr {
     return this.#binary("add", b);
   }
   /** Difference; integers wrap around. */
-  sub(b: Operand): Expr {
+  sub(b: ExprLike): Expr {
     return this.#binary("sub", b);
   }
   /** Product; integers keep the low 32 bits. */
-  mul(b: Operand): Expr {
+  mul(b: ExprLike): Expr {
     return this.#binary("mul", b);
   }
   /** Quotient of two f32. */
-  div(b: Operand): Expr {
+  div(b: ExprLike): Expr {
     return this.#binary("div", b);
   }
   /** The smaller of two numbers; NaN where either is. */
-  min(b: Operand): Expr {
+  min(b: ExprLike): Expr {
     return this.#binary("min", b);
   }
   /** The larger of two numbers; NaN where either is. */
-  max(b: Operand): Expr {
+  max(b: ExprLike): Expr {
     return this.#binary("max", b);
   }
   /** Bitwise and of two integers. */
-  and(b: Operand): Expr {
+  and(b: ExprLike): Expr {
     return this.#binary("and", b);
   }
   /** Bitwise or of two integers. */
-  or(b: Operand): Expr {
+  or(b: ExprLike): Expr {
     return this.#binary("or", b);
   }
   /** Bitwise exclusive or of two integers. */
-  xor(b: Operand): Expr {
+  xor(b: ExprLike): Expr {
     return this.#binary("xor", b);
   }
   /** An integer moved up by a constant number of bits. */
@@ -215,37 +215,37 @@ export class Expr {
     return this.#binary("shr", bits);
   }
   /** The high 32 bits of the 64-bit product of two u32. */
-  mulhi(b: Operand): Expr {
+  mulhi(b: ExprLike): Expr {
     return this.#binary("mulhi", b);
   }
 
   /** Whether this < b, a bool. */
-  lt(b: Operand): Expr {
+  lt(b: ExprLike): Expr {
     return this.#compare("lt", b);
   }
   /** Whether this <= b, a bool. */
-  le(b: Operand): Expr {
+  le(b: ExprLike): Expr {
     return this.#compare("le", b);
   }
   /** Whether this > b, a bool. */
-  gt(b: Operand): Expr {
+  gt(b: ExprLike): Expr {
     return this.#compare("gt", b);
   }
   /** Whether this >= b, a bool. */
-  ge(b: Operand): Expr {
+  ge(b: ExprLike): Expr {
     return this.#compare("ge", b);
   }
   /** Whether both are the same number, a bool; `x.eq(x)` is false for NaN. */
-  eq(b: Operand): Expr {
+  eq(b: ExprLike): Expr {
     return this.#compare("eq", b);
   }
   /** Whether the numbers differ, a bool; `x.ne(x)` is true for NaN. */
-  ne(b: Operand): Expr {
+  ne(b: ExprLike): Expr {
     return this.#compare("ne", b);
   }
 
   /** `a` where this (a bool) is true, else `b`; at least one of them an expression. */
-  select(a: Operand, b: Operand): Expr {
+  select(a: ExprLike, b: ExprLike): Expr {
     const like = typeof a === "number" ? b : a;
     if (typeof like === "number") {
       throw new TypeError("select: expected at least one expression but got two numbers");
@@ -330,7 +330,7 @@ export class Program {
 
   static readonly #known = new Map<string, Program>();
 
-  /** The program of these outputs: the same one for the same graph, whoever built it. */
+  /** The program of these outputs: the same one for the same graph, whichever function built it. */
   static of(
     name: string,
     inputs: readonly Ty[],

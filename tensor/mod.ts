@@ -8,6 +8,8 @@
 export {
   arange,
   full,
+  type NestedNumbers,
+  type NumberArray,
   ones,
   tensor,
   type TensorData,
@@ -121,8 +123,8 @@ export {
   type CompareOp,
   constant,
   Expr,
+  type ExprLike,
   type Node,
-  type Operand,
   type Program,
   type Ty,
   type UnaryOp,

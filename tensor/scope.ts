@@ -78,7 +78,7 @@ export class Scope implements Disposable {
    */
   keep<T extends Keepable | readonly Keepable[]>(kept: T): T {
     for (const one of Array.isArray(kept) ? kept as readonly Keepable[] : [kept as Keepable]) {
-      if (!this.#owned.has(one)) continue; // belongs further out, or to nobody: it survives anyway
+      if (!this.#owned.has(one)) continue; // belongs further out, or to no scope: it survives anyway
       for (const hook of keepHooks) hook(one, this, this.#parent);
       this.#owned.delete(one);
       one.scope = null;
@@ -145,7 +145,7 @@ export function currentScope(): Scope | null {
   return current;
 }
 
-/** Runs `fn` with no scope open, so that what it makes belongs to nobody (parameters, state). */
+/** Runs `fn` with no scope open, so that what it makes belongs to none (parameters, state). */
 export function outsideScopes<T>(fn: () => T): T {
   const before = current;
   current = null;

@@ -41,7 +41,7 @@ Deno.test("keep() hands tensors to the scope around, or to the caller", () => {
   assertEquals(live(), 0);
 });
 
-Deno.test("keep() of what belongs further out, or to nobody, changes nothing", () => {
+Deno.test("keep() of what belongs further out, or to no scope, changes nothing", () => {
   const free = make();
   {
     using outer = scope();
@@ -152,7 +152,7 @@ Deno.test("a tensor that another task's scope took in names that it was freed", 
   assertEquals(live(), 0);
 });
 
-Deno.test("outsideScopes() makes things that belong to nobody, also after an error", () => {
+Deno.test("outsideScopes() makes things that belong to no scope, also after an error", () => {
   {
     using s = scope();
     const t = outsideScopes(make);

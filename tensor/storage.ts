@@ -76,13 +76,13 @@ export class Storage {
     return this.length * DTYPE_BYTES[this.dtype];
   }
 
-  /** The device's own block. Throws {@link UseAfterFreeError} once nobody holds the storage. */
+  /** The device's own block. Throws {@link UseAfterFreeError} once nothing holds the storage. */
   get buffer(): DeviceBuffer {
     if (!this.#buffer) throw new UseAfterFreeError("storage used after its last holder let go");
     return this.#buffer;
   }
 
-  /** Whether nobody else holds this storage. */
+  /** Whether this is the only holder of the storage. */
   get exclusive(): boolean {
     return this.#holders === 1;
   }

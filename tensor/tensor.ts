@@ -20,7 +20,7 @@ export class Tensor implements Keepable {
   readonly shape: Shape;
   /** Elements to step for each dimension; 0 where one element repeats. */
   readonly strides: Shape;
-  /** The scope that frees this tensor; null where nobody but its holder does. */
+  /** The scope that frees this tensor; null where its holder disposes of it. */
   scope: Scope | null = null;
   #storage: Storage | null;
   #offset: number;

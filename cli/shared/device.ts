@@ -7,8 +7,9 @@ export const DEVICES = ["auto", "webgpu", "wasm"] as const;
 
 /** Thrown where a kernel of the device gives wrong numbers. */
 export class SelfTestError extends CommandError {
-  /** Tells it from other errors. */
-  override readonly name = "SelfTestError";
+  static {
+    this.prototype.name = "SelfTestError";
+  }
 }
 
 /**

@@ -14,14 +14,16 @@ export const EXIT = {
 
 /** A failure whose message is all that the person needs: no stack is shown. */
 export class CommandError extends Error {
-  /** Tells it from other errors. */
-  override readonly name: string = "CommandError";
+  static {
+    this.prototype.name = "CommandError";
+  }
 }
 
 /** A command line that makes no sense. */
 export class UsageError extends CommandError {
-  /** Tells it from other errors. */
-  override readonly name = "UsageError";
+  static {
+    this.prototype.name = "UsageError";
+  }
 
   /** For a value that is none of a few, with the nearest right one. */
   static choice(flag: string, got: string, choices: readonly string[]): UsageError {

@@ -6,7 +6,7 @@ import {
   cycle,
   type Fill,
   given,
-  type Layout,
+  type MemoryLayout,
   normal,
   permuted,
   uniform,
@@ -36,7 +36,7 @@ function headLayout(
   layout: Heads["layout"],
   [B, H, T, D]: readonly [number, number, number, number],
   part: number,
-): Layout | undefined {
+): MemoryLayout | undefined {
   if (layout === "tokens first" || (layout === "fused qkv" && part < 0)) {
     return permuted([B, H, T, D], [0, 2, 1, 3]);
   }

@@ -3,7 +3,7 @@ import {
   type ConformanceCase,
   conformanceCase,
   EXACT,
-  type Layout,
+  type MemoryLayout,
   normal,
   permuted,
   Random,
@@ -29,7 +29,7 @@ export function programCases(): ConformanceCase[] {
   ];
 }
 
-function copies(name: string, shape: Shape, layout: Layout): ConformanceCase[] {
+function copies(name: string, shape: Shape, layout: MemoryLayout): ConformanceCase[] {
   const options = { tolerance: EXACT };
   const wide = (x: Expr) => x;
   return [
@@ -158,7 +158,7 @@ function inputLayouts(): ConformanceCase[] {
 function randomLayouts(): ConformanceCase[] {
   const random = new Random("layouts");
   const below = (limit: number) => random.bits() % limit;
-  const layoutOf = (shape: Shape, mayRepeat: boolean): Layout => {
+  const layoutOf = (shape: Shape, mayRepeat: boolean): MemoryLayout => {
     const order = shape.map((_, i) => i);
     for (let i = order.length - 1; i > 0; i--) {
       const j = below(i + 1);
@@ -193,7 +193,7 @@ function randomLayouts(): ConformanceCase[] {
 
 function outputLayouts(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];
-  const windows: [string, Shape, Layout][] = [
+  const windows: [string, Shape, MemoryLayout][] = [
     ["columns", [5, 9], window([5, 30], [0, 7])],
     ["rows", [5, 9], window([12, 9], [3, 0])],
     ["a rectangle", [5, 9], window([12, 30], [3, 7])],

@@ -5,7 +5,7 @@ import {
   cycle,
   EXACT,
   type Fill,
-  type Layout,
+  type MemoryLayout,
   normal,
   permuted,
   repeated,
@@ -42,7 +42,8 @@ type Shape3 = readonly [number, number, number];
 function reductions(
   name: string,
   shape: Shape3,
-  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: Layout } = {},
+  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: MemoryLayout } =
+    {},
 ): ConformanceCase[] {
   const [O, R, I] = shape;
   return (["sum", "max", "min"] as const).map((op) =>
@@ -61,7 +62,8 @@ function reductions(
 function positions(
   name: string,
   shape: Shape3,
-  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: Layout } = {},
+  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: MemoryLayout } =
+    {},
 ): ConformanceCase[] {
   const [O, R, I] = shape;
   return (["max", "min"] as const).map((op) =>
@@ -78,7 +80,8 @@ function positions(
 function runningSums(
   name: string,
   shape: Shape3,
-  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: Layout } = {},
+  { fill = normal(), layout, ...options }: CaseOptions & { fill?: Fill; layout?: MemoryLayout } =
+    {},
 ): ConformanceCase[] {
   return [false, true].map((reverse) =>
     conformanceCase("cumsum", `[${shape}]${reverse ? " from the end" : ""}, ${name}`, {

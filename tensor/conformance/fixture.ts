@@ -64,7 +64,7 @@ export interface ConformanceCase {
 }
 
 /** Where a view's elements lie, counted from the first element of its data. */
-export interface Layout {
+export interface MemoryLayout {
   readonly strides: Shape;
   /** Elements of the surrounding array before the first one; 0 unless given. */
   readonly offset?: number;
@@ -73,7 +73,7 @@ export interface Layout {
 }
 
 /** Strides of a `shape` whose dimensions lie in memory in this order, outermost first. */
-export function permuted(shape: Shape, order: readonly number[]): Layout {
+export function permuted(shape: Shape, order: readonly number[]): MemoryLayout {
   const stored = contiguousStrides(order.map((d) => shape[d]!));
   const strides = new Array<number>(shape.length);
   order.forEach((d, i) => strides[d] = stored[i]!);
@@ -81,13 +81,17 @@ export function permuted(shape: Shape, order: readonly number[]): Layout {
 }
 
 /** Strides of a `shape` that repeats along `axes`. */
-export function repeated(shape: Shape, axes: readonly number[]): Layout {
+export function repeated(shape: Shape, axes: readonly number[]): MemoryLayout {
   const kept = contiguousStrides(shape.map((d, i) => axes.includes(i) ? 1 : d));
   return { strides: kept.map((s, i) => axes.includes(i) ? 0 : s) };
 }
 
 /** The part of a contiguous `parent` that begins at `at`, every `step`-th element of each axis. */
-export function window(parent: Shape, at: readonly number[], step?: readonly number[]): Layout {
+export function window(
+  parent: Shape,
+  at: readonly number[],
+  step?: readonly number[],
+): MemoryLayout {
   const strides = contiguousStrides(parent);
   return {
     strides: strides.map((s, i) => s * (step?.[i] ?? 1)),
@@ -202,7 +206,7 @@ export class Fixture {
   }
 
   /** An input with values from `fill`; NaN lies around and between its elements. */
-  input(shape: Shape, fill: Fill = normal(), dtype: DType = "f32", layout?: Layout): View {
+  input(shape: Shape, fill: Fill = normal(), dtype: DType = "f32", layout?: MemoryLayout): View {
     const { view, data } = this.#make(shape, dtype, UNWRITTEN[dtype], fill, layout);
     this.inputs.push({ view, data });
     return view;
@@ -213,7 +217,7 @@ export class Fixture {
     name: string,
     shape: Shape,
     dtype: DType = "f32",
-    layout?: Layout,
+    layout?: MemoryLayout,
     tolerance?: Tolerance,
   ): View {
     const canary = CANARY[dtype];
@@ -223,7 +227,13 @@ export class Fixture {
   }
 
   /** An array the kernel changes: it starts with values from `fill`. */
-  changed(name: string, shape: Shape, fill: Fill, dtype: DType = "f32", layout?: Layout): View {
+  changed(
+    name: string,
+    shape: Shape,
+    fill: Fill,
+    dtype: DType = "f32",
+    layout?: MemoryLayout,
+  ): View {
     const canary = CANARY[dtype];
     const { view, covered } = this.#make(shape, dtype, canary, fill, layout);
     this.outputs.push({ name, tolerance: undefined, canary, view, covered });
@@ -240,7 +250,7 @@ export class Fixture {
     dtype: DType,
     around: number,
     fill: Fill,
-    layout: Layout = { strides: contiguousStrides(shape) },
+    layout: MemoryLayout = { strides: contiguousStrides(shape) },
   ): { view: View; covered: Uint8Array; data: HostArray } {
     const { strides } = layout;
     const reach = 1 + shape.reduce((sum, d, i) => sum + (d - 1) * strides[i]!, layout.offset ?? 0);

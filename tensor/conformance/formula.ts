@@ -4,7 +4,7 @@ import {
   type ConformanceCase,
   conformanceCase,
   type Fill,
-  type Layout,
+  type MemoryLayout,
   type Tolerance,
 } from "./fixture.ts";
 import type { DType } from "../dtype.ts";
@@ -15,13 +15,13 @@ import { type Shape, sizeOf } from "../shape.ts";
 export interface In {
   readonly fill?: Fill;
   readonly dtype?: DType;
-  readonly layout?: Layout;
+  readonly layout?: MemoryLayout;
 }
 
 /** One output of an elementwise case. */
 export interface Out {
   readonly dtype?: DType;
-  readonly layout?: Layout;
+  readonly layout?: MemoryLayout;
   readonly tolerance?: Tolerance;
 }
 
