@@ -7,11 +7,14 @@
 export {
   Checkpoint,
   type CheckpointHeader,
-  type Section,
+  type CheckpointKind,
+  type SavedTraining,
   type Sections,
-  type TrainingState,
   writeCheckpoint,
+  type WrittenHeader,
 } from "./run/checkpoint.ts";
+export { DIT } from "./model/dit_checkpoint.ts";
+export { Fields } from "./shared/fields.ts";
 export { findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
 export { CommandError, UsageError } from "./shared/errors.ts";
 export {
@@ -25,5 +28,4 @@ export {
   modelSize,
   sampleShape,
 } from "./model/config.ts";
-export type { PendingFeedback } from "./run/records.ts";
 export type { TrainSettings } from "./commands/train/settings.ts";

@@ -28,6 +28,7 @@ export {
   randint,
   randn,
   type RandomOptions,
+  withGenerator,
 } from "./random.ts";
 export {
   currentScope,

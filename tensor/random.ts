@@ -128,6 +128,20 @@ export function manualSeed(seed: number | bigint): Generator {
   return shared = new Generator(seed);
 }
 
+/**
+ * Runs `fn` with another default generator: for what is built of parts that draw from it, such as
+ * the weights of a model, without a change to the draws of others.
+ */
+export function withGenerator<T>(generator: Generator, fn: () => T): T {
+  const before = shared;
+  shared = generator;
+  try {
+    return fn();
+  } finally {
+    shared = before;
+  }
+}
+
 const drawHooks = new Set<(g: Generator) => void>();
 
 /** Calls `hook` before every draw of any generator, until the returned function is called. */

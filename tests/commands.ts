@@ -135,7 +135,7 @@ export async function writeRun(
   await Deno.mkdir(folder, { recursive: true });
   const path = `${folder}/${String(step).padStart(7, "0")}.safetensors`;
   const ema = await smallWeights(config);
-  await writeCheckpoint(path, { step, config, training: null }, { ema });
+  await writeCheckpoint(path, { trainee: "dit", step, config, training: null }, { ema });
   return path;
 }
 

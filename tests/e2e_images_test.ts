@@ -10,6 +10,8 @@ import { encodePng } from "@dit/data";
 import { crc32 } from "node:zlib";
 import { encoder } from "../data/image_test_util.ts";
 import { Checkpoint, type CheckpointHeader } from "../cli/run/checkpoint.ts";
+import { DIT } from "../cli/model/dit_checkpoint.ts";
+import type { ModelConfig } from "../cli/model/config.ts";
 import { listCheckpoints } from "../cli/run/find.ts";
 import { command, commandTest, type Ended } from "./commands.ts";
 import { makeLinks } from "./fixtures.ts";
@@ -32,8 +34,8 @@ function assertRefused({ code, out, err }: Ended, message: RegExp): void {
   assertNotMatch(err, /at file:/, "a stack is no answer");
 }
 
-async function lastHeader(run: string): Promise<CheckpointHeader> {
-  using checkpoint = await Checkpoint.open((await listCheckpoints(run)).at(-1)!.path);
+async function lastHeader(run: string): Promise<CheckpointHeader<ModelConfig>> {
+  using checkpoint = await Checkpoint.open((await listCheckpoints(run)).at(-1)!.path, DIT);
   return checkpoint.header;
 }
 
@@ -186,7 +188,7 @@ commandTest(
         0,
         1,
       ]);
-      assertEquals(training!.settings.strict, false);
+      assertEquals(training!.settings.toggle("strict"), false);
       const classes = JSON.parse(await Deno.readTextFile(`${run}/classes.json`));
       assertEquals(classes, { 0: name });
     }
@@ -210,9 +212,9 @@ commandTest("a checkpoint from before there was --strict goes on", async (folder
   const former = text.replace(/\\"strict\\":false,/, (found) => " ".repeat(found.length));
   assert(former !== text);
   await Deno.writeFile(path, Uint8Array.from(former, (c) => c.charCodeAt(0)));
-  assertEquals("strict" in (await lastHeader(run)).training!.settings, false);
+  assertEquals((await lastHeader(run)).training!.settings.has("strict"), false);
   const { code, out, err } = await train(folder, "--resume", run, "--steps", "4");
   assertEquals(code, 0, err);
   assertStringIncludes(out, "from step 2 to 4");
-  assertEquals((await lastHeader(run)).training!.settings.strict, false);
+  assertEquals((await lastHeader(run)).training!.settings.toggle("strict"), false);
 });

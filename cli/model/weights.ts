@@ -12,6 +12,7 @@ import type { ClassLabels } from "../shared/class_names.ts";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";
+import { DIT } from "./dit_checkpoint.ts";
 import { classLabelsOf, processOf } from "./diffusers_config.ts";
 import { type Hints, inferConfig } from "./infer_config.ts";
 import { latentsOf, vaeOptionsOf } from "./latent_shape.ts";
@@ -91,7 +92,7 @@ async function openCheckpoint(
   set: WeightSet,
   overrides: ModelOverrides,
 ): Promise<Weights> {
-  const checkpoint = await Checkpoint.open(path);
+  const checkpoint = await Checkpoint.open(path, DIT);
   const { step, config, training } = checkpoint.header;
   try {
     if (!checkpoint.has(set)) {
@@ -112,7 +113,7 @@ async function openCheckpoint(
     classLabels: config.classNames.map((name) => [name]),
     vaePath: null,
     knowsLatents: true,
-    cfgScale: training?.settings.cfgScale,
+    cfgScale: training?.settings.has("cfgScale") ? training.settings.number("cfgScale") : undefined,
     [Symbol.dispose]: () => checkpoint.close(),
   };
 }

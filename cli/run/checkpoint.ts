@@ -5,7 +5,6 @@
  * is JSON in the file's `__metadata__`. A file that is only to be sampled from (the demo's weights)
  * has the section `ema` alone, as f16, and no training state.
  */
-import type { TimestepSamplerState } from "@dit/core/diffusion";
 import {
   FormatError,
   type HostTensor,
@@ -18,48 +17,70 @@ import {
   saveSafetensors,
 } from "@dit/core/io";
 import type * as nn from "@dit/core/nn";
-import type { GeneratorState } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import type { ModelConfig } from "../model/config.ts";
-import type { PendingFeedback } from "./records.ts";
-import type { TrainSettings } from "../commands/train/settings.ts";
+import { Fields } from "../shared/fields.ts";
 
 /** Version of the layout; files of a later one are refused. */
 const VERSION = 1;
 const FORMAT = "dit checkpoint";
+/** What `deno task train-vae` wrote before autoencoders had checkpoints as models have. */
+const FORMER_FORMAT = "dit autoencoder training";
 
-/** Kinds of tensors in a checkpoint. */
-export type Section = "model" | "ema" | "optimizer" | "scaler";
+/** What checkpoints of one kind of trainee hold. */
+export interface CheckpointKind<Config> {
+  /** Tells the kind from others, in files. */
+  readonly trainee: string;
+  /** The command that writes them. */
+  readonly command: string;
+  /**
+   * Reads what is trained.
+   *
+   * @throws {CommandError} naming the field that is not as expected.
+   */
+  readonly readConfig: (config: Fields) => Config;
+}
 
-/** What continues a run exactly, beside the tensors. */
-export interface TrainingState {
-  /** Where each random stream stands, by purpose. */
-  readonly generators: Readonly<Record<string, GeneratorState>>;
+/** How a checkpoint was trained: what continues its run exactly, beside the tensors. */
+export interface SavedTraining {
   /** Where the next batch comes from. */
   readonly position: SamplerPosition;
-  /** What the timestep sampler has learned. */
-  readonly timesteps: TimestepSamplerState;
-  /** Losses that it has not been told of yet. */
-  readonly pendingFeedback: readonly PendingFeedback[];
-  /** Updates of the EMA so far, which its warm-up depends on. */
-  readonly emaUpdates: number;
   /** How the run was set up. */
-  readonly settings: TrainSettings;
+  readonly settings: Fields;
+  /** Random streams and the like, as the trainee left them; beside position and settings. */
+  readonly state: Fields;
 }
 
 /** What a checkpoint holds beside its tensors. */
-export interface CheckpointHeader {
+export interface CheckpointHeader<Config> {
   /** Optimiser steps taken. */
   readonly step: number;
-  /** The model and its process. */
-  readonly config: ModelConfig;
+  /** What is trained. */
+  readonly config: Config;
   /** Null in files that are only to be sampled from. */
-  readonly training: TrainingState | null;
+  readonly training: SavedTraining | null;
+}
+
+/** What is written of that. Plain JSON. */
+export interface WrittenHeader {
+  /** The kind of trainee. */
+  readonly trainee: string;
+  /** Optimiser steps taken. */
+  readonly step: number;
+  /** What is trained. */
+  readonly config: object;
+  /** Null in files that are only to be sampled from. */
+  readonly training:
+    | {
+      readonly position: SamplerPosition;
+      readonly settings: object;
+      readonly [name: string]: unknown;
+    }
+    | null;
 }
 
 /** Tensors of a checkpoint that is written, by section and name. */
-export type Sections = Partial<Record<Section, ReadonlyMap<string, SavableTensor>>>;
+export type Sections = Readonly<Record<string, ReadonlyMap<string, SavableTensor>>>;
 
 /**
  * Writes a checkpoint: to a temporary file, synced, then renamed.
@@ -68,7 +89,7 @@ export type Sections = Partial<Record<Section, ReadonlyMap<string, SavableTensor
  */
 export async function writeCheckpoint(
   path: string,
-  header: CheckpointHeader,
+  header: WrittenHeader,
   sections: Sections,
 ): Promise<void> {
   const tensors = new Map<string, SavableTensor>();
@@ -95,14 +116,14 @@ export async function isCheckpoint(path: string): Promise<boolean> {
 }
 
 /** A checkpoint whose header has been read and whose tensors are read on demand. */
-export class Checkpoint implements Disposable {
+export class Checkpoint<Config = unknown> implements Disposable {
   /** The file. */
   readonly path: string;
   /** All but the tensors. */
-  readonly header: CheckpointHeader;
+  readonly header: CheckpointHeader<Config>;
   readonly #file: SafetensorsFile;
 
-  private constructor(file: SafetensorsFile, header: CheckpointHeader) {
+  private constructor(file: SafetensorsFile, header: CheckpointHeader<Config>) {
     this.path = file.name;
     this.header = header;
     this.#file = file;
@@ -111,9 +132,13 @@ export class Checkpoint implements Disposable {
   /**
    * Opens a checkpoint.
    *
-   * @throws {CommandError} where the file is missing, damaged, or no checkpoint of this project.
+   * @param kind What it has to hold.
+   * @throws {CommandError} where the file is missing, damaged, or another kind of file.
    */
-  static async open(path: string): Promise<Checkpoint> {
+  static async open<Config>(
+    path: string,
+    kind: CheckpointKind<Config>,
+  ): Promise<Checkpoint<Config>> {
     let file: SafetensorsFile;
     try {
       file = await SafetensorsFile.open(path);
@@ -128,7 +153,7 @@ export class Checkpoint implements Disposable {
       );
     }
     try {
-      return new Checkpoint(file, headerOf(file));
+      return new Checkpoint(file, headerOf(file, kind));
     } catch (error) {
       file.close();
       throw error;
@@ -136,12 +161,12 @@ export class Checkpoint implements Disposable {
   }
 
   /** Whether there are tensors of that kind. */
-  has(section: Section): boolean {
+  has(section: string): boolean {
     return this.#file.keys().some((key) => key.startsWith(`${section}.`));
   }
 
   /** Tensors of a section by their names in it, read when they are asked for. */
-  section(section: Section): Map<string, LazyTensor> {
+  section(section: string): Map<string, LazyTensor> {
     const prefix = `${section}.`;
     const found = new Map<string, LazyTensor>();
     for (const key of this.#file.keys()) {
@@ -155,7 +180,7 @@ export class Checkpoint implements Disposable {
   }
 
   /** Tensors of a section as `loadStateDict()` takes them. */
-  async state(section: Section): Promise<Map<string, HostTensor>> {
+  async state(section: string): Promise<Map<string, HostTensor>> {
     return await readAll(mapSource(this.section(section), this.path));
   }
 
@@ -182,22 +207,65 @@ export class Checkpoint implements Disposable {
   }
 }
 
-function headerOf(file: SafetensorsFile): CheckpointHeader {
-  const { metadata, name } = file;
-  if (metadata.get("format") !== FORMAT) {
+function headerOf<Config>(
+  { metadata, name }: SafetensorsFile,
+  kind: CheckpointKind<Config>,
+): CheckpointHeader<Config> {
+  const format = metadata.get("format");
+  if (format !== FORMAT && format !== FORMER_FORMAT) {
     throw new CommandError(
-      `${name}: expected a checkpoint of \`deno task train\` but found other weights`,
+      `${name}: expected a checkpoint of \`deno task ${kind.command}\` but found other weights`,
     );
   }
-  if (Number(metadata.get("version")) > VERSION) {
+  const version = metadata.get("version") ?? "1";
+  if (!(Number(version) <= VERSION)) {
     throw new CommandError(
-      `${name}: expected a checkpoint of version ${VERSION} at most but got version ` +
-        `${metadata.get("version")}; use a newer release`,
+      `${name}: expected a checkpoint of version ${VERSION} at most but got version ${version}; ` +
+        "use a newer release",
     );
   }
+  const header = format === FORMAT
+    ? new Fields(parse(metadata.get("header"), name), `${name}: the checkpoint is damaged: `)
+    : formerHeader(new Fields(parse(metadata.get("state"), name), `${name}: `));
+  const trainee = header.has("trainee") ? header.text("trainee") : "dit"; // older ones have none
+  if (trainee !== kind.trainee) {
+    throw new CommandError(
+      `${name}: expected a checkpoint of \`deno task ${kind.command}\` but it trains another kind ` +
+        `of model (${trainee})`,
+    );
+  }
+  return {
+    step: header.integer("step"),
+    config: kind.readConfig(header.fields("config")),
+    training: header.has("training") ? trainingOf(header.fields("training")) : null,
+  };
+}
+
+function parse(json: string | undefined, name: string): unknown {
   try {
-    return JSON.parse(metadata.get("header") ?? "");
+    return JSON.parse(json ?? "");
   } catch (error) {
     throw new CommandError(`${name}: the checkpoint is damaged (${messageOf(error)})`);
   }
+}
+
+function trainingOf(training: Fields): SavedTraining {
+  const position = training.fields("position");
+  const { position: _, settings: __, ...state } = training.values;
+  return {
+    position: {
+      epoch: position.integer("epoch"),
+      step: position.integer("step"),
+      ...(position.has("size") ? { size: position.integer("size", 1) } : {}), // older ones: none
+    },
+    settings: training.fields("settings"),
+    state: new Fields(state, training.at),
+  };
+}
+
+/** The header of a file from before autoencoders had checkpoints as models have. */
+function formerHeader(state: Fields): Fields {
+  const { step, noise, ...rest } = state.values;
+  const training = { ...rest, generators: { noise } };
+  return new Fields({ trainee: "autoencoder", step, config: {}, training }, state.at);
 }

@@ -2,11 +2,12 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
 import { SMALL } from "../../tests/commands.ts";
 import { diskTest } from "../../tests/fixtures.ts";
-import { Checkpoint, type CheckpointHeader, writeCheckpoint } from "./checkpoint.ts";
+import { Checkpoint, writeCheckpoint } from "./checkpoint.ts";
+import { DIT } from "../model/dit_checkpoint.ts";
 import { checkpointPath, findCheckpoint } from "./find.ts";
 import { CommandError } from "../shared/errors.ts";
 
-const header = (step: number): CheckpointHeader => ({ step, config: SMALL, training: null });
+const header = (step: number) => ({ trainee: "dit", step, config: SMALL, training: null });
 const weight = (value: number) => new Map([["w", hostTensor(Float32Array.of(value), [1])]]);
 
 async function write(run: string, ...steps: number[]): Promise<void> {
@@ -18,8 +19,8 @@ async function write(run: string, ...steps: number[]): Promise<void> {
 
 diskTest("a checkpoint gives back what was written, by section", async (folder) => {
   await write(folder, 12_345_678);
-  using checkpoint = await Checkpoint.open(await findCheckpoint(folder));
-  assertEquals(checkpoint.header, header(12_345_678));
+  using checkpoint = await Checkpoint.open(await findCheckpoint(folder), DIT);
+  assertEquals(checkpoint.header, { step: 12_345_678, config: SMALL, training: null });
   assertEquals([checkpoint.has("ema"), checkpoint.has("model")], [true, false]);
   const state = await checkpoint.state("ema");
   assertEquals(state.get("w"), weight(12_345_678).get("w"));
@@ -47,8 +48,8 @@ diskTest(
 diskTest("other files are not taken for checkpoints", async (folder) => {
   const path = `${folder}/other.safetensors`;
   await saveSafetensors(path, weight(1));
-  await assertRejects(() => Checkpoint.open(path), CommandError, "found other weights");
+  await assertRejects(() => Checkpoint.open(path, DIT), CommandError, "found other weights");
   await saveSafetensors(path, weight(1), [["format", "dit checkpoint"], ["version", "2"]]);
-  const error = await assertRejects(() => Checkpoint.open(path), CommandError);
+  const error = await assertRejects(() => Checkpoint.open(path, DIT), CommandError);
   assertStringIncludes(error.message, "use a newer release");
 });

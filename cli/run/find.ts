@@ -49,9 +49,10 @@ async function namesIn(folder: string): Promise<string[]> {
 /**
  * The checkpoint that `path` stands for: itself, or the last one of a run's folder.
  *
+ * @param former What the only one was called where runs had no folder of checkpoints.
  * @throws {CommandError} where there is none.
  */
-export async function findCheckpoint(path: string): Promise<string> {
+export async function findCheckpoint(path: string, former?: string): Promise<string> {
   let isFile: boolean;
   try {
     ({ isFile } = await Deno.stat(path));
@@ -62,12 +63,13 @@ export async function findCheckpoint(path: string): Promise<string> {
   if (isFile) return path;
   const last = (await listCheckpoints(path)).at(-1);
   if (last) return last.path;
+  if (former !== undefined && await exists(join(path, former))) return join(path, former);
   throw new CommandError(`${path}: expected checkpoints in it but found none`);
 }
 
 /** What a run's folder says of it. */
 export interface RunDescription {
-  /** What it trains. */
+  /** The kind of trainee. */
   readonly trainee: string;
   /** Steps of the whole run; undefined where it does not say. */
   readonly steps: number | undefined;
@@ -79,19 +81,27 @@ export async function describeRun(folder: string): Promise<RunDescription | unde
     if (!await exists(join(folder, name))) continue;
     const { trainee = "dit", settings, model, steps } = await readJson(join(folder, name))
       .catch((): Record<string, unknown> => ({}));
-    if (typeof settings !== "object" || typeof model !== "object" || !settings || !model) continue;
-    return { trainee: String(trainee), steps: typeof steps === "number" ? steps : undefined };
+    if (!isObject(settings) || !isObject(model)) continue;
+    const total = typeof steps === "number" ? steps : undefined;
+    return { trainee: String(trainee), steps: total };
   }
   return undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
  * The folder of the run that a checkpoint belongs to; undefined for a file that lies elsewhere, in
  * a folder that says nothing of a run.
+ *
+ * @param former What the only one was called where runs had no folder of checkpoints.
  */
-export async function runOf(checkpoint: string): Promise<string | undefined> {
+export async function runOf(checkpoint: string, former?: string): Promise<string | undefined> {
   const path = resolve(checkpoint);
   const folder = dirname(path);
+  if (basename(path) === former) return folder;
   if (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path))) return undefined;
   const run = dirname(folder);
   return await describeRun(run) === undefined ? undefined : run;
@@ -136,4 +146,22 @@ export async function latestRun(results: string, trainee = "dit"): Promise<strin
   const [run] = await listRuns(results, trainee);
   if (run !== undefined) return run;
   throw new CommandError(`${results}: expected a run with a checkpoint in it but found none`);
+}
+
+/**
+ * The newest run in a results folder that has not come to its end: what `auto` goes on with.
+ *
+ * @param isSame Whether it is a run that is asked for, by its newest checkpoint.
+ */
+export async function unfinishedRun(
+  results: string,
+  trainee: string,
+  isSame: (checkpoint: string) => Promise<boolean>,
+): Promise<string | undefined> {
+  for (const run of await listRuns(results, trainee)) {
+    const { steps = Infinity } = await describeRun(run) ?? {};
+    const { step, path } = (await listCheckpoints(run)).at(-1)!;
+    if (step < steps && await isSame(path)) return run;
+  }
+  return undefined;
 }

@@ -25,6 +25,8 @@ export interface FolderNames {
   readonly description: typeof DESCRIPTIONS[number];
   /** The folder of pictures. */
   readonly pictures: string;
+  /** What the only checkpoint was called where runs had no folder of them. */
+  readonly former?: string;
 }
 
 /** A run's folder. */
@@ -159,6 +161,10 @@ export class RunFolder {
     const older = (await listCheckpoints(this.path)).filter((file) => file.step < step);
     for (const { path } of older.slice(0, Math.max(0, older.length - (keep - 1)))) {
       await Deno.remove(path);
+    }
+    const { former } = this.#names;
+    if (former !== undefined && older.length >= keep - 1) {
+      await Deno.remove(this.file(former)).catch(() => {}); // usually there is none
     }
   }
 

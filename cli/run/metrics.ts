@@ -2,15 +2,13 @@
 import { type Device, memory } from "@dit/core/tensor";
 import { join } from "@std/path";
 import { appendLines, readLines, rewriteLines } from "../shared/files.ts";
-import type { StepRecord } from "./records.ts";
+import type { Scaled, StepRecord } from "./records.ts";
 
 /** One line of metrics.jsonl: means over the steps since the line before. */
 export interface Metrics {
   /** Optimiser steps taken. */
   readonly step: number;
   readonly loss: number;
-  /** Divergence of an autoencoder's latents from normal ones, in nats a value. */
-  readonly kl?: number;
   /** Norm of the gradients before they were clipped. */
   readonly gradNorm: number;
   readonly lr: number;
@@ -28,6 +26,8 @@ export interface Metrics {
   readonly damaged?: number;
   /** Seconds of training so far. */
   readonly seconds: number;
+  /** What else the trainee measures. */
+  readonly [name: string]: number | undefined;
 }
 
 /** Share of the time from which waiting for data is worth saying. */
@@ -47,7 +47,7 @@ export interface Reading {
   /** Images found damaged so far. */
   readonly damaged: number;
   /** The scaler's state; null where there is no scaling. */
-  readonly scaler: { readonly scale: number; readonly skipped: number } | null;
+  readonly scaler: Scaled | null;
 }
 
 /** Means over the steps since the last line. */
@@ -64,7 +64,7 @@ class Means {
     }
   }
 
-  read(): Omit<StepRecord, "step"> {
+  read(): { loss: number; gradNorm: number; lr: number; [name: string]: number } {
     const means = Array.from(this.#sums, ([name, sum]) => [name, sum / this.count]);
     return { ...Object.fromEntries(means), lr: this.lr };
   }

@@ -1,5 +1,5 @@
 /**
- * What steps were like, kept on the device until somebody asks: reading a number back every step
+ * What steps were like, kept on the device until it is asked for: reading a number back every step
  * would make the device wait for the host.
  */
 import { add, concat, detach, reshape } from "@dit/core/autograd";
@@ -11,12 +11,19 @@ export interface StepRecord {
   readonly step: number;
   /** Mean over the batch. */
   readonly loss: number;
-  /** Divergence of an autoencoder's latents, where one is trained. */
-  readonly kl?: number;
   /** Norm of all gradients, before they were clipped. */
   readonly gradNorm: number;
   /** Learning rate. */
   readonly lr: number;
+  /** What else the trainee measures: means over the batch. */
+  readonly [name: string]: number;
+}
+
+/** The scaling of the loss, in mixed precision. */
+export interface Scaled {
+  readonly scale: number;
+  /** Steps left out so far because gradients overflowed. */
+  readonly skipped: number;
 }
 
 /** Losses that a timestep sampler has not been told of. */
@@ -30,9 +37,8 @@ export interface PendingFeedback {
 interface Held {
   readonly step: number;
   readonly lr: number;
-  readonly loss: Tensor;
-  readonly kl: Tensor | null;
-  readonly norm: Tensor;
+  /** By name: `loss`, `gradNorm`, and what else the trainee measures. */
+  readonly values: ReadonlyMap<string, Tensor>;
 }
 
 /** Below this scale of the loss gradients overflow for another reason than the scale. */
@@ -60,15 +66,20 @@ const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides))
 /** Records of steps since they were last taken. */
 export class StepRecords implements Disposable {
   #held: Held[] = [];
-  #loss: Tensor | null = null;
-  #kl: Tensor | null = null;
+  /** Sums of the step under way. */
+  #sums = new Map<string, Tensor>();
   #known: PendingFeedback[] = [];
   #feedback: { timesteps: readonly number[]; losses: Tensor }[] = [];
+  /** How much of `#feedback` is of whole steps. */
+  #whole = 0;
 
-  /** Adds a part's share of the loss of the step under way, and of its divergence. */
-  addLoss(loss: Tensor, kl?: Tensor): void {
-    this.#loss = addTo(this.#loss, loss);
-    if (kl) this.#kl = addTo(this.#kl, kl);
+  /** Adds a part's share of the loss of the step under way, and of what else is measured. */
+  addLoss(loss: Tensor, others: Readonly<Record<string, Tensor>> = {}): void {
+    for (const [name, value] of Object.entries({ loss, ...others })) {
+      const before = this.#sums.get(name);
+      this.#sums.set(name, own(before ? add(before, detach(value)) : detach(value)));
+      before?.dispose();
+    }
   }
 
   /** Keeps the loss of each sample for the timestep sampler. */
@@ -78,8 +89,16 @@ export class StepRecords implements Disposable {
 
   /** Ends a step. */
   endStep(step: number, norm: Tensor, lr: number): void {
-    this.#held.push({ step, lr, loss: this.#loss!, kl: this.#kl, norm: own(norm) });
-    [this.#loss, this.#kl] = [null, null];
+    this.#held.push({ step, lr, values: this.#sums.set("gradNorm", own(norm)) });
+    this.#sums = new Map();
+    this.#whole = this.#feedback.length;
+  }
+
+  /** Forgets what there is of a step that was not taken to its end. */
+  abandonStep(): void {
+    for (const t of this.#sums.values()) t.dispose();
+    for (const { losses } of this.#feedback.splice(this.#whole)) losses.dispose();
+    this.#sums = new Map();
   }
 
   /** Steps that nobody has asked for yet. */
@@ -92,10 +111,10 @@ export class StepRecords implements Disposable {
     const held = this.#held;
     if (held.length === 0) return [];
     this.#held = [];
-    const values = (await readAll(held.flatMap(tensorsOf))).values();
-    const next = () => values.next().value!;
-    return held.map(({ step, lr, kl }) => {
-      return { step, lr, loss: next(), gradNorm: next(), ...(kl ? { kl: next() } : {}) };
+    const numbers = (await readAll(held.flatMap(({ values }) => [...values.values()]))).values();
+    return held.map(({ step, lr, values }): StepRecord => {
+      const measured = Array.from(values.keys(), (name) => [name, numbers.next().value!]);
+      return { step, lr, ...Object.fromEntries(measured) };
     });
   }
 
@@ -109,7 +128,7 @@ export class StepRecords implements Disposable {
   /** What the timestep sampler has not been told of. Waits for the device. */
   async peekFeedback(): Promise<PendingFeedback[]> {
     const waiting = this.#feedback;
-    this.#feedback = [];
+    [this.#feedback, this.#whole] = [[], 0];
     if (waiting.length === 0) return this.#known;
     const values = await readAll(waiting.map(({ losses }) => losses));
     let at = 0;
@@ -127,28 +146,16 @@ export class StepRecords implements Disposable {
 
   /** Frees what nobody asked for. */
   dispose(): void {
-    for (const t of this.#held.flatMap(tensorsOf)) t.dispose();
+    for (const { values } of this.#held) for (const t of values.values()) t.dispose();
+    this.abandonStep();
     for (const { losses } of this.#feedback) losses.dispose();
-    this.#loss?.dispose();
-    this.#kl?.dispose();
-    [this.#held, this.#feedback, this.#loss, this.#kl] = [[], [], null, null];
+    [this.#held, this.#feedback, this.#whole] = [[], [], 0];
   }
 
   /** Frees what nobody asked for, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-function tensorsOf({ loss, norm, kl }: Held): Tensor[] {
-  return kl ? [loss, norm, kl] : [loss, norm];
-}
-
-/** A sum with one more value in it; the one before is freed. */
-function addTo(before: Tensor | null, value: Tensor): Tensor {
-  const sum = own(before ? add(before, detach(value)) : detach(value));
-  before?.dispose();
-  return sum;
 }
 
 /** The elements of all of `tensors`, which are freed. */

@@ -61,7 +61,7 @@ export interface Report {
   /** Such as `000-DiT-Mini-4`. */
   readonly title: string;
   /** What is trained, on what, where: a line each. */
-  readonly about: readonly string[];
+  readonly summary: readonly string[];
   /** Steps of the whole run. */
   readonly steps: number;
   readonly history: History;
@@ -88,7 +88,7 @@ const MARGIN = { left: 56, right: 12, top: 12, bottom: 28 };
 
 /** The page. Its size and the work for it do not depend on how many lines of metrics there are. */
 export function reportHtml(report: Report): string {
-  const { title, about, steps, history, ended } = report;
+  const { title, summary, steps, history, ended } = report;
   const { last } = history;
   const done = last?.step ?? 0;
   const left = last && ended === null
@@ -111,7 +111,7 @@ ${STYLE}
 <body>
 <header>
 <h1>${escape(title)}</h1>
-${about.map((line) => `<p>${escape(line)}</p>`).join("\n")}
+${summary.map((line) => `<p>${escape(line)}</p>`).join("\n")}
 <p class="state">${escape(state)}</p>
 <progress max="${steps}" value="${done}"></progress>
 ${last ? figures(last) : ""}

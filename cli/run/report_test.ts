@@ -28,7 +28,7 @@ function historyOf(steps: number): History {
 
 const report: Report = {
   title: "000-<b>",
-  about: ["a & b"],
+  summary: ["a & b"],
   steps: 9,
   history: historyOf(3),
   pictures: "Samples",

@@ -3,7 +3,7 @@ import { memory, resetPeak } from "@dit/core/tensor";
 import { eachDevice } from "../../../tests/devices.ts";
 import { memoryEstimate, parameterCount, trainingFlops } from "./estimates.ts";
 import { modelConfigOf, settingsOf, type TrainSettings } from "./settings.ts";
-import { Training } from "./training.ts";
+import { DiTTrainee } from "./dit_trainee.ts";
 import type { TrainFlags } from "./flags.ts";
 
 const XL = {
@@ -30,13 +30,13 @@ Deno.test("trainingFlops() of DiT-XL/2 is three times the paper's 119 Gflops", (
   assertLess(gflops, 121);
 });
 
-function example(flags: TrainFlags): { settings: TrainSettings; make: () => Training } {
+function example(flags: TrainFlags): { settings: TrainSettings; make: () => DiTTrainee } {
   const settings = settingsOf({ ...flags, "global-batch-size": 8 });
   const classNames = ["a", "b"];
   const seen = { kind: "named", channels: 1, side: 32, imageSize: 32 } as const;
   const data = { ...seen, classNames, latents: null };
   const config = modelConfigOf({ ...flags, "hidden-size": 64 }, settings, data);
-  return { settings, make: () => new Training(config, settings, 2) };
+  return { settings, make: () => new DiTTrainee(config, settings, { steps: 2 }) };
 }
 
 eachDevice("memoryEstimate() is what a training step takes", async (device) => {
@@ -48,18 +48,18 @@ eachDevice("memoryEstimate() is what a training step takes", async (device) => {
       });
       resetPeak(device);
       const before = memory(device).liveBytes;
-      using training = make();
-      assertEquals(parameterCount(training.config.dit), training.model.parameterCount());
+      using trainee = make();
+      assertEquals(parameterCount(trainee.config.dit), trainee.model.parameterCount());
       for (let i = 0; i < 2; i++) {
-        training.takeStep({
+        trainee.takeStep({
           images: new Float32Array(8 * 1024),
           shape: [8, 1, 32, 32],
           labels: new Int32Array(8),
         });
       }
-      await training.records.take();
+      await trainee.records.take();
       const taken = memory(device).peakBytes - before;
-      const estimate = memoryEstimate(training.config.dit, settings);
+      const estimate = memoryEstimate(trainee.config.dit, settings);
       assertGreater(estimate, 0.85 * taken);
       assertLess(estimate, 1.3 * taken);
     }

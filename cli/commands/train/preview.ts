@@ -8,7 +8,7 @@ import {
   type SampleSettings,
   usualGuidedChannels,
 } from "../../model/image_sampler.ts";
-import type { Training } from "./training.ts";
+import type { DiTTrainee } from "./dit_trainee.ts";
 
 /** Samples that are computed together. */
 const BATCH = 80;
@@ -19,7 +19,7 @@ const SAMPLE_STREAM = 1 << 16;
  * How previews are sampled. The noise of sample k depends on k alone, so that the grids of a run
  * show the same samples getting better.
  */
-function previewSettings({ settings, config, process }: Training): SampleSettings {
+function previewSettings({ settings, config, process }: DiTTrainee): SampleSettings {
   const { sampleSampler: sampler, sampleSteps, cfgScale, seed } = settings;
   const { least, most } = stepRange(process, sampler);
   return {
@@ -40,14 +40,14 @@ function previewSettings({ settings, config, process }: Training): SampleSetting
  * @param imageSampler Samples with the model that is trained.
  */
 export async function drawGrid(
-  training: Training,
+  trainee: DiTTrainee,
   imageSampler: ImageSampler,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const classes = shownClasses(training.config.dit.numClasses);
+  const classes = shownClasses(trainee.config.dit.numClasses);
   const columns = classes.length;
   const labels = Array.from({ length: columns * SHOWN.each }, (_, i) => classes[i % columns]!);
-  const { images, ...shape } = await training.ema.swapped(
-    () => imageSampler.sample(SAMPLE_STREAM, labels, previewSettings(training)),
+  const { images, ...shape } = await trainee.averaged(
+    () => imageSampler.sample(SAMPLE_STREAM, labels, previewSettings(trainee)),
   );
   const grid = makeGrid(images, shape, { columns });
   return await encodePng(grid.pixels, grid.width, grid.height, grid.channels);
@@ -56,17 +56,17 @@ export async function drawGrid(
 /** Writes samples to a file or folder as `deno task sample` does, `each` of every class. */
 export async function writeSamples(
   path: string,
-  training: Training,
+  trainee: DiTTrainee,
   imageSampler: ImageSampler,
   each: number,
 ): Promise<void> {
-  const { numClasses } = training.config.dit;
+  const { numClasses } = trainee.config.dit;
   const labels = Array.from({ length: each * numClasses }, (_, i) => i % numClasses);
   await using output = await openOutput(path, numClasses);
-  await training.ema.swapped(async () => {
+  await trainee.averaged(async () => {
     for (let first = 0; first < labels.length; first += BATCH) {
       const part = labels.slice(first, first + BATCH);
-      const settings = previewSettings(training);
+      const settings = previewSettings(trainee);
       const samples = await imageSampler.sample(SAMPLE_STREAM + first, part, settings);
       await output.write(samples, part);
     }

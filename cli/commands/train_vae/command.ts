@@ -5,24 +5,33 @@
  *     deno task train-vae --data photos --image-size 64
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
-import type { SafetensorsFile } from "@dit/core/io";
-import { type Device, OutOfMemoryError } from "@dit/core/tensor";
-import { BatchSampler, type ImageFolder, Loader, type SamplerPosition } from "@dit/data";
+import { OutOfMemoryError } from "@dit/core/tensor";
+import type { ImageFolder, SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
-import { deviceText, startDevice } from "../../shared/device.ts";
-import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
-import { exists, removeTemporaries, writeWhole } from "../../shared/files.ts";
-import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { findings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
-import { Meter, MetricsFile, waitingText } from "../../run/metrics.ts";
-import { duration, ProgressLine } from "../../shared/progress.ts";
-import { toCommandError } from "../../shared/failures.ts";
 import { DIFFUSERS_FILES } from "../../model/weight_file.ts";
-import { sortOut } from "../../run/records.ts";
-import { stopRequests } from "../../run/stop.ts";
-import { resumedVaeSettings, VAE_FLAGS, VAE_GROUPS, type VaeFlags, vaeSettings } from "./flags.ts";
-import { measureLatents, reconstructionGrid, saveAutoencoder } from "./result.ts";
-import { openVaeTraining, type VaeState, VaeTraining } from "./step.ts";
+import { Checkpoint } from "../../run/checkpoint.ts";
+import { describeRun, findCheckpoint, listCheckpoints } from "../../run/find.ts";
+import { RunFolder } from "../../run/folder.ts";
+import { newFolder, type OpenedFolder, resumedFolder, runTraining } from "../../run/run.ts";
+import { loadTrainee } from "../../run/saving.ts";
+import { deviceText, SelfTestError, startDevice } from "../../shared/device.ts";
+import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
+import { toCommandError } from "../../shared/failures.ts";
+import { exists } from "../../shared/files.ts";
+import { flagsHelp, parseFlags } from "../../shared/flags.ts";
+import { imagesText, openImages, refuseInside } from "../../shared/images.ts";
+import { warnAbove } from "../../shared/progress.ts";
+import { readSettings } from "../../shared/settings.ts";
+import {
+  resumedVaeSettings,
+  sameVaeRun,
+  VAE_FLAGS,
+  VAE_GROUPS,
+  type VaeFlags,
+  type VaeSettings,
+  vaeSettings,
+} from "./flags.ts";
+import { VAE_KIND, VaeTrainee } from "./vae_trainee.ts";
 
 const HELP = `Trains an autoencoder of images, for latents of them.
 
@@ -32,10 +41,6 @@ const HELP = `Trains an autoencoder of images, for latents of them.
 
 ${flagsHelp(VAE_GROUPS)}`;
 
-/** What a run goes on from. */
-const TRAINING_FILE = "training.safetensors";
-const GRID_FILE = "reconstructions.png";
-
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
   const flags = parseFlags(args, VAE_FLAGS);
@@ -44,11 +49,13 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    const resumes = flags.resume === "auto"
-      ? await exists(join(outOf(flags), TRAINING_FILE))
-      : flags.resume !== undefined;
-    return await (resumes ? resume(flags) : start(flags));
+    const checkpoint = await checkpointOf(flags);
+    return await (checkpoint === undefined ? start(flags) : resume(flags, checkpoint));
   } catch (error) {
+    if (error instanceof SelfTestError) {
+      console.error(`${error.message}; starting again without the fast kernels`);
+      return EXIT.unfit;
+    }
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     const advice =
       "--grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size";
@@ -56,10 +63,68 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The folder of the run. */
-function outOf({ resume, out }: VaeFlags): string {
-  const named = typeof resume === "string" && resume !== "latest" && resume !== "auto";
-  return named ? resume : out ?? VAE_FLAGS.out.default;
+/** The folder of a new run, and of the one that is continued unless another is named. */
+function outOf({ out }: VaeFlags): string {
+  return out ?? VAE_FLAGS.out.default;
+}
+
+/** The checkpoint that `--resume` names; undefined for a new run. */
+async function checkpointOf(flags: VaeFlags): Promise<string | undefined> {
+  const { former } = VAE_KIND.names;
+  const out = outOf(flags);
+  switch (flags.resume) {
+    case undefined:
+      return undefined;
+    case "auto": {
+      const path = await findCheckpoint(out, former).catch(() => undefined);
+      return path !== undefined && await isOf(flags, path) ? path : undefined;
+    }
+    case true:
+    case "latest":
+      return await findCheckpoint(out, former);
+    default:
+      return await findCheckpoint(flags.resume, former);
+  }
+}
+
+/** Whether a checkpoint is one of a run of these flags. */
+async function isOf(flags: VaeFlags, path: string): Promise<boolean> {
+  try {
+    using checkpoint = await Checkpoint.open(path, VAE_KIND);
+    const { training } = checkpoint.header;
+    return training !== null &&
+      sameVaeRun(flags, readSettings(VAE_FLAGS, training.settings.values, path));
+  } catch (error) {
+    if (error instanceof CommandError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Refuses a folder for a new run that holds a run, an autoencoder, or files of others that a run
+ * would write over.
+ *
+ * @throws {UsageError}
+ */
+async function refuseTaken(out: string): Promise<void> {
+  const [checkpoint] = await listCheckpoints(out);
+  const { former, description } = VAE_KIND.names;
+  // what a run of ours left before its first checkpoint may go; what others have may not
+  const isOurs = await describeRun(out) !== undefined;
+  const taken = [
+    ...(checkpoint ? [checkpoint.path] : []),
+    ...[former!, ...DIFFUSERS_FILES, "config.json"].map((name) => join(out, name)),
+    ...(isOurs ? [] : [description, "metrics.jsonl", "report.html"].map((name) => join(out, name))),
+  ];
+  for (const path of taken) {
+    if (!await exists(path)) continue;
+    const advice = path === checkpoint?.path || path.endsWith(former!)
+      ? "continue with --resume, or "
+      : "";
+    throw new UsageError(
+      `--out: expected a new folder but ${path} is there already; ${advice}take another`,
+    );
+  }
 }
 
 /** A new run. */
@@ -67,208 +132,63 @@ async function start(flags: VaeFlags): Promise<number> {
   const settings = vaeSettings(flags);
   const out = outOf(flags);
   refuseInside("--out", out, settings.data);
-  for (const file of [TRAINING_FILE, ...DIFFUSERS_FILES]) {
-    if (!await exists(join(out, file))) continue;
-    const advice = file === TRAINING_FILE ? "continue with --resume, or " : "";
-    throw new UsageError(
-      `--out: expected a new folder but ${join(out, file)} is there already; ${advice}take another`,
-    );
-  }
-  return await train(new Opening(settings, out, flags));
+  await refuseTaken(out);
+  await using images = await open(settings);
+  const device = await startDevice(flags.device ?? "auto");
+  using trainee = new VaeTrainee(settings, images);
+  const opened = newFolder(VAE_KIND, await RunFolder.at(out, VAE_KIND.names));
+  return await train({ trainee, images, device, opened });
 }
 
 /** A run that is continued. */
-async function resume(flags: VaeFlags): Promise<number> {
-  const out = outOf(flags);
-  const { file, state } = await openVaeTraining(join(out, TRAINING_FILE));
-  try {
-    const settings = resumedVaeSettings(state.settings, flags);
-    refuseInside("--out", out, settings.data);
-    if (state.step > settings.steps) {
-      throw new UsageError(`--steps: expected ${state.step} or more, which ${out} has, already`);
-    }
-    return await train(new Opening(settings, out, flags, { file, state }));
-  } finally {
-    file.close();
+async function resume(flags: VaeFlags, path: string): Promise<number> {
+  using checkpoint = await Checkpoint.open(path, VAE_KIND);
+  const { step, training } = checkpoint.header;
+  if (training === null) throw new CommandError(`${path}: these weights cannot be trained on`);
+  const settings = resumedVaeSettings(
+    readSettings(VAE_FLAGS, training.settings.values, path),
+    flags,
+  );
+  if (step > settings.steps) {
+    throw new UsageError(`--steps: expected ${step} or more, which ${path} has, already`);
   }
-}
-
-/** What a run begins with. */
-class Opening {
-  constructor(
-    readonly settings: ReturnType<typeof vaeSettings>,
-    readonly out: string,
-    readonly flags: VaeFlags,
-    readonly before?: { readonly file: SafetensorsFile; readonly state: VaeState },
-  ) {}
-}
-
-async function train({ settings, out, flags, before }: Opening): Promise<number> {
-  using line = new ProgressLine("         ");
-  await using images = await openImages(settings.data, {
-    size: settings.imageSize,
-    workers: settings.workers,
-    strict: settings.strict,
-    warn: (message) => line.note(message),
-  });
-  const sampler = new BatchSampler({
-    size: images.size,
-    batchSize: settings.batchSize,
-    seed: settings.seed,
-    flip: settings.flip,
-    ...(before ? { position: before.state.position } : {}),
-  });
+  await using images = await open(settings);
   const device = await startDevice(flags.device ?? "auto");
-  using training = new VaeTraining(settings);
-  if (before) await training.load(before.file, before.state);
-  await Deno.mkdir(out, { recursive: true });
-  await removeTemporaries(out);
-  const { model } = training;
-  const side = settings.imageSize / model.factor;
-  const latent = [settings.latentChannels, side, side].join("x");
-  console.log(`model    ${model.parameterCount().toLocaleString("en")} parameters`);
-  console.log(`images   ${imagesText(images)}; latents ${latent}`);
-  console.log(`device   ${deviceText(device)}`);
-  console.log(`run      steps ${training.step} to ${settings.steps} in ${out}`);
-  using stop = stopRequests();
-  await using loader = new Loader(images, sampler);
-  const metrics = await MetricsFile.open(out, training.step);
-  const run = new VaeRun({ training, images, out, line, metrics, device });
-  const finished = await run.go(loader, () => stop.requested);
-  line.end();
-  if (finished) await run.finish();
-  for (const text of findings(images)) console.log(text);
-  if (!finished) {
-    console.log(
-      `stopped at step ${training.step}; go on with: deno task train-vae --resume --out ${out}`,
-    );
-    return EXIT.interrupted;
-  }
-  return 0;
+  using trainee = new VaeTrainee(settings, images);
+  const position = await loadTrainee(trainee, checkpoint, training);
+  const out = outOf(flags);
+  refuseInside("--out", out, settings.data);
+  const opened = await resumedFolder(VAE_KIND, checkpoint, async () => {
+    await refuseTaken(out);
+    return await RunFolder.at(out, VAE_KIND.names);
+  });
+  return await train({ trainee, images, device, opened, position });
 }
 
-/** What a run consists of. */
+function open({ data, imageSize: size, workers, strict }: VaeSettings): Promise<ImageFolder> {
+  return openImages(data, { size, workers, strict, warn: warnAbove });
+}
+
+/** What is trained, on what, and where it goes. */
 interface Parts {
-  readonly training: VaeTraining;
+  readonly trainee: VaeTrainee;
   readonly images: ImageFolder;
-  readonly out: string;
-  readonly line: ProgressLine;
-  readonly metrics: MetricsFile;
-  readonly device: Device;
+  readonly device: Awaited<ReturnType<typeof startDevice>>;
+  readonly opened: OpenedFolder;
+  readonly position?: SamplerPosition;
 }
 
-/** A run from its first step to its last. */
-class VaeRun {
-  readonly #training: VaeTraining;
-  readonly #images: ImageFolder;
-  readonly #out: string;
-  readonly #line: ProgressLine;
-  readonly #metrics: MetricsFile;
-  readonly #device: Device;
-  readonly #meter: Meter;
-  readonly #start = performance.now();
-  readonly #terminal = Deno.stderr.isTerminal();
-
-  constructor({ training, images, out, line, metrics, device }: Parts) {
-    [this.#training, this.#images, this.#out] = [training, images, out];
-    [this.#line, this.#metrics] = [line, metrics];
-    const { settings, step } = training;
-    this.#device = device;
-    this.#meter = new Meter(device, settings.batchSize, step, metrics.last);
-  }
-
-  /** Trains; returns whether it came to its end. */
-  async go(loader: Loader, stopping: () => boolean): Promise<boolean> {
-    const training = this.#training;
-    const { steps, logEvery, ckptEvery } = training.settings;
-    while (training.step < steps && !stopping()) {
-      training.takeStep(await loader.next());
-      await this.#device.backend.ready(); // no more than about a second of steps is queued
-      await new Promise((resolve) => setTimeout(resolve, 0)); // signals get their turn
-      const { step } = training;
-      if (step % logEvery === 0 || step === steps) await this.#measure(loader.waitSeconds);
-      if (step % ckptEvery === 0 || step === steps) {
-        await this.#settle();
-        await this.#meter.without(() => this.#save(loader.position));
-      }
-      if (this.#terminal) this.#line.show(step, steps, this.#figures());
-    }
-    if (training.step < steps) await this.#save(loader.position);
-    return training.step === steps;
-  }
-
-  /** Measures the latents and writes the averaged weights. */
-  async finish(): Promise<void> {
-    const { ema, model, settings } = this.#training;
-    const path = await ema.swapped(async () => {
-      await this.#draw();
-      const measure = await measureLatents(model, this.#images, settings.batchSize);
-      const path = await saveAutoencoder(this.#out, model, model.stateDict(), measure);
-      const psnr = 10 * Math.log10(4 / measure.squaredError);
-      console.log(
-        `latents  deviation ${measure.std.toPrecision(4)}, so scaling factor ` +
-          `${(1 / measure.std).toPrecision(5)}; ${measure.kl.toPrecision(3)} nats a value; ` +
-          `PSNR ${psnr.toFixed(1)} dB, on ${measure.images} images`,
-      );
-      return path;
-    });
-    const seconds = (performance.now() - this.#start) / 1000;
-    console.log(`written  ${path}, ${duration(seconds)}; look at ${join(this.#out, GRID_FILE)}`);
-    const size = settings.imageSize;
-    console.log(
-      `make latents with: deno task extract-features --data ${settings.data} --image-size ${size} ` +
-        `--vae ${this.#out}`,
-    );
-  }
-
-  /** Takes the records from the device, and stops the run where they are not numbers. */
-  async #settle(): Promise<void> {
-    const { records, scaler, settings } = this.#training;
-    const scale = settings.mixedPrecision === "fp16" ? (await scaler.state()).scale : null;
-    const { finite, wrong } = sortOut(await records.take(), scale);
-    if (wrong) {
-      throw new CommandError(
-        `step ${wrong.step}: the loss or its gradient is not a finite number; its last checkpoint ` +
-          `is from before. Take a lower --lr${scale === null ? "" : ", or --mixed-precision no"}`,
-      );
-    }
-    this.#meter.add(finite);
-  }
-
-  /** A line of metrics. */
-  async #measure(waited: number): Promise<void> {
-    await this.#settle();
-    const { step, settings, scaler } = this.#training;
-    const { scale, skipped } = await scaler.state();
-    const metrics = this.#meter.read({
-      step,
-      waited,
-      damaged: this.#images.damaged.size,
-      scaler: settings.mixedPrecision === "fp16" ? { scale, skipped } : null,
-    });
-    if (metrics === undefined) return;
-    await this.#metrics.add(metrics);
-    if (!this.#terminal) console.log(`step ${step}/${settings.steps}  ${this.#figures()}`);
-  }
-
-  #figures(): string {
-    const last = this.#metrics.last;
-    if (!last) return "";
-    const { loss, kl, lr, imagesPerSecond } = last;
-    return `${this.#training.settings.loss} ${loss.toFixed(4)}, kl ${kl!.toPrecision(3)} nats, ` +
-      `lr ${lr.toExponential(2)}, ${imagesPerSecond.toPrecision(3)} images/s${waitingText(last)}`;
-  }
-
-  async #save(position: SamplerPosition): Promise<void> {
-    await this.#settle(); // never a checkpoint of a run that has gone wrong
-    await this.#training.save(join(this.#out, TRAINING_FILE), position);
-    if (this.#training.step < this.#training.settings.steps) {
-      await this.#training.ema.swapped(() => this.#draw());
-    }
-  }
-
-  async #draw(): Promise<void> {
-    const png = await reconstructionGrid(this.#training.model, this.#images);
-    await writeWhole(join(this.#out, GRID_FILE), png);
-  }
+async function train({ trainee, images, device, opened, position }: Parts): Promise<number> {
+  const { model, settings, step } = trainee;
+  const { imageSize, latentChannels, steps, batchSize } = settings;
+  const side = imageSize / model.factor;
+  const summary = [
+    `model    autoencoder, ${model.parameterCount().toLocaleString("en")} parameters`,
+    `images   ${imagesText(images)}; latents ${[latentChannels, side, side].join("x")}`,
+    `run      steps ${step} to ${steps} of ${batchSize} images`,
+    `device   ${deviceText(device)}`,
+    `results  ${opened.folder.path}: open report.html in a browser to look on`,
+  ];
+  const run = { ...opened, trainee, dataset: images, device, steps, summary };
+  return await runTraining(position ? { ...run, position } : run);
 }

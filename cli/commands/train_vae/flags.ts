@@ -123,10 +123,22 @@ const RUN_FLAGS = {
     default: 20,
     onResume: "free",
   }),
-  "ckpt-every": setting(count("steps between two checkpoints and grids of reconstructions"), {
+  "ckpt-every": setting(count("steps between two checkpoints"), {
     key: "ckptEvery",
     default: 250,
     onResume: "free",
+  }),
+  "keep": setting(count("checkpoints that are kept, 0 for all", 0), {
+    key: "keep",
+    default: 3,
+    onResume: "free",
+    whenAbsent: 3,
+  }),
+  "sample-every": setting(count("steps between two grids of reconstructions, 0 for none", 0), {
+    key: "sampleEvery",
+    default: 250,
+    onResume: "free",
+    whenAbsent: 250,
   }),
   ...DEVICE_FLAGS,
   "help": HELP,

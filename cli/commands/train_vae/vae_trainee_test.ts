@@ -1,12 +1,22 @@
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { loadSafetensors, SafetensorsFile, saveSafetensors } from "@dit/core/io";
-import { init, memory, resetPeak } from "@dit/core/tensor";
+import { defaultGenerator, init, manualSeed, memory, resetPeak } from "@dit/core/tensor";
+import { AutoencoderKL } from "@dit/core/vae";
 import type { Examples } from "@dit/data";
 import { eachDevice, numbers } from "../../../tests/devices.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import type { StepRecord } from "../../run/records.ts";
-import { resumedVaeSettings, type VaeSettings, vaeSettings } from "./flags.ts";
-import { openVaeTraining, type VaeState, VaeTraining } from "./step.ts";
+import {
+  resumedVaeSettings,
+  VAE_FLAGS,
+  type VaeFlags,
+  type VaeSettings,
+  vaeSettings,
+} from "./flags.ts";
+import { VAE_KIND, VaeTrainee } from "./vae_trainee.ts";
+import { Checkpoint } from "../../run/checkpoint.ts";
+import { loadTrainee, saveTrainee } from "../../run/saving.ts";
+import { readSettings } from "../../shared/settings.ts";
 
 const [SIDE, BATCH] = [16, 4];
 
@@ -31,19 +41,19 @@ function batchOf(step: number): Examples {
   return { images, shape: [BATCH, 3, SIDE, SIDE], labels: new Int32Array(BATCH) };
 }
 
-async function go(run: VaeTraining, steps: number): Promise<StepRecord[]> {
+async function go(run: VaeTrainee, steps: number): Promise<StepRecord[]> {
   for (let i = 0; i < steps; i++) run.takeStep(batchOf(run.step));
   return await run.records.take();
 }
 
-async function weights(run: VaeTraining): Promise<number[][]> {
+async function weights(run: VaeTrainee): Promise<number[][]> {
   const all: number[][] = [];
   for (const [, p] of run.model.namedParameters()) all.push(Array.from(await p.data()));
   return all;
 }
 
 eachDevice("training an autoencoder lowers the loss and leaves nothing behind", async () => {
-  using run = new VaeTraining(settings());
+  using run = new VaeTrainee(settings(), null);
   const records = await go(run, 20);
   assertLess(records.at(-1)!.loss, 0.9 * records[0]!.loss);
   assert(records.every(({ kl }) => kl! > 0));
@@ -54,7 +64,7 @@ eachDevice("training an autoencoder lowers the loss and leaves nothing behind", 
 eachDevice("parts of a batch come to the loss and the gradient of the whole", async () => {
   const records: StepRecord[] = [];
   for (const gradAccum of [1, 4]) {
-    using run = new VaeTraining(settings({ gradAccum, klWeight: 1 }));
+    using run = new VaeTrainee(settings({ gradAccum, klWeight: 1 }), null);
     records.push(...await go(run, 1));
   }
   const [whole, parts] = records;
@@ -66,7 +76,7 @@ eachDevice("parts of a batch come to the loss and the gradient of the whole", as
 eachDevice("mixed precision follows full precision in less memory", async (device) => {
   const results: { records: StepRecord[]; peak: number }[] = [];
   for (const mixedPrecision of ["no", "fp16"] as const) {
-    using run = new VaeTraining(settings({ mixedPrecision, klWeight: 0.1 }));
+    using run = new VaeTrainee(settings({ mixedPrecision, klWeight: 0.1 }), null);
     await go(run, 1);
     resetPeak(device);
     const before = memory(device).liveBytes;
@@ -82,7 +92,7 @@ eachDevice("mixed precision follows full precision in less memory", async (devic
 });
 
 eachDevice("steps whose gradients overflow are left out and counted", async () => {
-  using run = new VaeTraining(settings({ mixedPrecision: "fp16" }));
+  using run = new VaeTrainee(settings({ mixedPrecision: "fp16" }), null);
   await go(run, 1);
   const cells = { scale: 2 ** 100, streak: 0, skipped: 0 };
   run.scaler.loadStateDict(
@@ -97,57 +107,88 @@ eachDevice("steps whose gradients overflow are left out and counted", async () =
 
 const POSITION = { epoch: 0, step: 7 };
 
+/** Resumes a run as the command does. */
+async function resumed(path: string, flags: VaeFlags = {}): Promise<VaeTrainee> {
+  using checkpoint = await Checkpoint.open(path, VAE_KIND);
+  const training = checkpoint.header.training!;
+  const stored = readSettings(VAE_FLAGS, training.settings.values);
+  const run = new VaeTrainee(resumedVaeSettings(stored, flags), null);
+  assertEquals(await loadTrainee(run, checkpoint, training), POSITION);
+  return run;
+}
+
 diskTest("a run in parts and half precision continues bit for bit", async (folder) => {
   await init({ device: "wasm" });
   const chosen = settings({ mixedPrecision: "fp16", gradAccum: 2 });
-  using whole = new VaeTraining(chosen);
+  using whole = new VaeTrainee(chosen, null);
   const expected = await go(whole, 12);
-  const path = `${folder}/training.safetensors`;
+  const path = `${folder}/0000007.safetensors`;
   {
-    using first = new VaeTraining(chosen);
+    using first = new VaeTrainee(chosen, null);
     await go(first, 7);
-    await first.save(path, POSITION);
+    await saveTrainee(path, first, POSITION);
   }
-  const { file, state } = await openVaeTraining(path);
-  using second = new VaeTraining(resumedVaeSettings(state.settings, {}));
-  await second.load(file, state);
-  file.close();
+  using second = await resumed(path);
   assertEquals(await go(second, 5), expected.slice(7));
   assertEquals(await weights(second), await weights(whole));
   assertEquals(await second.scaler.state(), await whole.scaler.state());
   assertGreater((await whole.scaler.state()).streak, 0);
 });
 
-diskTest("a run from before there was mixed precision continues bit for bit", async (folder) => {
-  await init({ device: "wasm" });
-  using whole = new VaeTraining(settings());
-  const expected = await go(whole, 12);
-  const path = `${folder}/training.safetensors`;
-  {
-    using first = new VaeTraining(settings());
-    await go(first, 7);
-    await first.save(path, POSITION);
-  }
-  // as it was written then
-  const metadata = new Map(
-    await SafetensorsFile.open(path).then((file) => {
-      using _ = file;
-      return file.metadata;
-    }),
-  );
-  const { settings: kept, ...rest } = JSON.parse(metadata.get("state")!) as VaeState;
-  const { gradAccum: _, mixedPrecision: __, strict: ___, ...former } = kept;
-  metadata.set("state", JSON.stringify({ ...rest, settings: former }));
-  const tensors = [...await loadSafetensors(path)].filter(([name]) => !name.startsWith("scaler."));
-  await saveSafetensors(path, new Map(tensors), [...metadata]);
+diskTest(
+  "a run from before there were folders of checkpoints continues bit for bit",
+  async (folder) => {
+    await init({ device: "wasm" });
+    using whole = new VaeTrainee(settings(), null);
+    const expected = await go(whole, 12);
+    const path = `${folder}/training.safetensors`;
+    {
+      using first = new VaeTrainee(settings(), null);
+      await go(first, 7);
+      await saveTrainee(path, first, POSITION);
+    }
+    // as it was written then
+    let header: Record<string, unknown>;
+    {
+      using file = await SafetensorsFile.open(path);
+      header = JSON.parse(file.metadata.get("header")!);
+    }
+    const { position, settings: kept, generators, emaUpdates } = header["training"] as {
+      [name: string]: Record<string, unknown>;
+    };
+    const later = ["gradAccum", "mixedPrecision", "strict", "keep", "sampleEvery"];
+    const former = Object.entries(kept!).filter(([name]) => !later.includes(name));
+    const state = {
+      step: header["step"],
+      settings: Object.fromEntries(former),
+      position,
+      noise: generators!["noise"],
+      emaUpdates,
+    };
+    const tensors = [...await loadSafetensors(path)].filter(([name]) =>
+      !name.startsWith("scaler.")
+    );
+    await saveSafetensors(path, new Map(tensors), [
+      ["format", "dit autoencoder training"],
+      ["state", JSON.stringify(state)],
+    ]);
 
-  const { file, state } = await openVaeTraining(path);
-  assertEquals("strict" in state.settings, false);
-  const resumed = resumedVaeSettings(state.settings, { strict: true });
-  assertEquals(resumed, settings({ strict: true }));
-  using second = new VaeTraining(resumed);
-  await second.load(file, state);
-  file.close();
-  assertEquals(await go(second, 5), expected.slice(7));
-  assertEquals(await weights(second), await weights(whole));
+    using second = await resumed(path, { strict: true });
+    assertEquals(second.settings, settings({ strict: true }));
+    assertEquals(await go(second, 5), expected.slice(7));
+    assertEquals(await weights(second), await weights(whole));
+  },
+);
+
+Deno.test("building an autoencoder leaves the draws of others alone", async () => {
+  await init({ device: "wasm" });
+  const generator = manualSeed(3);
+  using one = new VaeTrainee(settings(), null);
+  assertEquals(generator.offset, 0);
+  assertEquals(defaultGenerator(), generator);
+  manualSeed(0);
+  // the weights of a seed are those of before
+  using two = new AutoencoderKL(one.model.options);
+  const first = async (m: AutoencoderKL) => Array.from(await m.encoder.convIn.weight.data());
+  assertEquals(await first(one.model), await first(two));
 });

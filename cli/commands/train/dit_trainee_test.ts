@@ -1,13 +1,14 @@
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { init, memory, resetPeak, scope, type Tensor } from "@dit/core/tensor";
+import { init, memory, resetPeak, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { eachDevice, numbers } from "../../../tests/devices.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
-import { Checkpoint, writeCheckpoint } from "../../run/checkpoint.ts";
+import { Checkpoint } from "../../run/checkpoint.ts";
+import { loadTrainee, saveTrainee } from "../../run/saving.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { StepRecord } from "../../run/records.ts";
 import { settingsOf, type TrainSettings } from "./settings.ts";
-import { Training } from "./training.ts";
+import { DIT_KIND, DiTTrainee } from "./dit_trainee.ts";
 
 const CONFIG: ModelConfig = {
   name: "test",
@@ -37,9 +38,9 @@ const CONFIG: ModelConfig = {
 const STEPS = 20;
 const BATCH = 8;
 
-function training(settings: Partial<TrainSettings> = {}): Training {
+function trainee(settings: Partial<TrainSettings> = {}): DiTTrainee {
   const usual = settingsOf({ "global-batch-size": BATCH, "steps": STEPS });
-  return new Training(CONFIG, { ...usual, ...settings }, STEPS);
+  return new DiTTrainee(CONFIG, { ...usual, ...settings }, { steps: STEPS });
 }
 
 /** The same batches for everyone: a bright square whose place is its class. */
@@ -54,17 +55,17 @@ function batchOf(step: number): Examples {
   return { images, shape: [BATCH, 1, 16, 16], labels };
 }
 
-async function go(run: Training, steps: number): Promise<StepRecord[]> {
+async function go(run: DiTTrainee, steps: number): Promise<StepRecord[]> {
   for (let i = 0; i < steps; i++) {
     run.takeStep(batchOf(run.step));
-    await run.giveFeedback();
+    await run.afterStep();
   }
   return await run.records.take();
 }
 
 const losses = (records: readonly StepRecord[]) => records.map((r) => r.loss);
 
-async function weights(run: Training): Promise<number[][]> {
+async function weights(run: DiTTrainee): Promise<number[][]> {
   const all: number[][] = [];
   for (const [, p] of run.model.namedParameters()) all.push(Array.from(await p.data()));
   return all;
@@ -73,7 +74,7 @@ async function weights(run: Training): Promise<number[][]> {
 eachDevice(
   "training lowers the loss, leaves nothing behind and reads nothing back",
   async (device) => {
-    using run = training();
+    using run = trainee();
     const first = await go(run, 2);
     const before = memory(device).tensors;
     const rest = await go(run, STEPS - 2);
@@ -87,7 +88,7 @@ eachDevice(
 eachDevice("a seed decides every bit of a run", async () => {
   const runs: number[][][] = [];
   for (const seed of [1, 1, 2]) {
-    using run = training({ seed });
+    using run = trainee({ seed });
     await go(run, 3);
     runs.push(await weights(run));
   }
@@ -98,7 +99,7 @@ eachDevice("a seed decides every bit of a run", async () => {
 eachDevice("gradient checkpointing gives the same bits for less memory", async (device) => {
   const results: { losses: number[]; peak: number }[] = [];
   for (const gradCheckpoint of [false, true]) {
-    using run = training({ gradCheckpoint });
+    using run = trainee({ gradCheckpoint });
     await go(run, 1);
     resetPeak(device);
     const before = memory(device).liveBytes;
@@ -112,7 +113,7 @@ eachDevice("gradient checkpointing gives the same bits for less memory", async (
 eachDevice("mixed precision follows full precision in less memory", async (device) => {
   const results: { losses: number[]; peak: number }[] = [];
   for (const mixedPrecision of ["no", "fp16"] as const) {
-    using run = training({ mixedPrecision });
+    using run = trainee({ mixedPrecision });
     await go(run, 1);
     resetPeak(device);
     const before = memory(device).liveBytes;
@@ -127,7 +128,7 @@ eachDevice("mixed precision follows full precision in less memory", async (devic
 eachDevice("parts of a batch come to the gradient of the whole", async () => {
   const norms: number[] = [];
   for (const gradAccum of [1, 1, 4]) {
-    using run = training({ gradAccum });
+    using run = trainee({ gradAccum });
     // one draw for the whole batch or one a part: not the same noise, so the norms only resemble
     norms.push((await go(run, 1))[0]!.gradNorm);
   }
@@ -136,7 +137,7 @@ eachDevice("parts of a batch come to the gradient of the whole", async () => {
 });
 
 eachDevice("steps whose gradients overflow are left out and counted", async () => {
-  using run = training({ mixedPrecision: "fp16" });
+  using run = trainee({ mixedPrecision: "fp16" });
   await go(run, 1);
   const state = new Map(
     [["scale", 2 ** 100], ["streak", 0], ["skipped", 0]].map(([name, value]) =>
@@ -152,10 +153,9 @@ eachDevice("steps whose gradients overflow are left out and counted", async () =
 }, ["wasm"]);
 
 eachDevice("a NaN changes no weight and its source is named", async () => {
-  using run = training();
+  using run = trainee();
   await go(run, 2);
   const before = await weights(run);
-  const generators = run.generators();
   const batch = batchOf(2);
   batch.images[5] = NaN;
   run.takeStep(batch);
@@ -163,7 +163,7 @@ eachDevice("a NaN changes no weight and its source is named", async () => {
   assertEquals(record!.step, 3);
   assert(Number.isNaN(record!.loss));
   assertEquals(await weights(run), before);
-  assertEquals(await run.findNonFinite(batch, generators), "the batch");
+  assertEquals(await run.findNonFinite(batch), "the batch");
   const named = new Map<string, Tensor>(run.model.namedParameters());
   const bias = named.get("blocks.1.attn.qkv.bias")!;
   run.model.loadStateDict(
@@ -173,7 +173,7 @@ eachDevice("a NaN changes no weight and its source is named", async () => {
     { strict: false },
   );
   assertEquals(
-    await run.findNonFinite(batchOf(2), generators),
+    await run.findNonFinite(batchOf(2)),
     "the weight blocks.1.attn.qkv.bias",
   );
 });
@@ -181,20 +181,17 @@ eachDevice("a NaN changes no weight and its source is named", async () => {
 for (const timestepSampler of ["uniform", "loss-second-moment"] as const) {
   diskTest(`a run with ${timestepSampler} timesteps continues bit for bit`, async (folder) => {
     await init({ device: "wasm" });
-    using whole = training({ timestepSampler, mixedPrecision: "fp16" });
+    using whole = trainee({ timestepSampler, mixedPrecision: "fp16" });
     const expected = losses(await go(whole, 17));
     const path = `${folder}/0000013.safetensors`;
     {
-      using first = training({ timestepSampler, mixedPrecision: "fp16" });
+      using first = trainee({ timestepSampler, mixedPrecision: "fp16" });
       await go(first, 13);
-      const state = await first.state({ epoch: 0, step: 13 });
-      using _ = scope();
-      const header = { step: 13, config: CONFIG, training: state };
-      await writeCheckpoint(path, header, first.sections());
+      await saveTrainee(path, first, { epoch: 0, step: 13 });
     }
-    using checkpoint = await Checkpoint.open(path);
-    using second = training({ timestepSampler, mixedPrecision: "fp16" });
-    await second.load(checkpoint, checkpoint.header.training!);
+    using checkpoint = await Checkpoint.open(path, DIT_KIND);
+    using second = trainee({ timestepSampler, mixedPrecision: "fp16" });
+    await loadTrainee(second, checkpoint, checkpoint.header.training!);
     assertEquals(losses(await go(second, 4)), expected.slice(13));
     assertEquals(await weights(second), await weights(whole));
     assertEquals(second.timesteps.state(), whole.timesteps.state());

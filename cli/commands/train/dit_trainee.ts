@@ -1,0 +1,200 @@
+/** What `deno task train` trains: a Diffusion Transformer, by the losses of its process. */
+import { autocast, mean, mul } from "@dit/core/autograd";
+import type { Process, TimestepSampler, TimestepSamplerState } from "@dit/core/diffusion";
+import type { DiT } from "@dit/core/dit";
+import { hostTensor } from "@dit/core/io";
+import { constantSchedule, cosineSchedule, type Schedule, warmupSchedule } from "@dit/core/nn";
+import { Generator, scope, tensor } from "@dit/core/tensor";
+import type { AutoencoderKL } from "@dit/core/vae";
+import { buildModel, type ModelConfig } from "../../model/config.ts";
+import { DIT } from "../../model/dit_checkpoint.ts";
+import { ImageSampler } from "../../model/image_sampler.ts";
+import type { BatchPart } from "../../run/batch_parts.ts";
+import { writeCheckpoint } from "../../run/checkpoint.ts";
+import type { RunFolder } from "../../run/folder.ts";
+import { ModelTrainee, type PartLoss } from "../../run/model_trainee.ts";
+import type { PendingFeedback } from "../../run/records.ts";
+import { COMMON_CURVES } from "../../run/report.ts";
+import type { TraineeKind } from "../../run/trainee.ts";
+import { shownClasses } from "../../shared/classes.ts";
+import { Fields } from "../../shared/fields.ts";
+import type { ModelInput } from "./open_data.ts";
+import { drawGrid, writeSamples } from "./preview.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** How its runs look. */
+export const DIT_KIND: TraineeKind<ModelConfig> = {
+  ...DIT,
+  names: { description: "config.json", pictures: "samples" },
+  pictures: "Samples",
+  curves: [
+    {
+      title: "Loss",
+      unit: "mean squared error",
+      value: ({ loss }) => loss,
+      logarithmic: true,
+      smooth: true,
+    },
+    ...COMMON_CURVES,
+  ],
+  figures: ({ loss }) => `loss ${loss.toFixed(4)}`,
+};
+
+/** Steps after which a timestep sampler is told of the losses since, in one read from the device. */
+const FEEDBACK_EVERY = 10;
+
+/** Random streams of a run's seed, one a purpose. */
+const STREAMS = { weights: 0, noise: 1, labels: 2, timesteps: 3 } as const;
+
+/** What a model is trained with, beside its settings. */
+export interface DiTParts {
+  /** Of the whole run. */
+  readonly steps: number;
+  /** Where the model sees something else than the images. */
+  readonly input?: ModelInput | undefined;
+  /** Makes pictures of the latents of samples; there are none without it. */
+  readonly decoder?: AutoencoderKL | null;
+  /** A file for the averaged weights as f16, at the end. */
+  readonly exportTo?: string | undefined;
+}
+
+/** A Diffusion Transformer in training. */
+export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
+  readonly kind = DIT_KIND;
+  readonly config: ModelConfig;
+  readonly process: Process;
+  readonly timesteps: TimestepSampler;
+  override readonly caption: string;
+  readonly #parts: DiTParts;
+  /** Null where there is nothing to make images of the model's latents with. */
+  readonly #imageSampler: ImageSampler | null;
+  readonly #generators: Readonly<Record<"noise" | "labels" | "timesteps", Generator>>;
+
+  /** Fresh weights and a fresh optimiser on the current device. */
+  constructor(config: ModelConfig, settings: TrainSettings, parts: DiTParts) {
+    const { seed, emaWarmup } = settings;
+    const generator = new Generator(seed, STREAMS.weights);
+    const { model, process } = buildModel(config, { generator });
+    model.gradientCheckpointing = settings.gradCheckpoint;
+    const generators = {
+      noise: new Generator(seed, STREAMS.noise),
+      labels: new Generator(seed, STREAMS.labels),
+      timesteps: new Generator(seed, STREAMS.timesteps),
+    };
+    super(settings, { model, schedule: scheduleOf(settings, parts.steps), emaWarmup, generators });
+    this.config = config;
+    this.process = process;
+    this.timesteps = process.timestepSampler(settings.timestepSampler);
+    this.#generators = generators;
+    this.#parts = parts;
+    const { decoder = null } = parts;
+    const isBlind = config.latents !== null && decoder === null;
+    this.#imageSampler = isBlind ? null : new ImageSampler(config, { model, process }, decoder);
+    const columns = shownClasses(config.dit.numClasses);
+    this.caption = `One column a class: ${
+      columns.map((c) => config.classNames[c] ?? c).join(", ")
+    }.`;
+  }
+
+  /** Such as `DiT-Mini/4`. */
+  get name(): string {
+    return this.config.name;
+  }
+
+  /**
+   * The loss of denoising images (arXiv 2006.11239, algorithm 1), each at a timestep of its own.
+   *
+   * @param part `images` [n, C, S, S]
+   */
+  protected loss({ count, images, labels: y }: BatchPart): PartLoss {
+    const { noise, labels, timesteps: uniforms } = this.#generators;
+    const { mixedPrecision, timestepSampler } = this.settings;
+    const { input } = this.#parts;
+    const xStart = input ? input(images, noise) : images;
+    const { timesteps, weights } = this.timesteps.sample(count, uniforms);
+    const { loss: each } = autocast(
+      mixedPrecision === "fp16" ? "f16" : null,
+      () =>
+        this.process.trainingLosses(
+          (x, t, { y }) => this.model.forward(x, t, y, { generator: labels }),
+          xStart,
+          timesteps,
+          { modelKwargs: { y }, generator: noise },
+        ),
+    ); // [n]
+    if (timestepSampler !== "uniform") this.records.addFeedback(timesteps, each);
+    return { loss: mean(mul(each, tensor(weights))) };
+  }
+
+  /** Tells the timestep sampler of the losses since it was told last. */
+  override async afterStep(): Promise<void> {
+    if (this.settings.timestepSampler === "uniform" || this.step % FEEDBACK_EVERY !== 0) return;
+    for (const { timesteps, losses } of await this.records.takeFeedback()) {
+      this.timesteps.update(timesteps, losses);
+    }
+  }
+
+  override async state(): Promise<Readonly<Record<string, unknown>>> {
+    return {
+      ...await super.state(),
+      timesteps: this.timesteps.state(),
+      pendingFeedback: await this.records.peekFeedback(),
+    };
+  }
+
+  override restore(state: Fields): void {
+    super.restore(state);
+    const timesteps = state.fields("timesteps");
+    timesteps.text("name");
+    if (timesteps.has("history")) timesteps.list("history");
+    this.timesteps.load(timesteps.values as unknown as TimestepSamplerState);
+    const feedback = state.list("pendingFeedback").map((each): PendingFeedback => {
+      const fields = new Fields(each, `${state.at}pendingFeedback.`);
+      return { timesteps: fields.numbers("timesteps"), losses: fields.numbers("losses") };
+    });
+    this.records.putFeedback(feedback);
+  }
+
+  /** A grid of samples, a column a class. */
+  async draw(): Promise<Uint8Array<ArrayBuffer> | null> {
+    return this.#imageSampler && await drawGrid(this, this.#imageSampler);
+  }
+
+  /** Writes samples for an evaluation, and the weights to sample from, where they are asked for. */
+  async finish(folder: RunFolder): Promise<string[]> {
+    const lines: string[] = [];
+    const { finalSamples } = this.settings;
+    if (finalSamples > 0 && this.#imageSampler) {
+      const path = folder.file(FINAL_SAMPLES);
+      await writeSamples(path, this, this.#imageSampler, finalSamples);
+      lines.push(`samples, ${finalSamples} a class: ${path}`);
+    }
+    const { exportTo } = this.#parts;
+    if (exportTo !== undefined) {
+      await this.#exportWeights(exportTo);
+      lines.push(`weights to sample from: ${exportTo}`);
+    }
+    return [...lines, `sample from it with: deno task sample --ckpt ${folder.path}`];
+  }
+
+  /** The averaged weights alone, as f16: small, and enough to sample from. */
+  async #exportWeights(path: string): Promise<void> {
+    using _ = scope("export");
+    const weights = new Map();
+    for (const [name, t] of this.ema.stateDict()) {
+      weights.set(name, hostTensor(new Float16Array(await t.data()), t.shape));
+    }
+    const { kind: { trainee }, step, config } = this;
+    await writeCheckpoint(path, { trainee, step, config, training: null }, { ema: weights });
+  }
+}
+
+/** Samples for an evaluation, in a run's folder. */
+export const FINAL_SAMPLES = "samples.npz";
+
+function scheduleOf({ schedule, warmup }: TrainSettings, steps: number): Schedule {
+  const after = schedule === "cosine"
+    ? cosineSchedule(Math.max(1, steps - warmup))
+    : constantSchedule();
+  return warmupSchedule(warmup, after);
+}

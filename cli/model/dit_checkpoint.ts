@@ -1,0 +1,39 @@
+/** What a checkpoint of `deno task train` says of its model. */
+import type { CheckpointKind } from "../run/checkpoint.ts";
+import type { Fields } from "../shared/fields.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Checkpoints of Diffusion Transformers. */
+export const DIT: CheckpointKind<ModelConfig> = {
+  trainee: "dit",
+  command: "train",
+  readConfig(config) {
+    config.text("name");
+    checkNetwork(config.fields("dit"));
+    checkProcess(config.fields("diffusion"));
+    if (config.has("latents")) {
+      const latents = config.fields("latents");
+      latents.text("vae");
+      latents.number("scalingFactor");
+      latents.integer("downsample", 1);
+      if (latents.has("vaeSha256")) latents.text("vaeSha256");
+    }
+    config.texts("classNames");
+    if (config.has("nullClass")) config.integer("nullClass");
+    return config.values as unknown as ModelConfig;
+  },
+};
+
+function checkNetwork(dit: Fields): void {
+  const sizes = ["inputSize", "patchSize", "inChannels", "hiddenSize", "depth", "numHeads"];
+  for (const name of [...sizes, "numClasses"]) dit.integer(name, 1);
+  dit.number("mlpRatio", 0);
+  dit.number("classDropoutProb", 0, 1);
+  dit.toggle("learnSigma");
+}
+
+function checkProcess(diffusion: Fields): void {
+  for (const name of ["objective", "noiseSchedule"]) diffusion.text(name);
+  diffusion.integer("diffusionSteps", 1);
+  if (diffusion.has("minSnrGamma")) diffusion.number("minSnrGamma", 0);
+}

@@ -1,0 +1,206 @@
+/** A trainee that is one model with one loss: AdamW on it, scaled losses, an average of the weights. */
+import { backward, mul } from "@dit/core/autograd";
+import { AdamW, countNonFinite, Ema, GradScaler, type Module, type Schedule } from "@dit/core/nn";
+import { type Generator, scope, type Tensor } from "@dit/core/tensor";
+import type { Examples } from "@dit/data";
+import type { Fields } from "../shared/fields.ts";
+import { type BatchPart, splitBatch } from "./batch_parts.ts";
+import type { RunFolder } from "./folder.ts";
+import { type Scaled, StepRecords } from "./records.ts";
+import type { RunSettings, Stateful, Streams, Trainee, TraineeKind } from "./trainee.ts";
+
+/** Settings of its optimisation. */
+export interface ModelSettings extends RunSettings {
+  /** Learning rate at its highest. */
+  readonly lr: number;
+  /** Weight decay of AdamW. */
+  readonly weightDecay: number;
+  /** Decay of the averaged weights. */
+  readonly emaDecay: number;
+  /** Limit of the gradient's norm; 0 for none. */
+  readonly gradClip: number;
+  /** Parts that a batch is computed in. */
+  readonly gradAccum: number;
+  /** Whether products and activations are half precision. */
+  readonly mixedPrecision: "no" | "fp16";
+}
+
+/** What a part of a batch came to. */
+export interface PartLoss {
+  /** What gradients are taken of: a mean over the part. */
+  readonly loss: Tensor;
+  /** What is recorded as the loss, where that is something else. */
+  readonly shown?: Tensor;
+  /** What else is recorded, by name: means over the part. */
+  readonly others?: Readonly<Record<string, Tensor>>;
+}
+
+/** What it is made of. */
+export interface ModelParts<Model extends Module> {
+  readonly model: Model;
+  /** Factor of the learning rate by steps taken. */
+  readonly schedule: Schedule;
+  /** Whether the decay of the average starts low. */
+  readonly emaWarmup: boolean;
+  /** Random streams that steps draw from, by purpose. */
+  readonly generators: Readonly<Record<string, Generator>>;
+}
+
+/** One model with one loss. */
+export abstract class ModelTrainee<Settings extends ModelSettings, Model extends Module>
+  implements Trainee {
+  abstract readonly kind: TraineeKind;
+  abstract readonly name: string;
+  abstract readonly config: object;
+  readonly caption: string = "";
+  step = 0;
+  readonly settings: Settings;
+  readonly model: Model;
+  readonly optimizer: AdamW;
+  readonly ema: Ema;
+  readonly scaler: GradScaler;
+  readonly records: StepRecords = new StepRecords();
+  readonly #schedule: Schedule;
+  readonly #generators: Readonly<Record<string, Generator>>;
+  #isSound = true;
+
+  /** Takes over the model. */
+  constructor(settings: Settings, { model, schedule, emaWarmup, generators }: ModelParts<Model>) {
+    const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
+    this.settings = settings;
+    this.model = model;
+    this.optimizer = new AdamW(model.namedParameters(), { lr, weightDecay });
+    this.ema = new Ema(model, { decay: emaDecay, warmup: emaWarmup });
+    this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
+    this.#schedule = schedule;
+    this.#generators = generators;
+  }
+
+  /** The loss of a part of a batch; autograd records it. */
+  protected abstract loss(part: BatchPart): PartLoss;
+  abstract draw(): Promise<Uint8Array<ArrayBuffer> | null>;
+  abstract finish(folder: RunFolder): Promise<string[]>;
+
+  /** The learning rate of the next step. */
+  get lr(): number {
+    return this.settings.lr * this.#schedule(this.step);
+  }
+
+  get isSound(): boolean {
+    return this.#isSound;
+  }
+
+  /** One step of AdamW on a batch, whose gradients are added up part by part. */
+  takeStep(batch: Examples): void {
+    using _ = scope("training step");
+    const { optimizer, scaler, ema, records, settings, lr } = this;
+    for (const part of splitBatch(batch, settings.gradAccum)) this.#addGradients(part);
+    this.#isSound = false; // until all of it has moved on
+    optimizer.lr = lr;
+    const norm = scaler.step(optimizer, {
+      ...(settings.gradClip > 0 ? { maxNorm: settings.gradClip } : {}),
+      skipNonFinite: true, // so that the weights survive to tell what went wrong
+    });
+    optimizer.zeroGrad();
+    ema.update();
+    this.step++;
+    this.#isSound = true;
+    records.endStep(this.step, norm, lr);
+  }
+
+  /** Adds the gradients of a part of a batch, and its share of what is recorded. Its loss. */
+  #addGradients(part: BatchPart): Tensor {
+    using s = scope("gradients");
+    const share = (t: Tensor) => mul(t, 1 / this.settings.gradAccum);
+    const { loss, shown = loss, others = {} } = this.loss(part);
+    const shared = Object.entries(others).map(([name, t]) => [name, share(t)] as const);
+    this.records.addLoss(share(shown), Object.fromEntries(shared));
+    backward(this.scaler.scale(share(loss)));
+    return s.keep(loss);
+  }
+
+  async afterStep(): Promise<void> {}
+
+  abandonStep(streams: Streams): void {
+    this.optimizer.zeroGrad();
+    this.records.abandonStep();
+    this.seek(streams);
+  }
+
+  async lossScale(): Promise<Scaled | null> {
+    if (this.settings.mixedPrecision === "no") return null;
+    const { scale, skipped } = await this.scaler.state();
+    return { scale, skipped };
+  }
+
+  /**
+   * The first tensor of a step that is not finite, in the order in which they are computed: the
+   * batch, a weight, the loss, a gradient. The step is computed again from the weights as they are,
+   * which a step with a NaN among its gradients leaves alone.
+   */
+  async findNonFinite(batch: Examples): Promise<string> {
+    if (!batch.images.every(Number.isFinite)) return "the batch";
+    using _ = scope("diagnosis");
+    const isBad = async (t: Tensor): Promise<boolean> => await countNonFinite([t]).item() > 0;
+    for (const [name, p] of this.model.namedParameters()) {
+      if (await isBad(p)) return `the weight ${name}`;
+    }
+    for (const part of splitBatch(batch, this.settings.gradAccum)) {
+      if (await isBad(this.#addGradients(part))) return "the loss";
+    }
+    // backward reaches the last layers first
+    for (const [name, p] of [...this.model.namedParameters()].toReversed()) {
+      if (p.grad && await isBad(p.grad)) return `the gradient of ${name}`;
+    }
+    return "the norm of the gradients";
+  }
+
+  streams(): Streams {
+    return Object.fromEntries(
+      Object.entries(this.#generators).map(([name, generator]) => [name, generator.state()]),
+    );
+  }
+
+  seek(streams: Streams): void {
+    for (const [name, generator] of Object.entries(this.#generators)) {
+      generator.seek(streams[name]!.offset);
+    }
+  }
+
+  sections(): Readonly<Record<string, Stateful>> {
+    const { model, ema, optimizer, scaler } = this;
+    return { model, ema, optimizer, scaler };
+  }
+
+  // deno-lint-ignore require-await -- a trainee with more to tell may wait for the device
+  async state(): Promise<Readonly<Record<string, unknown>>> {
+    return { generators: this.streams(), emaUpdates: this.ema.step };
+  }
+
+  restore(state: Fields): void {
+    const streams = state.fields("generators");
+    for (const [name, generator] of Object.entries(this.#generators)) {
+      generator.seek(streams.fields(name).integer("offset"));
+    }
+    this.ema.step = state.integer("emaUpdates");
+  }
+
+  /** Runs `task` with the averaged weights in the model, as it is used. */
+  async averaged<T>(task: () => Promise<T>): Promise<T> {
+    this.model.eval();
+    try {
+      return await this.ema.swapped(task);
+    } finally {
+      this.model.train();
+    }
+  }
+
+  /** Frees the weights and all that goes with them. */
+  [Symbol.dispose](): void {
+    this.records.dispose();
+    this.scaler.dispose();
+    this.ema.dispose();
+    this.optimizer.dispose();
+    this.model.dispose();
+  }
+}

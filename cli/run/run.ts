@@ -1,0 +1,80 @@
+/** A run as a command sees it: a folder for it, the training, and what is said and left at its end. */
+import { EXIT, messageOf } from "../shared/errors.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { runOf } from "./find.ts";
+import { RunFolder } from "./folder.ts";
+import { type Run, TrainingLoop } from "./loop.ts";
+import { History } from "./report.ts";
+import { stopRequests } from "./stop.ts";
+import type { TraineeKind } from "./trainee.ts";
+
+/** A run's folder, and what was measured in it so far. */
+export interface OpenedFolder {
+  readonly folder: RunFolder;
+  readonly history: History;
+}
+
+/** The folder of a new run. */
+export function newFolder(kind: TraineeKind, folder: RunFolder): OpenedFolder {
+  return { folder, history: new History(kind.curves) };
+}
+
+/**
+ * The folder that a checkpoint is continued in: that of its run, or a new one where it lies
+ * elsewhere, among files of others.
+ *
+ * @param otherwise Makes the new one.
+ */
+export async function resumedFolder(
+  kind: TraineeKind,
+  checkpoint: Checkpoint,
+  otherwise: () => Promise<RunFolder>,
+): Promise<OpenedFolder> {
+  const { path, header: { step } } = checkpoint;
+  const run = await runOf(path, kind.names.former);
+  if (run === undefined) {
+    const folder = await otherwise();
+    console.log(`${path} is in no run's folder: it goes on in a new one, ${folder.path}`);
+    return newFolder(kind, folder);
+  }
+  const history = new History(kind.curves);
+  const folder = await RunFolder.open(run, step, kind.names, (line) => history.add(line));
+  return { folder, history };
+}
+
+/** Says what will happen, trains, and leaves what there is to leave; the command's exit code. */
+export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
+  const { trainee, folder, steps, summary, device } = run;
+  const { kind, settings, config } = trainee;
+  for (const line of summary) {
+    console.log(line);
+    await folder.log(line);
+  }
+  await folder.describe({
+    trainee: kind.trainee,
+    settings,
+    model: config,
+    device: `${device.name} (${device.backend.description})`,
+    steps,
+  });
+  using stop = stopRequests();
+  const loop = new TrainingLoop({ ...run, stopping: () => stop.requested });
+  let lines: string[] = [];
+  try {
+    if (await loop.train()) lines = await trainee.finish(folder);
+  } catch (error) {
+    await loop.finish(messageOf(error)); // the page must not go on loading itself
+    throw error;
+  }
+  if (trainee.step < steps) {
+    await loop.finish(`stopped at step ${trainee.step} of ${steps}`);
+    console.log(
+      `stopped at step ${trainee.step}; go on with: deno task ${kind.command} --resume ${folder.path}`,
+    );
+    return EXIT.interrupted;
+  }
+  await loop.finish([`finished: ${steps.toLocaleString("en")} steps`, ...lines].join("\n"));
+  for (const line of lines) console.log(line);
+  console.log(`finished: ${folder.file("report.html")} shows it`);
+  return 0;
+}

@@ -1,0 +1,101 @@
+/** What a run trains. The run itself (loop, checkpoints, page) is the same for all. */
+import type { Scaled } from "./records.ts";
+import type { StateDict, StateValue } from "@dit/core/nn";
+import type { GeneratorState } from "@dit/core/tensor";
+import type { Examples } from "@dit/data";
+import type { Fields } from "../shared/fields.ts";
+import type { CheckpointKind } from "./checkpoint.ts";
+import type { FolderNames, RunFolder } from "./folder.ts";
+import type { Metrics } from "./metrics.ts";
+import type { StepRecords } from "./records.ts";
+import type { Curve } from "./report.ts";
+
+/** Settings that every run has. Plain JSON. */
+export interface RunSettings {
+  /** Where the examples come from. */
+  readonly data: string;
+  /** Examples a step. */
+  readonly batchSize: number;
+  /** Everything random follows from it. */
+  readonly seed: number;
+  /** Whether every other example is mirrored. */
+  readonly flip: boolean;
+  /** Steps between two lines of metrics. */
+  readonly logEvery: number;
+  /** Steps between two checkpoints. */
+  readonly ckptEvery: number;
+  /** Checkpoints that are kept; 0 for all. */
+  readonly keep: number;
+  /** Steps between two pictures; 0 for none. */
+  readonly sampleEvery: number;
+}
+
+/** A kind of trainee: how its runs look on the disk and on the page. */
+export interface TraineeKind<Config = unknown> extends CheckpointKind<Config> {
+  /** What files of its runs are called. */
+  readonly names: FolderNames;
+  /** What its pictures are called. */
+  readonly pictures: string;
+  /** The curves of its page. */
+  readonly curves: readonly Curve[];
+  /** What a line of progress says, but for the speed: `loss 0.1234`. */
+  readonly figures: (metrics: Metrics) => string;
+}
+
+/** Tensors that a checkpoint holds under one name: of a model, of an optimiser. */
+export interface Stateful {
+  stateDict(): StateDict;
+  loadStateDict(state: ReadonlyMap<string, StateValue>): void;
+}
+
+/** Where random streams stand, by purpose. */
+export type Streams = Readonly<Record<string, GeneratorState>>;
+
+/** Everything that training moves on, and how it does. */
+export interface Trainee extends Disposable {
+  readonly kind: TraineeKind;
+  /** Such as `DiT-Mini/4`. */
+  readonly name: string;
+  /** What is trained. Plain JSON, that `kind.readConfig` reads. */
+  readonly config: object;
+  readonly settings: RunSettings;
+  /** Optimiser steps taken. */
+  step: number;
+  /** What the steps were like, kept on the device until it is asked for. */
+  readonly records: StepRecords;
+  /** Whether weights and optimiser are those of a whole step, so that they are worth saving. */
+  readonly isSound: boolean;
+  /** What is said above the pictures. */
+  readonly caption: string;
+
+  /** One step on a batch. Nothing waits for the device. */
+  takeStep(batch: Examples): void;
+  /** What follows a step and may wait for the device. Always at the same steps. */
+  afterStep(): Promise<void>;
+  /** Forgets a step that was not taken to its end, before which the random streams stood there. */
+  abandonStep(streams: Streams): void;
+  /** The scale of the loss and how many steps overflowed; null in full precision. */
+  lossScale(): Promise<Scaled | null>;
+  /** The first tensor of a step on a batch that is not finite, for people. Gradients are lost. */
+  findNonFinite(batch: Examples): Promise<string>;
+
+  /** Where the random streams stand. */
+  streams(): Streams;
+  /** Puts the random streams where they stood. */
+  seek(streams: Streams): void;
+  /** The tensors that continue it exactly, by section. */
+  sections(): Readonly<Record<string, Stateful>>;
+  /** What else continues it exactly. Plain JSON. */
+  state(): Promise<Readonly<Record<string, unknown>>>;
+  /**
+   * Takes that from a checkpoint.
+   *
+   * @throws {CommandError} naming the field that is not as expected.
+   */
+  restore(state: Fields): void;
+
+  /** Pictures of what it has learned so far, as a PNG; null where it cannot make any. */
+  draw(): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** What a run leaves at its end beside its checkpoints; returns what to say of it. */
+  finish(folder: RunFolder): Promise<string[]>;
+}
