@@ -84,7 +84,7 @@ for (const [name, flags] of Object.entries({ "": [], " in parts and half precisi
           stdout: "null",
           stderr: "null",
         }).spawn();
-        const file = `${folder}/parts/training.safetensors`;
+        const file = `${folder}/parts/checkpoints/0000002.safetensors`;
         while (!await Deno.stat(file).then(() => true, () => false)) {
           await new Promise((resolve) => setTimeout(resolve, 5));
         }
@@ -118,7 +118,7 @@ commandTest("train-vae says what it measures, and keeps it", async (folder) => {
   assertEquals(code, 0, out + err);
   assertMatch(
     out,
-    /^step 2\/4 {2}l1 [\d.]+, kl [\d.e-]+ nats, lr [\d.e-]+, [\d.e+]+ images\/s/m,
+    /^step 2\/4 {2}loss [\d.]+, kl [\d.e-]+ nats, PSNR [\d.-]+ dB, lr [\d.e-]+, [\d.e+-]+ steps\/s/m,
   );
   assertStringIncludes(err, "left out pictures/a/bad.png: ");
   assertMatch(out, /^damaged {2}1 of 8 images left out: pictures.a.bad\.png: /m);

@@ -24,8 +24,9 @@ export const process: Addition = {
     const out = folder + "/flow.npz";
     await run("sample", "--ckpt", folder + "/flow/000-DiT-Mini-4", "--n", "1", "--classes", "0",
       "--num-sampling-steps", "2", "--device", "wasm", "--sampler", "heun", "--out", out);
-    const { header } = await load("cli/mod.ts").then(({ Checkpoint, findCheckpoint }) =>
-      findCheckpoint(folder + "/flow/000-DiT-Mini-4").then(Checkpoint.open));
+    const { Checkpoint, DIT, findCheckpoint } = await load("cli/mod.ts");
+    const path = await findCheckpoint(folder + "/flow/000-DiT-Mini-4");
+    const { header } = await Checkpoint.open(path, DIT);
     assert(header.config.diffusion.process === "flow", "the checkpoint says the process");
     assert((await Deno.stat(out)).size > 0, "it is sampled from");
   `,
