@@ -24,7 +24,7 @@ import {
   threadsOf,
   visitAccumulators,
 } from "../shader/tile.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 /** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
 const MOST_CHUNKS = 4;
@@ -32,7 +32,7 @@ const MOST_CHUNKS = 4;
 /** See {@linkcode KernelArgs}. */
 export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"], op: string): void {
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op);
-  if (ranInParts(runtime, "attention", args, op, again)) return;
+  if (ranInChunks(runtime, "attention", args, op, again)) return;
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
@@ -42,14 +42,14 @@ export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"],
     k: stridedOperand("k", k, 2, 3, "params.keys"),
     v: stridedOperand("v", v, 3, 2, `${depth}u`),
   };
-  const byFours = depth % 4 === 0 && canVec4(out);
+  const byVec4 = depth % 4 === 0 && canVec4(out);
   runtime.dispatch({
     op,
-    key: `attention/${depth}/${operands.q.key}/${operands.k.key}/${operands.v.key}/${byFours}`,
-    source: () => attentionSource(plan, operands, byFours),
+    key: `attention/${depth}/${operands.q.key}/${operands.k.key}/${operands.v.key}/${byVec4}`,
+    source: () => attentionSource(plan, operands, byVec4),
     views: [
       ...Object.values(operands).map((o) => o.binding),
-      { name: "result", view: out, access: "write", vec4: byFours },
+      { name: "result", view: out, access: "write", vec4: byVec4 },
       { name: "stats", view: stats, access: "write" },
     ],
     u32: {
@@ -80,7 +80,7 @@ const LOWEST = "-3.0e38";
 function attentionSource(
   plan: HeadPlan,
   { q, k, v }: Record<"q" | "k" | "v", StridedOperand>,
-  byFours: boolean,
+  byVec4: boolean,
 ): string {
   const { down, across } = threadsOf(SCORES);
   const rows = [0, 1, 2, 3];
@@ -92,7 +92,7 @@ function attentionSource(
   return `${declareStaging(SCORES)}
 // What each of the ${across} threads that share rows has found.
 var<workgroup> lanes: array<vec4f, ${down * across}>;
-${declareFinish("result", plan, "params.queries", byFours)}
+${declareFinish("result", plan, "params.queries", byVec4)}
 @compute @workgroup_size(${ATTENTION_THREADS})
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,

@@ -24,17 +24,17 @@ import {
 } from "./attention_tile.ts";
 import {
   alongRow,
+  canVec4Rows,
   layoutKey,
   rowGroups,
   rowKernel,
   rowLayout,
-  rowsByFours,
 } from "../shader/rows.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
 import { declareAccumulators, declareStaging, visitAccumulators } from "../shader/tile.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 /** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
 const MOST_CHUNKS = 4;
@@ -48,7 +48,7 @@ export function attentionGrad(
   op: string,
 ): void {
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
-  if (ranInParts(runtime, "attentionGrad", args, op, again)) return;
+  if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;
   const depth = args.q.shape[3]!;
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     rowDots(runtime, args, delta!, op);
@@ -71,8 +71,8 @@ function rowDots(
   op: string,
 ): void {
   const [batch, heads, queries, depth] = out.shape as [number, number, number, number];
-  const layout = rowLayout(depth, rowsByFours(depth, out, g));
-  const four = layout.byFours ? "4" : "";
+  const layout = rowLayout(depth, canVec4Rows(depth, out, g));
+  const four = layout.byVec4 ? "4" : "";
   const rows = batch * heads * queries;
   const place = (name: string): string =>
     `head / params.heads * params.${name}Outer + head % params.heads * params.${name}Inner +
@@ -94,8 +94,8 @@ function rowDots(
   if (live && lane == 0u) { delta_store(row, sum); }`,
       ),
     views: [
-      { name: "out", view: out, access: "read", vec4: layout.byFours },
-      { name: "g", view: g, access: "read", vec4: layout.byFours },
+      { name: "out", view: out, access: "read", vec4: layout.byVec4 },
+      { name: "g", view: g, access: "read", vec4: layout.byVec4 },
       { name: "delta", view: delta, access: "write" },
     ],
     u32: {
@@ -196,12 +196,12 @@ function queryGrad(
   const plan = planHead(depth, MOST_CHUNKS);
   const operands = alongRows(args);
   const given = inputs(args, operands, delta);
-  const byFours = depth % 4 === 0 && canVec4(dq);
+  const byVec4 = depth % 4 === 0 && canVec4(dq);
   runtime.dispatch({
     op,
-    key: `attentionGrad/query/${given.key}/${byFours}`,
-    source: () => queryGradSource(plan, operands, alongColumns("k", k), byFours),
-    views: [...given.views, { name: "dq", view: dq, access: "write", vec4: byFours }],
+    key: `attentionGrad/query/${given.key}/${byVec4}`,
+    source: () => queryGradSource(plan, operands, alongColumns("k", k), byVec4),
+    views: [...given.views, { name: "dq", view: dq, access: "write", vec4: byVec4 }],
     u32: { ...given.u32, ...placeUniforms("dq", dq) },
     f32: given.f32,
     workgroups: Math.ceil(queries / SCORES.rows) * plan.parts * batch * heads,
@@ -213,10 +213,10 @@ function queryGradSource(
   plan: HeadPlan,
   { q, k, v, g }: Operands,
   keyColumns: StridedOperand,
-  byFours: boolean,
+  byVec4: boolean,
 ): string {
   return `${declareStaging(SCORES)}
-${declareFinish("dq", plan, "params.queries", byFours)}
+${declareFinish("dq", plan, "params.queries", byVec4)}
 ${MAIN}
 ${placeWorkgroup(plan, "params.queries")}
   // Of the thread's four rows.
@@ -265,22 +265,22 @@ function keyGrad(
   const given = inputs(args, operands, delta);
   const written = [dk, dv].filter((view) => view !== null);
   // One way for both: they may be windows of one array.
-  const byFours = depth % 4 === 0 && written.every(canVec4);
+  const byVec4 = depth % 4 === 0 && written.every(canVec4);
   runtime.dispatch({
     op,
-    key: `attentionGrad/keys/${dk ? "dk" : ""}${dv ? "dv" : ""}/${given.key}/${byFours}`,
+    key: `attentionGrad/keys/${dk ? "dk" : ""}${dv ? "dv" : ""}/${given.key}/${byVec4}`,
     source: () =>
       keyGradSource(
         plan,
         operands,
         dk && alongColumns("q", q),
         dv && alongColumns("g", g),
-        byFours,
+        byVec4,
       ),
     views: [
       ...given.views,
-      ...dk ? [{ name: "dk", view: dk, access: "write", vec4: byFours } as const] : [],
-      ...dv ? [{ name: "dv", view: dv, access: "write", vec4: byFours } as const] : [],
+      ...dk ? [{ name: "dk", view: dk, access: "write", vec4: byVec4 } as const] : [],
+      ...dv ? [{ name: "dv", view: dv, access: "write", vec4: byVec4 } as const] : [],
     ],
     u32: {
       ...given.u32,
@@ -298,7 +298,7 @@ function keyGradSource(
   { q, k, v, g }: Operands,
   queryColumns: StridedOperand | null,
   gradColumns: StridedOperand | null,
-  byFours: boolean,
+  byVec4: boolean,
 ): string {
   const names = [queryColumns ? "dk" : "", gradColumns ? "dv" : ""].filter(Boolean);
   const valueGrad = gradColumns && `
@@ -312,7 +312,7 @@ ${ROWS.map((r) => `    s${r}_0 *= (t${r}_0 - deltas) * params.scale;`).join("\n"
 ${stageScores("s")}
 ${collect(plan, "dk", queryColumns, "query0", "params.queries")}`;
   return `${declareStaging(SCORES)}
-${names.map((name) => declareFinish(name, plan, "params.keys", byFours)).join("\n")}
+${names.map((name) => declareFinish(name, plan, "params.keys", byVec4)).join("\n")}
 ${MAIN}
 ${placeWorkgroup(plan, "params.keys")}
 ${

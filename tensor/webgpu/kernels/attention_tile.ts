@@ -151,11 +151,11 @@ export function declareFinish(
   name: string,
   plan: HeadPlan,
   rows: string,
-  byFours: boolean,
+  byVec4: boolean,
 ): string {
   const place = `outer * params.${name}Outer + inner * params.${name}Inner + ` +
     `row * params.${name}Row + column`;
-  const stores = byFours
+  const stores = byVec4
     ? `${name}_store4(at, value);`
     : [0, 1, 2, 3].map((j) =>
       `if (column + ${j}u < ${plan.depth}u) { ${name}_store(at + ${j}u, value[${j}]); }`

@@ -9,7 +9,7 @@ import { runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
 import type { Operand } from "../shader/tile.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 /** Sizes of a convolution; `pixels` are those of the result. */
 interface Geometry {
@@ -61,7 +61,7 @@ function geometryOf(
 /** See {@linkcode KernelArgs}. */
 export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: string): void {
   const again = (part: typeof args): void => conv2d(runtime, part, op);
-  if (ranInParts(runtime, "conv2d", args, op, again)) return;
+  if (ranInChunks(runtime, "conv2d", args, op, again)) return;
   const { x, w, bias, out } = args;
   const geometry = geometryOf(x, out.shape, w.shape, args);
   if (isPointwise(geometry)) {
@@ -71,11 +71,11 @@ export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: s
   const { samples, outChannels, pixels } = geometry;
   const k = w.shape[1]! * w.shape[2]! * w.shape[3]!;
   const weight = stridedOperand("w", matrix(w, outChannels, k), 2, 3, "params.m");
-  const byFours = pixels % 4 === 0 && out.offset % 4 === 0;
+  const byVec4 = pixels % 4 === 0 && out.offset % 4 === 0;
   runProduct(runtime, {
     op,
     key: `conv2d/${Object.values(geometry).slice(1).join("x")}/${weight.key}/` +
-      `${byFours ? 4 : 1}${bias ? "bias" : ""}`,
+      `${byVec4 ? 4 : 1}${bias ? "bias" : ""}`,
     batches: 1,
     m: outChannels,
     n: samples * pixels,
@@ -86,12 +86,12 @@ export function conv2d(runtime: WebGpuRuntime, args: KernelArgs["conv2d"], op: s
     inputs: [weight.binding, { name: "x", view: x, access: "read" }],
     declarations: pixelSource(geometry),
     finish: finishSource(
-      byFours,
+      byVec4,
       `(column / ${pixels}u * ${outChannels}u + row) * ${pixels}u + column % ${pixels}u`,
       bias !== null,
     ),
     outputs: [
-      { name: "result", view: out, access: "write", vec4: byFours },
+      { name: "result", view: out, access: "write", vec4: byVec4 },
       ...bias ? [{ name: "bias", view: bias, access: "read" } as const] : [],
     ],
     uniforms: { ...weight.uniforms, biasStep: bias?.strides[0] ?? 0 },
@@ -187,17 +187,17 @@ export function conv2dGradWeight(
   op: string,
 ): void {
   const again = (part: typeof args): void => conv2dGradWeight(runtime, part, op);
-  if (ranInParts(runtime, "conv2dGradWeight", args, op, again)) return;
+  if (ranInChunks(runtime, "conv2dGradWeight", args, op, again)) return;
   const { x, g, out } = args;
   const geometry = geometryOf(x, g.shape, out.shape, { ...args, dilation: 1 });
   const { samples, outChannels, pixels } = geometry;
   const n = out.shape[1]! * out.shape[2]! * out.shape[3]!;
   const gradByFours = pixels % 4 === 0 && g.offset % 4 === 0;
-  const byFours = n % 4 === 0 && out.offset % 4 === 0;
+  const byVec4 = n % 4 === 0 && out.offset % 4 === 0;
   runProduct(runtime, {
     op,
     key: `conv2dGradWeight/${Object.values(geometry).slice(1).join("x")}/` +
-      `${gradByFours ? 4 : 1}${byFours ? 4 : 1}`,
+      `${gradByFours ? 4 : 1}${byVec4 ? 4 : 1}`,
     batches: 1,
     m: outChannels,
     n,
@@ -210,14 +210,14 @@ export function conv2dGradWeight(
       { name: "g", view: g, access: "read", vec4: gradByFours },
     ],
     declarations: pixelSource(geometry),
-    finish: finishSource(byFours, "row * params.n + column", false),
-    outputs: [{ name: "result", view: out, access: "write", vec4: byFours }],
+    finish: finishSource(byVec4, "row * params.n + column", false),
+    outputs: [{ name: "result", view: out, access: "write", vec4: byVec4 }],
     uniforms: {},
   });
 }
 
 /** The left operand of the weight gradient: rows are output channels, depths pixels. */
-function gradient({ outChannels, pixels }: Geometry, byFours: boolean): Operand {
+function gradient({ outChannels, pixels }: Geometry, byVec4: boolean): Operand {
   const place = (k: string, lane: number): string =>
     `${k} / ${pixels}u * ${outChannels * pixels}u + gAt${lane} + ${k} % ${pixels}u`;
   return {
@@ -228,7 +228,7 @@ function gradient({ outChannels, pixels }: Geometry, byFours: boolean): Operand 
       ).join("\n"),
     load: (name, k, lane) =>
       `      let ${name} = ${
-        byFours
+        byVec4
           ? `g_load4(${place(k, lane)})`
           : `vec4f(${[0, 1, 2, 3].map((i) => `g_load(${place(`(${k} + ${i}u)`, lane)})`).join()})`
       };`,
@@ -264,9 +264,9 @@ function literal(value: number): string {
 }
 
 /** Stores the product, plus a bias a row, at `place` of `row` and `column`. */
-function finishSource(byFours: boolean, place: string, bias: boolean): string {
+function finishSource(byVec4: boolean, place: string, bias: boolean): string {
   const value = `sum${bias ? " + bias_load(row * params.biasStep)" : ""}`;
-  if (byFours) {
+  if (byVec4) {
     return `
 fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
   if (row >= params.m || column >= params.n) { return; }

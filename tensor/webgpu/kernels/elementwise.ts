@@ -2,15 +2,15 @@
  * Elementwise kernels. The shader depends on the program and on the class of the layout (rank, and
  * how each array is stepped through); shapes and strides are uniforms.
  *
- * By fours, where every output allows it: a thread computes 4 neighbours of the innermost
- * dimension and stores them at once. Else by ones.
+ * Where every output allows it, a thread computes 4 neighbours of the innermost dimension and stores
+ * them as a vec4; else it computes one element.
  */
 import type { KernelArgs, View } from "../../backend.ts";
 import type { Program } from "../../expr.ts";
 import { collapse, isContiguous, sizeOf } from "../../shape.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
-import { needChunks, slice } from "../device/wide.ts";
+import { needChunks, slice } from "../device/chunks.ts";
 import { outType, PRELUDE, programSource, scalarUniforms } from "../shader/wgsl.ts";
 
 /**
@@ -28,7 +28,7 @@ interface Layout {
   readonly rank: number;
   readonly ins: readonly Step[];
   readonly outs: readonly Step[];
-  readonly byFours: boolean;
+  readonly byVec4: boolean;
   /** Whether the last thread has less than 4 elements. */
   readonly tail: boolean;
 }
@@ -84,21 +84,21 @@ function launch(
     : collapse(shape, views.map((v) => v.strides));
   const rank = dims.length;
   const inner = dims[rank - 1]!;
-  const byFours = (rank === 1 || inner % 4 === 0) &&
+  const byVec4 = (rank === 1 || inner % 4 === 0) &&
     outs.every((v, k) => fits4(v, strides[ins.length + k]!));
 
-  const steps = views.map((v, k) => stepOf(dims, v, strides[k]!, byFours));
+  const steps = views.map((v, k) => stepOf(dims, v, strides[k]!, byVec4));
   const layout: Layout = {
     program,
     rank,
     ins: steps.slice(0, ins.length),
     outs: steps.slice(ins.length),
-    byFours,
-    tail: byFours && n % 4 !== 0,
+    byVec4,
+    tail: byVec4 && n % 4 !== 0,
   };
   const bindings = views.map((view, k): ViewBinding => {
     const step = steps[k]!;
-    const vec4 = byFours && (step === "linear" || step === "row");
+    const vec4 = byVec4 && (step === "linear" || step === "row");
     return k < ins.length ? { name: inputName(k), view, access: "read", vec4 } : {
       name: outputName(k - ins.length),
       view,
@@ -114,10 +114,10 @@ function launch(
     if (steps[k] === "linear") continue;
     for (let d = 0; d < rank; d++) uniforms.u32[`${bindings[k]!.name}_${d}`] = strides[k]![d]!;
   }
-  const threads = byFours ? Math.ceil(n / 4) : n;
+  const threads = byVec4 ? Math.ceil(n / 4) : n;
   runtime.dispatch({
     op,
-    key: `elementwise ${program.key} ${byFours ? 4 : 1}${
+    key: `elementwise ${program.key} ${byVec4 ? 4 : 1}${
       layout.tail ? "t" : ""
     } ${rank} ${steps.join()}`,
     source: () => source(layout),
@@ -149,12 +149,12 @@ function stepOf(
   dims: readonly number[],
   view: View,
   strides: readonly number[],
-  byFours: boolean,
+  byVec4: boolean,
 ): Step {
-  const aligned = !byFours || fits4(view, strides);
+  const aligned = !byVec4 || fits4(view, strides);
   if (aligned && isContiguous(dims, strides)) return "linear";
   if (strides[strides.length - 1] === 0) return "repeat";
-  return byFours && aligned ? "row" : "strided";
+  return byVec4 && aligned ? "row" : "strided";
 }
 
 /** WGSL of `name`'s element index at coordinates c0, c1, ... (leaving out a stride of 0). */
@@ -169,7 +169,7 @@ function address(name: string, step: Step, rank: number): string {
 }
 
 function source(layout: Layout): string {
-  const { program, rank, ins, outs, byFours } = layout;
+  const { program, rank, ins, outs, byVec4 } = layout;
   const body: string[] = [];
   const line = (text: string): void => {
     body.push(`  ${text}`);
@@ -185,7 +185,7 @@ function source(layout: Layout): string {
   ins.forEach((step, i) => {
     const name = inputName(i);
     const at = address(name, step, rank);
-    if (!byFours || step === "repeat") {
+    if (!byVec4 || step === "repeat") {
       line(`let x${i} = ${name}_load(${at});`);
     } else if (step === "strided") {
       line(`let a${i} = ${at}; let s${i} = params.${name}_${rank - 1};`);
@@ -196,7 +196,7 @@ function source(layout: Layout): string {
     }
   });
   const argument = (i: number, lane: string): string =>
-    byFours && ins[i] !== "repeat" ? `x${i}.${lane}` : `x${i}`;
+    byVec4 && ins[i] !== "repeat" ? `x${i}.${lane}` : `x${i}`;
   const call = (lane: string, plus: number): string => {
     const args = [
       `params.base + e${plus ? ` + ${plus}u` : ""}`,
@@ -204,12 +204,12 @@ function source(layout: Layout): string {
     ];
     return `let r${lane} = compute(${args.join(", ")});`;
   };
-  const lanes = byFours ? ["x", "y", "z", "w"] : ["x"];
+  const lanes = byVec4 ? ["x", "y", "z", "w"] : ["x"];
   lanes.forEach((lane, plus) => line(call(lane, plus)));
   outs.forEach((step, k) => {
     const name = outputName(k);
     const at = address(name, step, rank);
-    if (!byFours) {
+    if (!byVec4) {
       line(`${name}_store(${at}, rx.o${k});`);
       return;
     }
@@ -219,7 +219,7 @@ function source(layout: Layout): string {
     line(`${name}_store4(${at}, v${k});`);
   });
 
-  const step = byFours ? " * 4u" : "";
+  const step = byVec4 ? " * 4u" : "";
   const head = [
     "  let e = (linear_group(group) * 256u + lane)" + step + ";",
     "  if (e >= params.n) { return; }",

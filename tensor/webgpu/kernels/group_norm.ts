@@ -7,17 +7,17 @@ import type { KernelArgs, View } from "../../backend.ts";
 import { declareActivation } from "../shader/activation.ts";
 import {
   alongRow,
+  canVec4Rows,
   layoutKey,
   rowGroups,
   rowKernel,
   rowLayout,
   type RowReduction,
-  rowsByFours,
 } from "../shader/rows.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const SUM2: RowReduction = { name: "row_sum", combine: "+", type: "vec2f" };
@@ -52,7 +52,7 @@ export function groupNorm(
   op: string,
 ): void {
   const again = (part: typeof args): void => groupNorm(runtime, part, op);
-  if (ranInParts(runtime, "groupNorm", args, op, again)) return;
+  if (ranInChunks(runtime, "groupNorm", args, op, again)) return;
   const { x, groups, eps, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * groups;
@@ -60,8 +60,8 @@ export function groupNorm(
   const parts = partsFor(rows, width, SHORTEST_PART);
   const perPart = wholeFours(width / parts);
   withScratch(runtime, op, [[rows, parts], [rows, parts]], (means, squares) => {
-    const layout = rowLayout(Math.ceil(width / parts), rowsByFours(spatial, x));
-    const four = layout.byFours ? "4" : "";
+    const layout = rowLayout(Math.ceil(width / parts), canVec4Rows(spatial, x));
+    const four = layout.byVec4 ? "4" : "";
     const each = alongRow("length");
     runtime.dispatch({
       op,
@@ -90,7 +90,7 @@ export function groupNorm(
   }`,
         ),
       views: [
-        { name: "x", view: x, access: "read", vec4: layout.byFours },
+        { name: "x", view: x, access: "read", vec4: layout.byVec4 },
         { name: "means", view: means!, access: "write" },
         { name: "squares", view: squares!, access: "write" },
       ],
@@ -138,9 +138,9 @@ export function groupNorm(
 function normalise(runtime: WebGpuRuntime, args: KernelArgs["groupNorm"], op: string): void {
   const { x, weight, bias, groups, silu, out, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
-  const byFours = rowsByFours(spatial, x, out);
-  const count = samples * channels * spatial / (byFours ? 4 : 1);
-  const [four, type] = byFours ? ["4", "vec4f"] as const : ["", "f32"] as const;
+  const byVec4 = canVec4Rows(spatial, x, out);
+  const count = samples * channels * spatial / (byVec4 ? 4 : 1);
+  const [four, type] = byVec4 ? ["4", "vec4f"] as const : ["", "f32"] as const;
   runtime.dispatch({
     op,
     key: `groupNorm/normalise/${type}${silu ? "/silu" : ""}`,
@@ -148,7 +148,7 @@ function normalise(runtime: WebGpuRuntime, args: KernelArgs["groupNorm"], op: st
       `${declareActivation(silu ? "silu" : "none", type)}
 ${
         flatKernel(`
-  let at = i * ${byFours ? 4 : 1}u;
+  let at = i * ${byVec4 ? 4 : 1}u;
   let row = at / params.spatial;
   let channel = row % params.channels;
   let group = row / params.perGroup;
@@ -157,12 +157,12 @@ ${
   result_store${four}(at, activation(y));`)
       }`,
     views: [
-      { name: "x", view: x, access: "read", vec4: byFours },
+      { name: "x", view: x, access: "read", vec4: byVec4 },
       { name: "weight", view: weight, access: "read" },
       { name: "bias", view: bias, access: "read" },
       { name: "mean", view: mean, access: "read" },
       { name: "rstd", view: rstd, access: "read" },
-      { name: "result", view: out, access: "write", vec4: byFours },
+      { name: "result", view: out, access: "write", vec4: byVec4 },
     ],
     u32: {
       count,
@@ -203,7 +203,7 @@ export function groupNormGrad(
   op: string,
 ): void {
   const again = (part: typeof args): void => groupNormGrad(runtime, part, op);
-  if (ranInParts(runtime, "groupNormGrad", args, op, again)) return;
+  if (ranInChunks(runtime, "groupNormGrad", args, op, again)) return;
   const { x, dWeight, dBias } = args;
   const [samples, channels] = x.shape as [number, number, number];
   const perChannel = [samples, channels];
@@ -230,8 +230,8 @@ function channelSums(
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * channels;
   const parts = partsFor(rows, spatial, SHORTEST_PART);
-  const layout = rowLayout(Math.ceil(spatial / parts), rowsByFours(spatial, x, g));
-  const { byFours } = layout;
+  const layout = rowLayout(Math.ceil(spatial / parts), canVec4Rows(spatial, x, g));
+  const { byVec4 } = layout;
   const launch = (sums: View, products: View): void =>
     runtime.dispatch({
       op,
@@ -250,7 +250,7 @@ function channelSums(
   var sum = T();
   var product = T();
   ${alongRow("length")} {
-  let at = channelRow * params.spatial + first + i;${gradientSource(silu, byFours ? "4" : "")}
+  let at = channelRow * params.spatial + first + i;${gradientSource(silu, byVec4 ? "4" : "")}
   sum += g;
   product += g * z;
   }
@@ -261,8 +261,8 @@ function channelSums(
   }`,
         ),
       views: [
-        { name: "x", view: x, access: "read", vec4: byFours },
-        { name: "g", view: g, access: "read", vec4: byFours },
+        { name: "x", view: x, access: "read", vec4: byVec4 },
+        { name: "g", view: g, access: "read", vec4: byVec4 },
         ...silu
           ? [
             { name: "weight", view: weight, access: "read" } as const,
@@ -344,15 +344,15 @@ function inputGrad(
 ): void {
   const { x, g, weight, bias, groups, silu, mean, rstd, dx } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
-  const byFours = rowsByFours(spatial, x, g, dx);
-  const count = samples * channels * spatial / (byFours ? 4 : 1);
-  const four = byFours ? "4" : "";
+  const byVec4 = canVec4Rows(spatial, x, g, dx);
+  const count = samples * channels * spatial / (byVec4 ? 4 : 1);
+  const four = byVec4 ? "4" : "";
   runtime.dispatch({
     op,
-    key: `groupNormGrad/input/${byFours ? 4 : 1}${silu ? "/silu" : ""}`,
+    key: `groupNormGrad/input/${byVec4 ? 4 : 1}${silu ? "/silu" : ""}`,
     source: () =>
       flatKernel(`
-  let at = i * ${byFours ? 4 : 1}u;
+  let at = i * ${byVec4 ? 4 : 1}u;
   let row = at / params.spatial;
   let channel = row % params.channels;
   let group = row / params.perGroup;${gradientSource(silu, four)}
@@ -360,14 +360,14 @@ function inputGrad(
   dx_store${four}(at,
     rstd_load(group) * (dz - means_load(2u * group) - z * means_load(2u * group + 1u)));`),
     views: [
-      { name: "x", view: x, access: "read", vec4: byFours },
-      { name: "g", view: g, access: "read", vec4: byFours },
+      { name: "x", view: x, access: "read", vec4: byVec4 },
+      { name: "g", view: g, access: "read", vec4: byVec4 },
       { name: "weight", view: weight, access: "read" },
       ...silu ? [{ name: "bias", view: bias, access: "read" } as const] : [],
       { name: "mean", view: mean, access: "read" },
       { name: "rstd", view: rstd, access: "read" },
       { name: "means", view: means, access: "read" },
-      { name: "dx", view: dx, access: "write", vec4: byFours },
+      { name: "dx", view: dx, access: "write", vec4: byVec4 },
     ],
     u32: {
       count,

@@ -4,29 +4,29 @@ import type { ViewBinding } from "../shader/accessors.ts";
 import { contiguousStrides } from "../../shape.ts";
 import {
   alongRow,
+  canVec4Rows,
   layoutKey,
   rowGroups,
   rowKernel,
   rowLayout,
-  rowsByFours,
 } from "../shader/rows.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { partsFor, sumParts } from "./sum_parts.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 /** A read-only binding, or none for a missing view. */
 function maybe(name: string, view: View | null, vec4: boolean): ViewBinding[] {
   return view ? [{ name, view, access: "read", vec4 }] : [];
 }
 
-/** WGSL of the factor and the summand a row's elements `i` get, where there are any. */
+/** WGSL that scales and shifts elements `i` of a row, by weight and bias or scale and shift. */
 function affineSource(
   { weight, bias, scale, shift }: Record<"weight" | "bias" | "scale" | "shift", View | null>,
   name: string,
   four: "" | "4",
 ): string {
-  // By fours the steps are 1.
+  // With vec4 access the steps are 1.
   const step = (name: string): string => (four ? "i" : `i * params.${name}Step`);
   return [
     weight ? `${name} *= weight_load${four}(${step("weight")});` : "",
@@ -43,12 +43,12 @@ export function layerNorm(
   op: string,
 ): void {
   const again = (part: typeof args): void => layerNorm(runtime, part, op);
-  if (ranInParts(runtime, "layerNorm", args, op, again)) return;
+  if (ranInChunks(runtime, "layerNorm", args, op, again)) return;
   const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const byFours = rowsByFours(width, x, out, weight, bias, scale, shift);
-  const layout = rowLayout(width, byFours);
-  const four = byFours ? "4" : "";
+  const byVec4 = canVec4Rows(width, x, out, weight, bias, scale, shift);
+  const layout = rowLayout(width, byVec4);
+  const four = byVec4 ? "4" : "";
   const each = alongRow("params.width");
   // The variance is taken around the mean in a pass of its own: E[x^2] - E[x]^2 loses all its
   // digits where the mean is far from 0.
@@ -81,12 +81,12 @@ export function layerNorm(
     key: `layerNorm/${layoutKey(layout)}/${[weight, bias, scale, shift].map(Boolean).join()}`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "f32" }], body),
     views: [
-      { name: "x", view: x, access: "read", vec4: byFours },
-      ...maybe("weight", weight, byFours),
-      ...maybe("bias", bias, byFours),
-      ...maybe("scale", scale, byFours),
-      ...maybe("shift", shift, byFours),
-      { name: "result", view: out, access: "write", vec4: byFours },
+      { name: "x", view: x, access: "read", vec4: byVec4 },
+      ...maybe("weight", weight, byVec4),
+      ...maybe("bias", bias, byVec4),
+      ...maybe("scale", scale, byVec4),
+      ...maybe("shift", shift, byVec4),
+      { name: "result", view: out, access: "write", vec4: byVec4 },
       { name: "mean", view: mean, access: "write" },
       { name: "rstd", view: rstd, access: "write" },
     ],
@@ -105,9 +105,9 @@ export function layerNorm(
 }
 
 /**
- * See {@linkcode KernelArgs}. With z = (x - mean) rstd and dz the gradient times the affine
- * factor: dx = rstd (dz - mean(dz) - z mean(dz z)); the factor's own gradient sums g z, the
- * summand's g.
+ * See {@linkcode KernelArgs}. With z = (x - mean) rstd and dz the output's gradient g times
+ * the weight (or 1 + scale): dx = rstd (dz - mean(dz) - z mean(dz z)). The gradient of the weight
+ * (or scale) sums g z, that of the bias (or shift) g.
  */
 export function layerNormGrad(
   runtime: WebGpuRuntime,
@@ -115,10 +115,10 @@ export function layerNormGrad(
   op: string,
 ): void {
   const again = (part: typeof args): void => layerNormGrad(runtime, part, op);
-  if (ranInParts(runtime, "layerNormGrad", args, op, again)) return;
+  if (ranInChunks(runtime, "layerNormGrad", args, op, again)) return;
   inputGrad(runtime, args, op);
   const { x, g, mean, rstd, dWeight, dBias, dScale, dShift } = args;
-  affineGrad(runtime, { x, g, mean, rstd, factor: dScale, summand: dShift }, op);
+  affineGrad(runtime, { x, g, mean, rstd, dScale, dShift }, op);
   const [batch, tokens, width] = x.shape as [number, number, number];
   const asOne = (view: View): View => reshaped(view, [1, batch * tokens, width]);
   const rowsAsOne = (view: View): View => reshaped(view, [1, batch * tokens]);
@@ -127,8 +127,8 @@ export function layerNormGrad(
     g: asOne(g),
     mean: rowsAsOne(mean),
     rstd: rowsAsOne(rstd),
-    factor: dWeight && reshaped(dWeight, [1, width]),
-    summand: dBias && reshaped(dBias, [1, width]),
+    dScale: dWeight && reshaped(dWeight, [1, width]),
+    dShift: dBias && reshaped(dBias, [1, width]),
   }, op);
 }
 
@@ -140,9 +140,9 @@ function reshaped(view: View, shape: readonly number[]): View {
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
   const { x, g, weight, scale, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const byFours = rowsByFours(width, x, g, weight, scale, dx);
-  const layout = rowLayout(width, byFours);
-  const four = byFours ? "4" : "";
+  const byVec4 = canVec4Rows(width, x, g, weight, scale, dx);
+  const layout = rowLayout(width, byVec4);
+  const four = byVec4 ? "4" : "";
   const each = alongRow("params.width");
   const slope = `
       var dz = g_load${four}(begin + i);
@@ -170,13 +170,13 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
     key: `layerNormGrad/${layoutKey(layout)}/${[weight, scale].map(Boolean).join()}`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body),
     views: [
-      { name: "x", view: x, access: "read", vec4: byFours },
-      { name: "g", view: g, access: "read", vec4: byFours },
-      ...maybe("weight", weight, byFours),
-      ...maybe("scale", scale, byFours),
+      { name: "x", view: x, access: "read", vec4: byVec4 },
+      { name: "g", view: g, access: "read", vec4: byVec4 },
+      ...maybe("weight", weight, byVec4),
+      ...maybe("scale", scale, byVec4),
       { name: "mean", view: mean, access: "read" },
       { name: "rstd", view: rstd, access: "read" },
-      { name: "dx", view: dx, access: "write", vec4: byFours },
+      { name: "dx", view: dx, access: "write", vec4: byVec4 },
     ],
     u32: {
       rows: batch * tokens,
@@ -200,18 +200,18 @@ interface AffineGrad {
   readonly g: View;
   readonly mean: View;
   readonly rstd: View;
-  readonly factor: View | null;
-  readonly summand: View | null;
+  readonly dScale: View | null;
+  readonly dShift: View | null;
 }
 
 /**
- * For each b the sums of g z into `factor` and of g into `summand`. Neighbouring threads take
+ * For each b the sums of g z into `dScale` and of g into `dShift`. Neighbouring threads take
  * neighbouring columns, and several threads the rows of a column by turns; where there are few
  * columns, several workgroups take parts of the rows, which are added in order afterwards.
  */
 function affineGrad(runtime: WebGpuRuntime, args: AffineGrad, op: string): void {
-  const { x, g, mean, rstd, factor, summand } = args;
-  if (!factor && !summand) return;
+  const { x, g, mean, rstd, dScale, dShift } = args;
+  if (!dScale && !dShift) return;
   const [samples, rows, width] = x.shape as [number, number, number];
   let columns = 8;
   while (columns < width && columns < 64) columns *= 2;
@@ -250,35 +250,35 @@ fn main(
       sums += found[thread + other * ${columns}u];
     }
     let at = (part * params.samples + sample) * params.width + column;
-    ${factor ? "factor_store(at, sums.x);" : ""}
-    ${summand ? "summand_store(at, sums.y);" : ""}
+    ${dScale ? "dScale_store(at, sums.x);" : ""}
+    ${dShift ? "dShift_store(at, sums.y);" : ""}
   }
 }
 `;
-  const launch = (factor: View | null, summand: View | null): void =>
+  const launch = (dScale: View | null, dShift: View | null): void =>
     runtime.dispatch({
       op,
-      key: `layerNormGrad/columns/${columns}/${[factor, summand].map(Boolean).join()}`,
+      key: `layerNormGrad/columns/${columns}/${[dScale, dShift].map(Boolean).join()}`,
       source: () => source,
       views: [
         { name: "x", view: x, access: "read" },
         { name: "g", view: g, access: "read" },
         { name: "mean", view: mean, access: "read" },
         { name: "rstd", view: rstd, access: "read" },
-        ...factor ? [{ name: "factor", view: factor, access: "write" } as const] : [],
-        ...summand ? [{ name: "summand", view: summand, access: "write" } as const] : [],
+        ...dScale ? [{ name: "dScale", view: dScale, access: "write" } as const] : [],
+        ...dShift ? [{ name: "dShift", view: dShift, access: "write" } as const] : [],
       ],
       u32: { samples, rows, width, parts },
       workgroups: blocks * samples * parts,
     });
   if (parts === 1) {
-    launch(factor, summand);
+    launch(dScale, dShift);
     return;
   }
   const length = samples * width;
-  withScratch(runtime, op, [[parts, length], [parts, length]], (factors, summands) => {
-    launch(factor && factors!, summand && summands!);
-    if (factor) sumParts(runtime, factors!, factor, parts, length, op);
-    if (summand) sumParts(runtime, summands!, summand, parts, length, op);
+  withScratch(runtime, op, [[parts, length], [parts, length]], (scales, shifts) => {
+    launch(dScale && scales!, dShift && shifts!);
+    if (dScale) sumParts(runtime, scales!, dScale, parts, length, op);
+    if (dShift) sumParts(runtime, shifts!, dShift, parts, length, op);
   });
 }

@@ -5,7 +5,7 @@ import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { type Plan, runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 /** What a product may do besides the contract's. */
 export interface MatmulOptions {
@@ -23,7 +23,7 @@ export function matmul(
   options: MatmulOptions = {},
 ): void {
   const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
-  if (ranInParts(runtime, "matmul", args, op, again)) return;
+  if (ranInChunks(runtime, "matmul", args, op, again)) return;
   const { activation, accumulate, pre } = args;
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];
@@ -31,17 +31,17 @@ export function matmul(
   const left = stridedOperand("a", a, 2, 3, "params.m");
   const right = stridedOperand("b", b, 3, 2, "params.n");
   const bias = options.rowBias ?? args.bias;
-  const byFours = n % 4 === 0 && canVec4(flatOut) && (pre === null || canVec4(pre));
-  const biasByFours = byFours && !options.rowBias && bias !== null && canVec4(bias);
+  const byVec4 = n % 4 === 0 && canVec4(flatOut) && (pre === null || canVec4(pre));
+  const biasVec4 = byVec4 && !options.rowBias && bias !== null && canVec4(bias);
 
   const outputs: ViewBinding[] = [
-    { name: "result", view: flatOut, access: accumulate ? "readwrite" : "write", vec4: byFours },
+    { name: "result", view: flatOut, access: accumulate ? "readwrite" : "write", vec4: byVec4 },
   ];
-  if (bias) outputs.push({ name: "bias", view: bias, access: "read", vec4: biasByFours });
-  if (pre) outputs.push({ name: "pre", view: pre, access: "write", vec4: byFours });
+  if (bias) outputs.push({ name: "bias", view: bias, access: "read", vec4: biasVec4 });
+  if (pre) outputs.push({ name: "pre", view: pre, access: "write", vec4: byVec4 });
   const epilogue: Epilogue = {
-    byFours,
-    bias: !bias ? "none" : options.rowBias ? "row" : biasByFours ? "columns" : "column",
+    byVec4,
+    bias: !bias ? "none" : options.rowBias ? "row" : biasVec4 ? "columns" : "column",
     pre: pre !== null,
     activation,
     accumulate,
@@ -111,7 +111,7 @@ function dropBatch(view: View, axis: number): View {
 }
 
 interface Epilogue {
-  readonly byFours: boolean;
+  readonly byVec4: boolean;
   readonly bias: "none" | "row" | "column" | "columns";
   readonly pre: boolean;
   readonly activation: Activation;
@@ -120,18 +120,18 @@ interface Epilogue {
 
 /** Bias, a copy for the gradient, activation, and adding to what is there, on the way out. */
 function finishSource(epilogue: Epilogue): string {
-  const { byFours, bias, pre, activation, accumulate } = epilogue;
-  const [type, four] = byFours ? ["vec4f", "4"] as const : ["f32", ""] as const;
+  const { byVec4, bias, pre, activation, accumulate } = epilogue;
+  const [type, four] = byVec4 ? ["vec4f", "4"] as const : ["f32", ""] as const;
   const lines = [declareActivation(activation, type)];
   lines.push(`
-fn finish${byFours ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type}) {
+fn finish${byVec4 ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type}) {
   if (row >= params.m || column >= params.n) { return; }
   var value = sum;`);
   if (bias === "row") lines.push("  value += bias_load(row * params.biasStep);");
   if (bias === "columns") lines.push("  value += bias_load4(column);");
   if (bias === "column") {
     const one = (i: number) => `bias_load((column + ${i}u) * params.biasStep)`;
-    lines.push(`  value += ${byFours ? `vec4f(${[0, 1, 2, 3].map(one).join(", ")})` : one(0)};`);
+    lines.push(`  value += ${byVec4 ? `vec4f(${[0, 1, 2, 3].map(one).join(", ")})` : one(0)};`);
   }
   if (pre) lines.push(`  pre_store${four}((batch * params.m + row) * params.n + column, value);`);
   lines.push(`  value = activation(value);
@@ -139,7 +139,7 @@ fn finish${byFours ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type}
     batch % params.inner * params.resultInner + row * params.resultRow + column;`);
   if (accumulate) lines.push(`  value += result_load${four}(at);`);
   lines.push(`  result_store${four}(at, value);\n}`);
-  if (!byFours) {
+  if (!byVec4) {
     lines.push(`
 fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
   finishOne(batch, row, column, sum.x);

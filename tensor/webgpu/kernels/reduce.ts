@@ -11,14 +11,13 @@ import { type Program, program } from "../../expr.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { literal, PRELUDE, programSource, scalarUniforms } from "../shader/wgsl.ts";
-import { needChunks, slice } from "../device/wide.ts";
+import { needChunks, slice } from "../device/chunks.ts";
+import { ENOUGH_WORKGROUPS } from "./sum_parts.ts";
 
 type Op = KernelArgs["reduce"]["op"];
 type Shape3 = readonly [number, number, number];
 
 const WORKGROUP = 256;
-/** Workgroups that keep a large GPU busy. */
-const ENOUGH_WORKGROUPS = 512;
 /** Rows a thread should at least have before an axis is split. */
 const ROWS_A_THREAD = 32;
 

@@ -2,15 +2,15 @@
 import type { KernelArgs } from "../../backend.ts";
 import {
   alongRow,
+  canVec4Rows,
   layoutKey,
   rowGroups,
   rowKernel,
   rowLayout,
   type RowReduction,
-  rowsByFours,
 } from "../shader/rows.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
-import { ranInParts } from "../device/wide.ts";
+import { ranInChunks } from "../device/chunks.ts";
 
 const SUM: RowReduction = { name: "row_sum", combine: "+", type: "f32" };
 const MAX: RowReduction = { name: "row_max", combine: "max", type: "f32" };
@@ -18,11 +18,11 @@ const MAX: RowReduction = { name: "row_max", combine: "max", type: "f32" };
 /** See {@linkcode KernelArgs}. */
 export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op: string): void {
   const again = (part: typeof args): void => softmax(runtime, part, op);
-  if (ranInParts(runtime, "softmax", args, op, again)) return;
+  if (ranInChunks(runtime, "softmax", args, op, again)) return;
   const { x, out, log } = args;
   const [rows, width] = x.shape as [number, number];
-  const layout = rowLayout(width, rowsByFours(width, x, out));
-  const four = layout.byFours ? "4" : "";
+  const layout = rowLayout(width, canVec4Rows(width, x, out));
+  const four = layout.byVec4 ? "4" : "";
   const each = alongRow("params.width");
   // A NaN that max() passes over still makes the sum, and so the whole row, NaN.
   const body = `
@@ -47,8 +47,8 @@ export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op:
     key: `softmax/${layoutKey(layout)}${log ? "/log" : ""}`,
     source: () => rowKernel(layout, [SUM, MAX], body),
     views: [
-      { name: "x", view: x, access: "read", vec4: layout.byFours },
-      { name: "result", view: out, access: "write", vec4: layout.byFours },
+      { name: "x", view: x, access: "read", vec4: layout.byVec4 },
+      { name: "result", view: out, access: "write", vec4: layout.byVec4 },
     ],
     u32: { rows, width },
     workgroups: rowGroups(layout, rows),
@@ -64,11 +64,11 @@ export function softmaxGrad(
   op: string,
 ): void {
   const again = (part: typeof args): void => softmaxGrad(runtime, part, op);
-  if (ranInParts(runtime, "softmaxGrad", args, op, again)) return;
+  if (ranInChunks(runtime, "softmaxGrad", args, op, again)) return;
   const { y, g, out, log } = args;
   const [rows, width] = y.shape as [number, number];
-  const layout = rowLayout(width, rowsByFours(width, y, g, out));
-  const four = layout.byFours ? "4" : "";
+  const layout = rowLayout(width, canVec4Rows(width, y, g, out));
+  const four = layout.byVec4 ? "4" : "";
   const each = alongRow("params.width");
   const body = `
   let begin = row * params.width;
@@ -89,9 +89,9 @@ export function softmaxGrad(
     key: `softmaxGrad/${layoutKey(layout)}${log ? "/log" : ""}`,
     source: () => rowKernel(layout, [SUM], body),
     views: [
-      { name: "y", view: y, access: "read", vec4: layout.byFours },
-      { name: "g", view: g, access: "read", vec4: layout.byFours },
-      { name: "result", view: out, access: "write", vec4: layout.byFours },
+      { name: "y", view: y, access: "read", vec4: layout.byVec4 },
+      { name: "g", view: g, access: "read", vec4: layout.byVec4 },
+      { name: "result", view: out, access: "write", vec4: layout.byVec4 },
     ],
     u32: { rows, width },
     workgroups: rowGroups(layout, rows),

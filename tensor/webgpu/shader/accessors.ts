@@ -34,7 +34,7 @@ export interface ViewBinding {
   readonly vec4?: boolean;
 }
 
-/** Whether rows of `view` can be read by fours: unit inner stride, the rest multiples of 4. */
+/** Whether rows of `view` can be read by vec4s: unit inner stride, the rest multiples of 4. */
 export function canVec4(view: View): boolean {
   const last = view.shape.length - 1;
   if (view.offset % 4 !== 0) return false;

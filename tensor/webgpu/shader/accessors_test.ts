@@ -53,7 +53,7 @@ gpuTest("f16 packed into words rounds as the host does", async (b) => {
 }, { half: "packed" });
 
 for (const dtype of ["f32", "f16", "u8"] as const) {
-  gpuTest(`one buffer of ${dtype} is stored to by ones and by fours at once`, async (b) => {
+  gpuTest(`one buffer of ${dtype} is stored to by scalars and by vec4s at once`, async (b) => {
     const buffer = b.alloc(16 * DTYPE_BYTES[dtype], "test");
     b.write(buffer, 0, hostArray(dtype, 16));
     const view = (offset: number): View => ({ buffer, dtype, offset, shape: [4], strides: [1] });

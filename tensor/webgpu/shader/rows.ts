@@ -14,28 +14,28 @@ export interface RowLayout {
   readonly lanes: number;
   readonly rows: number;
   /** Whether a thread reads four neighbours at a time. */
-  readonly byFours: boolean;
+  readonly byVec4: boolean;
 }
 
 const MOST_LANES = 256;
 const FEWEST_THREADS = 64;
 
 /** About four reads of a row a thread, in workgroups of 64 to 256 threads. */
-export function rowLayout(width: number, byFours: boolean): RowLayout {
-  const reads = byFours ? width / 4 : width;
+export function rowLayout(width: number, byVec4: boolean): RowLayout {
+  const reads = byVec4 ? width / 4 : width;
   let lanes = 1;
   while (lanes * 4 < reads && lanes < MOST_LANES) lanes *= 2;
-  return { lanes, rows: Math.max(1, FEWEST_THREADS / lanes), byFours };
+  return { lanes, rows: Math.max(1, FEWEST_THREADS / lanes), byVec4 };
 }
 
-/** Whether contiguous rows of `width` elements can be read by fours from all of these arrays. */
-export function rowsByFours(width: number, ...views: readonly (View | null)[]): boolean {
+/** Whether contiguous rows of `width` elements can be read by vec4s from all of these arrays. */
+export function canVec4Rows(width: number, ...views: readonly (View | null)[]): boolean {
   return width % 4 === 0 && views.every((view) => view === null || canVec4(view));
 }
 
 /** Names a layout in the key of a kernel. */
-export function layoutKey({ lanes, byFours }: RowLayout): string {
-  return `${lanes}${byFours ? "x4" : ""}`;
+export function layoutKey({ lanes, byVec4 }: RowLayout): string {
+  return `${lanes}${byVec4 ? "x4" : ""}`;
 }
 
 /** Workgroups for `count` rows. */
@@ -66,7 +66,7 @@ fn ${name}(thread: u32, value: ${type}) -> ${type} {
   workgroupBarrier();
 ${steps.join("\n")}
   let result = ${name}_values[thread - thread % ${lanes}u];
-  // Nobody may start the next reduction before all have read this one's result.
+  // No thread may start the next reduction before all have read this one's result.
   workgroupBarrier();
   return result;
 }`;
@@ -83,12 +83,12 @@ export function rowKernel(
   reductions: readonly RowReduction[],
   body: string,
 ): string {
-  const { lanes, rows, byFours } = layout;
+  const { lanes, rows, byVec4 } = layout;
   return `
-alias T = ${byFours ? "vec4f" : "f32"};
-const STEP = ${byFours ? 4 : 1}u;
+alias T = ${byVec4 ? "vec4f" : "f32"};
+const STEP = ${byVec4 ? 4 : 1}u;
 const LANES = ${lanes}u;
-fn total(x: T) -> f32 { return ${byFours ? "(x.x + x.y) + (x.z + x.w)" : "x"}; }
+fn total(x: T) -> f32 { return ${byVec4 ? "(x.x + x.y) + (x.z + x.w)" : "x"}; }
 ${reductions.map((r) => declareReduction(layout, r)).join("\n")}
 @compute @workgroup_size(${lanes * rows})
 fn main(

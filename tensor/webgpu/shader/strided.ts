@@ -12,7 +12,7 @@ export interface StridedOperand extends Operand {
 
 /**
  * The operand `view` [outer, inner, .., ..] with `alongAxis` along the tile (`extent` is its length
- * in WGSL) and `depthAxis` down its depth. The kernel declares `outer` and `inner`. Reads by fours
+ * in WGSL) and `depthAxis` down its depth. The kernel declares `outer` and `inner`. Reads by vec4s
  * along whichever axis has unit stride; neighbours beyond the extent are read as the last one,
  * since their results are not stored.
  */
@@ -29,7 +29,7 @@ export function stridedOperand(
   const alongUnit = along === 1 && view.shape[alongAxis]! > 1;
   const order = !alongUnit && deep === 1 && depth > 1 ? "deep" : "across";
   const unit = order === "deep" ? depthAxis : alongAxis;
-  const byFours = (order === "deep" || alongUnit) && view.shape[unit]! % 4 === 0 &&
+  const byVec4 = (order === "deep" || alongUnit) && view.shape[unit]! % 4 === 0 &&
     canVec4({
       ...view,
       shape: [view.shape[0]!, view.shape[1]!, view.shape[5 - unit]!, view.shape[unit]!],
@@ -44,9 +44,9 @@ export function stridedOperand(
   const deepStep = order === "deep" ? "" : ` * ${step(depthAxis)}`;
 
   return {
-    key: `${order}${byFours ? 4 : ""}${alongUnit ? "unit" : ""}`,
+    key: `${order}${byVec4 ? 4 : ""}${alongUnit ? "unit" : ""}`,
     order,
-    binding: { name, view, access: "read", vec4: byFours },
+    binding: { name, view, access: "read", vec4: byVec4 },
     uniforms: {
       [`${name}Outer`]: view.strides[0]!,
       [`${name}Inner`]: view.strides[1]!,
@@ -54,7 +54,7 @@ export function stridedOperand(
       [`${name}Column`]: view.strides[3]!,
     },
     prepare: (x) =>
-      order === "across" && byFours
+      order === "across" && byVec4
         ? `  let ${at[0]} = ${begin} + min(${x}, ${extent} - 4u);`
         : [0, 1, 2, 3].map((lane) => place(x, lane)).join("\n"),
     load: (value, k, lane) => {
@@ -62,7 +62,7 @@ export function stridedOperand(
         ? [0, 1, 2, 3].map((i) => `${name}_load(${at[lane]} + ${k} + ${i}u)`)
         : at.map((a) => `${name}_load(${a} + ${k}${deepStep})`);
       const fours = `${name}_load4(${order === "deep" ? at[lane] : at[0]} + ${k}${deepStep})`;
-      return `      let ${value} = ${byFours ? fours : `vec4f(${elements.join(", ")})`};`;
+      return `      let ${value} = ${byVec4 ? fours : `vec4f(${elements.join(", ")})`};`;
     },
   };
 }

@@ -1,4 +1,4 @@
-/** Arrays wider than the GPU binds at once are worked on in parts. */
+/** Chunking: arrays that exceed the most bytes a binding may have are worked on piece by piece. */
 import {
   type ArrayUse,
   type KernelArgs,
@@ -13,8 +13,8 @@ import type { WebGpuRuntime } from "./runtime.ts";
 import { withScratch } from "./scratch.ts";
 import { sumParts } from "../kernels/sum_parts.ts";
 
-/** Whether `view` spans more bytes than one binding may. */
-export function tooWide(runtime: WebGpuRuntime, view: View): boolean {
+/** Whether `view` spans more bytes than one binding may (`maxStorageBufferBindingSize`). */
+export function exceedsBinding(runtime: WebGpuRuntime, view: View): boolean {
   const most = runtime.maxBindingBytes;
   if (gpuBuffer(view.buffer).block.size <= most) return false;
   const { start, end } = viewBytes(view);
@@ -27,7 +27,7 @@ export function tooWide(runtime: WebGpuRuntime, view: View): boolean {
  * too wide, or they are more than can be bound and too large to be packed (see packing.ts).
  */
 export function needChunks(runtime: WebGpuRuntime, views: readonly View[]): boolean {
-  if (views.some((view) => tooWide(runtime, view))) return true;
+  if (views.some((view) => exceedsBinding(runtime, view))) return true;
   if (views.length <= runtime.maxArrays) return false;
   const bytes = views.reduce((sum, view) => {
     const { start, end } = viewBytes(view);
@@ -53,16 +53,16 @@ type Cut = readonly (readonly string[])[];
 function axisToCut(runtime: WebGpuRuntime, arrays: Arrays, cut: Cut): number {
   return cut.findIndex((names, axis) =>
     arrays[names[0]!]!.shape[axis]! > 1 &&
-    names.some((name) => arrays[name] && tooWide(runtime, arrays[name]))
+    names.some((name) => arrays[name] && exceedsBinding(runtime, arrays[name]))
   );
 }
 
 /**
- * Whether `args` hold arrays too wide to bind; if so `run` has been called for the two halves along
+ * Whether `args` hold arrays that exceed a binding; if so `run` has been called for the two halves along
  * the first axis where the kernel's descriptor says that they can be cut. Outputs that are whole in
  * both halves are added up; they are contiguous.
  */
-export function ranInParts<K extends KernelName>(
+export function ranInChunks<K extends KernelName>(
   runtime: WebGpuRuntime,
   kernel: K,
   args: KernelArgs[K],
