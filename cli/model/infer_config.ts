@@ -67,6 +67,12 @@ export function inferConfig(
     );
   }
   const heads = hints.numHeads ?? overrides.numHeads ?? headsOf(hiddenSize, overrides.model);
+  if (overrides.numHeads !== undefined && hiddenSize % overrides.numHeads !== 0) {
+    throw new UsageError(
+      `--num-heads: expected a divisor of ${hiddenSize}, the width of ${source.name}, but got ` +
+        overrides.numHeads,
+    );
+  }
   const withoutNull = (numClasses ?? hints.numClasses) === rows || rows === 1;
   const dit = optionsOf(source, heads ?? usualHeads(hiddenSize), withoutNull ? 0 : 0.1);
   checkModelSize(source.name, overrides, dit);

@@ -11,20 +11,32 @@ import {
   type ProcessName,
 } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
-import { choice, count, type FlagValues, text } from "../shared/flags.ts";
+import { MOST_TIMESTEPS } from "../shared/common_flags.ts";
+import {
+  choice,
+  count,
+  type FlagValues,
+  text,
+  withDefault,
+  withDefaultText,
+} from "../shared/flags.ts";
 import { type ModelConfig, MODELS, modelSize, processOf } from "./config.ts";
 
 /** The flags. */
 export const OVERRIDE_FLAGS = {
   "model": text("NAME", "such as DiT-XL/2; tells the number of heads too"),
-  "num-heads": count(
-    "attention heads (default: the named model's of its width, or 64 channels each)",
+  "num-heads": withDefaultText(
+    count("attention heads"),
+    "the named model's of its width, or 64 channels each",
   ),
-  "num-classes": count("classes (default: rows of its table but one, which is for none)"),
-  "process": choice(PROCESS_NAMES, "how images turned into noise (default gaussian)"),
-  "objective": choice(OBJECTIVES, "what it predicts (default epsilon)"),
-  "noise-schedule": choice(["linear", "squaredcos_cap_v2"], "how noise grows (default linear)"),
-  "diffusion-steps": count("timesteps (default 1000)"),
+  "num-classes": withDefaultText(count("classes"), "rows of its table but one, which is for none"),
+  "process": withDefault(choice(PROCESS_NAMES, "how images turned into noise"), "gaussian"),
+  "objective": withDefault(choice(OBJECTIVES, "what it predicts"), "epsilon"),
+  "noise-schedule": withDefault(
+    choice(["linear", "squaredcos_cap_v2"], "how noise grows"),
+    "linear",
+  ),
+  "diffusion-steps": withDefault(count("timesteps", 1, MOST_TIMESTEPS), 1000),
 } as const;
 
 /** Settings of a model, as given by flags or as stated by its file; undefined where they are not. */

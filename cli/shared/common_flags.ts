@@ -5,6 +5,9 @@ import { choice, count, type Flag, toggle, withDefault } from "./flags.ts";
 /** Sides beyond this are typing errors: such images would need gigabytes each. */
 const MOST_PIXELS = 16384;
 
+/** Timesteps beyond this are typing errors: the tables of a process have an entry for each. */
+export const MOST_TIMESTEPS = 1e6;
+
 /** A side of images in pixels. */
 export function imageSide(help: string): Flag<number> {
   return count(help, 1, MOST_PIXELS);
@@ -27,6 +30,12 @@ export const DEVICE_FLAGS = {
   "device": withDefault(DEVICE, "auto"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
 } as const;
+
+/** `--weights`, which of the two sets a training checkpoint has. */
+export const WEIGHTS: Flag<"ema" | "model"> & { readonly default: "ema" | "model" } = withDefault(
+  choice(["ema", "model"], "of a training checkpoint: averaged ones, or not"),
+  "ema",
+);
 
 /** `--help`. */
 export const HELP: Flag<boolean> = toggle("show this");

@@ -144,6 +144,11 @@ export function withDefault<F extends Flag<unknown>>(
   return { ...flag, default: value, defaultText: valueText(value) };
 }
 
+/** A flag whose default depends on more than the command line, as the text says. */
+export function withDefaultText<F extends Flag<unknown>>(flag: F, defaultText: string): F {
+  return { ...flag, defaultText };
+}
+
 /** A value as the help and messages write it: `on` and `off`, `none`, lists with commas. */
 export function valueText(value: unknown): string {
   if (typeof value === "boolean") return value ? "on" : "off";

@@ -36,8 +36,10 @@ export interface Setting<T, Key extends string = string, Stored = T> extends Fla
 type Row<Key extends string, T, Stored> =
   & {
     readonly key: Key;
-    /** Said of the default where its value alone does not tell. */
+    /** Said instead of the default, where that is no plain value. */
     readonly defaultText?: string;
+    /** Said after the default: when it is another one. */
+    readonly defaultNote?: string;
     /** `kept` unless told otherwise. */
     readonly onResume?: OnResume;
     readonly whenAbsent?: Stored;
@@ -61,17 +63,20 @@ export function setting<T>(
   flag: Flag<T>,
   row: Row<string, T, T | null> & { readonly awaitsData?: true },
 ): Setting<T, string, T | null> {
-  const { default: both, small, original, awaitsData = false, onResume = "kept", ...rest } = row;
-  const defaults = both === undefined
-    ? { small: small as T, original: original as T }
-    : { small: both, original: both };
+  const { key, whenAbsent, same, awaitsData = false, onResume = "kept" } = row;
+  const defaults = row.default === undefined
+    ? { small: row.small!, original: row.original! }
+    : { small: row.default, original: row.default };
+  const note = row.defaultNote === undefined ? "" : `; ${row.defaultNote}`;
   return {
     ...flag,
-    ...rest,
+    key,
     defaults,
     awaitsData,
     onResume,
-    defaultText: row.defaultText ?? defaultsText(defaults),
+    ...(whenAbsent === undefined ? {} : { whenAbsent }),
+    ...(same === undefined ? {} : { same }),
+    defaultText: row.defaultText ?? defaultsText(defaults) + note,
   };
 }
 

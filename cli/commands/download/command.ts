@@ -3,7 +3,16 @@ import { makeEmojiFolder } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists } from "../../shared/files.ts";
-import { count, flagsHelp, type FlagTable, parseFlags, text, toggle } from "../../shared/flags.ts";
+import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
+import {
+  count,
+  flagsHelp,
+  type FlagTable,
+  parseFlags,
+  text,
+  withDefault,
+  withDefaultText,
+} from "../../shared/flags.ts";
 import { obtain, sizeText } from "../../model/pretrained.ts";
 import { ProgressLine } from "../../shared/progress.ts";
 import {
@@ -18,10 +27,13 @@ import {
 import { toCommandError } from "../../shared/failures.ts";
 
 const FLAGS = {
-  "dir": text("DIR", `where to put it: by default weights in ${PRETRAINED_FOLDER}, pictures here`),
-  "size": count("side of the pictures in pixels, 256 at most; 64"),
-  "classes": text("NAME,...", "classes of the pictures; all"),
-  "help": toggle("this"),
+  "dir": withDefaultText(
+    text("DIR", "where to put it"),
+    `${PRETRAINED_FOLDER} for weights, here for pictures`,
+  ),
+  "size": withDefault(count("side of the pictures in pixels", 1, 256), 64),
+  "classes": withDefaultText(text("NAME,...", "classes of the pictures"), "all"),
+  "help": HELP_FLAG,
 } as const;
 
 const HELP = `Downloads published weights. What has arrived is kept and continued next time.
@@ -74,10 +86,9 @@ export async function run(args: readonly string[]): Promise<number> {
 /** Makes a folder of emoji, of two npm packages. */
 async function makeEmoji(
   folder: string,
-  size = 64,
+  size: number = FLAGS.size.default,
   classes?: readonly string[],
 ): Promise<void> {
-  if (size > 256) throw new UsageError(`--size: expected 256 at most but got ${size}`);
   using line = new ProgressLine("         ");
   const counts = await makeEmojiFolder(folder, {
     size,

@@ -8,7 +8,8 @@ import { isDiTName } from "@dit/core/dit";
 import { lazyStateDict, saveSafetensors, saveTorch } from "@dit/core/io";
 import { dirname } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
-import { choice, flagsHelp, parseFlags, text, toggle } from "../../shared/flags.ts";
+import { HELP as HELP_FLAG, WEIGHTS } from "../../shared/common_flags.ts";
+import { choice, flagsHelp, parseFlags, text, withDefaultText } from "../../shared/flags.ts";
 import { exportDiffusers } from "./diffusers.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import type { ModelConfig } from "../../model/config.ts";
@@ -21,13 +22,13 @@ const FLAGS = {
     "original: a state dict that models.py loads; diffusers: a folder for DiTPipeline",
   ),
   "ckpt": text("PATH", "weights: whatever deno task sample takes"),
-  "weights": choice(["ema", "model"], "of a training checkpoint: averaged ones (default), or not"),
+  "weights": WEIGHTS,
   "out": text("PATH", "a file (.pt or .safetensors), or a folder for diffusers"),
-  "vae": text(
-    "PATH|none",
-    "autoencoder to put beside them for diffusers (default: the model's own)",
+  "vae": withDefaultText(
+    text("PATH|none", "autoencoder to put beside them for diffusers"),
+    "the model's own",
   ),
-  "help": toggle("this"),
+  "help": HELP_FLAG,
 } as const;
 const ALL_FLAGS = { ...FLAGS, ...OVERRIDE_FLAGS } as const;
 

@@ -53,12 +53,12 @@ const OUTPUT_FLAGS = {
       ["distribution", "sample"],
       "mean and deviation, sampled afresh each epoch, or one sample",
     ),
-    { key: "kind", default: "distribution", defaultText: "distribution; npy: sample" },
+    { key: "kind", default: "distribution", defaultNote: "sample with --layout npy" },
   ),
   "flips": setting(toggle("latents of the mirrored images too"), {
     key: "flips",
     default: true,
-    defaultText: "on; npy: off",
+    defaultNote: "off with --layout npy",
   }),
   "dtype": setting(choice(["f32", "f16"], "element type of the files"), {
     key: "dtype",

@@ -7,7 +7,7 @@
  */
 import { fromFileUrl } from "@std/path";
 import { latestRun } from "../../run/find.ts";
-import { RESULTS, SAMPLE_OUT } from "../../shared/defaults.ts";
+import { RESULTS } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import type { ClassLabels } from "../../shared/class_names.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -22,6 +22,7 @@ import {
   SAMPLE_FLAGS,
   type SampleFlags,
   SAMPLERS_HELP,
+  USUAL_SAMPLER,
   WHAT,
   WHERE,
 } from "./flags.ts";
@@ -81,7 +82,7 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const out = flags.out ?? SAMPLE_OUT;
+  const out = flags.out ?? SAMPLE_FLAGS.out.default;
   const kind = outputKind(out);
   if (flags.progressive && kind !== "png") {
     throw new UsageError(`--progressive: expected --out FILE.png but got "${out}"`);
@@ -109,7 +110,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   );
   const vaePath = await vaeOf(weights, flags);
   for (const line of weightLines(weights)) console.log(line);
-  const device = await startDevice(flags.device ?? "auto");
+  const device = await startDevice(flags.device ?? SAMPLE_FLAGS.device.default);
   using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
   const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;
   console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes`);
@@ -196,7 +197,8 @@ async function load(
 
 function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
   const { path, config } = weights;
-  const sampler = flags.sampler ?? (flags["image-size"] === undefined ? "dpm++" : "ddpm");
+  const sampler = flags.sampler ??
+    USUAL_SAMPLER[flags["image-size"] === undefined ? "own" : "published"];
   const steps = samplingSteps(buildProcess(config), sampler, flags["num-sampling-steps"], {
     sampler: "sampler",
     steps: "num-sampling-steps",
@@ -212,11 +214,11 @@ function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
   return {
     sampler,
     steps,
-    eta: flags.eta ?? 0,
+    eta: flags.eta ?? SAMPLE_FLAGS.eta.default,
     cfgScale: guided ?? usualScale,
     cfgChannels: guidedChannels(flags["cfg-channels"]) ?? usualGuidedChannels(config),
     cfgInterval: flags["cfg-interval"],
-    seed: flags.seed ?? 0,
+    seed: flags.seed ?? SAMPLE_FLAGS.seed.default,
     frames: flags.progressive ? Math.min(FRAMES, steps) : 1,
   };
 }

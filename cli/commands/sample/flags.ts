@@ -2,7 +2,8 @@
 import { ETA_SAMPLERS, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { type ClassLabels, resolveClasses } from "../../shared/class_names.ts";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
-import { DEVICES } from "../../shared/device.ts";
+import { DEVICE_FLAGS, HELP, WEIGHTS } from "../../shared/common_flags.ts";
+import { SAMPLE_OUT } from "../../shared/defaults.ts";
 import { UsageError } from "../../shared/errors.ts";
 import {
   choice,
@@ -12,6 +13,8 @@ import {
   real,
   text,
   toggle,
+  withDefault,
+  withDefaultText,
 } from "../../shared/flags.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 
@@ -42,6 +45,9 @@ const imageSize: Flag<256 | 512> = {
   },
 };
 
+/** The sampler where none is named: of a model of one's own, and of a published one. */
+export const USUAL_SAMPLER = { own: "dpm++", published: "ddpm" } as const;
+
 /** Such as `ddpm 250, ddim 50`. */
 const usualSteps = SAMPLER_NAMES.map((name) => `${name} ${SAMPLERS[name].usualSteps}`).join(", ");
 
@@ -49,44 +55,65 @@ const usualSteps = SAMPLER_NAMES.map((name) => `${name} ${SAMPLERS[name].usualSt
 export const SAMPLERS_HELP: string = SAMPLER_NAMES
   .map((name) => `  ${name.padEnd(28)}${SAMPLERS[name].help}`).join("\n");
 
+/** Samples a file or folder is made of at most: more are a typing error. */
+const MOST_SAMPLES = 1e7;
+
 /** What to sample. */
 export const WHAT = {
-  "ckpt": text(
-    "PATH",
-    "weights: a file, a run's folder, a folder of diffusers (default: newest run)",
+  "ckpt": withDefaultText(
+    text("PATH", "weights: a file, a run's folder, a folder of diffusers"),
+    "the newest run",
   ),
-  "weights": choice(["ema", "model"], "of a training checkpoint: averaged ones (default), or not"),
+  "weights": WEIGHTS,
   "image-size": imageSize,
-  "vae": text("ema|mse|PATH|none", "autoencoder, instead of the checkpoint's; none shows latents"),
-  "classes": text("LIST", "numbers or names of classes, such as 3,7 (default: some of all)"),
-  "n": count("pictures; classes are gone through again and again (default: one or more each)"),
-  "seed": count("sample k draws from stream k of this seed (default 0)", 0),
+  "vae": withDefaultText(
+    text("ema|mse|PATH|none", "autoencoder; none shows latents"),
+    "the checkpoint's",
+  ),
+  "classes": withDefaultText(
+    text("LIST", "numbers or names of classes, such as 3,7"),
+    "some of all",
+  ),
+  "n": withDefaultText(
+    count("pictures; classes are gone through again and again", 1, MOST_SAMPLES),
+    "one or more each",
+  ),
+  "seed": withDefault(count("sample k draws from stream k of this seed", 0), 0),
 } as const;
 
 /** How to sample. */
 export const HOW = {
-  "sampler": choice(SAMPLER_NAMES, "default dpm++, with --image-size ddpm"),
-  "num-sampling-steps": count(`default by sampler: ${usualSteps}`),
-  "eta": real(`randomness of ${ETA_SAMPLERS.join(", ")} (default 0)`, 0, 1),
-  "cfg-scale": real(
-    "guidance; 1 is none (default that of training, otherwise 4; models of pixels 2)",
+  "sampler": withDefaultText(
+    choice(SAMPLER_NAMES, "how noise is taken away, as below"),
+    `${USUAL_SAMPLER.own}; with --image-size ${USUAL_SAMPLER.published}`,
   ),
-  "cfg-channels": choice(
-    ["3", "all"],
-    "channels that are guided (default 3 of the published models' latents, all of others)",
+  "num-sampling-steps": withDefaultText(count("steps"), `by sampler: ${usualSteps}`),
+  "eta": withDefault(real(`randomness of ${ETA_SAMPLERS.join(", ")}`, 0, 1), 0),
+  "cfg-scale": withDefaultText(
+    real("guidance; 1 is none"),
+    "that of training, otherwise 4; models of pixels 2",
   ),
-  "cfg-interval": interval("timesteps that are guided (default all)"),
+  "cfg-channels": withDefaultText(
+    choice(["3", "all"], "channels that are guided"),
+    "3 of the published models' latents, all of others",
+  ),
+  "cfg-interval": withDefaultText(interval("timesteps that are guided"), "all"),
 } as const;
 
 /** Where it runs and where pictures go. */
 export const WHERE = {
-  "out": text("FILE.png|FILE.npz|DIR", "a grid, an archive for evaluation, or single pictures"),
+  "out": withDefault(
+    text("FILE.png|FILE.npz|DIR", "a grid, an archive for evaluation, or single pictures"),
+    SAMPLE_OUT,
+  ),
   "progressive": toggle("a grid with a row of steps for each sample"),
-  "batch-size": count("samples at a time; no picture depends on it (default by model size)"),
+  "batch-size": withDefaultText(
+    count("samples at a time; no picture depends on it"),
+    "by model size",
+  ),
   "half": toggle("weights in f16: half the memory"),
-  "device": choice(DEVICES, "default auto: a GPU where there is one, otherwise wasm"),
-  "safe-wasm": toggle("WebAssembly kernels with bounds checks: slower"),
-  "help": toggle("this"),
+  ...DEVICE_FLAGS,
+  "help": HELP,
 } as const;
 
 /** All flags. */

@@ -3,7 +3,14 @@ import { OBJECTIVES, PROCESS_NAMES, SAMPLER_NAMES } from "@dit/core/diffusion";
 import { fullName, isPublished } from "../../model/autoencoder.ts";
 import { type ModelConfig, processOf } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
-import { DEVICE_FLAGS, HELP, imageSide, STRICT, WORKERS } from "../../shared/common_flags.ts";
+import {
+  DEVICE_FLAGS,
+  HELP,
+  imageSide,
+  MOST_TIMESTEPS,
+  STRICT,
+  WORKERS,
+} from "../../shared/common_flags.ts";
 import {
   alias,
   choice,
@@ -27,9 +34,6 @@ const NAMES = Object.entries(NAMED_DATA).map(([name, { help }]) => `${name} (${h
 
 /** Named data whose mirrored examples are others. */
 const UNFLIPPED = Object.keys(NAMED_DATA).filter((name) => !NAMED_DATA[name]!.flip);
-
-/** Timesteps beyond this are typing errors: the tables of a process have an entry for each. */
-const MOST_TIMESTEPS = 1e6;
 
 /** A flag of the model or its process, which is stored in the model's configuration. */
 export interface ModelFlag<T, D = undefined> extends Flag<T> {
@@ -114,7 +118,7 @@ const DATA_FLAGS = {
   "flip": setting(toggle("mirror every other image"), {
     key: "flip",
     default: true,
-    defaultText: `on, but off for ${UNFLIPPED.join(", ")}`,
+    defaultNote: `off for ${UNFLIPPED.join(", ")}`,
   }),
 };
 
@@ -188,7 +192,6 @@ const TRAINING_FLAGS = {
     key: "steps",
     small: 1300,
     original: null,
-    defaultText: "1300, or what --epochs makes",
     onResume: "changeable",
   }),
   "epochs": setting(count("passes over the data, instead of --steps"), {
@@ -208,7 +211,7 @@ const TRAINING_FLAGS = {
     key: "warmup",
     small: 50,
     original: 0,
-    defaultText: "50, at most a tenth of the steps; 0 for the paper's models",
+    defaultNote: "at most a tenth of the steps",
   }),
   "schedule": setting(
     choice(["constant", "cosine"], "how the rate goes on: constant, or cosine, which falls to 0"),

@@ -86,7 +86,7 @@ const TRAINING_FLAGS = {
   "warmup": setting(count("steps in which the rate rises", 0), {
     key: "warmup",
     default: 50,
-    defaultText: "50, at most a tenth of the steps",
+    defaultNote: "at most a tenth of the steps",
   }),
   "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
   "ema-decay": setting(real("decay of the averaged weights, which are the ones kept", 0, 1), {
