@@ -35,7 +35,7 @@ commandTest("download says which pictures there are, and refuses others", async 
   assertStringIncludes(listed.out, "1,854 pictures in 9 classes");
   assertEquals([size.code, large.code, comma.code], [2, 2, 2]);
   assertStringIncludes(size.err, "--size: expected pictures to download (emoji) with it");
-  assertStringIncludes(large.err, '--size: expected a whole number from 1 to 256 but got "512"');
+  assertStringIncludes(large.err, "--size: expected 256 at most but got 512");
   assertStringIncludes(
     comma.err,
     'expected a path to write to without a comma but got "a, b"',

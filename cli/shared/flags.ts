@@ -54,9 +54,13 @@ export function count(help: string, least = 1, most = Infinity): Flag<number> {
     value: "N",
     parse(given, name) {
       const n = numberOf(given);
-      if (Number.isSafeInteger(n) && n >= least && n <= most) return n;
-      const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
-      throw new UsageError(`--${name}: expected a whole number ${range} but got ${quoted(given)}`);
+      if (Number.isSafeInteger(n) && n > most) {
+        throw new UsageError(`--${name}: expected ${most} at most but got ${n}`);
+      }
+      if (Number.isSafeInteger(n) && n >= least) return n;
+      throw new UsageError(
+        `--${name}: expected a whole number of ${least} or more but got ${quoted(given)}`,
+      );
     },
   };
 }

@@ -100,7 +100,11 @@ Deno.test("numbers are decimal and finite", () => {
     assertThrows(() => counts("widths").parse(given, "c"), UsageError, "--c: expected", given);
   }
   assertThrows(() => TABLE.steps.parse("1e300", "steps"), UsageError);
-  assertThrows(() => count("few", 1, 9).parse("10", "few"), UsageError, "from 1 to 9");
+  assertThrows(
+    () => count("few", 1, 9).parse("10", "few"),
+    UsageError,
+    "--few: expected 9 at most but got 10",
+  );
   assertEquals(TABLE.steps.parse("1e3", "steps"), 1000);
   assertEquals(TABLE.lr.parse(".5", "lr"), 0.5);
 });
