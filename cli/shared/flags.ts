@@ -65,13 +65,17 @@ export function count(help: string, least = 1, most = Infinity): Flag<number> {
   };
 }
 
-/** A flag with whole numbers of 1 or more as its value, such as `32,64,128`. */
-export function counts(help: string): Flag<number[]> {
+/** A flag with whole numbers from 1 to `most` as its value, such as `32,64,128`. */
+export function counts(help: string, most = Infinity): Flag<number[]> {
   return {
     help,
     value: "N,N,...",
     parse(given, name) {
       const list = given.split(",").map(numberOf);
+      const large = list.find((n) => n > most);
+      if (large !== undefined) {
+        throw new UsageError(`--${name}: expected ${most} at most but got ${large}`);
+      }
       if (list.every((n) => Number.isSafeInteger(n) && n >= 1)) return list;
       throw new UsageError(
         `--${name}: expected whole numbers of 1 or more, such as 32,64,128, but got ${

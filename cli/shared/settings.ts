@@ -213,3 +213,16 @@ export function warmupOf(given: number | undefined, usual: number, steps: number
     `--warmup: expected ${steps} at most, the number of steps, but got ${given}`,
   );
 }
+
+/**
+ * Refuses a batch that is larger than the data.
+ *
+ * @param name The flag that says it.
+ * @throws {UsageError}
+ */
+export function refuseLargeBatch(name: string, batchSize: number, examples: number): void {
+  if (batchSize <= examples) return;
+  throw new UsageError(
+    `--${name}: expected ${examples} at most, the number of examples, but got ${batchSize}`,
+  );
+}

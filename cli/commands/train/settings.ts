@@ -7,6 +7,7 @@ import {
   isEqual,
   type Preset,
   readSettings,
+  refuseLargeBatch,
   resumeSettings,
   sameSettings,
   settingsFrom,
@@ -198,11 +199,7 @@ export function settledBy(
  * @throws {UsageError} where there are fewer examples than a batch has.
  */
 export function totalSteps({ steps, epochs, batchSize }: TrainSettings, images: number): number {
-  if (images < batchSize) {
-    throw new UsageError(
-      `--global-batch-size: expected ${images} at most, the number of examples, but got ${batchSize}`,
-    );
-  }
+  refuseLargeBatch("global-batch-size", batchSize, images);
   return steps ?? epochs! * Math.floor(images / batchSize);
 }
 

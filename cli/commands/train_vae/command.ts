@@ -21,7 +21,7 @@ import { exists } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { warnAbove } from "../../shared/progress.ts";
-import { readSettings } from "../../shared/settings.ts";
+import { readSettings, refuseLargeBatch } from "../../shared/settings.ts";
 import {
   resumedVaeSettings,
   sameVaeRun,
@@ -165,8 +165,16 @@ async function resume(flags: VaeFlags, path: string): Promise<number> {
   return await train({ trainee, images, device, opened, position });
 }
 
-function open({ data, imageSize: size, workers, strict }: VaeSettings): Promise<ImageFolder> {
-  return openImages(data, { size, workers, strict, warn: warnAbove });
+async function open(settings: VaeSettings): Promise<ImageFolder> {
+  const { data, imageSize: size, workers, strict, batchSize } = settings;
+  const images = await openImages(data, { size, workers, strict, warn: warnAbove });
+  try {
+    refuseLargeBatch("batch-size", batchSize, images.size);
+    return images;
+  } catch (error) {
+    await images[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** What is trained, on what, and where it goes. */

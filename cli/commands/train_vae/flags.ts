@@ -50,15 +50,18 @@ const DATA_FLAGS = {
 
 /** What to train. */
 const MODEL_FLAGS = {
-  "channels": setting(counts("widths, finest level first; every level but one halves the image"), {
-    key: "channels",
-    default: [16, 32, 64],
-  }),
-  "latent-channels": setting(count("channels of the latents"), {
+  "channels": setting(
+    counts("widths, finest level first; every level but one halves the image", 65536),
+    {
+      key: "channels",
+      default: [16, 32, 64],
+    },
+  ),
+  "latent-channels": setting(count("channels of the latents", 1, 4096), {
     key: "latentChannels",
     default: 4,
   }),
-  "layers": setting(count("residual blocks a level"), { key: "layers", default: 1 }),
+  "layers": setting(count("residual blocks a level", 1, 1000), { key: "layers", default: 1 }),
   "norm-groups": setting(count("groups of channels that are normalised together"), {
     key: "normGroups",
     default: 1,

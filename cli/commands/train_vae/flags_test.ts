@@ -34,6 +34,13 @@ Deno.test("runs of autoencoders from before there was a choice are resumed", () 
   assertEquals(resumed, { ...vaeSettings(flagsOf(LINE)), steps: 30 });
 });
 
+Deno.test("sizes beyond any machine are refused by their flags", () => {
+  for (const line of ["--channels 8,1e9", "--latent-channels 1e9", "--layers 1e9"]) {
+    const message = `${line.split(" ")[0]}: expected `;
+    assertThrows(() => flagsOf(line), UsageError, message);
+  }
+});
+
 Deno.test("a warm-up longer than the run is refused", () => {
   assertThrows(
     () => vaeSettings(flagsOf("--data photos --steps 6 --warmup 1000")),
