@@ -7,24 +7,36 @@ import { dirname } from "@std/path";
 import { readTree } from "../tools/check_imports.ts";
 import type { Addition } from "./adding/addition.ts";
 import { dataset } from "./adding/dataset.ts";
+import { elementwiseOp } from "./adding/elementwise_op.ts";
 import { flag } from "./adding/flag.ts";
+import { kernel } from "./adding/kernel.ts";
 import { process } from "./adding/process.ts";
 import { sampler } from "./adding/sampler.ts";
 import { commandTest } from "./commands.ts";
 
-const ADDITIONS: readonly Addition[] = [sampler, flag, dataset, process];
+const ADDITIONS: readonly Addition[] = [elementwiseOp, kernel, sampler, process, flag, dataset];
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */
 const CONFIGURATION = ["deno.json", "cli/deno.json", "data/deno.json"];
 
-/** The files that each recipe of docs/adding.md lists, by its heading. */
-async function recipes(): Promise<Map<string, string[]>> {
+/** The files that a recipe of docs/adding.md lists: those of the library, and those of tests. */
+interface Recipe {
+  readonly files: readonly string[];
+  readonly tests: readonly string[];
+}
+
+/** The recipes of docs/adding.md by their headings. */
+async function recipes(): Promise<Record<string, Recipe>> {
   const text = await Deno.readTextFile(new URL("docs/adding.md", root));
   const sections = text.split(/^## /m).slice(1);
-  return new Map(sections.map((section) => {
+  return Object.fromEntries(sections.map((section) => {
+    const listed = (pattern: RegExp) => Array.from(section.matchAll(pattern), ([, file]) => file!);
     const heading = section.slice(0, section.indexOf("\n"));
-    return [heading, Array.from(section.matchAll(/^\d+\. `([^`]+)`/gm), ([, file]) => file!)];
+    return [heading, {
+      files: listed(/^\d+\. `([^`]+)`/gm),
+      tests: listed(/^- `([^`]+)`/gm),
+    }];
   }));
 }
 
@@ -90,19 +102,19 @@ async function deno(args: readonly string[], cwd: string): Promise<void> {
 }
 
 commandTest("docs/adding.md lists the files that each addition touches", async () => {
-  const lists = await recipes();
-  assertEquals(
-    Object.fromEntries(lists),
-    Object.fromEntries(ADDITIONS.map(({ heading, files }) => [heading, Object.keys(files)])),
-  );
+  const made = ADDITIONS.map(({ heading, files, tests = {} }) => [heading, {
+    files: Object.keys(files),
+    tests: Object.keys(tests),
+  }]);
+  assertEquals(await recipes(), Object.fromEntries(made));
 });
 
 commandTest("what docs/adding.md describes works with the files that it lists", async (folder) => {
   const files = await readTree(root);
   for (const path of CONFIGURATION) files.set(path, await Deno.readTextFile(new URL(path, root)));
   for (const [path, text] of await linkedPackages()) files.set(path, text);
-  for (const { heading, files: touched } of ADDITIONS) {
-    for (const [path, edits] of Object.entries(touched)) {
+  for (const { heading, files: touched, tests = {} } of ADDITIONS) {
+    for (const [path, edits] of Object.entries({ ...touched, ...tests })) {
       try {
         let text = files.get(path);
         for (const edit of edits) text = edit(text, files);

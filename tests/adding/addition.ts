@@ -12,6 +12,8 @@ export interface Addition {
   readonly heading: string;
   /** What becomes of each file that has to be touched, one edit after the other. */
   readonly files: Readonly<Record<string, readonly Edit[]>>;
+  /** The same of files that only tests read. */
+  readonly tests?: Readonly<Record<string, readonly Edit[]>>;
   /**
    * The body of a program that throws unless the addition works. It has `core` and `data`, the
    * packages, `load(path)`, which gives a module of the copy, `run(command, ...args)`, which gives
