@@ -31,11 +31,15 @@ export function arraysOf(test: ConformanceCase): number {
 }
 
 /**
- * Cases that go every path of `cases`, chosen greedily by new paths a shader to compile; and of
+ * Cases that go every path of `cases`, or have every kind of access to each array (type and vec4 or
+ * not, where it is how arrays are read that differs from another device), chosen greedily by new paths a shader to compile; and of
  * the rest those that compile nothing that these do not.
  */
-export function chooseCases(cases: readonly ConformanceCase[]): ConformanceCase[] {
-  const noted = cases.map(note);
+export function chooseCases(
+  cases: readonly ConformanceCase[],
+  by: "paths" | "accesses" = "paths",
+): ConformanceCase[] {
+  const noted = cases.map((test) => note(test, by));
   const paths = new Set<string>();
   const shaders = new Set<string>();
   const fresh = (names: ReadonlySet<string>, known: ReadonlySet<string>): number => {
@@ -64,7 +68,7 @@ export function chooseCases(cases: readonly ConformanceCase[]): ConformanceCase[
 /** Multiplications that take the reference as long as a shader takes to compile. */
 const COST_OF_A_SHADER = 3e6;
 
-function note(test: ConformanceCase): Noted {
+function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted {
   const shaders = new Set<string>();
   const paths = new Set<string>();
   const bindings = new Bindings(256, 2 ** 27);
@@ -76,11 +80,12 @@ function note(test: ConformanceCase): Noted {
     arrays = Math.max(arrays, bindings.count);
     shaders.add(`${d.key} ${layout} ${bindings.slots.slice(0, d.views.length)}`);
     const kernel = test.kernel;
+    d.views.forEach(({ name }, i) => paths.add(`${kernel} ${name} ${layout[i]}`));
+    if (by === "accesses") return;
     if (program) paths.add(`${kernel} ${program}`);
     d.key.replace(program, "").split(/[ /]/).forEach((part, i) => {
       for (const path of pathsOf(d.key, part)) paths.add(`${kernel} ${i} ${path}`);
     });
-    d.views.forEach(({ name }, i) => paths.add(`${kernel} ${name} ${layout[i]}`));
   });
   const backend = { alloc: runtime.alloc, free: runtime.free } as Partial<Backend> as Backend;
   const launch = LAUNCHERS[test.kernel] as (typeof LAUNCHERS)["matmul"];
