@@ -2,7 +2,7 @@
  * The commands: one row each, from which `launch.ts` takes their rights, `main.ts` their modules,
  * and a test what `deno.json` says of them. Imports little, so that `launch.ts` starts at once.
  */
-import { dirname, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
 import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./shared/defaults.ts";
 import type { RawFlags } from "./shared/flags.ts";
@@ -133,6 +133,7 @@ function runFolder(resume: string | undefined): string[] {
   if (resume === "latest" || resume === "auto") return [];
   return given(resume).flatMap((path) => {
     if (!/\.safetensors$/.test(path)) return [path];
+    if (basename(path) === "training.safetensors") return [dirname(path)]; // of autoencoders so far
     return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
   });
 }

@@ -12,9 +12,18 @@ import { flag } from "./adding/flag.ts";
 import { kernel } from "./adding/kernel.ts";
 import { process } from "./adding/process.ts";
 import { sampler } from "./adding/sampler.ts";
+import { trainee } from "./adding/trainee.ts";
 import { commandTest } from "./commands.ts";
 
-const ADDITIONS: readonly Addition[] = [elementwiseOp, kernel, sampler, process, flag, dataset];
+const ADDITIONS: readonly Addition[] = [
+  elementwiseOp,
+  kernel,
+  sampler,
+  process,
+  flag,
+  dataset,
+  trainee,
+];
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */

@@ -113,6 +113,16 @@ commandTest("weights that train exports are small and can be sampled from", asyn
     folder,
   );
   assertEquals(ended.code, 0, ended.err);
+  // a run that has all of its steps makes what it is asked for
+  const more = ["--export-demo", "again.safetensors", "--final-samples", "1"];
+  const finished = await train(folder, "--resume", "latest", ...more);
+  assertEquals(finished.code, 0, finished.err);
+  const npz = await loadNpz(`${folder}/results/000-DiT-Mini-4/samples.npz`);
+  assertEquals(npz.get("arr_0")!.shape, [10, 32, 32, 1]);
+  assertEquals(
+    await Deno.readFile(`${folder}/again.safetensors`),
+    await Deno.readFile(`${folder}/demo.safetensors`),
+  );
   const resumed = await train(folder, "--resume", "demo.safetensors");
   assertEquals(resumed.code, 1);
   assertStringIncludes(resumed.err, "cannot be trained on");
@@ -120,10 +130,10 @@ commandTest("weights that train exports are small and can be sampled from", asyn
 
 commandTest("a run killed at any moment ends in the bits of one that was not", async (folder) => {
   await digitsIn(folder);
-  const total = 100;
+  const total = 50;
   const args = [...TINY, "--steps", `${total}`, "--ckpt-every", "1", "--keep", "2"];
   const next = numbers(20);
-  const [run, kills] = [`${folder}/killed/000-DiT-Mini-4`, 20];
+  const [run, kills] = [`${folder}/killed/000-DiT-Mini-4`, 8];
   const whole = train(folder, ...args, "--results-dir", "whole");
   let reached = 0;
   for (let kill = 0; kill < kills; kill++) {

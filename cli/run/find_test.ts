@@ -2,7 +2,14 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { toFileUrl } from "@std/path";
 import { diskTest } from "../../tests/fixtures.ts";
 import { CommandError } from "../shared/errors.ts";
-import { findCheckpoint, latestRun, listCheckpoints, listRuns, runOf } from "./find.ts";
+import {
+  findCheckpoint,
+  latestRun,
+  listCheckpoints,
+  listRuns,
+  runOf,
+  unfinishedRun,
+} from "./find.ts";
 
 /** A folder with checkpoints that are empty. */
 async function write(run: string, ...steps: number[]): Promise<void> {
@@ -57,7 +64,7 @@ diskTest("only a folder that says so is the run of a checkpoint", async (folder)
   const path = `${folder}/run/checkpoints/0000006.safetensors`;
   assertEquals(await runOf(path), undefined);
   await describe(`${folder}/run/config.json`, { block_out_channels: [4] });
-  assertEquals(await runOf(path), undefined, "somebody else's configuration");
+  assertEquals(await runOf(path), undefined, "a configuration of others");
   await Deno.writeTextFile(`${folder}/run/config.json`, "no JSON");
   assertEquals(await runOf(path), undefined);
   await describe(`${folder}/run/config.json`, DESCRIPTION);
@@ -67,4 +74,20 @@ diskTest("only a folder that says so is the run of a checkpoint", async (folder)
   await Deno.mkdir(`${folder}/run/other`);
   await Deno.copyFile(path, `${folder}/run/other/0000006.safetensors`);
   assertEquals(await runOf(`${folder}/run/other/0000006.safetensors`), undefined);
+});
+
+diskTest("the newest run that has steps left and is asked for is found", async (folder) => {
+  for (const [run, step] of [["000-a", 3], ["001-b", 4], ["002-c", 9], ["003-d", 5]] as const) {
+    await write(`${folder}/${run}`, step);
+    await describe(`${folder}/${run}/config.json`, DESCRIPTION);
+  }
+  const asked: string[] = [];
+  const find = (isSame: (path: string) => boolean) =>
+    unfinishedRun(folder, "dit", (path) => {
+      asked.push(path);
+      return Promise.resolve(isSame(path));
+    });
+  assertEquals(await find((path) => !path.includes("003-d")), `${folder}/001-b`);
+  assertEquals(asked.length, 2, "a run that has all of its steps is not looked into");
+  assertEquals(await find(() => false), undefined);
 });

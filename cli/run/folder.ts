@@ -38,6 +38,7 @@ export class RunFolder {
   readonly #drawn: number[];
   /** The step that the run goes on from, until it has written something. */
   #from: number | null;
+  readonly #isNew: boolean;
   /** Files that could not be written, each told of once. */
   readonly #failed = new Set<string>();
 
@@ -49,7 +50,7 @@ export class RunFolder {
     drawn: number[] = [],
   ) {
     [this.path, this.#names, this.#metrics] = [path, names, metrics];
-    [this.#from, this.#drawn] = [from, drawn];
+    [this.#from, this.#drawn, this.#isNew] = [from, drawn, from === null];
   }
 
   /**
@@ -118,7 +119,9 @@ export class RunFolder {
   /** Writes what the run is. */
   async describe(description: Readonly<Record<string, unknown>>): Promise<void> {
     const text = JSON.stringify(description, null, 2) + "\n";
-    await writeWhole(this.file(this.#names.description), text);
+    const { description: name } = this.#names;
+    if (this.#isNew) await writeWhole(this.file(name), text);
+    else await this.#try(name, (path) => writeWhole(path, text)); // there is one already
   }
 
   /** Adds a line to log.txt. */

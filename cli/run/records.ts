@@ -101,7 +101,7 @@ export class StepRecords implements Disposable {
     this.#sums = new Map();
   }
 
-  /** Steps that nobody has asked for yet. */
+  /** Steps that were not taken yet. */
   get length(): number {
     return this.#held.length;
   }
@@ -144,7 +144,7 @@ export class StepRecords implements Disposable {
     this.#known = [...feedback];
   }
 
-  /** Frees what nobody asked for. */
+  /** Frees what was not taken. */
   dispose(): void {
     for (const { values } of this.#held) for (const t of values.values()) t.dispose();
     this.abandonStep();
@@ -152,7 +152,7 @@ export class StepRecords implements Disposable {
     [this.#held, this.#feedback, this.#whole] = [[], [], 0];
   }
 
-  /** Frees what nobody asked for, for `using`. */
+  /** Frees what was not taken, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { type Device, init } from "@dit/core/tensor";
 import type { Dataset } from "@dit/data";
 import { diskTest } from "../../tests/fixtures.ts";
-import { fit, LINE, type LineTrainee, POINTS, resumeFit } from "../../tests/line_trainee.ts";
+import { fit, POINTS, resumeFit } from "../../tests/line/command.ts";
+import { LINE, type LineTrainee } from "../../tests/line/trainee.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { checkpointPath, findCheckpoint, listCheckpoints } from "./find.ts";
 

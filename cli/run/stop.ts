@@ -4,9 +4,9 @@ import { EXIT } from "../shared/errors.ts";
 /** Two signals closer than this, in milliseconds, are one: a terminal and `launch.ts` both send it. */
 const SAME = 300;
 
-/** Whether somebody asked to stop; `using` ends the listening. */
+/** Whether a stop was asked for; `using` ends the listening. */
 export interface StopRequests extends Disposable {
-  /** Whether somebody did. */
+  /** Whether it was. */
   readonly requested: boolean;
 }
 

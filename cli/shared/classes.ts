@@ -1,4 +1,7 @@
-/** Which class has which number: said, shown, written down, and the same when a run goes on. */
+/**
+ * Classes of a run: the line that names them, those that grids of samples show, `classes.json`
+ * (`{"0": "cat"}`), and the check that data have the same ones when a run is resumed.
+ */
 import { join } from "@std/path";
 import { CommandError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
@@ -7,7 +10,7 @@ import type { ModelConfig } from "../model/config.ts";
 /** Classes that the first lines name. */
 const NAMED = 10;
 
-/** How many classes pictures show where nobody names some, and how many pictures of each. */
+/** How many classes grids show where none are named, and how many samples of each. */
 export const SHOWN = { classes: 10, each: 4 } as const;
 
 /** The classes that pictures show: all, or evenly chosen where there are many. */

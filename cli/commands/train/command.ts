@@ -167,7 +167,9 @@ async function resume(flags: TrainFlags, path: string): Promise<number> {
   const position = await loadTrainee(trainee, checkpoint, training);
   const opened = await resumedFolder(DIT_KIND, checkpoint, () => newRunFolder(flags, config));
   const summary = await summaryLines({ trainee, data, device, folder: opened.folder, steps, note });
-  await writeClasses(opened.folder.path, config.classNames);
+  if (!await exists(opened.folder.file("classes.json"))) {
+    await writeClasses(opened.folder.path, config.classNames);
+  }
   return await runTraining({ ...opened, trainee, dataset, device, steps, summary, position });
 }
 
