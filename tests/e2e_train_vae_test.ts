@@ -151,7 +151,7 @@ commandTest("train-vae refuses flags that do not fit, and says the nearest", asy
     trainVae(folder, "--data", "pictures", "--out", "published"),
   ]);
   const words = [
-    ...["did you mean --channels", "multiple of 4", "make the batch smaller", "--data"],
+    ...["did you mean --channels", "multiple of 4", "--batch-size: expected 2 at most", "--data"],
     ...["--grad-accum: expected a number of equal parts of a batch of 4 but got 3", "no, fp16"],
     ...["model.safetensors is there already; take another"],
   ];
