@@ -15,7 +15,7 @@ export {
 } from "./run/checkpoint.ts";
 export { DIT } from "./model/dit_checkpoint.ts";
 export { Fields } from "./shared/fields.ts";
-export { findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
+export { type CheckpointFile, findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
 export { CommandError, UsageError } from "./shared/errors.ts";
 export {
   buildModel,
@@ -28,4 +28,3 @@ export {
   modelSize,
   sampleShape,
 } from "./model/config.ts";
-export type { TrainSettings } from "./commands/train/settings.ts";

@@ -20,17 +20,13 @@ export const kernel: Addition = {
         `  argAgain: { arrays: { x: "read", out: "write" }, cut: [] },\n`,
       ),
     ],
-    "tensor/reference/arg_again.ts": file(`import type { KernelArgs } from "../backend.ts";
-import { argReduce, argReduceTrials } from "./reduce.ts";
-import type { Trials } from "./trial.ts";
-
-/** See {@linkcode KernelArgs}. */
-export function argAgain(args: KernelArgs["argAgain"]): void {
-  argReduce(args);
-}
-
-export const argAgainTrials: Trials<"argAgain"> = argReduceTrials;
-`),
+    "tensor/reference/arg_again.ts": file([
+      `import type { KernelArgs } from "../backend.ts";`,
+      `import { argReduce, argReduceTrials } from "./reduce.ts";`,
+      `import type { Trials } from "./trial.ts";`,
+      `export const argAgain = (args: KernelArgs["argAgain"]): void => argReduce(args);`,
+      `export const argAgainTrials: Trials<"argAgain"> = argReduceTrials;`,
+    ].join("\n")),
     "tensor/reference/backend.ts": [
       before(
         `import {\n  argReduce,`,
