@@ -1,7 +1,8 @@
 /**
  * Checks module boundaries: which folder may import from which (layers), that a folder is imported
  * through its `mod.ts` only, that a `mod.ts` holds nothing but re-exports, that `@dit/core` has no
- * dependencies, that every imported file exists, and that there are no import cycles.
+ * dependencies, that every imported file exists, and that there are no import
+ * cycles, of types included.
  *
  *     deno task imports
  */
@@ -36,13 +37,11 @@ export interface Problem {
 interface Import {
   readonly line: number;
   readonly specifier: string;
-  /** Erased at run time, so it cannot close a cycle of evaluation. */
-  readonly typeOnly: boolean;
 }
 
 // As `deno fmt` writes them: statements start a line, and examples in comments do not.
 const STATEMENT =
-  /^(?:import\s*(type\b)?([^;"'`()=]*?)\bfrom\s*|export\s+(type\b)?\s*(\{[^}]*\}|\*[\w\s]*?)\s*from\s*|import\s*)"([^"\n]+)"/gm;
+  /^(?:import\s*[^;"'`()=]*?\bfrom\s*|export\s+(?:type\b)?\s*(?:\{[^}]*\}|\*[\w\s]*?)\s*from\s*|import\s*)"([^"\n]+)"/gm;
 const DYNAMIC = /\bimport\(\s*"([^"\n]+)"/g;
 const REEXPORT = /^export\s+(?:type\s+)?(?:\{[^}]*\}|\*[\w\s]*?)(?:\s*from\s*"[^"\n]+")?;/gm;
 const COMMENT = /\/\*[\s\S]*?\*\/|(?<=^|[\s;{}(,])\/\/.*$/gm;
@@ -56,29 +55,12 @@ function blank(text: string, pattern: RegExp): string {
   return text.replace(pattern, (match) => match.replace(/[^\n]/g, " "));
 }
 
-/** Whether `{ type A, type B }` names nothing but types. */
-function namesTypes(clause: string): boolean {
-  const names = /^\s*\{([\s\S]*)\}\s*$/.exec(clause)?.[1]?.split(",") ?? [];
-  const used = names.map((name) => name.trim()).filter((name) => name !== "");
-  return used.length > 0 && used.every((name) => name.startsWith("type "));
-}
-
 function importsOf(text: string): Import[] {
   const code = blank(text, COMMENT);
-  const statements = [...code.matchAll(STATEMENT)].map((match) => {
-    const [, importType, imported = "", exportType, exported = "", specifier] = match;
-    return {
-      line: lineAt(code, match.index),
-      specifier: specifier!,
-      typeOnly: (importType ?? exportType) !== undefined || namesTypes(imported || exported),
-    };
-  });
-  const dynamic = [...code.matchAll(DYNAMIC)].map((match) => ({
+  return [...code.matchAll(STATEMENT), ...code.matchAll(DYNAMIC)].map((match) => ({
     line: lineAt(code, match.index),
     specifier: match[1]!,
-    typeOnly: false,
   }));
-  return [...statements, ...dynamic];
 }
 
 /** The top folder of a file; `""` for files of the root. */
@@ -171,8 +153,8 @@ export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
       });
       continue;
     }
-    const runtime: string[] = [];
-    for (const { line, specifier, typeOnly } of importsOf(text)) {
+    const imported: string[] = [];
+    for (const { line, specifier } of importsOf(text)) {
       const target = targetOf(file, specifier);
       if (target !== undefined && !files.has(target)) {
         problems.push({ file, line, message: `imports ${target}, which does not exist` });
@@ -180,11 +162,11 @@ export function checkImports(files: ReadonlyMap<string, string>): Problem[] {
       }
       const wrong = isExempt(file) ? undefined : brokenRule(file, specifier, target);
       if (wrong !== undefined) problems.push({ file, line, message: wrong });
-      if (target === undefined || typeOnly) continue;
-      runtime.push(target);
+      if (target === undefined) continue;
+      imported.push(target);
       lines.set(`${file} ${target}`, line);
     }
-    graph.set(file, runtime);
+    graph.set(file, imported);
 
     if (/(^|\/)mod\.ts$/.test(file) && !isExempt(file)) {
       const rest = blank(blank(text, COMMENT), REEXPORT);

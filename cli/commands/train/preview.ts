@@ -1,5 +1,5 @@
 /** Images of what a model has learned so far, by its averaged weights. */
-import { stepRange } from "@dit/core/diffusion";
+import { type Process, stepRange } from "@dit/core/diffusion";
 import { encodePng, makeGrid } from "@dit/data";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { openOutput } from "../sample/output.ts";
@@ -8,7 +8,17 @@ import {
   type SampleSettings,
   usualGuidedChannels,
 } from "../../model/image_sampler.ts";
-import type { DiTTrainee } from "./dit_trainee.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import type { TrainSettings } from "./settings.ts";
+
+/** A model in training, as previews need it. */
+export interface Previewed {
+  readonly settings: TrainSettings;
+  readonly config: ModelConfig;
+  readonly process: Process;
+  /** Runs `task` with the averaged weights in the model. */
+  averaged<T>(task: () => Promise<T>): Promise<T>;
+}
 
 /** Samples that are computed together. */
 const BATCH = 80;
@@ -19,7 +29,7 @@ const SAMPLE_STREAM = 1 << 16;
  * How previews are sampled. The noise of sample k depends on k alone, so that the grids of a run
  * show the same samples getting better.
  */
-function previewSettings({ settings, config, process }: DiTTrainee): SampleSettings {
+function previewSettings({ settings, config, process }: Previewed): SampleSettings {
   const { sampleSampler: sampler, sampleSteps, cfgScale, seed } = settings;
   const { least, most } = stepRange(process, sampler);
   return {
@@ -40,7 +50,7 @@ function previewSettings({ settings, config, process }: DiTTrainee): SampleSetti
  * @param imageSampler Samples with the model that is trained.
  */
 export async function drawGrid(
-  trainee: DiTTrainee,
+  trainee: Previewed,
   imageSampler: ImageSampler,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const classes = shownClasses(trainee.config.dit.numClasses);
@@ -56,7 +66,7 @@ export async function drawGrid(
 /** Writes samples to a file or folder as `deno task sample` does, `each` of every class. */
 export async function writeSamples(
   path: string,
-  trainee: DiTTrainee,
+  trainee: Previewed,
   imageSampler: ImageSampler,
   each: number,
 ): Promise<void> {
