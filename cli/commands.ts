@@ -111,7 +111,7 @@ export function findCommand(name: string): CommandRow | undefined {
   return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
 }
 
-/** What is said where there is no such command. */
+/** The message for a command that there is not. */
 export function unknownCommand(name: string): string {
   return `expected a command (${Object.keys(COMMANDS).join(", ")}) but got "${name}"`;
 }
@@ -133,7 +133,7 @@ function runFolder(resume: string | undefined): string[] {
   if (resume === "latest" || resume === "auto") return [];
   return given(resume).flatMap((path) => {
     if (!/\.safetensors$/.test(path)) return [path];
-    if (basename(path) === "training.safetensors") return [dirname(path)]; // of autoencoders so far
+    if (basename(path) === "training.safetensors") return [dirname(path)]; // the only checkpoint of older runs
     return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
   });
 }

@@ -21,7 +21,7 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     console.error(`${name}: ${error.message}`);
-    if (error.name === "SelfTestError") return EXIT.unfit; // named: its class is the device's
+    if (error.name === "FastTierError") return EXIT.unfit; // by name: its module loads the engine
     if (error instanceof UsageError) console.error(`See: deno task ${name} --help`);
     return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }

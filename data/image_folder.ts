@@ -21,7 +21,7 @@ export interface ImageFolderOptions {
   readonly workers?: number;
   /** Whether a damaged image is an error rather than left out; false by default. */
   readonly strict?: boolean;
-  /** Told of each damaged image once: its path, and what is wrong with it. */
+  /** Called once for each damaged image, with its path and what is wrong with it. */
   readonly onDamaged?: (path: string, reason: string) => void;
   /** Cropped images are kept in memory up to this many bytes; 512 MiB by default. */
   readonly cacheBytes?: number;
@@ -182,13 +182,13 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     throw new DataError(`all ${this.size} images are damaged, such as ${first?.join(": ")}`);
   }
 
-  /** Refuses to go on where not an image but all of them have gone, as with a disk. */
+  /** Fails where not one image but the whole folder is missing, as an unmounted disk's. */
   async #requireFolder(): Promise<void> {
     try {
       await Deno.stat(this.#folder);
     } catch (error) {
       throw new DataError(
-        `${this.#folder}: expected the folder of images but it is not there any more ` +
+        `${this.#folder}: expected the folder of images but it has gone ` +
           `(${messageOf(error)})`,
         { cause: error },
       );

@@ -31,12 +31,12 @@ export async function loadImage({ path, size }: ImageTask): Promise<LoadedImage>
   return { pixels: centerCrop(image, size).pixels, enlarged };
 }
 
-/** What the system says when it has run out of something: the fault of no file. */
+/** The system's codes for exhausted resources, which are no fault of the file. */
 const EXHAUSTED: readonly unknown[] = ["EMFILE", "ENFILE", "ENOMEM"];
 
 /**
  * Bytes of a file. One that has gone, may not be read, or lies on a disk that fails is damaged: a
- * run of days goes on without it.
+ * run of days must not end for it.
  */
 async function readImage(path: string): Promise<Uint8Array> {
   try {

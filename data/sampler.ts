@@ -126,8 +126,7 @@ export class BatchSampler {
   seek({ epoch, step, size = this.#size }: SamplerPosition): void {
     if (size !== this.#size) {
       throw new DataError(
-        `expected data of ${size} examples, as there were before, to go on with but there are ` +
-          `${this.#size} now`,
+        `expected data of ${size} examples, as the run began with, but got ${this.#size}`,
       );
     }
     if (

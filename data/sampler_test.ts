@@ -31,7 +31,7 @@ Deno.test("a sampler continues exactly from a position that went through JSON", 
   assertThrows(
     () => new BatchSampler({ ...options, size: 11, position }),
     DataError,
-    "expected data of 10 examples, as there were before, to go on with but there are 11 now",
+    "expected data of 10 examples, as the run began with, but got 11",
   );
 });
 

@@ -1,4 +1,4 @@
-/** Autoencoders from files: finding them, loading them, and telling one from another. */
+/** Autoencoders from files: finding, loading and comparing them. */
 import { asVae, sha256, toFloat32 } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
@@ -17,7 +17,7 @@ const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
   mse: "sd-vae-ft-mse",
 };
 
-/** Whose they are, as everybody calls them. */
+/** The owner of their repository, as in diffusers' names of them. */
 const MAKER = "stabilityai";
 
 /** The name of an autoencoder that means something elsewhere too; a path stays as it is. */

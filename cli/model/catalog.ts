@@ -2,7 +2,7 @@
 import { join } from "@std/path";
 import { CommandError, didYouMean } from "../shared/errors.ts";
 
-/** What diffusers calls a file of weights, and so those who publish an autoencoder. */
+/** The name that diffusers gives a file of weights; published autoencoders have it too. */
 export const DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors";
 
 /** Files that can be downloaded by name. */

@@ -125,6 +125,7 @@ export function buildProcess({ dit, diffusion }: ModelConfig): Process {
     });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
+    checkSteps(diffusion);
     throw new UsageError(
       `--diffusion-steps ${diffusionSteps}, --noise-schedule ${noiseSchedule}, --objective ` +
         `${objective}: ${error.message}`,
@@ -139,15 +140,18 @@ export function buildProcess({ dit, diffusion }: ModelConfig): Process {
  * @throws {UsageError}
  */
 export function checkProcess(config: ModelConfig): void {
-  const { noiseSchedule, diffusionSteps } = config.diffusion;
-  const least = leastSteps(noiseSchedule);
-  if (diffusionSteps < least) {
-    throw new UsageError(
-      `--diffusion-steps: expected ${least} or more with --noise-schedule ${noiseSchedule} but ` +
-        `got ${diffusionSteps}`,
-    );
-  }
+  checkSteps(config.diffusion);
   buildProcess(config);
+}
+
+/** Refuses fewer timesteps than the noise schedule can have. */
+function checkSteps({ noiseSchedule, diffusionSteps }: DiffusionConfig): void {
+  const least = leastSteps(noiseSchedule);
+  if (diffusionSteps >= least) return;
+  throw new UsageError(
+    `--diffusion-steps: expected ${least} or more with --noise-schedule ${noiseSchedule} but ` +
+      `got ${diffusionSteps}`,
+  );
 }
 
 /** Shape `[N, C, S, S]` of `count` samples of a model. */

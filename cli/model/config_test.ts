@@ -34,6 +34,11 @@ Deno.test("processes that there are not are refused by the names of flags", () =
   refused({ noiseSchedule: "cosine" as NoiseScheduleName }, "--noise-schedule cosine");
   refused({ process: "cold" as ProcessName }, "expected process gaussian but got cold");
   refused({ objective: "x" as Objective }, "expected objective epsilon, xstart, v but got x");
+  assertThrows(
+    () => buildProcess(configOf({ diffusionSteps: 10 })),
+    UsageError,
+    "--diffusion-steps: expected 21 or more",
+  );
   checkProcess(configOf({ diffusionSteps: 21 }));
   checkProcess(configOf({ diffusionSteps: 2, noiseSchedule }));
 });

@@ -17,7 +17,7 @@ export interface PartOptions {
   readonly flipped: boolean;
 }
 
-/** Seed of samples that are stored. Fixed: an extraction that goes on draws what it would have. */
+/** Seed of samples that are stored. Fixed, so that a continued extraction draws the same. */
 const STORED_SEED = 0;
 
 /** Pixels that go through an autoencoder at once, whatever the batch: eight images of 256x256. */

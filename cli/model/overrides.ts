@@ -24,7 +24,7 @@ import { type ModelConfig, MODELS, modelSize, processOf } from "./config.ts";
 
 /** The flags. */
 export const OVERRIDE_FLAGS = {
-  "model": text("NAME", "such as DiT-XL/2; tells the number of heads too"),
+  "model": text("NAME", "such as DiT-XL/2; sets the number of heads too"),
   "num-heads": withDefaultText(
     count("attention heads"),
     "the named model's of its width, or 64 channels each",

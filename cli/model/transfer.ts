@@ -218,7 +218,7 @@ class PartFile implements AsyncDisposable {
     return this.#tag;
   }
 
-  /** For messages: that a new attempt will go on. */
+  /** For messages: that a new attempt will continue. */
   kept(): string {
     return this.#length > 0 ? `; ${this.#length} bytes are kept, and continued next time` : "";
   }

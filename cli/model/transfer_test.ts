@@ -68,7 +68,7 @@ async function filesBeside(path: string): Promise<string[]> {
 
 const CHECKED = { bytes: FILE.length, sha256: SHA, pause: 1 };
 
-transferTest("download() brings a file whole, and tells how far it is", async (path) => {
+transferTest("download() brings a file whole, and reports its progress", async (path) => {
   await using from = site((request) => serve(request));
   const seen: [number, number | null][] = [];
   await download(from.url, path, { ...CHECKED, onProgress: (...at) => seen.push(at) });
@@ -78,7 +78,7 @@ transferTest("download() brings a file whole, and tells how far it is", async (p
   assertEquals(await filesBeside(path), ["weights.bin"]);
 });
 
-transferTest("download() goes on where a connection was cut", async (path) => {
+transferTest("download() continues where a connection was cut", async (path) => {
   await using from = site((request, i) => serve(request, i < 2 ? 80_000 : Infinity));
   const reasons: string[] = [];
   await download(from.url, path, { ...CHECKED, onRetry: (reason) => reasons.push(reason) });
@@ -89,7 +89,7 @@ transferTest("download() goes on where a connection was cut", async (path) => {
   assert(starts[0]! > 0 && starts[1]! > starts[0]!, `asked for ${from.ranges}`);
 });
 
-transferTest("download() goes on with what an earlier process has left", async (path) => {
+transferTest("download() continues what an earlier process has left", async (path) => {
   let stop = 80_000;
   await using from = site((request) => serve(request, stop));
   await assertRejects(
@@ -169,7 +169,7 @@ transferTest("download() refuses a file of another size before it arrives", asyn
   );
 });
 
-transferTest("download() refuses a file of another size that no header tells", async (path) => {
+transferTest("download() refuses a file of another size that no header gives", async (path) => {
   await using from = site(() => new Response(new Blob([FILE]).stream()));
   await assertRejects(
     () => download(from.url, path, { ...CHECKED, bytes: FILE.length + 1 }),
@@ -230,7 +230,7 @@ transferTest("download() takes silence for a broken connection", async (path) =>
   assertEquals(await Deno.readFile(path), FILE);
 });
 
-transferTest("download() says so where nobody listens", async (path) => {
+transferTest("download() says so where no server listens", async (path) => {
   const from = site((request) => serve(request));
   await from[Symbol.asyncDispose]();
   await assertRejects(() => download(from.url, path, { ...CHECKED, attempts: 2 }), CommandError);

@@ -41,7 +41,7 @@ export interface OpenWeightFile extends Disposable {
   readonly options: ReadonlyMap<string, unknown>;
   /** Free text of a safetensors file. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** Closes the file; nothing can be read any more. */
+  /** Closes the file; reading fails from then on. */
   close(): void;
 }
 

@@ -16,7 +16,7 @@ import { diffusersFile, openWeightFile, type WeightSet } from "./weight_file.ts"
 
 type Value = TorchValue<HostTensor>;
 
-/** A state dict with the one name that tells a DiT, and a value to tell it by. */
+/** A state dict with the one name that identifies a DiT, and a value to recognise it by. */
 const dict = (value: number, prefix = "") =>
   new Map([[`${prefix}x_embedder.proj.weight`, hostTensor(Float32Array.of(value))]]);
 

@@ -1,4 +1,4 @@
-/** Dividing a batch, so that its gradients are added up from parts that memory has room for. */
+/** Gradient accumulation: dividing a batch into parts that fit in memory. */
 import { type Tensor, tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 

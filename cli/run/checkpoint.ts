@@ -29,7 +29,7 @@ const FORMER_FORMAT = "dit autoencoder training";
 
 /** What checkpoints of one kind of trainee hold. */
 export interface CheckpointKind<Config> {
-  /** Tells the kind from others, in files. */
+  /** The name of the kind in files. */
   readonly trainee: string;
   /** The command that writes them. */
   readonly command: string;
@@ -147,10 +147,11 @@ export class Checkpoint<Config = unknown> implements Disposable {
         throw new CommandError(`${path}: no such checkpoint`, { cause: error });
       }
       if (!(error instanceof FormatError)) throw error;
-      throw new CommandError(
-        `${messageOf(error)}. The checkpoint is damaged: use another one of its folder`,
-        { cause: error },
-      );
+      // A foreign file, such as a pointer of Git LFS, is not damaged; the message says what it is.
+      const advice = error.expected === "a safetensors file"
+        ? ""
+        : ". The checkpoint is damaged: use another one of its folder";
+      throw new CommandError(`${messageOf(error)}${advice}`, { cause: error });
     }
     try {
       return new Checkpoint(file, headerOf(file, kind));
@@ -187,7 +188,7 @@ export class Checkpoint<Config = unknown> implements Disposable {
   /**
    * Loads the weights into a model built by the header's configuration.
    *
-   * @param section The averaged weights unless told otherwise.
+   * @param section The averaged weights by default.
    */
   async loadInto(model: nn.Module, section: "ema" | "model" = "ema"): Promise<void> {
     if (!this.has(section)) {

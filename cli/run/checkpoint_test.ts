@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { expect } from "@std/expect";
 import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
 import { SMALL } from "../../tests/commands.ts";
 import { diskTest } from "../../tests/fixtures.ts";
@@ -52,4 +53,17 @@ diskTest("other files are not taken for checkpoints", async (folder) => {
   await saveSafetensors(path, weight(1), [["format", "dit checkpoint"], ["version", "2"]]);
   const error = await assertRejects(() => Checkpoint.open(path, DIT), CommandError);
   assertStringIncludes(error.message, "use a newer release");
+});
+
+diskTest("a damaged checkpoint is told from a file of another kind", async (folder) => {
+  const path = `${folder}/0000001.safetensors`;
+  const messageFor = async (content: string): Promise<string> => {
+    await Deno.writeTextFile(path, content);
+    return (await assertRejects(() => Checkpoint.open(path, DIT), CommandError)).message;
+  };
+  expect(await messageFor("\x10\0\0\0\0\0\0\0{")).toContain("The checkpoint is damaged");
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  const message = await messageFor(pointer);
+  expect(message).toContain("bring the file itself with: git lfs pull");
+  expect(message).not.toContain("damaged");
 });

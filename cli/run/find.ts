@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from "@std/path";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 
-/** Files that say what a run is; the second one where the first has another use in its folder. */
+/** Files that describe a run; the second one where the first has another use in its folder. */
 export const DESCRIPTIONS = ["config.json", "run.json"] as const;
 
 /** Names of the files of checkpoints. */
@@ -149,7 +149,7 @@ export async function latestRun(results: string, trainee = "dit"): Promise<strin
 }
 
 /**
- * The newest run in a results folder that has not come to its end: what `auto` goes on with.
+ * The newest unfinished run in a results folder: the one that `auto` resumes.
  *
  * @param isSame Whether it is a run that is asked for, by its newest checkpoint.
  */

@@ -3,9 +3,9 @@
  *
  *     config.json    settings, model, device, number of steps (run.json beside an autoencoder)
  *     classes.json   which number each class has
- *     log.txt        what the run said, with times; only ever grows
+ *     log.txt        lines of output, each with its time; only ever appended to
  *     metrics.jsonl  a line of measurements every so many steps
- *     report.html    the page
+ *     report.html    curves and pictures, see report.ts
  *     samples/       0000300.png: pictures of what the model has learned by a step
  *     checkpoints/   0000300.safetensors
  *     retired-000/   checkpoints, pictures and metrics of later steps, from before a run went back
@@ -36,10 +36,10 @@ export class RunFolder {
   readonly #metrics: MetricsFile;
   /** Steps after which pictures were drawn, in order. */
   readonly #drawn: number[];
-  /** The step that the run goes on from, until it has written something. */
+  /** The step that the run was resumed at, until it has written something; null for a new run. */
   #from: number | null;
   readonly #isNew: boolean;
-  /** Files that could not be written, each told of once. */
+  /** Files that could not be written; each is reported once. */
   readonly #failed = new Set<string>();
 
   private constructor(
@@ -80,7 +80,7 @@ export class RunFolder {
 
   /**
    * Opens the folder of a run that is continued at `step`. What it wrote of later steps stays until
-   * there is something new to write, and is put aside then.
+   * there is something new to write, and is moved to a `retired` folder then.
    *
    * @param onLine Gets each line of metrics up to that step.
    */
@@ -171,7 +171,7 @@ export class RunFolder {
     }
   }
 
-  /** Puts aside what the run wrote after the step that it goes on from. */
+  /** Moves what the run wrote after the step that it was resumed at to a `retired` folder. */
   async #retire(): Promise<void> {
     const from = this.#from;
     if (from === null) return;
@@ -196,7 +196,7 @@ export class RunFolder {
       await Deno.rename(path, join(aside, "checkpoints", basename(path)));
     }
     this.#from = null;
-    const text = `what the run wrote after step ${from} before is in ${aside} now`;
+    const text = `moved what the run had written after step ${from} to ${aside}`;
     console.log(text);
     await this.log(text);
   }
@@ -209,7 +209,7 @@ export class RunFolder {
       const file = name.includes("/") ? this.#names.pictures : name;
       if (this.#failed.has(file)) return;
       this.#failed.add(file);
-      console.error(`${messageOf(error)}; the run goes on without it`);
+      console.error(`${messageOf(error)}; the run continues without it`);
     }
   }
 }

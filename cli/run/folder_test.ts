@@ -65,7 +65,7 @@ diskTest("a checkpoint that cannot be written leaves those before it", async (fo
   assertEquals(await stepsOf(run.path), [1]);
 });
 
-diskTest("a run that went back goes on from what it wrote last", async (folder) => {
+diskTest("a run that went back continues from what it wrote last", async (folder) => {
   const { path } = await RunFolder.create(folder, "a", NAMES);
   await Deno.writeTextFile(`${path}/config.json`, "{}");
   await take(await open(path, 0), 0, "left", 3, 6, 9, 12);
@@ -105,7 +105,7 @@ diskTest(
   },
 );
 
-diskTest("what a run can do without does not end it, and is told of once", async (folder) => {
+diskTest("what a run can do without does not end it, and is reported once", async (folder) => {
   const run = await RunFolder.create(folder, "a", NAMES);
   for (const name of ["log.txt", "report.html", "metrics.jsonl"]) {
     await Deno.mkdir(`${run.path}/${name}`);
@@ -126,7 +126,7 @@ diskTest("what a run can do without does not end it, and is told of once", async
   assertEquals(said.length, 4, said.join("\n"));
   for (const [i, name] of ["log.txt", "report.html", "metrics.jsonl", "samples"].entries()) {
     assertStringIncludes(said[i]!, name);
-    assertStringIncludes(said[i]!, "the run goes on without it");
+    assertStringIncludes(said[i]!, "the run continues without it");
   }
   assertEquals([await stepsOf(run.path), run.lastMetrics?.step, run.drawn], [[1, 2], 2, []]);
 });

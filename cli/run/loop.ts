@@ -3,7 +3,7 @@ import type { Device } from "@dit/core/tensor";
 import { BatchSampler, type Dataset, Loader, type SamplerPosition } from "@dit/data";
 import { basename } from "@std/path";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import { damagedIn, findings } from "../shared/images.ts";
+import { damagedCount, damagedIn, findings } from "../shared/images.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
 import type { RunFolder } from "./folder.ts";
 import { Meter, waitingText } from "./metrics.ts";
@@ -22,7 +22,7 @@ export interface Run {
   readonly history: History;
   /** Of the whole run. */
   readonly steps: number;
-  /** What the first lines said, for the report. */
+  /** The first lines of output, which the report repeats. */
   readonly summary: readonly string[];
   /** Where the data continue; the beginning where it is left out. */
   readonly position?: SamplerPosition;
@@ -33,10 +33,10 @@ export interface Run {
 /** Steps whose records are kept on the device at most. */
 const DRAIN_EVERY = 100;
 
-/** Milliseconds between two versions of the page, which loads itself again more rarely. */
+/** Milliseconds between two versions of the page, which reloads itself more rarely. */
 const REPORT_EVERY = 2000;
 
-/** Where a step began, to look at it again. */
+/** Where a step began, to compute it again. */
 interface Beginning {
   readonly position: SamplerPosition;
   readonly streams: Streams;
@@ -55,7 +55,7 @@ export class TrainingLoop {
   #saved: number;
   /** When the page was written last. */
   #reported = -Infinity;
-  /** Steps left out for overflow that were told of. */
+  /** Steps left out for overflow that were reported. */
   #skipped = 0;
   /** Damaged images that log.txt has. */
   #logged = 0;
@@ -126,7 +126,7 @@ export class TrainingLoop {
 
   /**
    * Saves what can be saved of a run that something ended: the last whole step, unless its numbers
-   * are wrong. What ended it is what is said in the end, so that nothing is thrown here.
+   * are wrong. Throws nothing: the error to report is the one that ended the run.
    */
   async #rescue(position: SamplerPosition): Promise<void> {
     const { trainee } = this.#run;
@@ -141,7 +141,7 @@ export class TrainingLoop {
     }
   }
 
-  /** Says what was found out about the data, and writes the report for the last time. */
+  /** Prints damaged and enlarged images, and writes the report for the last time. */
   async finish(ended: string): Promise<void> {
     const found = findings(this.#run.dataset);
     for (const line of found) await this.#note(line);
@@ -170,7 +170,7 @@ export class TrainingLoop {
     this.#meter.add(finite);
   }
 
-  /** What is no training: the device does the steps before it, and its own time does not count. */
+  /** Work that is no training: it waits for the steps before, and its time is not measured. */
   async #between(task: () => Promise<void>): Promise<void> {
     await this.#drainRecords();
     await this.#meter.without(task);
@@ -182,18 +182,18 @@ export class TrainingLoop {
     const { trainee, folder, history, dataset, steps } = this.#run;
     const { step } = trainee;
     const scaler = await trainee.lossScale();
-    const damaged = damagedIn(dataset);
-    const metrics = this.#meter.read({ step, waited, damaged: damaged.length, scaler });
+    const damaged = damagedCount(dataset);
+    const metrics = this.#meter.read({ step, waited, damaged, scaler });
     if (metrics) {
       history.add(metrics);
       await folder.measure(metrics);
     }
-    for (const text of damaged.slice(this.#logged)) await folder.log(`left out ${text}`);
-    this.#logged = damaged.length;
+    for (const text of damagedIn(dataset, this.#logged)) await folder.log(`left out ${text}`);
+    this.#logged = damaged;
     if (scaler && scaler.skipped > this.#skipped) {
       const count = scaler.skipped - this.#skipped;
       await this.#note(
-        `${count} steps left out: gradients overflowed, the scale is ${scaler.scale} now`,
+        `${count} steps left out: gradients overflowed, the loss scale is ${scaler.scale}`,
       );
       this.#skipped = scaler.skipped;
     }

@@ -38,7 +38,7 @@ export function waitingText({ waiting }: Metrics): string {
   return waiting < NOTICEABLE ? "" : `; ${Math.round(100 * waiting)}% of the time waiting for data`;
 }
 
-/** What a meter is told when a line is due. */
+/** What a meter is given when a line is due. */
 export interface Reading {
   /** Optimiser steps taken. */
   readonly step: number;
@@ -72,7 +72,7 @@ class Means {
 
 /**
  * Makes metrics of what steps were like. Its time is that of the wall, read when the device has
- * done all that it was given: the host runs ahead of a GPU, and its own time says nothing of it.
+ * done all that was submitted: the host runs ahead of a GPU.
  */
 export class Meter {
   readonly #device: Device;
@@ -113,7 +113,7 @@ export class Meter {
   }
 
   /**
-   * Runs what is no training, such as drawing and saving: its time does not count.
+   * Runs other work than training, such as drawing and saving: its time does not count.
    *
    * @param task Begins when the device has done the steps before.
    */

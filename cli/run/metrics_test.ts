@@ -54,7 +54,7 @@ Deno.test("waiting for data is said where it is noticeable", () => {
   assertEquals(waitingText(line(1, 0.217)), "; 22% of the time waiting for data");
 });
 
-diskTest("metrics after the step that a run goes on from are measured again", async (folder) => {
+diskTest("metrics after the step that a run is resumed at are measured again", async (folder) => {
   const path = `${folder}/metrics.jsonl`;
   const file = await MetricsFile.open(folder, 0);
   for (const step of [2, 4, 6]) await file.add(line(step));

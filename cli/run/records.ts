@@ -26,7 +26,7 @@ export interface Scaled {
   readonly skipped: number;
 }
 
-/** Losses that a timestep sampler has not been told of. */
+/** Losses that a timestep sampler has not been given. */
 export interface PendingFeedback {
   /** One a sample. */
   readonly timesteps: readonly number[];
@@ -45,8 +45,8 @@ interface Held {
 const LEAST_SCALE = 2 ** -8;
 
 /**
- * Tells steps with a loss and a gradient from those without: the first one that is not finite, where
- * that is not mended by the smaller scale of the loss that follows it.
+ * Splits records into those of finite steps and the first that is not finite, unless the smaller
+ * scale of the loss that follows an overflow mends it.
  *
  * @param scale Of the loss; null where there is no scaling.
  */
@@ -60,7 +60,7 @@ export function sortOut(
   return { finite: records.filter(isFinite), wrong };
 }
 
-/** A handle of our own to what a step computed. */
+/** A view of what a step computed that outlives the step's scope. */
 const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides));
 
 /** Records of steps since they were last taken. */
@@ -118,14 +118,14 @@ export class StepRecords implements Disposable {
     });
   }
 
-  /** What the timestep sampler has not been told of; it counts as told then. */
+  /** Takes the losses that the timestep sampler has not been given. Waits for the device. */
   async takeFeedback(): Promise<PendingFeedback[]> {
     const all = await this.peekFeedback();
     this.#known = [];
     return all;
   }
 
-  /** What the timestep sampler has not been told of. Waits for the device. */
+  /** The losses that the timestep sampler has not been given, for a checkpoint. Waits for the device. */
   async peekFeedback(): Promise<PendingFeedback[]> {
     const waiting = this.#feedback;
     [this.#feedback, this.#whole] = [[], 0];

@@ -1,6 +1,6 @@
 /**
- * report.html: a page on which a run can be looked at while it goes on. Curves are SVG, pictures
- * files beside the page; there is no script.
+ * report.html: a page to watch a run on. Curves are SVG, pictures files beside the page; there is
+ * no script.
  */
 import { duration } from "../shared/progress.ts";
 import type { Metrics } from "./metrics.ts";
@@ -18,7 +18,7 @@ export interface Curve {
   readonly smooth?: boolean;
 }
 
-/** What is worth seeing of every training. */
+/** Curves of every kind of trainee. */
 export const COMMON_CURVES: readonly Curve[] = [
   { title: "Speed", unit: "images a second", value: (m) => m.imagesPerSecond },
   {
@@ -71,13 +71,13 @@ export interface Report {
   readonly drawn: readonly number[];
   /** The file of a step's pictures, as seen from the page. */
   readonly pictureOf: (step: number) => string;
-  /** What is said above the pictures. */
+  /** The line above the pictures. */
   readonly caption: string;
-  /** How the run ended; null while it goes on, when the page loads itself again. */
+  /** How the run ended; null while it runs, when the page reloads itself. */
   readonly ended: string | null;
 }
 
-/** Seconds after which a page of a run that goes on loads itself again. */
+/** Seconds between two reloads of the page of a running run. */
 const REFRESH = 10;
 
 /** Grids that are shown; of more, an even choice that has the first and the last. */

@@ -1,4 +1,4 @@
-/** A run as a command sees it: a folder for it, the training, and what is said and left at its end. */
+/** A run as a command starts it: its folder, the training, and its last lines of output. */
 import { EXIT, messageOf } from "../shared/errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { runOf } from "./find.ts";
@@ -34,7 +34,7 @@ export async function resumedFolder(
   const run = await runOf(path, kind.names.former);
   if (run === undefined) {
     const folder = await otherwise();
-    console.log(`${path} is in no run's folder: it goes on in a new one, ${folder.path}`);
+    console.log(`${path} is in no run's folder: the run continues in a new one, ${folder.path}`);
     return newFolder(kind, folder);
   }
   const history = new History(kind.curves);
@@ -42,7 +42,7 @@ export async function resumedFolder(
   return { folder, history };
 }
 
-/** Says what will happen, trains, and leaves what there is to leave; the command's exit code. */
+/** Prints the summary, trains, writes the final files; returns the command's exit code. */
 export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   const { trainee, folder, steps, summary, device } = run;
   const { kind, settings, config } = trainee;
@@ -63,13 +63,13 @@ export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   try {
     if (await loop.train()) lines = await trainee.finish(folder);
   } catch (error) {
-    await loop.finish(messageOf(error)); // the page must not go on loading itself
+    await loop.finish(messageOf(error)); // or the page would reload itself for ever
     throw error;
   }
   if (trainee.step < steps) {
     await loop.finish(`stopped at step ${trainee.step} of ${steps}`);
     console.log(
-      `stopped at step ${trainee.step}; go on with: deno task ${kind.command} --resume ${folder.path}`,
+      `stopped at step ${trainee.step}; continue with: deno task ${kind.command} --resume ${folder.path}`,
     );
     return EXIT.interrupted;
   }

@@ -162,7 +162,7 @@ runTest(
 );
 
 runTest(
-  "a checkpoint that lies elsewhere goes on in a new folder, files of others stay",
+  "a checkpoint that lies elsewhere is continued in a new folder, files of others stay",
   async (folder, device) => {
     await fit(`${folder}/results`, { device, steps: 4 });
     await Deno.mkdir(`${folder}/models/checkpoints`, { recursive: true });
@@ -179,7 +179,7 @@ runTest(
 );
 
 runTest(
-  "a run that goes back goes on from there, and the other branch is kept",
+  "a run that goes back continues from there, and the other branch is kept",
   async (folder, device) => {
     await fit(folder, { device, steps: 12, settings: { ckptEvery: 3, keep: 0 } });
     const run = `${folder}/000-Line`;

@@ -26,7 +26,7 @@ Deno.test("a long series keeps its peaks, its sum and its number of points", () 
   assertEquals(columns[0]!.low, -5);
 });
 
-Deno.test("a series that was read back goes on as one that was measured in one go", () => {
+Deno.test("a series that was read back continues as one that was measured in one go", () => {
   const value = (x: number) => Math.sin(x);
   const [whole, parts] = [new Series(8), new Series(8)];
   for (let x = 1; x <= 100; x++) whole.add(x, value(x));

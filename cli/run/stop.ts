@@ -13,7 +13,7 @@ export interface StopRequests extends Disposable {
 /**
  * Listens for requests to stop. The second Ctrl-C ends the process at once.
  *
- * @param answer What is said to the first.
+ * @param answer Printed at the first one.
  */
 export function stopRequests(
   answer = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
@@ -50,6 +50,6 @@ function wasLaunched(): boolean {
 /** `launch.ts` holds the other end of this process's input, and nothing comes from there. */
 async function askAtEndOfInput(ask: () => void): Promise<void> {
   const buffer = new Uint8Array(64);
-  while (await Deno.stdin.read(buffer) !== null) { /* not for us */ }
+  while (await Deno.stdin.read(buffer) !== null) { /* what is typed has no meaning */ }
   ask();
 }

@@ -38,7 +38,7 @@ export interface TraineeKind<Config = unknown> extends CheckpointKind<Config> {
   readonly pictures: string;
   /** The curves of its page. */
   readonly curves: readonly Curve[];
-  /** What a line of progress says, but for the speed: `loss 0.1234`. */
+  /** The figures of a line of progress, without the speed: `loss 0.1234`. */
   readonly figures: (metrics: Metrics) => string;
 }
 
@@ -51,7 +51,7 @@ export interface Stateful {
 /** Where random streams stand, by purpose. */
 export type Streams = Readonly<Record<string, GeneratorState>>;
 
-/** Everything that training moves on, and how it does. */
+/** The state of a training, and its step. */
 export interface Trainee extends Disposable {
   readonly kind: TraineeKind;
   /** Such as `DiT-Mini/4`. */
@@ -65,18 +65,18 @@ export interface Trainee extends Disposable {
   readonly records: StepRecords;
   /** Whether weights and optimiser are those of a whole step, so that they are worth saving. */
   readonly isSound: boolean;
-  /** What is said above the pictures. */
+  /** The line above the pictures of the page. */
   readonly caption: string;
 
   /** One step on a batch. Nothing waits for the device. */
   takeStep(batch: Examples): void;
   /** What follows a step and may wait for the device. Always at the same steps. */
   afterStep(): Promise<void>;
-  /** Forgets a step that was not taken to its end, before which the random streams stood there. */
+  /** Undoes a step that was not taken to its end; `streams` are the random streams before it. */
   abandonStep(streams: Streams): void;
   /** The scale of the loss and how many steps overflowed; null in full precision. */
   lossScale(): Promise<Scaled | null>;
-  /** The first tensor of a step on a batch that is not finite, for people. Gradients are lost. */
+  /** Names the first tensor of a step on a batch that is not finite. Gradients are lost. */
   findNonFinite(batch: Examples): Promise<string>;
 
   /** Where the random streams stand. */
@@ -96,6 +96,6 @@ export interface Trainee extends Disposable {
 
   /** Pictures of what it has learned so far, as a PNG; null where it cannot make any. */
   draw(): Promise<Uint8Array<ArrayBuffer> | null>;
-  /** What a run leaves at its end beside its checkpoints; returns what to say of it. */
+  /** Writes what a finished run has beside its checkpoints; returns lines of output about it. */
   finish(folder: RunFolder): Promise<string[]>;
 }

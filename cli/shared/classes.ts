@@ -56,6 +56,6 @@ export function requireSameClasses(
   const what = (name: string | undefined) => name === undefined ? "no class" : `"${name}"`;
   throw new CommandError(
     `${data}: expected the classes that the run began with but number ${at} was ` +
-      `${what(classNames[at])} and is ${what(names[at])} now`,
+      `${what(classNames[at])} and has become ${what(names[at])}`,
   );
 }

@@ -47,6 +47,6 @@ Deno.test("data with other classes than the run's are refused, with the first th
     ["bird", "cat", "dog"],
     "photos: expected the classes that the run began with but number 0",
   );
-  refuse(["cat", "dog", "emu"], 'number 2 was no class and is "emu" now');
-  refuse(["cat"], 'number 1 was "dog" and is no class now');
+  refuse(["cat", "dog", "emu"], 'number 2 was no class and has become "emu"');
+  refuse(["cat"], 'number 1 was "dog" and has become no class');
 });

@@ -1,4 +1,4 @@
-/** What `--data` names: the one place that tells kinds of data apart, by what a folder holds. */
+/** The kind of data that `--data` names, by what its folder holds. */
 import { hasNpyFeatures, type LatentManifest, listFolder, loadManifest } from "@dit/data";
 import { CommandError } from "./errors.ts";
 import { exists } from "./files.ts";

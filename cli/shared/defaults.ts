@@ -1,4 +1,4 @@
-/** Where commands write unless they are told: by what `launch.ts` permits and by what they do. */
+/** Default paths of commands' output, which `launch.ts` permits and the commands write to. */
 
 /** The folder of runs. */
 export const RESULTS = "results";

@@ -1,22 +1,25 @@
-/** Choosing a device, and making sure that it can count, before work begins. */
+/** Choosing a device, and testing its kernels before work begins. */
 import { type Device, init, selfTest } from "@dit/core/tensor";
 import { CommandError, messageOf } from "./errors.ts";
 
 /** Devices that `--device` can name. */
 export const DEVICES = ["auto", "webgpu", "wasm"] as const;
 
-/** Thrown where a kernel of the device gives wrong numbers. */
-export class SelfTestError extends CommandError {
+/**
+ * Thrown where a kernel gives wrong numbers in the fast tier, which needs experimental V8 flags:
+ * `launch.ts` starts the command again without them.
+ */
+export class FastTierError extends CommandError {
   static {
-    this.prototype.name = "SelfTestError";
+    this.prototype.name = "FastTierError";
   }
 }
 
 /**
  * Sets up a device and checks it.
  *
- * @throws {CommandError} where it is not there.
- * @throws {SelfTestError} where it gives wrong numbers.
+ * @throws {CommandError} where it is not there, or gives wrong numbers.
+ * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
 export async function startDevice(device: typeof DEVICES[number]): Promise<Device> {
   let started: Device;
@@ -28,9 +31,17 @@ export async function startDevice(device: typeof DEVICES[number]): Promise<Devic
   try {
     await selfTest(started);
   } catch (error) {
-    throw new SelfTestError(messageOf(error), { cause: error });
+    throw failedTest(started, messageOf(error));
   }
   return started;
+}
+
+/** The error of a device that failed its test, with what can be done. */
+export function failedTest({ name, backend }: Device, message: string): CommandError {
+  if ("tier" in backend && backend.tier === "fast") {
+    return new FastTierError(`${message}; starting again without the fast kernels`);
+  }
+  return new CommandError(name === "webgpu" ? `${message}; use --device wasm` : message);
 }
 
 /** Such as "webgpu (NVIDIA ...)". */

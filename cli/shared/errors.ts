@@ -1,4 +1,4 @@
-/** What goes wrong between a person and a command. */
+/** Errors that a command shows to the user, and exit codes. */
 
 /** Exit codes of the commands, as shells know them. */
 export const EXIT = {
@@ -6,13 +6,13 @@ export const EXIT = {
   failed: 1,
   /** The command line makes no sense. */
   usage: 2,
-  /** The fast kernels gave wrong numbers here: start again without them. */
+  /** A kernel of the fast tier gave wrong numbers: start again without V8's experimental flags. */
   unfit: 70,
   /** Ended by Ctrl-C: 128 + SIGINT. */
   interrupted: 130,
 } as const;
 
-/** A failure whose message is all that the person needs: no stack is shown. */
+/** A failure whose message is all that the user needs: no stack is shown. */
 export class CommandError extends Error {
   static {
     this.prototype.name = "CommandError";

@@ -25,7 +25,7 @@ export function toCommandError(error: unknown): unknown {
   }
   const isPlain = [DataError, FormatError, StateDictError, ShapeError, DeviceError, ...FILE_ERRORS]
     .some((kind) => error instanceof kind);
-  // no room on the disk has no class of its own
+  // Deno has no error class for a full disk
   const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
   return isPlain || isFull ? new CommandError(messageOf(error), { cause: error }) : error;
 }

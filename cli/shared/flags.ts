@@ -1,4 +1,4 @@
-/** Flags of a command as a table: how each is read, what it means, and what is said of a wrong one. */
+/** Flags of a command as a table: how each is read, its help, and messages for wrong values. */
 import { parseArgs } from "@std/cli";
 import { didYouMean, UsageError } from "./errors.ts";
 
@@ -144,7 +144,7 @@ export function alias(aliasOf: string, value: string, help: string): Alias {
   return { help, value, aliasOf, parse };
 }
 
-/** A flag whose default is told in the help, and stands in the table for the command to take. */
+/** A flag with a default, which the help shows and the command reads from the table. */
 export function withDefault<F extends Flag<unknown>>(
   flag: F,
   value: ValueOf<F>,
@@ -242,7 +242,7 @@ export function parseFlags<Table extends FlagTable>(
     string: [...names.filter(takesValue), "_"],
     boolean: toggles,
     negatable: toggles,
-    // Toggles that are left out are told from those that are off.
+    // undefined, not false: a toggle that is left out is not one that is off
     default: Object.fromEntries(toggles.map((name) => [name, undefined])),
     unknown: (arg, key) => {
       if (key === undefined) throw new UsageError(`expected flags only but got "${arg}"`);

@@ -1,4 +1,4 @@
-/** Opening a folder of images for the commands that use one, and saying what is in it. */
+/** Opening a folder of images for the commands that use one, and lines of output about it. */
 import { type Dataset, ImageFolder, shown } from "@dit/data";
 import { relative, resolve } from "@std/path";
 import { folderKind } from "./data_kind.ts";
@@ -14,7 +14,7 @@ export interface ImageSourceOptions {
   readonly strict?: boolean;
   /** Cropped images kept in memory, in bytes. */
   readonly cacheBytes?: number;
-  /** Told of images that are left out. */
+  /** Called for images that are left out. */
   readonly warn: (message: string) => void;
 }
 
@@ -41,14 +41,14 @@ export async function openImages(
   });
 }
 
-/** Damaged images that are told of one by one: a disk that fails has millions. */
+/** Damaged images that are reported one by one: a disk that fails has millions. */
 const WARNED = 20;
 
 function warnOfFirst(warn: (message: string) => void): (path: string, reason: string) => void {
   let count = 0;
   return (path, reason) => {
     if (++count <= WARNED) warn(`left out ${shown(path)}: ${reason}`);
-    else if (count === WARNED + 1) warn("left out more; how many is said at the end");
+    else if (count === WARNED + 1) warn("left out more; the last lines say how many");
   };
 }
 
@@ -85,13 +85,19 @@ export function preparationText({ height, ignored }: ImageFolder): string {
 /** Damaged images that are named at the end of a run. */
 const NAMED = 5;
 
-/** Images of a folder that were found damaged so far, each with its reason, oldest first. */
-export function damagedIn(dataset: Dataset): string[] {
-  if (!(dataset instanceof ImageFolder)) return [];
-  return Array.from(dataset.damaged, ([path, reason]) => `${shown(path)}: ${reason}`);
+/** How many images of a folder were found damaged. */
+export function damagedCount(dataset: Dataset): number {
+  return dataset instanceof ImageFolder ? dataset.damaged.size : 0;
 }
 
-/** What was found out about the images of a run: nothing where all are sound and large enough. */
+/** Damaged images of a folder from number `first` on, each with its reason, oldest first. */
+export function damagedIn(dataset: Dataset, first = 0): string[] {
+  if (damagedCount(dataset) <= first) return [];
+  const { damaged } = dataset as ImageFolder;
+  return Array.from(damaged.entries().drop(first), ([path, reason]) => `${shown(path)}: ${reason}`);
+}
+
+/** Lines about damaged and enlarged images of a run; none where there are none. */
 export function findings(dataset: Dataset): string[] {
   if (!(dataset instanceof ImageFolder)) return [];
   const { enlarged, size, height } = dataset;

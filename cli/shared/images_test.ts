@@ -4,7 +4,7 @@ import { imageTest } from "../../data/image_test_util.ts";
 import { CommandError } from "./errors.ts";
 import { findings, openImages } from "./images.ts";
 
-imageTest("the first damaged images are told of, and all of them counted", async (folder) => {
+imageTest("the first damaged images are reported, and all of them counted", async (folder) => {
   await Deno.writeFile(`${folder}/sound.png`, await encodePng(new Uint8Array(12), 2, 2, 3));
   for (let i = 0; i < 30; i++) await Deno.writeTextFile(`${folder}/bad ${i}\n.png`, "");
   const told: string[] = [];

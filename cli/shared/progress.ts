@@ -1,6 +1,6 @@
 /**
- * How far something has come, on standard error: one line that is drawn again and again on a
- * terminal, now and then a line of its own in a log.
+ * Progress on standard error: one line that is redrawn on a terminal, a line of its own every ten
+ * seconds in a log.
  */
 
 /** Width of the bar, in characters. */

@@ -12,7 +12,7 @@ export type Preset = "small" | "original";
 /**
  * What `--resume` does with a flag:
  * - `kept`: it decides the run's numbers, and only the value that the run has is accepted;
- * - `changeable`: it may be changed, but tells runs apart for `--resume auto`;
+ * - `changeable`: it may be changed, but `--resume auto` resumes a run with the same value only;
  * - `free`: it may be changed, and says nothing about which run it is.
  */
 export type OnResume = "kept" | "changeable" | "free";
@@ -28,7 +28,7 @@ export interface Setting<T, Key extends string = string, Stored = T> extends Fla
   readonly onResume: OnResume;
   /** What settings stand for that were stored before there was this key; undefined: none were. */
   readonly whenAbsent?: Stored;
-  /** Whether two values mean the same; equality unless told otherwise. */
+  /** Whether two values mean the same; equality by default. */
   same?(a: T, b: T): boolean;
 }
 
@@ -40,7 +40,7 @@ type Row<Key extends string, T, Stored> =
     readonly defaultText?: string;
     /** Said after the default: when it is another one. */
     readonly defaultNote?: string;
-    /** `kept` unless told otherwise. */
+    /** `kept` by default. */
     readonly onResume?: OnResume;
     readonly whenAbsent?: Stored;
     readonly same?: (a: T, b: T) => boolean;

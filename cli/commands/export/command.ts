@@ -7,12 +7,12 @@
 import { isDiTName } from "@dit/core/dit";
 import { lazyStateDict, saveSafetensors, saveTorch } from "@dit/core/io";
 import { dirname } from "@std/path";
-import { UsageError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { HELP as HELP_FLAG, WEIGHTS } from "../../shared/common_flags.ts";
 import { choice, flagsHelp, parseFlags, text, withDefaultText } from "../../shared/flags.ts";
 import { exportDiffusers } from "./diffusers.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import type { ModelConfig } from "../../model/config.ts";
+import { type ModelConfig, processOf } from "../../model/config.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
 import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
@@ -55,6 +55,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   try {
     using weights = await openWeights(ckpt, flags.weights, overridesFromFlags(flags, vae));
+    refuseOtherProcess(weights);
     for (const line of weightLines(weights)) console.log(line);
     const notes = to === "original"
       ? await exportOriginal(weights, out)
@@ -65,6 +66,13 @@ export async function run(args: readonly string[]): Promise<number> {
     throw toCommandError(error);
   }
   return 0;
+}
+
+/** Refuses models that other programs would sample wrongly, since a state dict does not hold it. */
+function refuseOtherProcess({ path, config }: Weights): void {
+  const process = processOf(config.diffusion);
+  if (process === "gaussian") return;
+  throw new CommandError(`${path}: expected a model of the process gaussian but got ${process}`);
 }
 
 /** A bare state dict, `pos_embed` included, as the published files are. */
@@ -79,7 +87,7 @@ async function exportOriginal({ source, config }: Weights, out: string): Promise
   return originalNotes(config);
 }
 
-/** What has to be said to the original, because a state dict does not hold it. */
+/** Arguments for the original's program, which a state dict does not hold. */
 function originalNotes({ dit, diffusion, name }: ModelConfig): string[] {
   const notes: string[] = [];
   const python = (flag: boolean): string => flag ? "True" : "False";

@@ -26,7 +26,7 @@ const SCALED_INPUT = 128;
  * Writes the folder.
  *
  * @param vae Instead of the model's own autoencoder; `none` for none.
- * @returns What whoever uses it should know.
+ * @returns Notes on how to use it.
  * @throws {CommandError} where diffusers has no such model.
  */
 export async function exportDiffusers(

@@ -39,7 +39,7 @@ const HELP = `Makes latents of images by an autoencoder, to train on.
   deno task extract-features --data photos --image-size 64 --vae results/vae
   deno task train --data features
 
-The same command goes on where it was ended, and ends at once where all is done.
+The same command continues where it was stopped, and ends at once where all is done.
 
 ${flagsHelp(EXTRACT_GROUPS)}`;
 
@@ -101,7 +101,7 @@ async function extract(settings: ExtractSettings): Promise<number> {
       : await fillNpy(settings, work, progress);
     line.end();
     if (text === null) {
-      console.log(`stopped; go on with the same command`);
+      console.log(`stopped; continue with the same command`);
       return EXIT.interrupted;
     }
     const seconds = (performance.now() - start) / 1000;
@@ -188,7 +188,7 @@ class Progress {
   }
 }
 
-/** How the latents are made: what is stored with them, and must agree when a run goes on. */
+/** How the latents are made: stored with them, and compared when an extraction is continued. */
 async function latentSettings(
   settings: ExtractSettings,
   images: ImageFolder,

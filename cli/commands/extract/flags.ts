@@ -122,7 +122,7 @@ export function extractSettings(flags: ExtractFlags): ExtractSettings {
   }
   if (layout !== "npy") return settings;
   if (flags.kind === "distribution") {
-    throw new UsageError("--kind: the npy layout has room for one sample; take --layout shards");
+    throw new UsageError("--kind: the npy layout holds samples only; take --layout shards");
   }
   if (flags.dtype === "f16") {
     throw new UsageError("--dtype: the npy layout is of f32; take --layout shards");

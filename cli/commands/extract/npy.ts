@@ -1,6 +1,6 @@
 /**
- * Writing features as the original lays them out, in a way that can go on: a file beside the two
- * folders says how they were made, which the original's files do not.
+ * Writing features in the original's layout, so that the extraction can be continued: a file beside
+ * the two folders records how they were made, which the original's files do not.
  */
 import {
   checkSettings,

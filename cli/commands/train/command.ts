@@ -18,8 +18,8 @@ import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee } from "../../run/saving.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
-import { deviceLimit, deviceText, SelfTestError, startDevice } from "../../shared/device.ts";
-import { CommandError, EXIT } from "../../shared/errors.ts";
+import { deviceLimit, deviceText, startDevice } from "../../shared/device.ts";
+import { CommandError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -48,7 +48,7 @@ const HELP = `Trains a class-conditional Diffusion Transformer and shows what it
   deno task train                                    digits, in minutes, on any machine
   deno task train --data photos                      one's own images, a subfolder a class
   deno task train --data features --model DiT-XL/2   as the original's train.py
-  deno task train --resume latest                    goes on where the last run stopped
+  deno task train --resume latest                    continues the last run where it stopped
 
 Classes are numbered in the order of their folders' names, character by character: "Zebra" comes
 before "ant", and "class10" before "class2", unlike in a file manager; see classes.json of the run.
@@ -67,10 +67,6 @@ export async function run(args: readonly string[]): Promise<number> {
     const checkpoint = await checkpointOf(flags);
     return await (checkpoint === undefined ? start(flags) : resume(flags, checkpoint));
   } catch (error) {
-    if (error instanceof SelfTestError) {
-      console.error(`${error.message}; starting again without the fast kernels`);
-      return EXIT.unfit;
-    }
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(
       `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
@@ -155,7 +151,7 @@ async function resume(flags: TrainFlags, path: string): Promise<number> {
   checkSameData(config, settings, data);
   const steps = totalSteps(settings, data.dataset.size);
   if (step >= steps && !await isWanting(path, flags, settings)) {
-    console.log(`${path} has all of its ${steps} steps; give more --steps to go on`);
+    console.log(`${path} has all of its ${steps} steps; give more --steps to continue`);
     return 0;
   }
   checkMemory(config, settings, device);
@@ -186,7 +182,7 @@ function checkSameData(config: ModelConfig, { data: path }: TrainSettings, data:
   if (latents?.vaeSha256 !== config.latents?.vaeSha256) {
     throw new CommandError(
       `${path}: expected latents by the autoencoder that the run began with ` +
-        `(${config.latents?.vae}) but its weights are others now`,
+        `(${config.latents?.vae}) but its weights have changed`,
     );
   }
   requireSameClasses(path, classNames, config);
@@ -243,7 +239,7 @@ async function summaryLines(
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
     `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
-    `results  ${folder.path}: open report.html in a browser to look on`,
+    `results  ${folder.path}: open report.html in a browser to watch`,
     ...(namedData(settings.data)
       ? ["         your own images: deno task train --data FOLDER (a subfolder a class); --help"]
       : []),

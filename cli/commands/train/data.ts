@@ -11,7 +11,7 @@ import type { TrainSettings } from "./settings.ts";
 export interface DataOptions {
   /** Side of images where `--image-size` does not say it. */
   readonly usualSize: number;
-  /** Told of images that cannot be read. */
+  /** Called for each image that cannot be read. */
   readonly warn: (message: string) => void;
   /** Classes of data that do not say themselves how many there are. */
   readonly numClasses?: number | undefined;

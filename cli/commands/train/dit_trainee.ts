@@ -40,7 +40,7 @@ export const DIT_KIND: TraineeKind<ModelConfig> = {
   figures: ({ loss }) => `loss ${loss.toFixed(4)}`,
 };
 
-/** Steps after which a timestep sampler is told of the losses since, in one read from the device. */
+/** Steps between two updates of a timestep sampler, each one read from the device. */
 const FEEDBACK_EVERY = 10;
 
 /** Random streams of a run's seed, one a purpose. */
@@ -126,7 +126,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     return { loss: mean(mul(each, tensor(weights))) };
   }
 
-  /** Tells the timestep sampler of the losses since it was told last. */
+  /** Updates the timestep sampler with the losses since the last update. */
   override async afterStep(): Promise<void> {
     if (this.settings.timestepSampler === "uniform" || this.step % FEEDBACK_EVERY !== 0) return;
     for (const { timesteps, losses } of await this.records.takeFeedback()) {

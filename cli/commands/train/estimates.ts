@@ -1,4 +1,4 @@
-/** How long a run takes and how much memory, said before it begins. */
+/** Estimates of a run's time and memory, before it begins. */
 import { matmul } from "@dit/core/autograd";
 import type { DiTOptions } from "@dit/core/dit";
 import { type Device, Generator, randn, scope } from "@dit/core/tensor";

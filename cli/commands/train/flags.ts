@@ -26,7 +26,7 @@ import {
 import { NAMED_DATA } from "../../shared/named_data.ts";
 import { defaultsText, type Preset, setting, type SettingsOf } from "../../shared/settings.ts";
 
-/** Images at least this large are trained on as latents, as the paper does, unless told otherwise. */
+/** Images at least this large are trained on as latents by default, as in the paper. */
 export const LATENT_FROM = 128;
 
 /** Such as "mnist (60,000 handwritten digits)". */
@@ -67,7 +67,7 @@ function both<const D>(value: D): Readonly<Record<Preset, D>> {
   return { small: value, original: value };
 }
 
-/** Whether two names may be of one autoencoder; of files, their weights tell. */
+/** Whether two names may be of one autoencoder; files are compared by their weights later. */
 function sameAutoencoder(a: string | null, b: string | null): boolean {
   if (a === b) return true;
   if (a === null || b === null || a === "none" || b === "none") return false;
@@ -93,7 +93,7 @@ const DATA_FLAGS = {
     awaitsData: true,
   }),
   "num-classes": modelFlag(
-    count("classes that the model has room for"),
+    count("rows of the class table"),
     ({ dit }) => dit.numClasses,
     "those of the data",
   ),
@@ -214,7 +214,7 @@ const TRAINING_FLAGS = {
     defaultNote: "at most a tenth of the steps",
   }),
   "schedule": setting(
-    choice(["constant", "cosine"], "how the rate goes on: constant, or cosine, which falls to 0"),
+    choice(["constant", "cosine"], "learning rate after the warm-up; cosine falls to 0"),
     { key: "schedule", default: "constant" },
   ),
   "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),

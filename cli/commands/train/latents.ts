@@ -113,8 +113,8 @@ async function checkAsked(
   }
   refuseNone(vae);
   if (vae === null) return;
-  // A published name says all; a path is looked into where it is there, for it may have been
-  // trained again. A run goes on without it, since the latents are all that it needs.
+  // A published name identifies the weights. A file may have been trained again, so it is compared
+  // where it exists; a run continues without it, since it needs the latents only.
   const isNamed = fullName(vae) === made.vae.name;
   if (isNamed && (isPublished(vae) || !await exists(vae))) return;
   const path = await findAutoencoder(vae, false);

@@ -1,4 +1,4 @@
-/** What a run does, made of the flags: defaults filled in, contradictions refused. */
+/** Settings of a run from its flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
 import { SAMPLERS } from "@dit/core/diffusion";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -14,6 +14,7 @@ import {
   warmupOf,
 } from "../../shared/settings.ts";
 import {
+  buildProcess,
   checkProcess,
   type DiffusionConfig,
   isOriginalModel,
@@ -81,6 +82,16 @@ function checkPreviews({ sampleSampler, sampleSteps }: TrainSettings): void {
   );
 }
 
+/** Refuses more steps of a sample than the process has; the default is shortened to those. */
+function checkPreviewLength(flags: TrainFlags, config: ModelConfig): void {
+  const asked = flags["sample-steps"];
+  const { maxSteps } = buildProcess(config);
+  if (asked === undefined || asked <= maxSteps) return;
+  throw new UsageError(
+    `--sample-steps: expected ${maxSteps} at most, the model's timesteps, but got ${asked}`,
+  );
+}
+
 function refuseBothLengths({ steps, epochs }: TrainFlags): void {
   if (steps === undefined || epochs === undefined) return;
   throw new UsageError("expected --steps or --epochs but got both");
@@ -103,7 +114,7 @@ function withWarmup(settings: TrainSettings, flags: TrainFlags, steps: number): 
 }
 
 /**
- * Settings of a run that is resumed: its own, but for how long it goes on and what is written.
+ * Settings of a resumed run: its own, except its length and what is written.
  *
  * @param config The run's model, which flags may name but not change.
  * @throws {UsageError} where a flag would make another run of it.
@@ -121,6 +132,7 @@ export function resumedSettings(
     (row) => config && "valueIn" in row ? (row as ModelFlag<unknown>).valueIn(config) : undefined,
   );
   checkPreviews(settings);
+  if (config) checkPreviewLength(flags, config);
   return { ...settings, ...lengthOf(flags, before) };
 }
 
@@ -274,5 +286,6 @@ export function modelConfigOf(
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
   checkProcess(config);
+  checkPreviewLength(flags, config);
   return config;
 }

@@ -133,6 +133,12 @@ Deno.test("previews use any sampler that can take their steps", () => {
   const wrong = flagsOf("--sample-sampler ddpm --sample-steps 1");
   assertThrows(() => settingsOf(wrong), UsageError, message);
   assertThrows(() => resumedSettings(settingsOf({}), wrong), UsageError, message);
+  const short = `${TINY} --steps 9 --diffusion-steps 22`;
+  const { settings, config } = newRun(short); // of 25 steps by default, of which there are 22
+  const tooMany = "--sample-steps: expected 22 at most, the model's timesteps, but got 23";
+  assertThrows(() => newRun(`${short} --sample-steps 23`), UsageError, tooMany);
+  const more = flagsOf("--sample-steps 23");
+  assertThrows(() => resumedSettings(settings, more, config), UsageError, tooMany);
 });
 
 Deno.test("what a model or its process cannot be is refused by the flag", () => {

@@ -14,8 +14,8 @@ import { describeRun, findCheckpoint, listCheckpoints } from "../../run/find.ts"
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, type OpenedFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee } from "../../run/saving.ts";
-import { deviceText, SelfTestError, startDevice } from "../../shared/device.ts";
-import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
+import { deviceText, startDevice } from "../../shared/device.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -52,10 +52,6 @@ export async function run(args: readonly string[]): Promise<number> {
     const checkpoint = await checkpointOf(flags);
     return await (checkpoint === undefined ? start(flags) : resume(flags, checkpoint));
   } catch (error) {
-    if (error instanceof SelfTestError) {
-      console.error(`${error.message}; starting again without the fast kernels`);
-      return EXIT.unfit;
-    }
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     const advice =
       "--grad-accum, --mixed-precision fp16, or a smaller --batch-size or --image-size";
@@ -195,7 +191,7 @@ async function train({ trainee, images, device, opened, position }: Parts): Prom
     `images   ${imagesText(images)}; latents ${[latentChannels, side, side].join("x")}`,
     `run      steps ${step} to ${steps} of ${batchSize} images`,
     `device   ${deviceText(device)}`,
-    `results  ${opened.folder.path}: open report.html in a browser to look on`,
+    `results  ${opened.folder.path}: open report.html in a browser to watch`,
   ];
   const run = { ...opened, trainee, dataset: images, device, steps, summary };
   return await runTraining(position ? { ...run, position } : run);

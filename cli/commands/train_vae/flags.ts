@@ -117,7 +117,7 @@ const RUN_FLAGS = {
   "resume": optional(
     text(
       "RUN|latest|auto",
-      "continue a run exactly, that of --out unless told: auto, if there is one",
+      "continue a run exactly, by default that of --out: auto, if there is one",
     ),
   ),
   "seed": setting(count("everything random follows from it", 0), { key: "seed", default: 0 }),
@@ -204,7 +204,7 @@ function usualGroups(channels: readonly number[]): number {
 }
 
 /**
- * Settings of a run that is resumed: its own, but for how long it goes on and what is written.
+ * Settings of a resumed run: its own, except its length and what is written.
  *
  * @throws {UsageError} where a flag would make another run of it.
  */

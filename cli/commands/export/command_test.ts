@@ -1,0 +1,17 @@
+import { assertRejects } from "@std/assert";
+import type { ProcessName } from "@dit/core/diffusion";
+import { commandTest, SMALL, writeRun } from "../../../tests/commands.ts";
+import { CommandError } from "../../shared/errors.ts";
+import { run } from "./command.ts";
+
+commandTest("export refuses models of another process than other programs have", async (folder) => {
+  const diffusion = { ...SMALL.diffusion, process: "line" as ProcessName };
+  const ckpt = await writeRun(`${folder}/results`, "000-run", 1, { ...SMALL, diffusion });
+  for (const [to, out] of [["original", "model.pt"], ["diffusers", "folder"]] as const) {
+    await assertRejects(
+      () => run(["--to", to, "--ckpt", ckpt, "--out", `${folder}/${out}`]),
+      CommandError,
+      "0000001.safetensors: expected a model of the process gaussian but got line",
+    );
+  }
+});
