@@ -1,5 +1,6 @@
 /** Checking gradients against float64 central differences, for tests and for users. */
 import {
+  checkOptionNames,
   type Device,
   type Generator,
   GradientError,
@@ -67,6 +68,8 @@ export async function gradcheck(
   inputs: readonly Tensor[],
   options: GradcheckOptions = {},
 ): Promise<GradcheckResult[]> {
+  const known = { tolerance: 1, absolute: 1, step: 1, samples: 1 };
+  checkOptionNames("gradcheck", options, known);
   const { tolerance = 1e-3, absolute = 1e-6, step = 1e-5, samples = Infinity } = options;
   const { analytic, draws, used } = deviceGradients(fn, inputs);
   const got = await Promise.all(analytic.map((g) => g.data()));

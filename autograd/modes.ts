@@ -57,6 +57,9 @@ export function withGrad<T>(fn: () => T): T {
  * @param fn Synchronous.
  */
 export function autocast<T>(dtype: "f16" | null, fn: () => T): T {
+  if (dtype !== "f16" && dtype !== null) {
+    throw new RangeError(`autocast: expected f16 or null but got ${dtype}`);
+  }
   const before = castTo;
   castTo = dtype;
   try {

@@ -9,7 +9,7 @@ import { type BoundTerm, boundTerm } from "./losses.ts";
 import type { Model } from "./model.ts";
 import { drawNoise, type NoiseSource } from "./noise.ts";
 import type { NoiseSchedule } from "./noise_schedule.ts";
-import type { PredictOptions } from "./process.ts";
+import { checkStepOptions, type PredictOptions } from "./process.ts";
 import { modelOutput, type ReverseParts } from "./reverse.ts";
 import { keepAll, meanFlat } from "./tensors.ts";
 import type { Timesteps } from "./timesteps.ts";
@@ -38,8 +38,10 @@ export function vbTermsBpd<K extends object>(
   xStart: Tensor,
   xT: Tensor,
   t: Timesteps,
-  { clipDenoised = true, modelKwargs }: BoundOptions<K>,
+  options: BoundOptions<K>,
 ): BoundTerm {
+  checkStepOptions("vbTermsBpd", options);
+  const { clipDenoised = true, modelKwargs } = options;
   using s = scope("vbTermsBpd");
   const at = parts.schedule.timestepsOf("vbTermsBpd", t, xStart);
   const output = modelOutput("vbTermsBpd", parts, model, xT, at, modelKwargs);
@@ -67,6 +69,7 @@ export function calcBpdLoop<K extends object>(
   options: BoundOptions<K> & NoiseSource,
 ): BpdResult {
   const { schedule } = parts;
+  checkStepOptions("calcBpdLoop", options);
   const columns: Tensor[][] = [[], [], []];
   using s = scope("calcBpdLoop");
   return noGrad(() => {

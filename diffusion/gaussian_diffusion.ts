@@ -16,18 +16,19 @@ import type { Model, ModelKwargs } from "./model.ts";
 import { drawNoise, type NoiseOptions, type NoiseSource } from "./noise.ts";
 import { type GaussianMoments, NoiseSchedule } from "./noise_schedule.ts";
 import type { AnyObjective } from "./predictions.ts";
-import type {
-  AncestralStep,
-  CondFn,
-  ModelOptions,
-  NoiseLevel,
-  PredictOptions,
-  Process,
-  Spacing,
-  StepOptions,
-  StepResult,
-  TrainingLosses,
-  TrainingOptions,
+import {
+  type AncestralStep,
+  checkStepOptions,
+  type CondFn,
+  type ModelOptions,
+  type NoiseLevel,
+  type PredictOptions,
+  type Process,
+  type Spacing,
+  type StepOptions,
+  type StepResult,
+  type TrainingLosses,
+  type TrainingOptions,
 } from "./process.ts";
 import { type Respacing, spaceTimesteps } from "./respace.ts";
 import {
@@ -222,6 +223,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: PredictOptions<K> = {},
   ): ModelPrediction {
+    checkStepOptions("pMeanVariance", options);
     using s = scope("pMeanVariance");
     const at = this.schedule.timestepsOf("pMeanVariance", t, x);
     const output = modelOutput("pMeanVariance", this, model, x, at, options.modelKwargs);
@@ -276,6 +278,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: StepOptions<K> & NoiseOptions = {},
   ): StepResult {
+    checkStepOptions("pSample", options);
     using s = scope("pSample");
     const at = this.schedule.timestepsOf("pSample", t, x);
     const prediction = this.pMeanVariance(model, x, at, options);
@@ -300,6 +303,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: DdimOptions<K> & NoiseOptions = {},
   ): StepResult {
+    checkStepOptions("ddimSample", options);
     using s = scope("ddimSample");
     const { eta = 0 } = options;
     checkEta("ddimSample", eta);
@@ -328,6 +332,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: StepOptions<K> = {},
   ): StepResult {
+    checkStepOptions("ddimReverseSample", options);
     using s = scope("ddimReverseSample");
     const at = this.schedule.timestepsOf("ddimReverseSample", t, x);
     const predXstart = this.predictXstart(model, x, at, options);

@@ -5,7 +5,7 @@ import { bitsPerDimension, discretizedGaussianLogLikelihood, normalKl } from "./
 import type { Model, ModelOutput } from "./model.ts";
 import { drawNoise } from "./noise.ts";
 import { PREDICTIONS } from "./predictions.ts";
-import type { TrainingLosses, TrainingOptions } from "./process.ts";
+import { checkStepOptions, type TrainingLosses, type TrainingOptions } from "./process.ts";
 import { modelOutput, reverseMoments, type ReverseParts } from "./reverse.ts";
 import { keepAll, meanFlat } from "./tensors.ts";
 import type { BatchTimesteps, Timesteps } from "./timesteps.ts";
@@ -55,6 +55,7 @@ export function trainingLosses<K extends object>(
 ): TrainingLosses {
   const op = "trainingLosses";
   const { schedule, objective, lossType } = parts;
+  checkStepOptions(op, options);
   using s = scope(op);
   const at = schedule.timestepsOf(op, t, xStart);
   const noise = drawNoise(op, xStart.shape, xStart.device, options);

@@ -3,7 +3,7 @@
  * model predicts of it and how x_0 comes back from that, the loss, and noise levels to sample at.
  * Times are the process's own: whole timesteps of Gaussian diffusion, or any other numbers.
  */
-import type { Tensor } from "../tensor/mod.ts";
+import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { Model, ModelKwargs } from "./model.ts";
 import type { NoiseOptions } from "./noise.ts";
 import type { TimestepSampler, TimestepSamplerName } from "./timestep_samplers.ts";
@@ -42,6 +42,28 @@ export interface StepOptions<K extends object = ModelKwargs>
   extends ModelOptions<K>, XstartOptions {
   /** Guides the step. */
   condFn?: CondFn<K>;
+}
+
+/** Every option of a step, a loss or a loop, whichever reads it. */
+const STEP_OPTIONS = {
+  modelKwargs: true,
+  clipDenoised: true,
+  denoisedFn: true,
+  condFn: true,
+  eta: true,
+  noise: true,
+  noiseFn: true,
+  generator: true,
+  step: true,
+} as const;
+
+/**
+ * Refuses options that no step has. The loops hand theirs down, so one list is for all.
+ *
+ * @throws {TypeError}
+ */
+export function checkStepOptions(op: string, options: object): void {
+  checkOptionNames(op, options, STEP_OPTIONS as Record<string, true>);
 }
 
 /** A step taken. */

@@ -1,5 +1,5 @@
 /** Which timesteps to train at, and how to weigh the losses there. On the host, in float64. */
-import type { Generator } from "../tensor/mod.ts";
+import { checkOptionNames, type Generator } from "../tensor/mod.ts";
 
 /** Timesteps drawn for a batch. */
 export interface TimestepDraw {
@@ -142,6 +142,8 @@ export class LossSecondMomentSampler implements TimestepSampler {
   /** For timesteps 0 to `numTimesteps` - 1. */
   constructor(numTimesteps: number, options: LossSecondMomentOptions = {}) {
     checkSteps(numTimesteps);
+    const known = { historyPerTerm: 1, uniformProb: 1 };
+    checkOptionNames("LossSecondMomentSampler", options, known);
     const { historyPerTerm = 10, uniformProb = 0.001 } = options;
     if (!Number.isInteger(historyPerTerm) || historyPerTerm < 1) {
       throw new RangeError(

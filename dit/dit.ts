@@ -45,6 +45,7 @@ import {
   zerosParameter,
 } from "../nn/mod.ts";
 import {
+  checkOptionNames,
   defaultGenerator,
   full,
   type Generator,
@@ -406,11 +407,18 @@ export class DiT extends Module {
         }`,
       );
     }
+    checkOptionNames("DiT.forwardWithCfg", options, { guidedChannels: 1 });
+    const { guidedChannels = 3 } = options;
+    if (guidedChannels !== 3 && guidedChannels !== "all") {
+      throw new RangeError(
+        `DiT.forwardWithCfg: expected guidedChannels 3 or "all" but got ${guidedChannels}`,
+      );
+    }
     using s = scope("DiT");
     const half = slice(x, 0, { end: x.shape[0]! / 2 });
     const out = this.forward(concat([half, half], 0), t, y);
     const { inChannels } = this.options;
-    const guided = options.guidedChannels === "all" ? inChannels : Math.min(3, inChannels);
+    const guided = guidedChannels === "all" ? inChannels : Math.min(3, inChannels);
     const [withClass, without] = chunk(out, 2) as [Tensor, Tensor]; // [N, outChannels, S, S]
     const moved = guide(withClass, without, cfgScale, guided);
     const other = [slice(moved, 1, { end: guided }), slice(without, 1, { start: guided })];

@@ -106,6 +106,9 @@ export class AdamW implements Disposable {
     checkRange("lr", lr, 0, Infinity);
     checkRange("eps", eps, 0, Infinity);
     checkRange("weightDecay", weightDecay, 0, Infinity);
+    if (betas.length !== 2) {
+      throw new RangeError(`AdamW: expected two betas but got ${betas.length}`);
+    }
     for (const beta of betas) checkRange("betas", beta, 0, 1 - Number.EPSILON);
     this.lr = lr;
     this.#betas = betas;

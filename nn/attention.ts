@@ -1,7 +1,7 @@
 import { selfAttention } from "../autograd/mod.ts";
-import { ShapeError, type Tensor } from "../tensor/mod.ts";
+import { checkOptionNames, ShapeError, type Tensor } from "../tensor/mod.ts";
 import type { InitOptions } from "./init.ts";
-import { checkSizes, Linear } from "./layers.ts";
+import { checkSizes, INIT_OPTIONS, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 
 /** Settings of {@link Attention}. */
@@ -21,6 +21,7 @@ export class Attention extends Module {
   /** Throws a {@link ShapeError} where `size` is no multiple of `heads`. */
   constructor(size: number, heads: number, options: AttentionLayerOptions = {}) {
     super();
+    checkOptionNames("Attention", options, { ...INIT_OPTIONS, qkvBias: 1 });
     checkSizes("Attention", { size, heads });
     if (size % heads !== 0) {
       throw new ShapeError(
@@ -28,8 +29,9 @@ export class Attention extends Module {
       );
     }
     this.#heads = heads;
-    this.qkv = new Linear(size, 3 * size, { ...options, bias: options.qkvBias ?? true });
-    this.proj = new Linear(size, size, options);
+    const { qkvBias = true, ...init } = options;
+    this.qkv = new Linear(size, 3 * size, { ...init, bias: qkvBias });
+    this.proj = new Linear(size, size, init);
   }
 
   /** x [N, T, size] to the same shape. */

@@ -101,9 +101,10 @@ export class GradScaler implements Disposable {
    * @returns The norm of the gradients, scaled back: one number on the device.
    */
   step(optimizer: AdamW, options: { maxNorm?: number; skipNonFinite?: boolean } = {}): Tensor {
+    checkOptionNames("GradScaler.step", options, { maxNorm: 1, skipNonFinite: 1 });
     using s = scope("GradScaler");
     const grads = optimizer.flatGrads();
-    const norm = evaluateOne("GradScaler", DIVIDE, [globalNorm(grads), this.#scale]);
+    const norm = globalNorm(grads, this.#scale);
     const one = full([], 1, { device: norm.device });
     const clip = options.maxNorm === undefined ? one : clipFactor(norm, options.maxNorm);
     const factor = evaluateOne("GradScaler", DIVIDE, [clip, this.#scale]);

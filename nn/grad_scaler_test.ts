@@ -137,3 +137,18 @@ Deno.test("GradScaler says what is wrong with its arguments", async () => {
   using scaler = new GradScaler();
   assertThrows(() => scaler.loadStateDict(new Map()), StateDictError, "streak");
 });
+
+eachDevice(
+  "GradScaler clips by the true norm where squares of scaled gradients overflow",
+  async () => {
+    using _ = scope();
+    const p = new Parameter(tensor([1, 2]));
+    using optimizer = new AdamW([p], { lr: 0.1, betas: [0, 0], eps: 1 });
+    using scaler = new GradScaler({ initialScale: 2 ** 100 });
+    backward(scaler.scale(sum(mul(p, tensor([3, 4])))));
+    const norm = await scaler.step(optimizer, { maxNorm: 1 }).item();
+    assert(Math.abs(norm - 5) < 1e-5, `got ${norm}`);
+    const want = [1 - 0.1 * 0.6 / 1.6, 2 - 0.1 * 0.8 / 1.8];
+    assert(scaledError(await p.data(), want) < 1e-6);
+  },
+);

@@ -3,6 +3,7 @@ import type { Parameter } from "../autograd/mod.ts";
 import {
   ADD,
   constant,
+  copy,
   evaluateInto,
   evaluateOne,
   type Formula,
@@ -16,6 +17,13 @@ import {
 import type { AdamW } from "./adamw.ts";
 
 const SQUARE: Formula = { name: "square", build: (x) => x!.mul(x!) };
+const UNSCALED_SQUARE: Formula = {
+  name: "unscaled square",
+  build: (x, scale) => {
+    const unscaled = x!.div(scale!);
+    return unscaled.mul(unscaled);
+  },
+};
 const NON_FINITE: Formula = { name: "nonFinite", build: (x) => x!.isNonFinite().to("f32") };
 const ROOT: Formula = { name: "root", build: (x) => x!.sqrt() };
 /** min(1, max / (norm + 1e-6)), as PyTorch clips. */
@@ -24,19 +32,33 @@ const COEFFICIENT: Formula = {
   build: (norm, max) => max!.div(norm!.add(1e-6)).min(constant(1)),
 };
 
-/** Sum of `formula` over all elements of all tensors: one number on the device. */
-function total(op: string, formula: Formula, tensors: readonly Tensor[]): Tensor {
+/**
+ * Sum of `formula` over all elements of all tensors and what goes with each: one f32 on the device.
+ */
+function total(
+  op: string,
+  formula: Formula,
+  tensors: readonly Tensor[],
+  ...others: Tensor[]
+): Tensor {
   using s = scope(op);
-  const parts = tensors.map((t) =>
-    reshaped(reduceKeep(op, "sum", formula, [t], t.shape.map((_, i) => i)), [])
-  );
+  const parts = tensors.map((t) => {
+    const wide = t.dtype === "f32" ? t : copy(t, "f32", op); // f16 holds no sum of its squares
+    const axes = t.shape.map((_, i) => i);
+    return reshaped(reduceKeep(op, "sum", formula, [wide, ...others], axes), []);
+  });
   const first = parts[0] ?? full([], 0);
   return s.keep(parts.slice(1).reduce((a, b) => evaluateOne(op, ADD, [a, b]), first));
 }
 
-/** Root of the sum of all squares: one number on the device. */
-export function globalNorm(tensors: readonly Tensor[]): Tensor {
-  using squares = total("globalNorm", SQUARE, tensors);
+/**
+ * Root of the sum of all squares, each divided by `scale` first, so that the squares of scaled
+ * gradients do not overflow: one number on the device.
+ */
+export function globalNorm(tensors: readonly Tensor[], scale?: Tensor): Tensor {
+  using squares = scale
+    ? total("globalNorm", UNSCALED_SQUARE, tensors, scale)
+    : total("globalNorm", SQUARE, tensors);
   return evaluateOne("globalNorm", ROOT, [squares]);
 }
 

@@ -62,6 +62,14 @@ eachDevice("clipGradNorm() passes over parameters without a gradient", async () 
   assertEquals(await clipGradNorm([q], 1).item(), 0);
 });
 
+eachDevice("clipGradNorm() measures f16 gradients whose squares f16 does not hold", async () => {
+  using _ = scope();
+  const p = new Parameter(tensor([1, 1, 1], [3], { dtype: "f16" }));
+  backward(sum(mul(p, 1000)));
+  assertAlmostEquals(await clipGradNorm([p], 1).item(), 1000 * Math.sqrt(3), 1e-2);
+  assert(scaledError(await p.grad!.data(), [0.57735, 0.57735, 0.57735]) < 1e-3);
+});
+
 Deno.test("clipGradNorm() refuses a norm that is not above 0", async () => {
   await init({ device: "wasm" });
   using _ = scope();

@@ -12,6 +12,7 @@ import {
   type Parameter,
 } from "../autograd/mod.ts";
 import {
+  checkOptionNames,
   defaultGenerator,
   type Generator,
   type Shape,
@@ -27,6 +28,13 @@ import {
   normal,
 } from "./init.ts";
 import { Module } from "./module.ts";
+
+/** The options that every layer with weights has. */
+export const INIT_OPTIONS: Readonly<Record<keyof InitOptions, true>> = {
+  generator: true,
+  weightInit: true,
+  biasInit: true,
+};
 
 /** Throws unless every size is a whole number, 1 or more. */
 export function checkSizes(layer: string, sizes: Readonly<Record<string, number>>): void {
@@ -65,6 +73,7 @@ export class Linear extends Module {
   /** Weight and bias uniform in ±1 / sqrt(inputs), as PyTorch starts them. */
   constructor(inputs: number, outputs: number, options: LinearLayerOptions = {}) {
     super();
+    checkOptionNames("Linear", options, { ...INIT_OPTIONS, bias: 1, activation: 1 });
     checkSizes("Linear", { inputs, outputs });
     [this.weight, this.bias] = weightAndBias([outputs, inputs], options);
     this.#options = options.activation ? { activation: options.activation } : {};
@@ -95,6 +104,7 @@ export class LayerNorm extends Module {
   /** Over `size` numbers; weight 1, bias 0. */
   constructor(size: number, options: LayerNormLayerOptions = {}) {
     super();
+    checkOptionNames("LayerNorm", options, { eps: 1, affine: 1 });
     checkSizes("LayerNorm", { size });
     const { eps = 1e-5, affine = true } = options;
     this.weight = affine ? constant([size], 1) : null;
@@ -128,6 +138,7 @@ export class GroupNorm extends Module {
   /** Weight 1, bias 0. Throws a {@link ShapeError} where `channels` is no multiple of `groups`. */
   constructor(groups: number, channels: number, options: GroupNormLayerOptions = {}) {
     super();
+    checkOptionNames("GroupNorm", options, { eps: 1, silu: 1 });
     checkSizes("GroupNorm", { groups, channels });
     if (channels % groups !== 0) {
       throw new ShapeError(
@@ -167,6 +178,7 @@ export class Conv2d extends Module {
   /** Kernels of `size` by `size`, uniform in ±1 / sqrt(inputs size²) as PyTorch starts them. */
   constructor(inputs: number, outputs: number, size: number, options: ConvLayerOptions = {}) {
     super();
+    checkOptionNames("Conv2d", options, { ...INIT_OPTIONS, bias: 1, stride: 1, padding: 1 });
     checkSizes("Conv2d", { inputs, outputs, size });
     [this.weight, this.bias] = weightAndBias([outputs, inputs, size, size], options);
     this.#options = { stride: options.stride ?? 1, padding: options.padding ?? 0 };
@@ -186,6 +198,7 @@ export class Embedding extends Module {
   /** Rows of `size` standard normal numbers, as PyTorch starts them. */
   constructor(count: number, size: number, options: InitOptions = {}) {
     super();
+    checkOptionNames("Embedding", options, INIT_OPTIONS);
     checkSizes("Embedding", { count, size });
     const { weightInit = (s, o) => normal(s, 1, o) } = options;
     this.weight = weightInit([count, size], options);
@@ -211,6 +224,7 @@ export class Dropout extends Module {
   /** Drops with probability `p`, in [0, 1). */
   constructor(p: number, options: DropoutLayerOptions = {}) {
     super();
+    checkOptionNames("Dropout", options, { generator: 1 });
     if (!(p >= 0 && p < 1)) throw new RangeError(`Dropout: expected p in [0, 1) but got ${p}`);
     this.#p = p;
     this.#generator = options.generator ?? null;

@@ -1,6 +1,6 @@
-import type { Tensor } from "../tensor/mod.ts";
+import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { InitOptions } from "./init.ts";
-import { Linear } from "./layers.ts";
+import { INIT_OPTIONS, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 
 /** Settings of {@link Mlp}. */
@@ -21,6 +21,7 @@ export class Mlp extends Module {
   /** From `inputs` numbers through `hidden` to as many as there were, or `options.outputs`. */
   constructor(inputs: number, hidden: number, options: MlpOptions = {}) {
     super();
+    checkOptionNames("Mlp", options, { ...INIT_OPTIONS, activation: 1, outputs: 1 });
     const { activation = "geluTanh", outputs = inputs, ...init } = options;
     this.fc1 = new Linear(inputs, hidden, { ...init, activation });
     this.fc2 = new Linear(hidden, outputs, init);

@@ -1,6 +1,6 @@
 /** The base of layers and models: finding parameters, naming them, moving weights in and out. */
 import { Parameter } from "../autograd/mod.ts";
-import { Tensor } from "../tensor/mod.ts";
+import { checkOptionNames, Tensor } from "../tensor/mod.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
 /** What a module's properties can hold that has a name in its state. */
@@ -114,6 +114,7 @@ export abstract class Module {
     state: ReadonlyMap<string, StateValue> | Readonly<Record<string, StateValue>>,
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
+    checkOptionNames("loadStateDict", options, { strict: 1 });
     const given = state instanceof Map ? state : new Map(Object.entries(state));
     return assignState(this.stateDict(), given, options.strict);
   }

@@ -3,6 +3,7 @@ import { type DType, dtypeOf, type HostArray, hostArray, isFloat } from "./dtype
 import { DTypeError, ShapeError, shapeText } from "./errors.ts";
 import { computeType, elementIndex, type Expr, program } from "./expr.ts";
 import { checkNumber, fillInto } from "./launch/elementwise.ts";
+import { checkOptionNames } from "./options.ts";
 import { checkShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 import type { Device, IndexRange } from "./storage.ts";
 import { empty, type Tensor } from "./tensor.ts";
@@ -14,6 +15,8 @@ export interface TensorOptions {
   /** Device, by default the current one. */
   device?: Device;
 }
+
+const TENSOR_OPTIONS: Readonly<Record<keyof TensorOptions, true>> = { dtype: true, device: true };
 
 /** Arrays that tensors can be made from; arrays of arrays are read row by row. */
 export type TensorData = readonly number[] | NumberArray | NestedNumbers;
@@ -43,6 +46,7 @@ export type NestedNumbers = readonly (readonly number[] | NumberArray | NestedNu
  * @throws {DTypeError} where an integer dtype cannot hold an element.
  */
 export function tensor(data: TensorData, shape?: Shape, options: TensorOptions = {}): Tensor {
+  checkOptionNames("tensor", options, TENSOR_OPTIONS);
   const { device = currentDevice() } = options;
   const elements = elementsOf(data, shape);
   const dims = shape ?? elements.shape;
@@ -171,22 +175,28 @@ function rangeOf(host: HostArray): IndexRange | null {
 
 /** A tensor of `shape` whose elements are all `value`. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  return filled("full", shape, value, options);
+}
+
+function filled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+  checkOptionNames(op, options, TENSOR_OPTIONS);
   const { device = currentDevice(), dtype = "f32" } = options;
-  checkShape("full", shape);
-  const out = empty(device, dtype, shape, "full");
-  fillInto(out, value, "full");
+  checkShape(op, shape);
+  if (typeof value !== "number") throw new TypeError(`${op}: expected a number but got ${value}`);
+  const out = empty(device, dtype, shape, op);
+  fillInto(out, value, op);
   if (!isFloat(dtype)) out.storage.range = { min: value, max: value };
   return out;
 }
 
 /** A tensor of zeros. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 
 /** A tensor of ones. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 
 const way = (a: Expr, step: Expr) => elementIndex().to(a.ty).mul(step);
@@ -204,6 +214,7 @@ export function arange(
   step = 1,
   options: TensorOptions = {},
 ): Tensor {
+  checkOptionNames("arange", options, TENSOR_OPTIONS);
   const { device = currentDevice(), dtype = "f32" } = options;
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const length = Math.ceil((to - from) / step);

@@ -14,6 +14,9 @@ export function checkOptionNames<Options extends object>(
   options: Options,
   known: Readonly<Record<keyof Options, unknown>>,
 ): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`${where}: expected options, an object, but got ${options}`);
+  }
   for (const name of Object.keys(options)) {
     if (Object.hasOwn(known, name)) continue;
     const names = Object.keys(known);

@@ -8,6 +8,7 @@
  */
 import { checkOptionNames } from "./options.ts";
 import { currentDevice } from "./device.ts";
+import { DTypeError } from "./errors.ts";
 import { constant, elementIndex, type Expr, program } from "./expr.ts";
 import { checkShape, type Shape, sizeOf } from "./shape.ts";
 import type { Device } from "./storage.ts";
@@ -249,6 +250,12 @@ function draw(
   scalars: number[] = [],
 ): Tensor {
   checkShape(op, shape);
+  if (!(generator instanceof Generator)) {
+    throw new TypeError(`${op}: expected a Generator but got ${generator}`);
+  }
+  if (op !== "randint" && dtype !== "f32" && dtype !== "f16") {
+    throw new DTypeError(`${op}: expected f32 or f16 but got ${dtype}`);
+  }
   const out = empty(device, dtype, shape, op);
   const claimed = generator.claim(sizeOf(shape));
   if (sizeOf(shape) === 0) return out;

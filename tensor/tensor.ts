@@ -1,6 +1,12 @@
 import { checkView, type View, viewBytes } from "./backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
-import { OutOfMemoryError, shapeText, UseAfterFreeError } from "./errors.ts";
+import {
+  DeviceError,
+  DTypeError,
+  OutOfMemoryError,
+  shapeText,
+  UseAfterFreeError,
+} from "./errors.ts";
 import { isDebug } from "./debug.ts";
 import { currentScope, type Keepable, type Scope } from "./scope.ts";
 import { contiguousStrides, isContiguous, type Shape, sizeOf } from "./shape.ts";
@@ -31,7 +37,7 @@ export class Tensor implements Keepable {
     this.#storage = storage;
     this.shape = [...shape]; // the caller's array may change
     this.strides = strides;
-    this.#offset = offset;
+    this.#offset = shape.includes(0) ? 0 : offset; // an empty part lies nowhere
     storage.device.ledger.tensors++;
     currentScope()?.adopt(this);
     if (isDebug()) leaks.register(this, new Error().stack ?? "", this);
@@ -160,6 +166,14 @@ export class Tensor implements Keepable {
 
 /** A fresh, uninitialised tensor. */
 export function empty(device: Device, dtype: DType, shape: Shape, op: string): Tensor {
+  // what types rule out may come from JavaScript
+  if (!device?.backend) {
+    throw new DeviceError(`${op}: expected a device that init() gave but got ${device}`);
+  }
+  if (!Object.hasOwn(DTYPE_BYTES, dtype)) {
+    const known = Object.keys(DTYPE_BYTES).join(", ");
+    throw new DTypeError(`${op}: expected a dtype ${known} but got ${dtype}`);
+  }
   const storage = new Storage(device, dtype, sizeOf(shape), op);
   return new Tensor(storage, shape, contiguousStrides(shape), 0);
 }

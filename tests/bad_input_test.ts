@@ -583,10 +583,78 @@ Deno.test("options that there are not are named, with the right spelling where t
       "guidance: unknown option channels",
     ],
   ];
+  const [one, x, image] = [d.ones([2]), d.ones([2, 2]), d.ones([1, 2, 4, 4])];
+  const heads = d.ones([1, 1, 2, 2]);
+  const ops: readonly (readonly [op: string, run: (options: never) => unknown])[] = [
+    ["tensor", (o) => d.tensor([1], [1], o)],
+    ["zeros", (o) => d.zeros([1], o)],
+    ["arange", (o) => d.arange(0, 3, 1, o)],
+    ["sum", (o) => d.sum(x, null, o)],
+    ["mean", (o) => d.mean(x, null, o)],
+    ["max", (o) => d.max(x, null, o)],
+    ["min", (o) => d.min(x, null, o)],
+    ["variance", (o) => d.variance(x, null, o)],
+    ["argmax", (o) => d.argmax(x, 0, o)],
+    ["argmin", (o) => d.argmin(x, 0, o)],
+    ["matmul", (o) => d.matmul(x, x, o)],
+    ["linear", (o) => d.linear(x, x, null, o)],
+    ["conv2d", (o) => d.conv2d(image, image, null, o)],
+    ["attention", (o) => d.attention(heads, heads, heads, o)],
+    ["selfAttention", (o) => d.selfAttention(d.ones([1, 2, 6]), 1, o)],
+    ["layerNorm", (o) => d.layerNorm(x, o)],
+    ["layerNormModulate", (o) => d.layerNormModulate(d.ones([2, 2, 2]), x, x, o)],
+    ["groupNorm", (o) => d.groupNorm(image, 1, o)],
+    ["dropout", (o) => d.dropout(one, 0.5, o)],
+    ["slice", (o) => d.slice(one, 0, o)],
+    ["Linear", (o) => new d.nn.Linear(2, 2, o)],
+    ["Conv2d", (o) => new d.nn.Conv2d(2, 2, 1, o)],
+    ["LayerNorm", (o) => new d.nn.LayerNorm(2, o)],
+    ["GroupNorm", (o) => new d.nn.GroupNorm(1, 2, o)],
+    ["Embedding", (o) => new d.nn.Embedding(2, 2, o)],
+    ["Dropout", (o) => new d.nn.Dropout(0.5, o)],
+    ["Attention", (o) => new d.nn.Attention(2, 1, o)],
+    ["Mlp", (o) => new d.nn.Mlp(2, 2, o)],
+    ["loadStateDict", (o) => new d.nn.Mlp(2, 2).loadStateDict({}, o)],
+    ["DiT.forwardWithCfg", (o) => model().forwardWithCfg(x, one, one, 4, o)],
+    ["trainingLosses", (o) => d.createDiffusion().trainingLosses((x) => x, image, 0, o)],
+    ["pSample", (o) => d.createDiffusion().pSample((x) => x, image, 0, o)],
+    ["ddimSample", (o) => d.createDiffusion().ddimSample((x) => x, image, 0, o)],
+    ["calcBpdLoop", (o) => d.createDiffusion().calcBpdLoop((x) => x, image, o)],
+  ];
+  for (const [op, run] of ops) {
+    assertThrows(() => run(wrong({ mask: x })), TypeError, `${op}: unknown option mask`);
+  }
   for (const [run, message] of faults) assertThrows(run, TypeError, message);
   await assertRejects(
     () => d.init(wrong({ backend: "wasm" })),
     TypeError,
     "init: unknown option backend; expected device, wasm, webgpu",
   );
+});
+
+Deno.test("values that the types rule out are refused by the op, in JavaScript too", async () => {
+  await d.init({ device: "reference" });
+  using _ = d.scope();
+  const wrong = (value: unknown): never => value as never;
+  const x = d.ones([2, 2]);
+  const faults: readonly (readonly [run: () => unknown, message: string])[] = [
+    [() => d.add(x, wrong("3")), "add: expected a tensor or a number as operand 1 but got 3"],
+    [() => d.mul(wrong([1, 2]), x), "mul: expected a tensor or a number as operand 0"],
+    [() => d.lt(x, wrong(undefined)), "lt: expected a tensor or a number as operand 1"],
+    [() => d.matmul(wrong(3), x), "matmul: expected a tensor but got 3"],
+    [() => d.full([2], wrong("1")), "full: expected a number but got 1"],
+    [() => d.layerNorm(x, wrong(null)), "layerNorm: expected options, an object, but got null"],
+    [() => d.cast(x, wrong("f64")), "cast: expected a dtype f32, f16, i32, u32, u8 but got f64"],
+    [() => d.zeros([2], { dtype: wrong("int64") }), "zeros: expected a dtype f32, f16"],
+    [() => d.zeros([2], { device: wrong("cpu") }), "zeros: expected a device that init() gave"],
+    [() => d.randn([2], { dtype: wrong("i32") }), "randn: expected f32 or f16 but got i32"],
+    [() => d.randn([2], { generator: wrong(5) }), "randn: expected a Generator but got 5"],
+    [
+      () => d.linear(x, x, null, { activation: wrong("swish") }),
+      "linear: expected activation none",
+    ],
+    [() => d.gelu(x, wrong("Tanh")), 'gelu: expected approximate "none" or "tanh" but got Tanh'],
+    [() => d.autocast(wrong("bf16"), () => x), "autocast: expected f16 or null but got bf16"],
+  ];
+  for (const [run, message] of faults) assertThrows(run, Error, message);
 });

@@ -22,6 +22,7 @@ const EMPTY: Record<string, [() => Tensor | Tensor[], ...[shape: number[], data:
   "max along an axis with elements": [() => d.max(z(0, 3), 1), [[0], []]],
   "argmax": [() => d.argmax(z(2, 0), 0), [[0], []]],
   "cumsum": [() => d.cumsum(z(0, 2), 0), [[0, 2], []]],
+  "chunk": [() => d.chunk(z(0, 3), 2, 1), [[0, 2], []], [[0, 1], []]],
   "mse": [() => d.mse(z(0), z(0)), [[], [NaN]]],
   "matmul over nothing": [() => d.matmul(z(3, 0), z(0, 2)), [[3, 2], [0, 0, 0, 0, 0, 0]]],
   "matmul of no rows": [() => d.matmul(z(0, 4), z(4, 2)), [[0, 2], []]],

@@ -1,6 +1,7 @@
 /** What the encoder says of an image: a normal distribution over latents. */
 import { add, chunk, clamp, exp, mul, square, sub, sum } from "../autograd/mod.ts";
 import {
+  checkOptionNames,
   defaultGenerator,
   type Generator,
   randn,
@@ -56,6 +57,7 @@ export class DiagonalGaussian {
 
   /** Latents drawn from the distribution, [N, C, h, w]; gradients flow to mean and variance. */
   sample(options: LatentSampleOptions = {}): Tensor {
+    checkOptionNames("DiagonalGaussian.sample", options, { noise: 1, generator: 1 });
     const { shape, device } = this.mean;
     const { generator = defaultGenerator() } = options;
     const noise = options.noise ?? randn(shape, { generator, device });

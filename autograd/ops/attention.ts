@@ -1,5 +1,6 @@
 /** Scaled dot product attention (arXiv 1706.03762) that never stores the scores. */
 import {
+  checkOptionNames,
   commonFloat,
   dispatch,
   empty,
@@ -92,6 +93,7 @@ export function attention(
   v: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
+  checkOptionNames("attention", options, { scale: 1 });
   const d = q.shape[3];
   const fits = q.rank === 4 && k.rank === 4 && sameShape(k.shape, v.shape) && k.shape[3] === d &&
     q.shape[0] === k.shape[0] && q.shape[1] === k.shape[1];
@@ -161,6 +163,7 @@ const callSelfAttention = defineOp<
  * split, permuted or joined on the way.
  */
 export function selfAttention(qkv: Tensor, count: number, options: AttentionOptions = {}): Tensor {
+  checkOptionNames("selfAttention", options, { scale: 1 });
   const width = qkv.shape[2];
   const whole = Number.isInteger(count) && count >= 1;
   if (qkv.rank !== 3 || !whole || width! % (3 * count) !== 0) {

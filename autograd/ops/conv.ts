@@ -1,5 +1,6 @@
 /** Two-dimensional convolution (cross-correlation, as in PyTorch). */
 import {
+  checkOptionNames,
   contiguous,
   copyInto,
   dispatch,
@@ -162,6 +163,7 @@ export function conv2d(
   bias: Tensor | null = null,
   options: ConvOptions = {},
 ): Tensor {
+  checkOptionNames("conv2d", options, { stride: 1, padding: 1 });
   const { stride = 1, padding = 0 } = options;
   const p = typeof padding === "number"
     ? { top: padding, bottom: padding, left: padding, right: padding }
@@ -175,12 +177,12 @@ export function conv2d(
       }, ${shapeText(w.shape)}${bias ? ` and ${shapeText(bias.shape)}` : ""}`,
     );
   }
-  const whole = [stride, ...Object.values(p)].every((v) => Number.isInteger(v) && v >= 0);
+  const sides = [p.top, p.bottom, p.left, p.right];
+  const whole = [stride, ...sides].every((v) => Number.isInteger(v) && v >= 0);
   if (!whole || stride < 1) {
     throw new ShapeError(
-      `conv2d: expected whole numbers, stride 1 or more and padding 0 or more, but got stride ${stride} and padding ${
-        JSON.stringify(padding)
-      }`,
+      `conv2d: expected whole numbers, stride 1 or more and padding 0 or more (one, or top, bottom, ` +
+        `left and right), but got stride ${stride} and padding ${JSON.stringify(padding)}`,
     );
   }
   if (x.shape.slice(1).includes(0) || w.shape.includes(0)) {

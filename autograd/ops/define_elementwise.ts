@@ -143,7 +143,15 @@ function samplesOf(row: ElementwiseRow, op: Call): Sample[] {
 }
 
 /** The tensors among operands, and where numbers stand between them. */
-function sortArgs(op: string, args: readonly TensorLike[]): { tensors: Tensor[]; attrs: Attrs } {
+function sortArgs(
+  op: string,
+  arity: number,
+  args: readonly TensorLike[],
+): { tensors: Tensor[]; attrs: Attrs } {
+  for (let i = 0; i < arity; i++) {
+    if (args[i] instanceof Tensor || typeof args[i] === "number") continue;
+    throw new TypeError(`${op}: expected a tensor or a number as operand ${i} but got ${args[i]}`);
+  }
   const tensors = args.filter((a) => a instanceof Tensor);
   if (tensors.length === 0) {
     throw new TypeError(`${op}: expected at least one tensor but got numbers only`);
@@ -165,7 +173,7 @@ export function rowOf(name: string): ElementwiseRow {
 export function elementwise(name: string, row: ElementwiseRow): Call {
   rows.set(name, row);
   const call: Call = (...args) => {
-    const { tensors, attrs } = sortArgs(name, args);
+    const { tensors, attrs } = sortArgs(name, row.grads.length, args);
     return caller(tensors, attrs)[0]!;
   };
   const formula: Formula = { name, build: row.forward };
@@ -201,7 +209,7 @@ export function elementwise(name: string, row: ElementwiseRow): Call {
 function question(name: string, arity: number, build: Formula["build"]): Call {
   const formula: Formula = { name, build };
   const call: Call = (...args) => {
-    const { tensors, attrs } = sortArgs(name, args);
+    const { tensors, attrs } = sortArgs(name, arity, args);
     return noGrad(() => caller(tensors, attrs)[0]!);
   };
   const caller = defineOp<Attrs, readonly []>({

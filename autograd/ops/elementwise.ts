@@ -260,7 +260,9 @@ const callGeluTanh = elementwise("geluTanh", {
 
 /** Gaussian error linear unit, with erf or by its tanh approximation. */
 export function gelu(x: Tensor, approximate: "none" | "tanh" = "none"): Tensor {
-  return (approximate === "tanh" ? callGeluTanh : callGelu)(x);
+  if (approximate === "tanh") return callGeluTanh(x);
+  if (approximate === "none") return callGelu(x);
+  throw new RangeError(`gelu: expected approximate "none" or "tanh" but got ${approximate}`);
 }
 
 /** Between two limits, low <= high; the gradient goes to x at the limits themselves. */

@@ -1,5 +1,6 @@
 /** Rows picked by number, and dropout. */
 import {
+  checkOptionNames,
   commonFloat,
   contiguous,
   dispatch,
@@ -114,7 +115,11 @@ export interface DropoutOptions {
 
 /** x with each element 0 with probability `p`, the others divided by 1 - p. */
 export function dropout(x: Tensor, p: number, options: DropoutOptions): Tensor {
+  checkOptionNames("dropout", options, { generator: 1 });
   if (!(p >= 0 && p < 1)) throw new RangeError(`dropout: expected p in [0, 1) but got ${p}`);
+  if (!(options.generator instanceof Generator)) {
+    throw new TypeError(`dropout: expected a Generator but got ${options.generator}`);
+  }
   commonFloat("dropout", [x]);
   if (p === 0) return x;
   return callDropout([x], { p, numbers: options.generator.claim(x.size) })[0]!;

@@ -1,6 +1,7 @@
 /** Matrix products; their gradients are products too, with transposes as strides. */
 import {
   type Activation,
+  checkOptionNames,
   commonFloat,
   evaluateOne,
   type Formula,
@@ -97,6 +98,7 @@ export interface MatmulOptions {
  * @throws {ShapeError} where the inner dimensions differ, or an operand has fewer than two.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkOptionNames("matmul", options, { transposeA: 1, transposeB: 1 });
   if (a.rank < 2 || b.rank < 2) {
     throw new ShapeError(
       `matmul: expected [..., M, K] and [..., K, N] but got ${shapeText(a.shape)} and ${
@@ -181,6 +183,14 @@ const callLinear = defineOp<
   ]),
 });
 
+const ACTIVATIONS: Readonly<Record<Activation, true>> = {
+  none: true,
+  relu: true,
+  silu: true,
+  gelu: true,
+  geluTanh: true,
+};
+
 /** What a linear layer does to its result. */
 export interface LinearOptions {
   /** Applied inside the product's kernel. */
@@ -208,6 +218,12 @@ export function linear(
       }${bias ? ` and ${shapeText(bias.shape)}` : ""}`,
     );
   }
+  checkOptionNames("linear", options, { activation: 1 });
   const { activation = "none" } = options;
+  if (!Object.hasOwn(ACTIVATIONS, activation)) {
+    throw new RangeError(
+      `linear: expected activation ${Object.keys(ACTIVATIONS).join(", ")} but got ${activation}`,
+    );
+  }
   return callLinear([x, w, bias], { activation, bias: bias !== null })[0]!;
 }

@@ -1,5 +1,6 @@
 /** Normalisation and softmax: fused kernels with fused gradients. */
 import {
+  checkOptionNames,
   commonFloat,
   contiguous,
   contiguousStrides,
@@ -186,6 +187,7 @@ export interface LayerNormOptions {
 
 /** The last dimension of x [..., N] to mean 0 and variance 1, then times weight plus bias. */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
+  checkOptionNames("layerNorm", options, { weight: 1, bias: 1, eps: 1 });
   const { weight = null, bias = null, eps = 1e-6 } = options;
   const n = x.shape.at(-1);
   const fits = (t: Tensor | null) => !t || (t.rank === 1 && t.shape[0] === n);
@@ -211,6 +213,7 @@ export function layerNormModulate(
   scale: Tensor,
   options: { eps?: number } = {},
 ): Tensor {
+  checkOptionNames("layerNormModulate", options, { eps: 1 });
   const wanted = [x.shape[0]!, x.shape[2]!];
   if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
     throw new ShapeError(
@@ -305,14 +308,17 @@ export interface GroupNormOptions {
 
 /** x [N, C, ...] with each of `groups` groups of channels of a sample to mean 0, variance 1. */
 export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions): Tensor {
+  checkOptionNames("groupNorm", options, { weight: 1, bias: 1, eps: 1, silu: 1 });
   const { weight, bias, eps = 1e-6, silu = false } = options;
   const c = x.shape[1];
-  const fits = (t: Tensor) => t.rank === 1 && t.shape[0] === c;
+  const fits = (t?: Tensor) => t?.rank === 1 && t.shape[0] === c;
   const whole = Number.isInteger(groups) && groups >= 1;
   if (c === undefined || !whole || c % groups !== 0 || !fits(weight) || !fits(bias)) {
     throw new ShapeError(
       `groupNorm: expected x [N, C, ...] with C a multiple of ${groups} groups, weight and bias ` +
-        `[C], but got ${[x, weight, bias].map((t) => shapeText(t.shape)).join(", ")}`,
+        `[C], but got ${
+          [x, weight, bias].map((t?: Tensor) => t ? shapeText(t.shape) : "none").join(", ")
+        }`,
     );
   }
   return callGroupNorm([x, weight, bias], { groups, eps, silu })[0]!;

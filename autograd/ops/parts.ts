@@ -1,5 +1,6 @@
 /** Parts of tensors as views, and tensors put together from parts as copies. */
 import {
+  checkOptionNames,
   copyInto,
   DTypeError,
   empty,
@@ -66,6 +67,7 @@ function window(x: Tensor, axis: number, start: number, length: number, step: nu
  * @throws {IndexError} where a bound lies outside the axis; nothing is clamped.
  */
 export function slice(x: Tensor, axis: number, range: SliceRange): Tensor {
+  checkOptionNames("slice", range, { start: 1, end: 1, step: 1 });
   const at = normalizeAxis("slice", axis, x.rank);
   const size = x.shape[at]!;
   const bound = (b: number) => b < 0 ? b + size : b;

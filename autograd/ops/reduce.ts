@@ -2,6 +2,7 @@
 import {
   argReduceKeep,
   type Axes,
+  checkOptionNames,
   constant,
   cumulate,
   dropAxes,
@@ -28,6 +29,12 @@ import { noGrad } from "../modes.ts";
 export interface ReduceOptions {
   /** Whether they stay, with size 1; false by default. */
   keepdim?: boolean;
+}
+
+/** The options, complete; throws where there is one that no reduction has. */
+function reduceOptions(op: string, options: ReduceOptions): Required<ReduceOptions> {
+  checkOptionNames(op, options, { keepdim: 1 });
+  return { keepdim: options.keepdim ?? false };
 }
 
 interface SumAttrs {
@@ -73,14 +80,14 @@ function countAlong(x: Tensor, axes: readonly number[]): number {
 /** Sum over `axes` (all by default). */
 export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("sum", axes, x.rank);
-  const { keepdim = false } = options;
+  const { keepdim } = reduceOptions("sum", options);
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor: 1 })[0]!;
 }
 
 /** Mean over `axes` (all by default); NaN of nothing, as in PyTorch. */
 export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
   const list = normalizeAxes("mean", axes, x.rank);
-  const { keepdim = false } = options;
+  const { keepdim } = reduceOptions("mean", options);
   const count = countAlong(x, list);
   const factor = count === 0 ? NaN : 1 / count;
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor })[0]!;
@@ -129,13 +136,13 @@ const callExtreme = defineOp<
 
 /** Largest element over `axes` (all by default); ties share the gradient. */
 export function max(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
-  const { keepdim = false } = options;
+  const { keepdim } = reduceOptions("max", options);
   return callExtreme([x], { kind: "max", axes: normalizeAxes("max", axes, x.rank), keepdim })[0]!;
 }
 
 /** Smallest element over `axes` (all by default); ties share the gradient. */
 export function min(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
-  const { keepdim = false } = options;
+  const { keepdim } = reduceOptions("min", options);
   return callExtreme([x], { kind: "min", axes: normalizeAxes("min", axes, x.rank), keepdim })[0]!;
 }
 
@@ -150,6 +157,7 @@ export const variance: (x: Tensor, axes?: Axes, options?: VarianceOptions) => Te
   defineComposite(
     "variance",
     (x: Tensor, axes: Axes = null, options: VarianceOptions = {}) => {
+      checkOptionNames("variance", options, { keepdim: 1, correction: 1 });
       const list = normalizeAxes("variance", axes, x.rank);
       const { keepdim = false, correction = 1 } = options;
       const count = countAlong(x, list);
@@ -183,13 +191,15 @@ const callArg = defineOp<{ kind: "max" | "min"; axis: number; keepdim: boolean }
 
 /** Index (i32) of the first largest element along `axis`. */
 export function argmax(x: Tensor, axis: number, options: ReduceOptions = {}): Tensor {
-  const attrs = { axis: normalizeAxis("argmax", axis, x.rank), keepdim: options.keepdim ?? false };
+  const { keepdim } = reduceOptions("argmax", options);
+  const attrs = { axis: normalizeAxis("argmax", axis, x.rank), keepdim };
   return noGrad(() => callArg([x], { kind: "max", ...attrs })[0]!);
 }
 
 /** Index (i32) of the first smallest element along `axis`. */
 export function argmin(x: Tensor, axis: number, options: ReduceOptions = {}): Tensor {
-  const attrs = { axis: normalizeAxis("argmin", axis, x.rank), keepdim: options.keepdim ?? false };
+  const { keepdim } = reduceOptions("argmin", options);
+  const attrs = { axis: normalizeAxis("argmin", axis, x.rank), keepdim };
   return noGrad(() => callArg([x], { kind: "min", ...attrs })[0]!);
 }
 

@@ -85,11 +85,13 @@ export function sampleProgressive<K extends object>(
   options: SampleOptions<K> = {},
 ): AsyncGenerator<SamplingStep, void> {
   checkOptionNames("sample", options, OPTIONS);
-  const { sampler: name = "ddpm", eta = 0, guidance } = options;
+  const { sampler: name = "ddpm", steps: wanted, spacing: spread, eta = 0, guidance, ...rest } =
+    options;
+  const { noise: _, ...each } = rest; // of the first x, not of each step
   const sampler = samplerOf(name);
   const range = stepRange(process, name);
   const usual = Number.isFinite(range.most) ? range.most : range.usual;
-  const { steps = usual, spacing = sampler.spacing } = options;
+  const [steps, spacing] = [wanted ?? usual, spread ?? sampler.spacing];
   checkSteps(name, steps, range);
   checkEta("sample", eta);
   if (eta > 0 && !sampler.hasEta) {
@@ -99,7 +101,6 @@ export function sampleProgressive<K extends object>(
   const stops = process.stops(steps, spacing);
   const levels = [...stops, -1].map((t) => process.levelAt(t));
   const ancestral = sampler.isAncestral ? process.ancestral!<K>(stops) : undefined;
-  const { noise: _, ...each } = options; // of the first x, not of each step
   return trajectory(
     () => startNoise("sample", shape, options),
     levels.slice(0, -1).map(({ modelTime }) => modelTime),

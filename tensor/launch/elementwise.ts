@@ -6,7 +6,7 @@ import { currentDevice } from "../device.ts";
 import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
 import type { Device } from "../storage.ts";
-import { empty, type Tensor } from "../tensor.ts";
+import { empty, Tensor } from "../tensor.ts";
 import { convertTo, type Formula, IDENTITY } from "./formulas.ts";
 
 /** What the results of a formula are like; by default as the operands. */
@@ -21,9 +21,15 @@ export interface ResultOptions {
   numbers?: DType;
 }
 
+/** Throws, naming `op`, where `t` has been freed or, from JavaScript, is no tensor at all. */
+function checkTensor(op: string, t: Tensor): void {
+  if (!(t instanceof Tensor)) throw new TypeError(`${op}: expected a tensor but got ${t}`);
+  t.checkLive(op);
+}
+
 /** The one device of `tensors`. Throws where there are two. */
 export function commonDevice(op: string, tensors: readonly Tensor[]): Device {
-  for (const t of tensors) t.checkLive(op);
+  for (const t of tensors) checkTensor(op, t);
   const first = tensors[0]?.device ?? currentDevice();
   for (const t of tensors) {
     if (t.device !== first) {
@@ -37,7 +43,7 @@ export function commonDevice(op: string, tensors: readonly Tensor[]): Device {
 
 /** The one float type of `tensors`. Throws on integers and on mixtures. */
 export function commonFloat(op: string, tensors: readonly Tensor[]): "f32" | "f16" {
-  for (const t of tensors) t.checkLive(op);
+  for (const t of tensors) checkTensor(op, t);
   const first = tensors[0]!.dtype;
   for (const { dtype } of tensors) {
     if (!isFloat(dtype) || dtype !== first) {
