@@ -46,8 +46,10 @@ export async function listFolder(
       const isFolder = entry.isSymlink
         ? await leadsToFolder(join(folder, entry.name), [...around, folder])
         : entry.isDirectory;
-      if (!isFolder) found.files.push(entry.name);
-      else if (!SYSTEM_FOLDERS.includes(entry.name)) found.folders.push(entry.name);
+      if (!isFolder) {
+        const isReadable = entry.isFile || entry.isSymlink; // a pipe or a socket may never end
+        if (isReadable) found.files.push(entry.name);
+      } else if (!SYSTEM_FOLDERS.includes(entry.name)) found.folders.push(entry.name);
     }
   } catch (error) {
     if (error instanceof Deno.errors.NotADirectory) {

@@ -71,7 +71,7 @@ export class NpyFeatures implements Dataset {
     const names = await pair(features, labelFolder);
     const first = join(features, names[0]!);
     const { shape } = await load(first);
-    if (shape.length !== 4 || shape[0] !== 1 || shape[2] !== shape[3]) {
+    if (shape.length !== 4 || shape[0] !== 1 || shape[2] !== shape[3] || shape.includes(0)) {
       throw new DataError(
         `${first}: expected a latent [1, C, S, S] but found [${shape.join(", ")}]`,
       );
@@ -83,13 +83,13 @@ export class NpyFeatures implements Dataset {
       // Most files of one shape have one size, which is much quicker to learn.
       if ((await Deno.stat(feature)).size !== size) await loadLatent(feature, shape);
       const path = join(labelFolder, name);
-      const label = toInt32(await load(path));
-      if (label.length !== 1 || label[0]! < 0) {
-        throw new DataError(`${path}: expected one label of 0 or more but found [${label}]`);
-      }
-      labels[i] = label[0]!;
+      labels[i] = await loadLabel(path);
     });
     const most = labels.reduce((a, b) => Math.max(a, b));
+    if (most >= MAX_CLASSES) {
+      const path = join(labelFolder, names[labels.indexOf(most)]!);
+      throw new DataError(`${path}: expected a label below ${MAX_CLASSES} but found ${most}`);
+    }
     const numClasses = options.classNames?.length ?? options.numClasses ?? most + 1;
     if (most >= numClasses) {
       throw new DataError(
@@ -122,6 +122,9 @@ export class NpyFeatures implements Dataset {
   }
 }
 
+/** Labels beyond are no classes: a model has an embedding for each. */
+const MAX_CLASSES = 2 ** 20;
+
 /** An array of a file, which every error names. */
 async function load(path: string): Promise<HostTensor> {
   try {
@@ -130,6 +133,22 @@ async function load(path: string): Promise<HostTensor> {
     if (error instanceof FormatError) throw error; // it names the file
     throw new DataError(`${path}: could not be read: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** The class that a file of the original's labels holds. */
+async function loadLabel(path: string): Promise<number> {
+  const array = await load(path);
+  let found: string;
+  try {
+    const label = toInt32(array);
+    if (label.length === 1 && label[0]! >= 0) return label[0]!;
+    found = `[${label}]`;
+  } catch (error) {
+    found = messageOf(error).replace(/^.* but got /, "");
+  }
+  throw new DataError(
+    `${path}: expected one label, a whole number of 0 or more, but found ${found}`,
+  );
 }
 
 async function loadLatent(path: string, shape: readonly number[]): Promise<Float32Array> {

@@ -50,7 +50,14 @@ diskTest("features say what they lack", async (folder) => {
   await assertRejects(open, DataError, `${message} [1, 4, 1, 1]`);
   await saveNpy(join(features, "2.npy"), hostTensor(latent(2), [1, 4, 2, 2]));
   await saveNpy(join(labels, "0.npy"), hostTensor(Int32Array.of(1, 2)));
-  await assertRejects(open, DataError, "expected one label of 0 or more but found [1,2]");
+  await assertRejects(open, DataError, "a whole number of 0 or more, but found [1,2]");
+  const wrong = [Float32Array.of(1), BigInt64Array.of(10n ** 12n), Int32Array.of(1e8)];
+  for (const label of wrong) {
+    await saveNpy(join(labels, "0.npy"), hostTensor(label));
+    await assertRejects(open, DataError, `${join(labels, "0.npy")}: expected`);
+  }
+  await saveNpy(join(features, "0.npy"), hostTensor(new Float32Array(0), [1, 4, 0, 0]));
+  await assertRejects(open, DataError, `${join(features, "0.npy")}: expected a latent`);
   await Deno.remove(join(labels, "0.npy"));
   await assertRejects(open, DataError, `${join(labels, "0.npy")}: the file is missing`);
   await Deno.remove(labels, { recursive: true });

@@ -12,6 +12,20 @@ export async function foreignKind(source: RandomAccess): Promise<string | undefi
   return foreignKindOf(await readRange(source, 0, Math.min(START_BYTES, source.size)));
 }
 
+/** What a file is that is in no known format: its kind where that is known, or how it begins. */
+export async function foreignText(source: RandomAccess): Promise<string> {
+  return await foreignKind(source) ??
+    `a file that begins with ${startText(await readRange(source, 0, Math.min(24, source.size)))}`;
+}
+
+/** The first bytes of a file in quotes, those that are no plain text as `\xNN`. */
+function startText(bytes: Uint8Array): string {
+  const hex = (byte: number) => `\\x${byte.toString(16).padStart(2, "0")}`;
+  const isPlain = (byte: number) => byte >= 0x20 && byte < 0x7f;
+  const shown = Array.from(bytes, (b) => isPlain(b) ? String.fromCharCode(b) : hex(b));
+  return `"${shown.join("")}"`;
+}
+
 /**
  * As {@linkcode foreignKind}, of bytes in memory.
  *

@@ -34,6 +34,20 @@ const CASES: [string, Uint8Array, string][] = [
   ["nothing", new Uint8Array(0), "an empty file"],
 ];
 
+Deno.test("files of other programs are named by how they begin, never by a length", async () => {
+  const cases: [Uint8Array, string][] = [
+    [new TextEncoder().encode("Entry not found"), '"Entry not found"'],
+    [Uint8Array.of(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a, 0, 1), '"\\x89HDF'],
+    [Uint8Array.of(0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0, 0, 0), '"GGUF\\x03'],
+  ];
+  for (const [bytes, start] of cases) {
+    for (const name of ["x.pt", "x.safetensors"] as const) {
+      const message = `found a file that begins with ${start}`;
+      await assertRejects(() => READERS[name]!(bytesSource(bytes, name)), FormatError, message);
+    }
+  }
+});
+
 for (const [what, bytes, message] of CASES) {
   Deno.test(`every reader says that a file is ${what}`, async () => {
     for (const [name, read] of Object.entries(READERS)) {

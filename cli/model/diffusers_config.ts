@@ -51,6 +51,51 @@ export function classLabelsOf(labels: unknown): ClassLabels {
   return Array.from(found, (names, id) => names ?? [String(id)]);
 }
 
+/** What `transformer/config.json` says of a model that its weights do not. */
+export interface TransformerHints {
+  readonly numHeads: number | undefined;
+  readonly numClasses: number | undefined;
+  readonly inputSize: number | undefined;
+}
+
+/**
+ * What a `transformer/config.json` says.
+ *
+ * @param path For messages.
+ * @throws {CommandError} where it is of another model than a DiT, or makes no sense.
+ */
+export function transformerHints(
+  config: Readonly<Record<string, unknown>>,
+  path: string,
+): TransformerHints {
+  const refuse = (name: string, expected: string): CommandError =>
+    new CommandError(
+      `${path}: expected ${name} to be ${expected} but got ${JSON.stringify(config[name])}`,
+    );
+  for (const [name, value] of Object.entries(DIT_MARKS)) {
+    if ((config[name] ?? value) !== value) throw refuse(name, JSON.stringify(value));
+  }
+  const size = (name: string): number | undefined => {
+    const value = config[name] ?? undefined;
+    if (value === undefined || (Number.isSafeInteger(value) && value as number >= 1)) {
+      return value as number | undefined;
+    }
+    throw refuse(name, "a whole number of 1 or more");
+  };
+  return {
+    numHeads: size("num_attention_heads"),
+    numClasses: size("num_embeds_ada_norm"),
+    inputSize: size("sample_size"),
+  };
+}
+
+/** What tells a DiT from other models of its names: with other values its numbers are others. */
+const DIT_MARKS = {
+  activation_fn: "gelu-approximate",
+  norm_type: "ada_norm_zero",
+  norm_elementwise_affine: false,
+} as const;
+
 /** `transformer/config.json`. */
 export function transformerConfig({ dit }: ModelConfig): Record<string, unknown> {
   return {
@@ -115,7 +160,9 @@ export function processOf(
   }
   if (config["rescale_betas_zero_snr"] === true) throw refuse("rescale_betas_zero_snr", "false");
   const { num_train_timesteps: diffusionSteps = BETAS.steps, prediction_type = "epsilon" } = config;
-  if (typeof diffusionSteps !== "number") throw refuse("num_train_timesteps", "a number");
+  if (typeof diffusionSteps !== "number" || !(diffusionSteps >= 1 && diffusionSteps % 1 === 0)) {
+    throw refuse("num_train_timesteps", "a whole number of 1 or more");
+  }
   const noiseSchedule = SCHEDULES.find((name) => name === (config["beta_schedule"] ?? "linear"));
   if (!noiseSchedule) throw refuse("beta_schedule", SCHEDULES.join(" or "));
   if ((config["trained_betas"] ?? null) !== null) throw refuse("trained_betas", "null");

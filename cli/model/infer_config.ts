@@ -67,6 +67,12 @@ export function inferConfig(
     );
   }
   const heads = hints.numHeads ?? overrides.numHeads ?? headsOf(hiddenSize, overrides.model);
+  if (hints.numHeads !== undefined && hiddenSize % hints.numHeads !== 0) {
+    throw new CommandError(
+      `${source.name}: expected a number of attention heads that divides its width, ${hiddenSize}, ` +
+        `but it says ${hints.numHeads}`,
+    );
+  }
   if (overrides.numHeads !== undefined && hiddenSize % overrides.numHeads !== 0) {
     throw new UsageError(
       `--num-heads: expected a divisor of ${hiddenSize}, the width of ${source.name}, but got ` +

@@ -1,5 +1,5 @@
 /** What the options of the program that trained some weights say of the model. */
-import type { Objective } from "@dit/core/diffusion";
+import type { NoiseScheduleName, Objective } from "@dit/core/diffusion";
 import { CommandError } from "../shared/errors.ts";
 import type { DiffusionConfig } from "./config.ts";
 import type { Hints } from "./infer_config.ts";
@@ -24,6 +24,10 @@ const PREDICTIONS: Readonly<Record<string, Objective>> = {
   x0: "xstart",
   xstart: "xstart",
   x_start: "xstart",
+  start_x: "xstart",
+  pred_noise: "epsilon",
+  pred_x0: "xstart",
+  pred_v: "v",
   v: "v",
   v_prediction: "v",
 };
@@ -47,14 +51,28 @@ export function trainerHints(options: ReadonlyMap<string, unknown>, path: string
   }
   const vae = options.get("vae");
   const numClasses = options.get("num_classes");
-  const diffusion = processOf(options);
+  const numHeads = headsOf(options);
+  const diffusion = processOf(options, path);
   return {
     ...(options.has("vae") || options.has("feature_path")
       ? { latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) } }
       : {}),
     numClasses: typeof numClasses === "number" ? numClasses : undefined,
+    ...(numHeads === undefined ? {} : { numHeads }),
     ...(Object.keys(diffusion).length > 0 ? { diffusion } : {}),
   };
+}
+
+/** Names that trainers give to the number of attention heads. */
+const HEADS_OPTIONS = ["num_heads", "num_attention_heads", "n_heads", "heads"] as const;
+
+/** The attention heads that the options say. */
+function headsOf(options: ReadonlyMap<string, unknown>): number | undefined {
+  for (const name of HEADS_OPTIONS) {
+    const heads = options.get(name);
+    if (typeof heads === "number" && Number.isSafeInteger(heads) && heads >= 1) return heads;
+  }
+  return undefined;
 }
 
 /** The options that say that a model is a flow, or null. */
@@ -72,8 +90,28 @@ function flowText(options: ReadonlyMap<string, unknown>): string | null {
   return [...models, ...flows, ...predictions].join(", ");
 }
 
+/** Noise schedules by the names that trainers give them; OpenAI's `cosine` is squaredcos_cap_v2. */
+const SCHEDULES: Readonly<Record<string, NoiseScheduleName>> = {
+  linear: "linear",
+  cosine: "squaredcos_cap_v2",
+  squaredcos_cap_v2: "squaredcos_cap_v2",
+};
+
+/** The schedule of that name; undefined where the options name none. */
+function scheduleOf(name: unknown, path: string): NoiseScheduleName | undefined {
+  if (typeof name !== "string" || name === "") return undefined;
+  if (Object.hasOwn(SCHEDULES, name)) return SCHEDULES[name]!;
+  throw new CommandError(
+    `${path}: expected noise_schedule in its options to be ${Object.keys(SCHEDULES).join(", ")} ` +
+      `but got ${JSON.stringify(name)}, which is not here`,
+  );
+}
+
 /** What they say of the process. */
-function processOf(options: ReadonlyMap<string, unknown>): Partial<DiffusionConfig> {
+function processOf(
+  options: ReadonlyMap<string, unknown>,
+  path: string,
+): Partial<DiffusionConfig> {
   const named = PREDICTION_OPTIONS.map((name) => PREDICTIONS[String(options.get(name))])
     .find((objective) => objective !== undefined);
   const objective: Objective | undefined = options.get("predict_xstart") === true
@@ -81,13 +119,11 @@ function processOf(options: ReadonlyMap<string, unknown>): Partial<DiffusionConf
     : options.get("predict_v") === true
     ? "v"
     : named;
-  const noiseSchedule = options.get("noise_schedule");
+  const noiseSchedule = scheduleOf(options.get("noise_schedule"), path);
   const diffusionSteps = options.get("diffusion_steps");
   return {
     ...(objective === undefined ? {} : { objective }),
-    ...(noiseSchedule === "linear" || noiseSchedule === "squaredcos_cap_v2"
-      ? { noiseSchedule }
-      : {}),
+    ...(noiseSchedule === undefined ? {} : { noiseSchedule }),
     ...(typeof diffusionSteps === "number" ? { diffusionSteps } : {}),
   };
 }

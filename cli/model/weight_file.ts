@@ -27,6 +27,9 @@ export type WeightSet = "ema" | "model";
 /** Names that diffusers gives to a file of weights, the better format first. */
 export const DIFFUSERS_FILES: readonly string[] = [DIFFUSERS_FILE, "diffusion_pytorch_model.bin"];
 
+/** The end of an index's name: `.index.json`, or with a variant `.index.fp16.json`. */
+const INDEX_NAME = /\.index(\.\w+)?\.json$/;
+
 /** Weights of one model in a file that is open. */
 export interface OpenWeightFile extends Disposable {
   /** The file. */
@@ -57,7 +60,7 @@ export async function openWeightFile(
   kind: ModelKind,
   set: WeightSet = "ema",
 ): Promise<OpenWeightFile> {
-  if (path.endsWith(".index.json")) {
+  if (INDEX_NAME.test(path)) {
     return opened(path, "shards", await ShardedFile.open(path), kind, set);
   }
   if (!await isTorch(path)) {

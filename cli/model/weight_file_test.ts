@@ -126,6 +126,12 @@ Deno.test("trainerHints() refuses flows by what their options say, and takes the
   }
   assertThrows(() => hints(flows[1]!), CommandError, "path_type=Linear, prediction=velocity");
   assertEquals(hints({}), {});
+  assertThrows(() => hints({ noise_schedule: "sigmoid" }), CommandError, 'but got "sigmoid"');
+  assertEquals(hints({ noise_schedule: "cosine", num_heads: 8, objective: "pred_v" }), {
+    numClasses: undefined,
+    numHeads: 8,
+    diffusion: { objective: "v", noiseSchedule: "squaredcos_cap_v2" },
+  });
   const { latents, numClasses, diffusion } = hints({
     model: "DiT-XL/2",
     vae: "ema",
@@ -140,4 +146,14 @@ Deno.test("trainerHints() refuses flows by what their options say, and takes the
     numClasses: undefined,
     diffusion: { objective: "xstart" },
   });
+});
+
+diskTest("openWeightFile() opens every index that diffusersFile() finds", async (folder) => {
+  const shard = "diffusion_pytorch_model.fp16-00001-of-00001.safetensors";
+  const name = "x_embedder.proj.weight";
+  await saveSafetensors(`${folder}/${shard}`, dict(1));
+  const index = `${folder}/diffusion_pytorch_model.safetensors.index.fp16.json`;
+  await Deno.writeTextFile(index, JSON.stringify({ weight_map: { [name]: shard } }));
+  using file = await openWeightFile(await diffusersFile(folder), "dit");
+  assertEquals([file.path, file.kind, file.source.keys()], [index, "shards", [name]]);
 });

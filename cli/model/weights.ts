@@ -13,7 +13,7 @@ import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
 import type { ModelConfig } from "./config.ts";
 import { DIT } from "./dit_checkpoint.ts";
-import { classLabelsOf, processOf } from "./diffusers_config.ts";
+import { classLabelsOf, processOf, transformerHints } from "./diffusers_config.ts";
 import { type Hints, inferConfig } from "./infer_config.ts";
 import { latentsOf, vaeOptionsOf } from "./latent_shape.ts";
 import { checkOverrides, describeConfig, type ModelOverrides } from "./overrides.ts";
@@ -155,17 +155,11 @@ async function openTransformer(
   known: Hints,
   overrides: ModelOverrides,
 ): Promise<Weights> {
-  const config = await readJson(join(folder, "config.json"));
-  const number = (key: string): number | undefined =>
-    typeof config[key] === "number" ? config[key] : undefined;
+  const configPath = join(folder, "config.json");
+  const { inputSize, ...said } = transformerHints(await readJson(configPath), configPath);
   const file = await openWeightFile(await diffusersFile(folder), "dit");
   try {
-    const hints: Hints = {
-      ...known,
-      numHeads: number("num_attention_heads"),
-      numClasses: number("num_embeds_ada_norm"),
-    };
-    return { ...bare(file, hints, overrides, number("sample_size")), kind: "diffusers" };
+    return { ...bare(file, { ...known, ...said }, overrides, inputSize), kind: "diffusers" };
   } catch (error) {
     file.close();
     throw error;

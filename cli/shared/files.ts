@@ -1,5 +1,5 @@
 /** Files of commands: whether they are there, and written so that one that is there can be read. */
-import { writeAtomically } from "@dit/core/io";
+import { foreignKindOf, writeAtomically } from "@dit/core/io";
 export { exists } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
@@ -101,14 +101,23 @@ export async function appendLines(path: string, lines: string): Promise<void> {
   }
 }
 
-/** A JSON file that holds an object. */
+/**
+ * A JSON file that holds an object.
+ *
+ * @throws {CommandError} where there is none, or something else.
+ */
 export async function readJson(path: string): Promise<Record<string, unknown>> {
-  const text = await Deno.readTextFile(path);
+  const bytes = await Deno.readFile(path).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new CommandError(`${path}: expected a JSON file but found nothing there`);
+  });
+  const text = new TextDecoder().decode(bytes);
   try {
     const value = JSON.parse(text);
     if (value && typeof value === "object" && !Array.isArray(value)) return value;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  throw new CommandError(`${path}: expected a JSON object but found something else`);
+  const found = foreignKindOf(bytes) ?? "something else";
+  throw new CommandError(`${path}: expected a JSON object but found ${found}`);
 }

@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { AtomicFile } from "@dit/core/io";
 import { diskTest } from "../../tests/fixtures.ts";
-import { removeTemporaries, writeWhole } from "./files.ts";
+import { CommandError } from "./errors.ts";
+import { readJson, removeTemporaries, writeWhole } from "./files.ts";
 
 diskTest("what a killed process left half written goes, and nothing else", async (folder) => {
   const killed = await AtomicFile.create(`${folder}/weights`);
@@ -11,4 +12,16 @@ diskTest("what a killed process left half written goes, and nothing else", async
   const left = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
   assertEquals(left, ["config.json", "mine.tmp"]);
   await killed[Symbol.asyncDispose]().catch(() => {}); // closes it; it is gone already
+});
+
+diskTest("readJson() says what stands where a file of JSON is wanted", async (folder) => {
+  const path = `${folder}/config.json`;
+  const refused = (message: string) =>
+    assertRejects(() => readJson(path), CommandError, `${path}: expected a JSON ${message}`);
+  await refused("file but found nothing there");
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 27\n";
+  for (const [text, found] of [[pointer, "a pointer of Git LFS"], ["[]", "something else"]]) {
+    await Deno.writeTextFile(path, text!);
+    await refused(`object but found ${found}`);
+  }
 });

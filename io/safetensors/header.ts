@@ -12,12 +12,15 @@ import {
   infoText,
   type TensorInfo,
 } from "../../tensor/mod.ts";
-import { foreignKind } from "../foreign.ts";
+import { foreignKind, foreignText } from "../foreign.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { findRepeatedKey } from "./json_keys.ts";
 
 /** The format's own limit on the JSON, in bytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
+
+/** What the JSON begins with, as the format asks: `{`. */
+const BRACE = 0x7b;
 
 /** Element types by their names in the file. */
 export const SAFETENSORS_DTYPES: Readonly<Record<string, HostDType>> = {
@@ -54,15 +57,14 @@ export interface SafetensorsHeader {
 /** Reads and checks the header of `source`. */
 export async function readHeader(source: RandomAccess): Promise<SafetensorsHeader> {
   const file = source.name;
-  const expectNative = async (): Promise<void> => {
-    const foreign = await foreignKind(source);
-    if (foreign) throw new FormatError(file, "byte 0", "a safetensors file", foreign);
-  };
-  if (source.size < 8) await expectNative();
+  const foreign = source.size < 8 ? await foreignKind(source) : undefined;
+  if (foreign) throw new FormatError(file, "byte 0", "a safetensors file", foreign);
   const prefix = new DataView((await readRange(source, 0, 8)).buffer);
   const length = Number(prefix.getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES || length > source.size - 8) {
-    await expectNative();
+    if (source.size > 8 && (await readRange(source, 8, 1))[0] !== BRACE) {
+      throw new FormatError(file, "byte 0", "a safetensors file", await foreignText(source));
+    }
     throw new FormatError(
       file,
       "byte 0",

@@ -1,5 +1,5 @@
 import { FormatError, quote } from "../errors.ts";
-import { foreignKind } from "../foreign.ts";
+import { foreignText } from "../foreign.ts";
 import { openFile } from "../file.ts";
 import {
   byteCount,
@@ -268,8 +268,7 @@ async function openCheckpoint(source: RandomAccess): Promise<Checkpoint> {
   const start = await readRange(source, 0, Math.min(4, source.size));
   if (start[0] === 0x50 && start[1] === 0x4b) return await openZipCheckpoint(source);
   if (start[0] === 0x80) return await openLegacyCheckpoint(source);
-  const found = await foreignKind(source) ??
-    `a file that begins with ${quote(String.fromCharCode(...start))}`;
+  const found = await foreignText(source);
   throw new FormatError(source.name, "byte 0", "a PyTorch checkpoint", found);
 }
 
