@@ -141,14 +141,14 @@ function walk(
   intoLeaves: boolean,
 ): Map<Value, Tensor> {
   const grads = new Map<Value, Tensor>([[start, g]]);
-  const settle = (value: Value) => {
+  const flush = (value: Value) => {
     const g = grads.get(value);
     if (!g || wanted.has(value)) return;
     grads.delete(value);
     if (value.leaf && intoLeaves) value.leaf.addGrad(g);
     g.dispose();
   };
-  const settleLeaf = (value: Value | null | undefined) => value?.leaf && settle(value);
+  const flushLeaf = (value: Value | null | undefined) => value?.leaf && flush(value);
   const known = new Set<Node>();
   const pending: Node[] = [];
   const enter = (values: readonly (Value | undefined)[]) => {
@@ -163,14 +163,14 @@ function walk(
         if ("rerun" in node.back) {
           const found = expandNode(node, node.back.rerun, grads);
           enter(found);
-          found.forEach(settleLeaf);
+          found.forEach(flushLeaf);
         } else runNode(node, node.back.backward, grads);
       }
-      node.outputs.forEach(settle);
-      node.inputs.forEach(settleLeaf);
+      node.outputs.forEach(flush);
+      node.inputs.forEach(flushLeaf);
       freeNode(node);
     }
-    settleLeaf(start);
+    flushLeaf(start);
   });
   return grads;
 }

@@ -1,4 +1,4 @@
-/** Switches that ops look at: whether to record, and in which precision to compute. */
+/** The modes that ops run in: whether to record, and in which precision to compute. */
 let recording = true;
 let castTo: "f16" | null = null;
 

@@ -4,7 +4,8 @@
  */
 import { assert, assertGreater } from "@std/assert";
 import { type Device, init, isFloat, scope, setDevice, Tensor, tensor } from "../tensor/mod.ts";
-import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import { gradcheck, noGrad, ops, type Sample, type SampleInput } from "./mod.ts";
 
 const FORWARD_TOLERANCE = 1e-5;
@@ -25,8 +26,8 @@ function operand(input: SampleInput, seed: number): Tensor {
   const { shape, dtype = "f32", strided = false } = input;
   const data = elements(input, seed);
   if (!strided) return tensor(data, shape, { dtype });
-  const turned = [...shape].reverse();
-  using whole = tensor(data.flatMap((v) => [v, 99]), [...turned, 2], { dtype });
+  const permuted = [...shape].reverse();
+  using whole = tensor(data.flatMap((v) => [v, 99]), [...permuted, 2], { dtype });
   const axes = shape.map((_, i) => shape.length - 1 - i);
   return whole.as(shape, axes.map((a) => whole.strides[a]!));
 }

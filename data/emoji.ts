@@ -25,7 +25,7 @@ export interface EmojiOptions {
   readonly skinTones?: boolean;
   /** Classes wanted, such as `["food-drink"]`; all nine by default. */
   readonly classes?: readonly string[];
-  /** Told how many images are written, of how many. */
+  /** Called after each image with the number written, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

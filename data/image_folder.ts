@@ -46,7 +46,7 @@ export interface ImageFolderOptions {
  * Files with other endings are counted and not read; hidden ones are not looked at. Links are
  * followed; one that leads back to a folder it lies in is an error. An image that is cut short,
  * changed or no image, may not be read or has gone since the folder was opened, or a link that leads
- * nowhere, is damaged: it is left out, told of and counted, or with `strict` an error.
+ * nowhere, is damaged: it is left out, reported and counted, or with `strict` an error.
  *
  * It needs `--allow-read --allow-env --allow-ffi`.
  *

@@ -60,7 +60,7 @@ imageTest("a folder of images alone is one class, of the folder's name", async (
 });
 
 imageTest(
-  "a damaged image is told of once, counted, and replaced by the next sound one",
+  "a damaged image is reported once, counted, and replaced by the next sound one",
   async (folder) => {
     await threeImages(folder);
     const bad = join(folder, "cat", "b.PNG");
@@ -187,7 +187,7 @@ imageTest("an image that cannot be read is damaged, and says why", async (folder
 });
 
 imageTest(
-  "reading goes on after the threads were ended, and fails for what was under way",
+  "reading works after the threads were ended, and fails for what was under way",
   async (folder) => {
     await threeImages(folder);
     await using images = await ImageFolder.open(folder, { size: SIZE, workers: 1, cacheBytes: 0 });

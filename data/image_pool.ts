@@ -8,7 +8,7 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-/** A thread and what it still owes. */
+/** A thread and its pending tasks. */
 interface Thread {
   readonly worker: Worker;
   readonly pending: Map<number, Pending>;

@@ -4,7 +4,7 @@ import { decodeImage } from "./decode.ts";
 import { DamagedImageError, messageOf } from "./errors.ts";
 import { isUnnameable } from "./folder.ts";
 
-/** What is asked for. */
+/** An image to load. */
 export interface ImageTask {
   /** Where the file is. */
   readonly path: string;

@@ -9,7 +9,7 @@ export interface ImageRequest extends ImageTask {
   readonly id: number;
 }
 
-/** What it answers: the image, or why there is none. */
+/** Its reply: the image, or why there is none. */
 export type ImageReply =
   & { readonly id: number }
   & ({ readonly image: LoadedImage } | {

@@ -15,7 +15,7 @@ import { exists, listFolder } from "./folder.ts";
 export interface LatentVae {
   /** What people call it, such as `stabilityai/sd-vae-ft-ema`. */
   readonly name: string;
-  /** SHA-256 of its weights, as the one who extracts defines it: equal for equal weights. */
+  /** SHA-256 of its weights, as the extracting program defines it: equal for equal weights. */
   readonly sha256: string;
 }
 

@@ -86,7 +86,7 @@ export class Loader implements AsyncDisposable {
   #fill(): void {
     while (!this.#closed && this.#queue.length < this.#prefetch) {
       const plan = this.#sampler.next();
-      // After a task of its own: the consumer, not the reading, goes on with what it has now.
+      // After a task of its own, so that the consumer continues before the next read starts.
       const batch = new Promise((resolve) => setTimeout(resolve, 0))
         .then(() => this.#dataset.read(plan.indices, plan))
         .then((examples): Batch => ({ ...plan, ...examples }));

@@ -41,7 +41,7 @@ Deno.test("a loader hands out the sampler's batches in order, whichever is read 
   assert(loader.waitSeconds > 0);
 });
 
-Deno.test("a loader reads ahead, but no further than it was told", async () => {
+Deno.test("a loader reads ahead, but no further than `prefetch`", async () => {
   const source = slow();
   await using loader = new Loader(source, sampler(), { prefetch: 2 });
   await new Promise((resolve) => setTimeout(resolve, 50));
@@ -60,7 +60,7 @@ Deno.test("a loader's position counts what was handed out, not what was read ahe
   assertEquals(await resumed.next(), await loader.next());
 });
 
-Deno.test("a loader throws what reading threw, at its turn, and goes on", async () => {
+Deno.test("a loader throws what reading threw, at its turn, and continues", async () => {
   const order = sampler();
   const bad = [order.next(), order.next()][1]!.indices[0]!;
   await using loader = new Loader(slow(bad), sampler(), { prefetch: 1 });

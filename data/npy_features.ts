@@ -23,7 +23,7 @@ import {
 import { DataError, messageOf } from "./errors.ts";
 import { listFolder } from "./folder.ts";
 
-/** What the original's files do not tell. */
+/** What the original's files do not say. */
 export interface NpyFeaturesOptions {
   /** Classes there are; one more than the largest label by default. */
   readonly numClasses?: number;

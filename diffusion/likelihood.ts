@@ -87,7 +87,7 @@ export function discretizedGaussianLogLikelihood(
   return where(lt(x, -OUTERMOST), logClamped(above), upper);
 }
 
-/** Mean over all dimensions but the first, turned from nats to bits: [N, ...] to [N]. */
+/** Mean over all dimensions but the first, converted from nats to bits: [N, ...] to [N]. */
 export function bitsPerDimension(nats: Tensor): Tensor {
   return mul(meanFlat(nats), 1 / Math.LN2);
 }

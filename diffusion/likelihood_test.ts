@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { gradcheck } from "../autograd/mod.ts";
-import { eachDevice, numbers } from "../tests/devices.ts";
+import { eachDevice } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import { scope, tensor } from "../tensor/mod.ts";
 import {
   approxStandardNormalCdf,

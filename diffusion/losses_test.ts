@@ -9,7 +9,8 @@ import {
   Parameter,
   sum,
 } from "../autograd/mod.ts";
-import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import {
   type Device,
   Generator,

@@ -1,5 +1,6 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import { Generator, IndexError, scope, ShapeError, tensor, zeros } from "../tensor/mod.ts";
 import { createDiffusion, NoiseSchedule } from "./mod.ts";
 

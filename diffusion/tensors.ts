@@ -1,4 +1,4 @@
-/** Small steps that the formulas of this room share. */
+/** Tensor helpers that the formulas of this folder share. */
 import type { Scope, Tensor } from "../tensor/mod.ts";
 import { addcmul, mean, mul, type TensorLike } from "../autograd/mod.ts";
 

@@ -187,7 +187,7 @@ export class LossSecondMomentSampler implements TimestepSampler {
           `update: expected timesteps in [0, ${this.#history.length}) but got ${timesteps[i]}`,
         );
       }
-      if (!Number.isFinite(losses[i])) continue; // a step that overflowed teaches nothing
+      if (!Number.isFinite(losses[i])) continue; // the losses of a step that overflowed are left out
       if (seen.length === this.#historyPerTerm) seen.shift();
       seen.push(losses[i]!);
     }

@@ -1,4 +1,4 @@
-/** The shape of a model from the shapes of its weights, so that nobody has to repeat it. */
+/** Options of a DiT from the shapes of its weights. */
 import { type Shape, ShapeError, shapeText, type TensorSource } from "../tensor/mod.ts";
 import { DIT_CONFIGS } from "./configs.ts";
 import type { DiTOptions } from "./options.ts";

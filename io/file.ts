@@ -1,4 +1,4 @@
-/** Files as sources and sinks: the only part of this room that needs Deno. */
+/** Files as sources and sinks: the only module of `io` that needs Deno. */
 import { FormatError } from "./errors.ts";
 import type { ByteSink, RandomAccess } from "./source.ts";
 
@@ -6,8 +6,8 @@ import type { ByteSink, RandomAccess } from "./source.ts";
  * Opens a file for reading by range. Its size is taken once; a file that shrinks while it is read
  * gives a {@linkcode FormatError}.
  *
- * Reads are synchronous inside: the cursor of a file belongs to everyone who reads from it, so
- * seek and read must not be torn apart by another reader.
+ * Reads are synchronous inside: all readers share the cursor of a file, so that no other read may
+ * come between seek and read.
  *
  * @throws {Deno.errors.NotFound} If there is no such file.
  */

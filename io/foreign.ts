@@ -1,11 +1,11 @@
-/** Files that stand where another one was meant: downloads and clones that did not bring it. */
+/** Recognising files of other formats that failed downloads and clones leave in a file's place. */
 import { type RandomAccess, readRange } from "./source.ts";
 
 /** Bytes that are looked at; a pointer of Git LFS has about 130. */
 const START_BYTES = 1024;
 
 /**
- * What a file is that is in none of the formats of this project, where its first bytes tell: a
+ * The kind of a file that is in none of the formats of this project, by its first bytes: a
  * pointer of Git LFS, a web page, a compressed file, or nothing at all.
  */
 export async function foreignKind(source: RandomAccess): Promise<string | undefined> {

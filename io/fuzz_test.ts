@@ -17,6 +17,7 @@ import { StoredTensor, TorchFile } from "./torch/file.ts";
 import { readPickle } from "./torch/pickle_reader.ts";
 import { writePickle } from "./torch/pickle_writer.ts";
 import { mapTensors, Namespace, type TorchKey, type TorchValue, Tuple } from "./torch/values.ts";
+import { numbers } from "../tests/numbers.ts";
 import { writeTorch } from "./torch/writer.ts";
 
 const ROUNDS = 600;
@@ -24,14 +25,10 @@ const ROUNDS = 600;
 /** No file here is larger than 10 KB; expanded tensors may take up to 128 MiB by design. */
 const MAX_ALLOCATION = 256 * 2 ** 20;
 
-/** A small generator (mulberry32), so that every run damages alike. */
+/** Whole numbers below what is asked for, so that every run damages alike. */
 function generator(seed: number): (below: number) => number {
-  return (below) => {
-    seed = seed + 0x6d2b79f5 | 0;
-    let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return Math.floor(((t ^ t >>> 14) >>> 0) / 2 ** 32 * below);
-  };
+  const next = numbers(seed);
+  return (below) => Math.floor(next() * below);
 }
 
 /** `bytes` with one to three changes of the kinds that find mistakes. */

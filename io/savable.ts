@@ -1,6 +1,6 @@
 /**
- * What files can be written from. This room knows no devices: it sees a device's tensor by its
- * element type, shape and `data()` alone, and asks for one tensor at a time.
+ * What files can be written from. `io` does not depend on devices: it knows a device's tensor by its
+ * element type, shape and `data()` alone, and reads one tensor at a time.
  */
 import {
   type HostTensor,

@@ -87,7 +87,7 @@ export class ShardedFile implements WeightFile {
     await this.#shardOf(key).readInto(key, target, start);
   }
 
-  /** Closes all files; nothing can be read any more. */
+  /** Closes all files; reading fails from then on. */
   close(): void {
     for (const shard of this.#shards) shard.close();
   }

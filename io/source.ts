@@ -9,7 +9,7 @@ export interface RandomAccess {
   readonly size: number;
   /** Fills `target` with the bytes from `offset` on, or throws {@linkcode FormatError}. */
   readInto(offset: number, target: Uint8Array): Promise<void>;
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void;
 }
 

@@ -5,7 +5,7 @@ import { fetchTensor, type SavableTensor } from "./savable.ts";
 
 /** A source with an open file behind it. */
 export interface WeightFile extends TensorSource, Disposable {
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void;
 }
 

@@ -11,7 +11,8 @@ import {
   tensor,
   UseAfterFreeError,
 } from "../tensor/mod.ts";
-import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import { AdamW, type AdamWOptions } from "./adamw.ts";
 import { StateDictError } from "./state.ts";
 
@@ -159,8 +160,12 @@ Deno.test("AdamW says what is wrong with its arguments", async () => {
     DTypeError,
     "expected f32 parameters (masters) but got f16",
   );
-  const turned = new Parameter(transpose(tensor([1, 2, 3, 4], [2, 2])));
-  assertThrows(() => new AdamW([turned]), ShapeError, "AdamW: expected parameters whose elements");
+  const transposed = new Parameter(transpose(tensor([1, 2, 3, 4], [2, 2])));
+  assertThrows(
+    () => new AdamW([transposed]),
+    ShapeError,
+    "AdamW: expected parameters whose elements",
+  );
   await init({ device: "reference" });
   using far = new Parameter(tensor([1]));
   assertThrows(() => new AdamW([p, far]), DeviceError, "on one device but got wasm and reference");

@@ -136,10 +136,10 @@ function gather(parameters: readonly Parameter[]): FlatBuffer[] {
     [members, at] = [[], 0];
   };
   for (const p of parameters) {
-    const room = Math.ceil(p.size / ALIGNMENT) * ALIGNMENT;
-    if (at + room > MAX_ELEMENTS) close();
+    const padded = Math.ceil(p.size / ALIGNMENT) * ALIGNMENT;
+    if (at + padded > MAX_ELEMENTS) close();
     members.push([p, at]);
-    at += room;
+    at += padded;
   }
   close();
   return made;

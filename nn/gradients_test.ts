@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { backward, mul, Parameter, sum } from "../autograd/mod.ts";
 import { init, scope, tensor } from "../tensor/mod.ts";
-import { eachDevice, numbers, scaledError } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 import { AdamW } from "./adamw.ts";
 import { clipGradNorm, countNonFinite } from "./gradients.ts";
 

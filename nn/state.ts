@@ -27,7 +27,7 @@ export type StateDict = Map<string, Tensor>;
 
 /** Elements in a plain array, with their shape. */
 export interface HostElements {
-  /** Tells them from a `HostTensor`, whose data are bytes. */
+  /** Absent: a `HostTensor`, whose data are bytes, has one. */
   readonly dtype?: undefined;
   /** Dimensions, outermost first. */
   readonly shape: Shape;
@@ -47,7 +47,7 @@ interface Described {
   readonly data?: unknown;
 }
 
-/** What is wrong with one weight, or null. */
+/** The mismatch of one weight, or null. */
 function faultOf(name: string, shape: Shape, given: Described): string | null {
   if (!sameShape(given.shape, shape)) {
     return `${name}: expected ${shapeText(shape)} but got ${shapeText(given.shape)}`;

@@ -4,7 +4,7 @@ import { type DeviceBuffer, KERNEL_NAMES, KERNELS, type View } from "./backend.t
 import { type DType, DTYPE_BYTES } from "./dtype.ts";
 import { program } from "./expr.ts";
 import { contiguousStrides } from "./shape.ts";
-import { numbers } from "../tests/devices.ts";
+import { numbers } from "../tests/numbers.ts";
 
 const buffer: DeviceBuffer = { bytes: 4096 };
 

@@ -368,7 +368,7 @@ export interface Backend {
   read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray>;
   /** Starts (or does) the work. `op` names the public op for errors. */
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void;
-  /** Checks that every index lies in [0, limit): now where the device can, else by the next read. */
+  /** Checks that every index lies in [0, limit): at once where the device can, else at the next read. */
   checkIndices(index: View, limit: number, op: string): void;
   /** Hands pending work to the device without waiting. */
   flush(): void;
@@ -380,7 +380,7 @@ export interface Backend {
    * where the device is lost.
    */
   ready(): Promise<void>;
-  /** What it holds of the system's memory now. */
+  /** The system memory that it holds. */
   memory(): BackendMemory;
   /** Frees all its memory and stops its threads; nothing may be called afterwards. */
   dispose(): Promise<void>;

@@ -1,8 +1,7 @@
 /**
- * A quick check of a device: one small case or two of every kernel, held to float64. It tells a
- * device that computes nonsense (experimental instructions of V8, a driver of a GPU) from one that
- * works before hours of work begin; that every kernel is right in every case is what the
- * conformance suite is for.
+ * The self-test of a device: one or two small cases of every kernel, compared with float64. It finds
+ * devices that compute wrong numbers (experimental instructions of V8, a GPU's driver) before hours
+ * of work begin; the conformance suite tests every kernel in every case.
  */
 import { type Backend, KERNEL_NAMES, type KernelName } from "./backend.ts";
 import type { HostArray } from "./dtype.ts";
@@ -36,7 +35,7 @@ function start<K extends KernelName>(
     backend.run(kernel, build(arrays), "selfTest");
     return arrays.read();
   } finally {
-    arrays.free(); // for work that comes later
+    arrays.free(); // reused only by later work
   }
 }
 

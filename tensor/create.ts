@@ -64,7 +64,7 @@ interface Elements {
   readonly shape: Shape;
 }
 
-/** The elements of `data`, which may be anything where JavaScript calls. */
+/** The elements of `data`, which may be of any type where the caller is plain JavaScript. */
 function elementsOf(data: TensorData, shape: Shape | undefined): Elements {
   const nested = Array.isArray(data) && data.some(isList);
   const elements = nested ? flatten(data) : { data: checkNumbers(data), shape: [data.length] };

@@ -3,7 +3,7 @@ let debug = false;
 
 /**
  * Remembers where every scope and tensor was made, reports leaks, and checks that kernels found by
- * a key are what would be compiled now. Slow.
+ * a key are what would be compiled for it. Slow.
  */
 export function setDebug(on: boolean): void {
   debug = on;

@@ -113,20 +113,20 @@ export async function shutdown(device: Device): Promise<void> {
   await device.backend.dispose();
 }
 
-/** What tensors hold on a device now, and the most they held. */
+/** What live tensors hold on a device, and the most they held. */
 export function memory(device: Device = currentDevice()): Memory {
   const { liveBytes, peakBytes, tensors, storages } = device.ledger;
   return { liveBytes, peakBytes, tensors, storages, ...device.backend.memory() };
 }
 
-/** Starts a new peak count from what is live now. */
+/** Resets the peak to what live tensors hold. */
 export function resetPeak(device: Device = currentDevice()): void {
   device.ledger.peakBytes = device.ledger.liveBytes;
 }
 
 /**
  * Sets how many threads the WebAssembly device works with, the calling one included; as many as
- * there are cores unless told otherwise. No result depends on it.
+ * there are cores by default. No result depends on it.
  *
  * @throws {DeviceError} on other devices, and where threads cannot be started.
  */

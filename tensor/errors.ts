@@ -1,6 +1,6 @@
 /**
- * The errors of tensors and devices. Each sets its name by hand, so that it can be told from others
- * where classes are lost: in logs, from workers, in minified code.
+ * The errors of tensors and devices. Each sets its name explicitly, which identifies it in logs,
+ * across workers and in minified code.
  */
 
 /** Shapes that do not fit an op. */

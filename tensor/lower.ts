@@ -17,7 +17,7 @@ export function polynomial(x: Expr, coefficients: readonly number[]): Expr {
  */
 const HALF_PI = [1.5703125, 4.825592041015625e-4, 1.2665987014770508e-6, 9.9209357968e-10];
 
-/** From here on the products with those parts are no longer exact. */
+/** From here on the products with those parts are inexact. */
 const REDUCIBLE = 1e5;
 
 /**

@@ -1,4 +1,4 @@
-/** Names of options, which JavaScript would take on the quiet where they are wrong. */
+/** Checks names of options: JavaScript ignores misspelt ones silently. */
 
 /**
  * Refuses options that there are not.

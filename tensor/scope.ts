@@ -20,7 +20,7 @@ let current: Scope | null = null;
 let serial = 0;
 const keepHooks: KeepHook[] = [];
 
-/** Registers `hook` to be told of everything that leaves a scope. */
+/** Registers `hook` to be called with everything that leaves a scope. */
 export function onKeep(hook: KeepHook): void {
   keepHooks.push(hook);
 }

@@ -4,7 +4,7 @@ import { UseAfterFreeError } from "./errors.ts";
 
 /** What `memory()` reports of one device. */
 export interface MemoryStats {
-  /** Bytes that tensors hold now (a storage shared by views counts once). */
+  /** Bytes that live tensors hold (a storage shared by views counts once). */
   liveBytes: number;
   /** The most that `liveBytes` has been since the start or the last `resetPeak()`. */
   peakBytes: number;
@@ -40,7 +40,7 @@ export interface Device {
   readonly name: Backend["name"];
   /** What does the work. */
   readonly backend: Backend;
-  /** What tensors hold here now. */
+  /** What live tensors hold here. */
   readonly ledger: MemoryLedger;
 }
 

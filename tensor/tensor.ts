@@ -12,7 +12,7 @@ import { currentScope, type Keepable, type Scope } from "./scope.ts";
 import { contiguousStrides, isContiguous, type Shape, sizeOf } from "./shape.ts";
 import { type Device, Storage } from "./storage.ts";
 
-/** In debug mode, tells of tensors that were collected without being freed. */
+/** In debug mode, reports tensors that were garbage-collected without being freed. */
 const leaks = new FinalizationRegistry<string>((made) => {
   console.warn(`a tensor was never freed; it was made at\n${made}`);
 });

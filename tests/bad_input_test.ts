@@ -486,19 +486,19 @@ eachDevice("bad input: tensors of nine dimensions, and of none, in every kind of
   const shape = [2, 1, 2, 3, 1, 2, 2, 1, 2];
   const x = d.reshape(d.arange(96), shape);
   const order = [8, 0, 7, 3, 1, 6, 2, 5, 4];
-  const turned = d.permute(x, order);
-  const want = await turned.data(); // gathered on the host
-  assertEquals(await d.contiguous(turned).data(), want);
-  assertEquals(await d.add(turned, 0).data(), want);
-  const both = d.add(turned, d.permute(d.mul(x, 1), order));
+  const permuted = d.permute(x, order);
+  const want = await permuted.data(); // gathered on the host
+  assertEquals(await d.contiguous(permuted).data(), want);
+  assertEquals(await d.add(permuted, 0).data(), want);
+  const both = d.add(permuted, d.permute(d.mul(x, 1), order));
   assertEquals(await both.data(), want.map((v) => 2 * v));
   assertEquals(
-    await d.sum(turned, [0, 2, 4, 6, 8]).data(),
-    await d.sum(d.contiguous(turned), [0, 2, 4, 6, 8]).data(),
+    await d.sum(permuted, [0, 2, 4, 6, 8]).data(),
+    await d.sum(d.contiguous(permuted), [0, 2, 4, 6, 8]).data(),
   );
   assertEquals(
-    await d.concat([turned, turned], 3).data(),
-    await d.concat([d.contiguous(turned), d.contiguous(turned)], 3).data(),
+    await d.concat([permuted, permuted], 3).data(),
+    await d.concat([d.contiguous(permuted), d.contiguous(permuted)], 3).data(),
   );
   const product = d.matmul(d.reshape(x, [2, 1, 2, 3, 1, 2, 2, 2]), d.ones([2, 1]));
   assertEquals(

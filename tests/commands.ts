@@ -6,7 +6,7 @@ import { init } from "@dit/core/tensor";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { type ModelConfig, writeCheckpoint } from "@dit/cli";
 import { diskTest, granted, unreadable } from "./fixtures.ts";
-import { numbers } from "./devices.ts";
+import { numbers } from "./numbers.ts";
 
 /** How a command ended. */
 export interface Ended {

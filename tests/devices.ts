@@ -12,7 +12,7 @@ export const requireWebGpu: boolean = env("DIT_REQUIRE_WEBGPU") === "1";
 /** Sets Mesa's software adapter up for tests, which run each shader once or twice. */
 export function prepareMesa(): void {
   if (!granted({ name: "env" })) return;
-  // a layer of Mesa's complains on standard error unless it is told to stay out
+  // keeps a layer of Mesa's from complaining on standard error
   Deno.env.set("NODEVICE_SELECT", "1");
   // without its optimiser a shader is compiled in four fifths of the time
   Deno.env.set("GALLIVM_PERF", "nopt");
@@ -54,17 +54,6 @@ export function eachDevice(
       },
     });
   }
-}
-
-/** A small repeatable generator of numbers in [0, 1), for test inputs. */
-export function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => { // mulberry32
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Largest |got - want| over the largest |want|. */

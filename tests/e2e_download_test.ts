@@ -54,7 +54,7 @@ function send(start: number, stop = Infinity): Response {
 }
 
 commandTest(
-  "download says what it fetches, goes on after a cut, and keeps what is there",
+  "download says what it fetches, continues after a cut, and keeps what is there",
   async (folder) => {
     await using from = mirror((path, start, index) => {
       if (path === "/elsewhere") return send(start, index < 2 ? 70_000 : Infinity);
@@ -184,7 +184,7 @@ commandTest(
   "without a network the file's place is said, and sample then takes it",
   async (folder) => {
     await using from = mirror((_, start) => send(start));
-    await from[Symbol.asyncDispose](); // nobody listens there any more
+    await from[Symbol.asyncDispose](); // the server is gone
     const { code, err } = await command("sample", ["--image-size", "512"], folder, from.env);
     assertEquals(code, 1);
     assertStringIncludes(err, "trying again");

@@ -45,7 +45,7 @@ function assertRefused({ code, out, err }: Ended, ...words: string[]): void {
 }
 
 commandTest(
-  "latents are of both sides of every image, and go on without change",
+  "latents are of both sides of every image, and an extraction continues without change",
   async (folder) => {
     await prepare(folder);
     const done = await extract(folder, "--shard-size", "6");
@@ -85,7 +85,7 @@ commandTest(
   },
 );
 
-commandTest("an extraction that is killed goes on and writes no shard twice", async (folder) => {
+commandTest("an extraction that is killed continues and writes no shard twice", async (folder) => {
   await prepare(folder);
   const launch = new URL("../cli/launch.ts", import.meta.url).href;
   const args = ["--data", "pictures", "--vae", "vae", "--image-size", "32", "--device", "wasm"];

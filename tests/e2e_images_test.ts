@@ -201,7 +201,7 @@ commandTest(
   },
 );
 
-commandTest("a checkpoint from before there was --strict goes on", async (folder) => {
+commandTest("a checkpoint from before there was --strict is resumed", async (folder) => {
   await writePictures(`${folder}/photos`, ["a", "b"], 4);
   const args = [...TINY, "--data", "photos", "--steps", "2"];
   assertEquals((await train(folder, ...args)).code, 0);

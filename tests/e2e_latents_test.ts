@@ -55,7 +55,7 @@ function assertRefused({ code, out, err }: Ended, ...words: string[]): void {
   assert(!err.includes("at file:"), err); // a sentence, not a stack
 }
 
-/** What a run's checkpoints are told of their latents. */
+/** The latents that a run's checkpoints record. */
 async function configOf(run: string) {
   return JSON.parse(await Deno.readTextFile(`${run}/config.json`));
 }
@@ -126,11 +126,11 @@ commandTest(
     // The same weights elsewhere are the same autoencoder.
     await writeVae(`${folder}/copy`);
     assertDone(await train(folder, "--data", "features", "--vae", "copy", "--image-size", "32"));
-    // A run needs its latents only, and goes on where their autoencoder is not.
+    // A run needs its latents only, and is resumed without their autoencoder.
     await Deno.rename(`${folder}/vae`, `${folder}/away`);
     assertDone(await train(folder, "--resume", "latest", "--steps", "3"));
     await Deno.rename(`${folder}/away`, `${folder}/vae`);
-    // A run goes on with latents by the autoencoder that it began with, and with no others.
+    // A run is resumed with latents by the autoencoder that it began with only.
     await Deno.remove(`${folder}/features`, { recursive: true });
     await extract(folder, "--vae", "other");
     const again = await train(folder, "--resume", "latest", "--steps", "4");
@@ -148,7 +148,7 @@ commandTest("a run does not mix the latents of two autoencoders or sizes", async
   assertRefused(again, "the autoencoder that the run began with");
   const sampled = await command("sample", ["--n", "1", "--num-sampling-steps", "2"], folder);
   assertRefused(sampled, "expected the autoencoder that the latents were made by");
-  // Whoever names one means it.
+  // An autoencoder that is named is taken as it is.
   const named = ["--n", "1", "--num-sampling-steps", "2", "--vae", "vae"];
   assertDone(await command("sample", named, folder));
 });

@@ -9,7 +9,8 @@ import {
 import { loadNpz } from "@dit/core/io";
 import { denoArguments } from "../cli/launch.ts";
 import { command, commandTest, type Ended, pngSize } from "./commands.ts";
-import { numbers, requireWebGpu, webgpuMissing } from "./devices.ts";
+import { requireWebGpu, webgpuMissing } from "./devices.ts";
+import { numbers } from "./numbers.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 /** A model of a few thousand parameters, on the CPU. */
@@ -44,7 +45,7 @@ function spawn(folder: string, args: readonly string[]): Deno.ChildProcess {
   }).spawn();
 }
 
-/** Reads the output until `count` steps have been told of, or its end. */
+/** Reads the output until `count` steps have been reported, or its end. */
 async function steps(child: Deno.ChildProcess, count: number): Promise<void> {
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let seen = 0;
@@ -179,25 +180,28 @@ webGpuTest("on WebGPU a run continues in the bits of one that was not stopped", 
   assert(got.every((byte, i) => byte === expected[i]), "the checkpoints differ");
 });
 
-commandTest("Ctrl-C saves and exits with 130, and the run goes on from there", async (folder) => {
-  if (Deno.build.os === "windows") return; // there one process cannot interrupt another
-  await digitsIn(folder);
-  const run = `${folder}/results/000-DiT-Mini-4`;
-  const child = spawn(folder, [...TINY, "--steps", "5000", "--ckpt-every", "100000"]);
-  await steps(child, 3);
-  child.kill("SIGINT");
-  assertEquals((await child.status).code, 130);
-  const step = Number(/(\d+)\.safetensors$/.exec(lastCheckpoint(run))![1]);
-  assertGreater(step, 2);
-  assertStringIncludes(await Deno.readTextFile(`${run}/report.html`), `stopped at step ${step}`);
-  await Deno.rename(`${folder}/digits`, `${folder}/moved`);
-  const more = ["--steps", `${step + 2}`, "--data", "moved"];
-  const { code, out, err } = await train(folder, "--resume", "latest", ...more);
-  assertEquals(code, 0, err);
-  assertStringIncludes(out, `from step ${step} to ${step + 2}`);
-});
+commandTest(
+  "Ctrl-C saves and exits with 130, and the run is resumed from there",
+  async (folder) => {
+    if (Deno.build.os === "windows") return; // there one process cannot interrupt another
+    await digitsIn(folder);
+    const run = `${folder}/results/000-DiT-Mini-4`;
+    const child = spawn(folder, [...TINY, "--steps", "5000", "--ckpt-every", "100000"]);
+    await steps(child, 3);
+    child.kill("SIGINT");
+    assertEquals((await child.status).code, 130);
+    const step = Number(/(\d+)\.safetensors$/.exec(lastCheckpoint(run))![1]);
+    assertGreater(step, 2);
+    assertStringIncludes(await Deno.readTextFile(`${run}/report.html`), `stopped at step ${step}`);
+    await Deno.rename(`${folder}/digits`, `${folder}/moved`);
+    const more = ["--steps", `${step + 2}`, "--data", "moved"];
+    const { code, out, err } = await train(folder, "--resume", "latest", ...more);
+    assertEquals(code, 0, err);
+    assertStringIncludes(out, `from step ${step} to ${step + 2}`);
+  },
+);
 
-commandTest("train tells what is wrong with a command line", async (folder) => {
+commandTest("train says what is wrong with a command line", async (folder) => {
   await digitsIn(folder);
   const cases: [string[], number, RegExp][] = [
     [["--stepps", "3"], 2, /unknown flag --stepps; did you mean --steps\?/],
@@ -246,7 +250,7 @@ commandTest("train refuses a results folder that it cannot write to", async (fol
   assertStringIncludes(locked.err, "Choose another with --results-dir");
 });
 
-commandTest("train says which checkpoint is damaged, and goes on from another", async (folder) => {
+commandTest("train says which checkpoint is damaged, and resumes from another", async (folder) => {
   await digitsIn(folder);
   assertEquals((await train(folder, ...TINY, "--steps", "4", "--ckpt-every", "2")).code, 0);
   const run = "results/000-DiT-Mini-4";

@@ -110,7 +110,7 @@ goldenOnDevices(
 );
 
 goldenOnDevices(
-  "x_t and what the model is told are the original's",
+  "x_t and the timesteps that the model gets are the original's",
   FILES,
   async () => {
     const golden = await Golden.load(FILES[1]);

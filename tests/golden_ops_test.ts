@@ -213,8 +213,8 @@ const CALLS: Record<string, Call> = {
   "pad (0,1,0,1)": ([x]) => pad(x!, [[0, 0], [0, 0], [0, 1], [0, 1]]),
   "reshape(B,N,3,H,D).permute(2,0,3,1,4)": ([x], { heads }) => {
     const [b, n, width] = x!.shape as [number, number, number];
-    const turned = permute(reshape(x!, [b, n, 3, heads, width / 3 / heads]), [2, 0, 3, 1, 4]);
-    return split(turned, 1).map((part) => reshape(part, part.shape.slice(1)));
+    const permuted = permute(reshape(x!, [b, n, 3, heads, width / 3 / heads]), [2, 0, 3, 1, 4]);
+    return split(permuted, 1).map((part) => reshape(part, part.shape.slice(1)));
   },
   "embedding(idx, table)": ([index, table]) => embedding(table!, index!),
   "table[idx]": ([table, index]) => reshape(embedding(unsqueeze(table!, 1), index!), [-1]),

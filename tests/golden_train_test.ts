@@ -22,7 +22,7 @@ const BATCHES = "train/train_eval.safetensors"; // of both runs
 const MODEL = ["dit/dit_b.json", "dit/dit_b.weights.safetensors"] as const;
 
 /** One entry of a tensor [STEPS, ...]. */
-function slab(golden: Golden, name: string, step: number): { data: number[]; shape: number[] } {
+function entry(golden: Golden, name: string, step: number): { data: number[]; shape: number[] } {
   const shape = golden.shape(name).slice(1);
   const size = shape.reduce((a, b) => a * b, 1);
   return { data: Array.from(golden.floats(name).subarray(step * size, (step + 1) * size)), shape };
@@ -45,11 +45,11 @@ async function train(name: string, checkpointing: boolean): Promise<void> {
   for (let step = 0; step < STEPS; step++) {
     using _ = scope();
     const floats = (from: Golden, what: string) => {
-      const { data, shape } = slab(from, `in/${what}`, step);
+      const { data, shape } = entry(from, `in/${what}`, step);
       return tensor(data, shape);
     };
     const integers = (what: string) =>
-      tensor(slab(batches, `in/${what}`, step).data, undefined, {
+      tensor(entry(batches, `in/${what}`, step).data, undefined, {
         dtype: "i32",
       });
     const x = floats(batches, "x");
@@ -73,7 +73,7 @@ async function train(name: string, checkpointing: boolean): Promise<void> {
   for (const [step, reads] of losses.entries()) {
     for (const [i, got] of (await reads).entries()) {
       const what = ["loss", "loss_vec", "mse", "vb"][i]!;
-      const want = slab(golden, `out/${what}`, step).data;
+      const want = entry(golden, `out/${what}`, step).data;
       assertScaled(`${what} of step ${step}`, got, want, 1e-4);
     }
   }

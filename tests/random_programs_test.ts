@@ -45,7 +45,8 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { absoluteError, eachDevice, numbers, scaledError } from "./devices.ts";
+import { absoluteError, eachDevice, scaledError } from "./devices.ts";
+import { numbers } from "./numbers.ts";
 
 /** WebGPU compiles a kernel for nearly every step. */
 const PROGRAMS = { wasm: 200, webgpu: 15, reference: 1 };

@@ -3,7 +3,7 @@
  *
  *     deno run --allow-run=chromium,google-chrome tests/screenshot.ts PAGE OUT.png WIDTH HEIGHT
  *
- * Ends with 3 where there is no browser; without arguments it only tells that.
+ * Ends with 3 where there is no browser; without arguments it only checks that.
  */
 const BROWSERS = ["chromium", "google-chrome"];
 

@@ -1,5 +1,5 @@
 /** A data set of a few pictures, written as MNIST's files are, so that commands start at once. */
-import { numbers } from "./devices.ts";
+import { numbers } from "./numbers.ts";
 
 /** Side of a picture. */
 const SIDE = 28;

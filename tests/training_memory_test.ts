@@ -87,7 +87,7 @@ function step({ model, optimizer, scaler, ema, generator }: Training): void {
   ema.update();
 }
 
-/** Memory after every step but the first two, which must not change any more. */
+/** Memory after every step but the first two, which must stay the same. */
 function flat(device: Device, steps: number, run: () => void): void {
   run();
   run();

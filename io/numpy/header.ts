@@ -22,7 +22,7 @@ export interface NpyHeader extends TensorInfo {
   readonly dataOffset: number;
 }
 
-/** Enough for any header up to version 3 that NumPy itself reads without being told to. */
+/** Longer than any header up to version 3 that NumPy reads by default (its `max_header_size`). */
 export const MAX_NPY_HEADER_BYTES = 10_000 + 12;
 
 const ALIGNMENT = 64;

@@ -69,7 +69,7 @@ export class NpyFile implements TensorInfo, Disposable {
     }
   }
 
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void {
     this.#source.close();
   }

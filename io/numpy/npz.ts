@@ -152,7 +152,7 @@ export class NpzFile implements WeightFile {
     }
   }
 
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void {
     this.#source.close();
   }

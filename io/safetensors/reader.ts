@@ -69,7 +69,7 @@ export class SafetensorsFile implements WeightFile {
     await this.#source.readInto(tensor.offset + start, target);
   }
 
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void {
     this.#source.close();
   }

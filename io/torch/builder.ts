@@ -177,7 +177,7 @@ export class Builder {
     const known = this.storages.get(key);
     if (known && (known.dtype !== dtype || known.count !== count)) {
       return this.#fail(
-        `storage ${key} to be ${known.count} of ${known.dtype} as before`,
+        `storage ${key} to be ${known.count} of ${known.dtype} in every tensor`,
         `${count} of ${dtype}`,
       );
     }

@@ -189,7 +189,7 @@ export class TorchFile implements Disposable {
     return new StateDict(this, tensors);
   }
 
-  /** Closes the file behind it; nothing can be read any more. */
+  /** Closes the file behind it; reading fails from then on. */
   close(): void {
     this.#source.close();
   }

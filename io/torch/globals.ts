@@ -105,7 +105,7 @@ const HARMFUL_ANYWHERE = words("os posix nt sys subprocess importlib ctypes");
 
 /**
  * Whether `name` is one that could run code in Python and that no checkpoint needs. This list is not
- * what keeps reading safe, since no name is ever called: it tells that a file was made to do harm.
+ * what keeps reading safe, since no name is ever called: it shows that a file was made to do harm.
  */
 export function isHarmful(name: string): boolean {
   const parts = name.split(".");

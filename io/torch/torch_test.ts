@@ -127,7 +127,7 @@ goldenTest("loadTorch() reads bare state dicts and old-format checkpoints bit fo
   const value = await loadTorch(legacy!);
   for (const key of ["model", "ema"]) {
     const dict = at(value, key) as Dict;
-    // Whoever made the file saved the averaged weights under both keys.
+    // The script that made the file saved the averaged weights under both keys.
     assertTensors(dict, tensors, "ema/", [...dict.keys()] as string[]);
   }
 });

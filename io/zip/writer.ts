@@ -12,7 +12,7 @@ const PADDING_EXTRA = 0x4246;
 
 /** How an entry is laid out. */
 export interface ZipEntryOptions {
-  /** Bytes that will be written, where known; else room is kept for more than 4 GiB. */
+  /** Bytes that will be written, where known; else fields for more than 4 GiB are reserved. */
   readonly size?: number;
   /** The data begins at a multiple of this. */
   readonly align?: number;

@@ -2,6 +2,7 @@
  * What a conformance case is written with: seeded inputs and guarded outputs on some device. The
  * same calls in the same order give the same arrays on every device.
  */
+import { randomBits } from "./random_bits.ts";
 import {
   type Backend,
   checkView,
@@ -103,25 +104,18 @@ export function window(
 /** Gives the value of each element in turn. */
 export type Fill = (random: Random, index: number) => number;
 
-/** Small deterministic random numbers (mulberry32), for test inputs only. */
+/** Random numbers of one case, the same for every device. */
 export class Random {
-  #state: number;
+  /** 32 random bits. */
+  readonly bits: () => number;
 
   constructor(seed: string) {
     // FNV-1a of the name, so that cases do not share their numbers.
-    this.#state = 0x811c9dc5;
+    let hash = 0x811c9dc5;
     for (let i = 0; i < seed.length; i++) {
-      this.#state = Math.imul(this.#state ^ seed.charCodeAt(i), 0x01000193);
+      hash = Math.imul(hash ^ seed.charCodeAt(i), 0x01000193);
     }
-  }
-
-  /** 32 random bits. */
-  bits(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
+    this.bits = randomBits(hash);
   }
 
   /** A number in [0, 1). */

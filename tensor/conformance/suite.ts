@@ -79,7 +79,7 @@ interface Result {
 /** Starts a kernel; tests of a device may start it in a way of their own. */
 export type Start = (run: () => void) => void;
 
-/** Runs a case; looks at its inputs too where they are to be as before. */
+/** Runs a case; checks its inputs too where they must be unchanged. */
 async function launch(
   backend: Backend,
   test: ConformanceCase,

@@ -141,8 +141,8 @@ export function evaluateOne(
 
 /**
  * Evaluates `formula` into tensors that exist: windows of a larger one, or state that is updated
- * in place (an output may be one of the operands). Only what owns its storage may be written:
- * tensors are immutable to everyone else.
+ * in place (an output may be one of the operands). Only the owner of a storage may write to it:
+ * tensors are immutable to all other code.
  */
 export function evaluateInto(
   op: string,

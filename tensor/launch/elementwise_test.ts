@@ -93,8 +93,8 @@ eachDevice("copyInto() and fillInto() write windows and convert", async () => {
 eachDevice("copy() and contiguous() lay elements out anew", async (device) => {
   using _ = scope();
   const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
-  const turned = x.as([3, 2], [1, 3]);
-  const packed = contiguous(turned);
+  const transposed = x.as([3, 2], [1, 3]);
+  const packed = contiguous(transposed);
   assertEquals([packed.contiguous, Array.from(await packed.data())], [true, [1, 4, 2, 5, 3, 6]]);
   const { storages } = memory(device);
   assertEquals(contiguous(x).storage, x.storage);

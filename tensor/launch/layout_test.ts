@@ -58,15 +58,15 @@ Deno.test("reshaped(), threeDimensional() and unitInner() copy only where they m
   await init({ device: "reference" });
   using _ = scope();
   const x = reshaped(arange(24), [2, 3, 4]);
-  const turned = permuted(x, [2, 1, 0]);
+  const transposed = permuted(x, [2, 1, 0]);
   assertEquals(reshaped(x, [6, 4]).storage, x.storage);
-  assertEquals(reshaped(turned, [24]).storage === x.storage, false);
+  assertEquals(reshaped(transposed, [24]).storage === x.storage, false);
   const middle = threeDimensional(x, 1, 2, "op");
   assertEquals([middle.shape, middle.storage], [[2, 3, 4], x.storage]);
   assertEquals(threeDimensional(x, 0, 3, "op").shape, [1, 24, 1]);
   assertEquals(threeDimensional(x, 3, 3, "op").shape, [24, 1, 1]);
   assertEquals(unitInner(x, "op").storage, x.storage);
-  assertEquals(unitInner(turned, "op").strides, [6, 2, 1]);
+  assertEquals(unitInner(transposed, "op").strides, [6, 2, 1]);
   const column = x.as([3, 1], [4, 7]); // a single element has unit stride, whatever it says
   assertEquals([unitInner(column, "op").strides, unitInner(column, "op").storage], [
     [4, 1],

@@ -99,7 +99,7 @@ class ReferenceBackend implements Backend {
 
   write(buffer: DeviceBuffer, offset: number, data: HostArray): void {
     const block = buffer as ReferenceBuffer;
-    // float64 values may go into an f16 buffer as well; which one it is, earlier use tells.
+    // float64 values may go into an f16 buffer too; its dtype is known from earlier use
     const dtype = data instanceof Float64Array && block.dtype === "f16" ? "f16" : dtypeOf(data)!;
     block.elements(dtype).set(dtype === "f16" ? new Float16Array(data) : data, offset);
   }

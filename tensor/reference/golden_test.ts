@@ -248,8 +248,8 @@ goldenOps("groupNorm and its gradients are PyTorch's", [
   await golden.check("grad2", dBias);
 });
 
-/** Weights [Co, Ci, KH, KW] as the gradient by the input needs them: [Ci, Co], turned by 180. */
-async function turned(golden: GoldenCase, w: View): Promise<View> {
+/** Weights [Co, Ci, KH, KW] as the gradient by the input needs them: [Ci, Co], rotated by 180 degrees. */
+async function rotated(golden: GoldenCase, w: View): Promise<View> {
   const [Co, Ci, KH, KW] = w.shape as [number, number, number, number];
   const from = await download(golden.backend, w);
   const to = from.map((_, i) => {
@@ -282,7 +282,7 @@ for (
     golden.backend.run("conv2dGradWeight", { x, g, stride, ...pads, out: dw }, "test");
     golden.backend.run("conv2d", {
       x: g,
-      w: await turned(golden, w),
+      w: await rotated(golden, w),
       bias: null,
       stride: 1,
       padTop: w.shape[2]! - 1 - pad,

@@ -1,6 +1,6 @@
 /**
- * Small calls of a kernel that tell a device that computes nonsense from one that works. They lie
- * beside the loops that say what is right.
+ * Small calls of a kernel for the self-test of devices. They lie beside the reference
+ * implementation that they are compared with.
  */
 import type { Backend, KernelArgs, KernelName, View } from "../backend.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray, isFloat } from "../dtype.ts";

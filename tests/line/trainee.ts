@@ -20,7 +20,7 @@ export const LINE: TraineeKind<object> = {
   figures: ({ loss }) => `loss ${loss.toFixed(4)}`,
 };
 
-/** Its settings, with room for changes. */
+/** Its settings, some of which a test may change. */
 export const SETTINGS: ModelSettings = {
   data: "points",
   batchSize: 4,

@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { init, memory, resetPeak, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
-import { eachDevice, numbers } from "../../../tests/devices.ts";
+import { eachDevice } from "../../../tests/devices.ts";
+import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import { Checkpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";

@@ -117,7 +117,7 @@ const RUN_FLAGS = {
   "resume": optional(
     text(
       "RUN|latest|auto",
-      "continue a run exactly, by default that of --out: auto, if there is one",
+      "continue the run named, or that of --out, exactly; auto: if there is one",
     ),
   ),
   "seed": setting(count("everything random follows from it", 0), { key: "seed", default: 0 }),

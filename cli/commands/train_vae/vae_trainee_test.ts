@@ -3,7 +3,8 @@ import { loadSafetensors, SafetensorsFile, saveSafetensors } from "@dit/core/io"
 import { defaultGenerator, init, manualSeed, memory, resetPeak } from "@dit/core/tensor";
 import { AutoencoderKL } from "@dit/core/vae";
 import type { Examples } from "@dit/data";
-import { eachDevice, numbers } from "../../../tests/devices.ts";
+import { eachDevice } from "../../../tests/devices.ts";
+import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import type { StepRecord } from "../../run/records.ts";
 import {

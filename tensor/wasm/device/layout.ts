@@ -12,12 +12,12 @@ export const COUNTER = 128;
 export const DONE = 256;
 /** i32: 1 + the thread whose kernel failed first in the running launch, else 0. */
 export const FAILED = 384;
-/** i32 byte length, then UTF-8 text: what that failure said. */
+/** i32 byte length, then UTF-8 text: the message of that failure. */
 export const FAILURE_TEXT = 388;
 export const FAILURE_TEXT_BYTES = 124 - 8;
 /** i32: 1 + a thread that has ended without having been stopped, else 0. */
 export const DIED = 768;
-/** i32: 1 tells the workers to end. */
+/** i32: 1 asks the workers to end. */
 export const STOP = 512;
 /** The running launch: five i32, see `LAUNCH_FIELDS`. */
 export const LAUNCH = 640;
@@ -33,7 +33,7 @@ export const LAUNCH_FIELDS = {
 export const SCRATCH_BASE = LAUNCH + 64;
 
 /**
- * How often a thread looks for news before it sleeps, about 40 us. Waking a sleeper costs 26 us, a
+ * How often a thread polls before it sleeps, about 40 us. Waking a sleeper costs 26 us, a
  * spinning one under 1 us, and the host needs 5 to 20 us from one launch to the next.
  */
 export const SPINS = 20000;
@@ -41,7 +41,7 @@ export const SPINS = 20000;
 /** One i32 a thread, `MAILBOX_STRIDE` apart: the number of launches it was called to. */
 export const MAILBOXES = 1024;
 export const MAILBOX_STRIDE = 128;
-/** Threads the mailboxes have room for. */
+/** The most threads: there is a mailbox for each. */
 export const MAX_THREADS = 256;
 
 /** Slots of f64 that the host fills with a kernel's arguments. */

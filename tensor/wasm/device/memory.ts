@@ -4,7 +4,7 @@
  * The allocator is a two-level segregated fit (Masmano et al., "TLSF", ECRTS 2004): free blocks
  * hang on lists by size class, sixteen classes an octave, and neighbours merge when freed. Both
  * directions take constant time, and the sizes of one training step are found again in the next.
- * Book-keeping lives on the JavaScript side, out of reach of a kernel that writes where it should not.
+ * Book-keeping lives on the JavaScript side, where no faulty kernel can overwrite it.
  */
 import { OutOfMemoryError } from "../../errors.ts";
 import { MAX_PAGES } from "../emit/assembler.ts";
@@ -59,7 +59,7 @@ export class Heap {
   /**
    * @param grow lengthens the region by at least this many bytes and returns by how many it did
    *   (a multiple of 128); 0 where it cannot
-   * @param start address of the region's first byte, a multiple of 128; it is empty so far
+   * @param start address of the region's first byte, a multiple of 128; it starts empty
    */
   constructor(grow: (bytes: number) => number, readonly start: number) {
     this.#grow = grow;
@@ -199,7 +199,7 @@ function createMemory(initial: number, maximum: number): WebAssembly.Memory {
   );
 }
 
-/** What `make` makes, or undefined where the system has no room for it. */
+/** The result of `make`, or undefined where the system has no memory for it. */
 function orUndefined<T>(make: () => T): T | undefined {
   try {
     return make();

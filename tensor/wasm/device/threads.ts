@@ -49,7 +49,7 @@ export interface ThreadsOptions {
   readonly waitMs?: number;
   /**
    * Waits in a row without any progress after which a worker counts as gone. They are counted, and
-   * no time is measured, so that a process that was stopped may go on.
+   * no time is measured, so that a process that was suspended can continue.
    */
   readonly waits?: number;
 }
@@ -139,7 +139,7 @@ export class Threads {
 
   #lose(why: string): DeviceLostError {
     return this.#lost ??= new DeviceLostError(
-      `wasm: ${why}; expected all threads of the device to work on, so it cannot be used any more`,
+      `wasm: ${why}; expected all threads of the device to run, so it can be used no longer`,
     );
   }
 
@@ -152,7 +152,7 @@ export class Threads {
     Atomics.store(this.#words, STOP / 4, 1);
     this.#words[DONE / 4] = 0;
     ended.forEach((_, i) => this.#call(count + i));
-    // They end by themselves, or by force where one of them does not answer any more.
+    // They end by themselves, or by force where one of them does not answer.
     if (!this.#lost) this.#areDone(ended.length, WAITS_TO_END);
     await Promise.all(ended.map((worker) => worker.terminate()));
     Atomics.store(this.#words, STOP / 4, 0);
@@ -179,7 +179,7 @@ export class Threads {
   /**
    * Waits for the workers of the launch.
    *
-   * @returns what the first failure said and in which thread, if any failed
+   * @returns the first failure's message and thread, if any failed
    * @throws {DeviceLostError} where one of them is gone.
    */
   join(threads: number): string | undefined {
@@ -201,8 +201,8 @@ export class Threads {
   }
 
   /**
-   * Waits until `count` workers have reported; whether they have. Blocked here, the host hears of
-   * no worker's end: it sees that no piece of work was claimed and no worker reported for long.
+   * Waits until `count` workers have reported; whether they have. The blocked host gets no event of
+   * a worker's end: it gives up where no work was claimed and no worker reported for long.
    */
   #areDone(count: number, waits: number): boolean {
     const words = this.#words;

@@ -35,14 +35,14 @@ const script = (url: string, options = "{ threads: 2 }") => `
   console.log(backend.threads);
 `;
 
-const room = new URL("../../", import.meta.url);
-const backendUrl = new URL("wasm/backend.ts", room).href;
+const folder = new URL("../../", import.meta.url);
+const backendUrl = new URL("wasm/backend.ts", folder).href;
 
 Deno.test({
   name: "threads need no more than to read the package, and let the process end",
   ignore,
   fn: async () => {
-    const read = `--allow-read=${decodeURIComponent(room.pathname)}`;
+    const read = `--allow-read=${decodeURIComponent(folder.pathname)}`;
     assertEquals(await run(script(backendUrl), read), "2");
   },
 });
@@ -62,7 +62,7 @@ Deno.test({
   ignore,
   fn: async () => {
     const serve = async (request: Request): Promise<Response> => {
-      const source = await Deno.readTextFile(new URL(`.${new URL(request.url).pathname}`, room));
+      const source = await Deno.readTextFile(new URL(`.${new URL(request.url).pathname}`, folder));
       return new Response(source, { headers: { "content-type": "application/typescript" } });
     };
     const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, serve);
@@ -89,7 +89,7 @@ const READY = `
 `;
 
 Deno.test({
-  name: "a worker that does not answer any more is noticed, and the device is lost",
+  name: "a worker that stops answering is noticed, and the device is lost",
   ignore,
   fn: async () => {
     const threads = threadsOf(READY);

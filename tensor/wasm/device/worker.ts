@@ -52,9 +52,9 @@ function work({ memory, thread }: WorkerStart): void {
 
   const fail = (error: unknown): void => {
     if (Atomics.compareExchange(words, FAILED / 4, 0, thread + 1) !== 0) return;
-    const room = new Uint8Array(FAILURE_TEXT_BYTES);
-    const { written } = new TextEncoder().encodeInto(String(error), room);
-    new Uint8Array(memory.buffer, FAILURE_TEXT + 4, written).set(room.subarray(0, written));
+    const text = new Uint8Array(FAILURE_TEXT_BYTES);
+    const { written } = new TextEncoder().encodeInto(String(error), text);
+    new Uint8Array(memory.buffer, FAILURE_TEXT + 4, written).set(text.subarray(0, written));
     words[FAILURE_TEXT / 4] = written;
   };
 

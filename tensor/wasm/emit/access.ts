@@ -6,7 +6,7 @@ import { type DType, DTYPE_BYTES } from "../../dtype.ts";
 import { I64 } from "./assembler.ts";
 import { halfToSingle, singleToHalf, type VectorContext } from "./vector_math.ts";
 
-/** How an operand goes on along a row: by one element, not at all, or by some other stride. */
+/** How an operand is stepped through along a row: unit stride, stride 0, or another stride. */
 export type Step = "unit" | "repeated" | "strided";
 
 /** The step that a stride in elements makes. */

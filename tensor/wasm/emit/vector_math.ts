@@ -55,7 +55,7 @@ export class Temporaries {
     return local;
   }
 
-  /** Everything taken so far may be used for other values. */
+  /** Releases all temporaries. */
   releaseAll(): void {
     this.#idle.push(...this.#lent.reverse());
     this.#lent = [];

@@ -31,7 +31,7 @@ import { exp2, log2 } from "../emit/vector_math.ts";
 const WHOLE_KEYS = 1024, KEY_BLOCK = 512;
 
 /**
- * What is kept for each query of a panel, as rows of one f32 a lane: the largest score so far (not
+ * What is kept for each query of a panel, as rows of one f32 a lane: the running maximum (not
  * scaled), the sum of exponentials, and the factor of the last rescaling; in the end the last two
  * rows take the statistics.
  */

@@ -141,7 +141,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
 
 /**
  * Whether batch dimension `d` can be taken into the rows: one B for all of it, and rows of A and
- * of the output that go on from one of its entries to the next.
+ * of the output with one stride across its entries.
  */
 function joinsRows(a: View, b: View, out: View, d: 0 | 1, rows: number): boolean {
   return b.strides[d] === 0 && a.strides[d] === rows * a.strides[2]! &&

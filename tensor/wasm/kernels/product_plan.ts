@@ -122,7 +122,7 @@ export interface Piece {
   readonly n1: number;
 }
 
-/** The plan inside a kernel. All i64 locals, scratch offsets turned into addresses. */
+/** The plan inside a kernel. All i64 locals, scratch offsets made addresses. */
 export interface PlanLocals {
   readonly k: number;
   readonly mc: number;

@@ -80,12 +80,12 @@ Deno.test("the error of a long sum stays near one rounding", async () => {
 Deno.test("a product with a repeated and a transposed input reduces along either", async () => {
   const [R, I] = [50, 37];
   const a = view([1, R, I], "f32", Float32Array.from({ length: R * I }, (_, i) => i % 11));
-  const turned: View = { ...a, strides: [0, 1, R] };
+  const transposed: View = { ...a, strides: [0, 1, R] };
   const row: View = { ...a, strides: [0, 0, 1] };
   const at = (i: number) => i % 11;
   for (
     const [x, index] of [
-      [turned, (r: number, i: number) => r + i * R],
+      [transposed, (r: number, i: number) => r + i * R],
       [row, (_: number, i: number) => i],
     ] as const
   ) {

@@ -68,7 +68,7 @@ export function isSoftwareAdapter(adapter: GPUAdapter): boolean {
     /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(info.description);
 }
 
-/** Name and vendor as far as the adapter tells. */
+/** Name and vendor as far as the adapter gives them. */
 export function adapterName(adapter: GPUAdapter): string {
   const { description, device, architecture, vendor } = adapter.info;
   return description || [vendor, architecture, device].filter(Boolean).join(" ") ||

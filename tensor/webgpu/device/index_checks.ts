@@ -75,7 +75,7 @@ export class IndexChecks {
     encoder.clearBuffer(this.#record.block.gpu, 0, 16);
   }
 
-  /** Throws where a record that was read back tells of a bad index. */
+  /** Throws where a record that was read back holds a bad index. */
   examine(record: Uint32Array): void {
     const check = this.#checks[record[0]! - 1];
     if (!check) return;

@@ -1,6 +1,6 @@
 /** Settings of the WebGPU device. */
 export interface WebGpuOptions {
-  /** Where adapters come from; `navigator.gpu` unless given. */
+  /** Where adapters come from; `navigator.gpu` by default. */
   gpu?: Pick<GPU, "requestAdapter">;
   /**
    * How kernels read f16: "native" needs an adapter with shader-f16 and is the default there;

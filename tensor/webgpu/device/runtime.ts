@@ -46,7 +46,7 @@ export class WebGpuRuntime {
   readonly pace: Pace;
   readonly pool: BufferPool;
   readonly faults: Faults;
-  /** Told of every launch, where it is set. */
+  /** Called with every launch, where it is set; for tests. */
   onDispatch: ((d: Dispatch) => void) | null = null;
   /** Serial number of the batch being recorded. */
   batch = 0;

@@ -8,7 +8,7 @@ import type { WebGpuRuntime } from "./runtime.ts";
 
 /** Read-back buffers above this size are not kept: they are rare, and memory is not. */
 const KEPT_BYTES = 1 << 24;
-/** Room before the data for the record of index checks. */
+/** Bytes before the data, for the record of index checks. */
 const RECORD_BYTES = 16;
 
 export class Transfers {

@@ -73,7 +73,7 @@ export function matmul(
 }
 
 /**
- * Where all batches share b, and a's and out's rows go on evenly from one batch to the next, they
+ * Where all batches share b, and the rows of a and out have one stride across batches, they
  * are one product with more rows.
  */
 function mergeBatches({ a, b, out }: KernelArgs["matmul"]): [View, View, View] {

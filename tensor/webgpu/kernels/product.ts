@@ -21,7 +21,7 @@ import {
 /**
  * Tiles by name. Square ones read least memory a product; 8 x 8 and 8 x 4 a thread read workgroup
  * memory seldom enough (4 vec4s for 64 products) to leave the arithmetic units busy, and their
- * registers (64 and 32 for sums) leave room for several workgroups at once.
+ * registers (64 and 32 for sums) let several workgroups run at once.
  *
  * Reasoned from published measurements on Apple and NVIDIA GPUs, not measured on one. Measured on
  * Mesa's software adapter (22.3, 384^3): large and medium 3.7 to 4.0 GFLOPS, small and wide 2.1 to

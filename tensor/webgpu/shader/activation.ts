@@ -1,7 +1,7 @@
 /** The functions kernels apply to results before they store them, as WGSL. */
 import type { Activation } from "../../backend.ts";
 
-/** e^x as 2^(x log2 e), which is what GPUs have an instruction for. */
+/** e^x as 2^(x log2 e): GPUs have an exp2 instruction. */
 const LOG2E = Math.LOG2E.toString();
 
 /**

@@ -3,9 +3,9 @@ import type { Expr, Node, Program, Ty } from "../../expr.ts";
 import { cos, erf, sin } from "../../lower.ts";
 
 /**
- * Functions that stand before every kernel made from a program. Some compilers (Metal's, unless
- * told otherwise) assume that there is no NaN and reorder sums, and WGSL has no way to forbid it:
- * - NaN is told by its bits, and minimum and maximum, which here let a NaN win, choose bits.
+ * Functions that stand before every kernel made from a program. Some compilers (Metal's, by
+ * default) assume that there is no NaN and reorder sums, and WGSL has no way to forbid it:
+ * - NaN is recognised by its bits, and minimum and maximum, which here let a NaN win, choose bits.
  * - Numbers that are not finite are made at run time, as WGSL allows no such constants.
  * - `opaque` gives its argument back through a detour no compiler can see through.
  */

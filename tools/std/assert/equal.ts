@@ -47,7 +47,7 @@ function isEnumerable(value: object, key: PropertyKey): boolean {
  * Whether two values have the same structure: `0` equals `-0`, `NaN` equals `NaN`, a key that holds
  * `undefined` differs from a missing one, and objects of two classes are never equal.
  *
- * @throws {TypeError} for a `WeakMap` or `WeakSet`, whose contents nobody can see
+ * @throws {TypeError} for a `WeakMap` or `WeakSet`, whose contents cannot be read
  */
 export function equal(a: unknown, b: unknown): boolean {
   // Pairs being compared further up: meeting one again means the cycles run in step.
