@@ -43,7 +43,8 @@ export function isDiTName(name: string): name is DiTName {
  *
  * @param name such as `DiT-XL/2`
  * @param options What the name leaves open: image size, channels, classes.
- * @throws {RangeError} where there is no such model, listing those there are.
+ * @throws {RangeError} where there is no such model, listing those there are, or an option says
+ * otherwise than the name.
  */
 export function createDiT(name: string, options: DiTOptions = {}): DiT {
   if (!isDiTName(name)) {
@@ -51,5 +52,11 @@ export function createDiT(name: string, options: DiTOptions = {}): DiT {
       `createDiT: expected one of ${Object.keys(DIT_CONFIGS).join(", ")} but got "${name}"`,
     );
   }
-  return new DiT({ ...options, ...DIT_CONFIGS[name] });
+  const size = DIT_CONFIGS[name];
+  for (const [option, value] of Object.entries(size)) {
+    const asked = (options as Record<string, unknown>)[option];
+    if (asked === undefined || asked === value) continue;
+    throw new RangeError(`createDiT: expected ${option} ${value} of a ${name} but got ${asked}`);
+  }
+  return new DiT({ ...options, ...size });
 }

@@ -414,6 +414,11 @@ export class DiT extends Module {
         `DiT.forwardWithCfg: expected guidedChannels 3 or "all" but got ${guidedChannels}`,
       );
     }
+    if (!Number.isFinite(cfgScale)) {
+      throw new RangeError(
+        `DiT.forwardWithCfg: expected a cfgScale that is a finite number but got ${cfgScale}`,
+      );
+    }
     using s = scope("DiT");
     const half = slice(x, 0, { end: x.shape[0]! / 2 });
     const out = this.forward(concat([half, half], 0), t, y);

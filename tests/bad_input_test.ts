@@ -654,6 +654,10 @@ Deno.test("values that the types rule out are refused by the op, in JavaScript t
       "linear: expected activation none",
     ],
     [() => d.gelu(x, wrong("Tanh")), 'gelu: expected approximate "none" or "tanh" but got Tanh'],
+    [
+      () => d.createDiT("DiT-S/8", { hiddenSize: 8 }),
+      "createDiT: expected hiddenSize 384 of a DiT-S/8 but got 8",
+    ],
     [() => d.autocast(wrong("bf16"), () => x), "autocast: expected f16 or null but got bf16"],
   ];
   for (const [run, message] of faults) assertThrows(run, Error, message);

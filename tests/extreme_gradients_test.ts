@@ -118,3 +118,13 @@ eachDevice(
     }
   },
 );
+
+eachDevice("an embedding adds up a hundred thousand gradients of a row", async () => {
+  using _ = d.scope();
+  const count = 100_000;
+  const table = new d.Parameter(d.zeros([2, 1]));
+  const index = d.tensor(new Int32Array(count).fill(1));
+  d.backward(d.sum(d.mul(d.embedding(table, index), 0.1)));
+  const [none, all] = await table.grad!.data();
+  assert(none === 0 && Math.abs(all! / (0.1 * count) - 1) < 3e-5, `got ${none} and ${all}`);
+}, ["reference", "wasm", "webgpu"]);

@@ -1,12 +1,16 @@
 /** Rows picked by number, and dropout. */
 import {
+  ADD,
   checkOptionNames,
   commonFloat,
   contiguous,
+  copy,
+  copyInto,
   dispatch,
   dropoutWith,
   DTypeError,
   empty,
+  evaluateInto,
   fillInto,
   Generator,
   IndexError,
@@ -17,6 +21,29 @@ import {
   unitInner,
 } from "../../tensor/mod.ts";
 import { defineOp } from "../op.ts";
+
+/** Rows added up one after another at most: an f32 sum of many more loses digits. */
+const MOST_ROWS = 1024;
+
+/** Adds each row of g [N, D] to the row of `out` [V, D] that its index says, from zero. */
+function addRows(g: Tensor, index: Tensor, out: Tensor): void {
+  const [count, d] = g.shape as [number, number];
+  if (count <= MOST_ROWS) {
+    dispatch("embedding", "scatterAdd", g.device, { g, index, out });
+    return;
+  }
+  using wide = copy(g, "f32", "embedding");
+  using total = empty(g.device, "f32", out.shape, "embedding");
+  using part = empty(g.device, "f32", out.shape, "embedding");
+  for (let start = 0; start < count; start += MOST_ROWS) {
+    const length = Math.min(MOST_ROWS, count - start);
+    using rows = wide.as([length, d], [d, 1], wide.offset + start * d);
+    using at = index.as([length], [1], index.offset + start);
+    addRows(rows, at, start === 0 ? total : part);
+    if (start > 0) evaluateInto("embedding", ADD, [total, part], [total]);
+  }
+  copyInto(total, out, "embedding");
+}
 
 const callEmbedding = defineOp<{ rows: number }, readonly [Tensor]>({
   name: "embedding",
@@ -41,8 +68,7 @@ const callEmbedding = defineOp<{ rows: number }, readonly [Tensor]>({
     using packed = contiguous(g!, "embedding");
     if (packed.size === 0) fillInto(out, 0, "embedding");
     else {
-      const flat = reshaped(packed, [index.size, d]);
-      dispatch("embedding", "scatterAdd", g!.device, { g: flat, index, out });
+      addRows(reshaped(packed, [index.size, d]), index, out);
     }
     return [out, null];
   },
