@@ -237,6 +237,10 @@ export function parseFlags<Table extends FlagTable>(
   const takesValue = (name: string) => Object.hasOwn(table, name) && !isToggle(table, name);
   const toggles = names.filter((name) => isToggle(table, name));
   const joined = joinValues(args, takesValue);
+  const end = joined.indexOf("--");
+  if (end >= 0 && end + 1 < joined.length) { // which the parser would pass over
+    throw new UsageError(`expected flags only but got "${joined[end + 1]}"`);
+  }
   for (const arg of joined) refuseToggleValue(arg, table);
   const given = parseArgs(joined, {
     string: [...names.filter(takesValue), "_"],

@@ -123,3 +123,9 @@ Deno.test("editDistance() counts letters to change, a swap as one", () => {
   assertEquals(editDistance("", "abc"), 3);
   assertEquals(didYouMean("dit b4", ["DiT-B/4", "DiT-L/4"]), "; did you mean DiT-B/4?");
 });
+
+Deno.test("what stands behind -- is refused, not passed over", () => {
+  const table = { steps: count("steps") };
+  assertThrows(() => parseFlags(["--", "--steps", "3"], table), UsageError, 'but got "--steps"');
+  assertEquals(parseFlags(["--steps", "3", "--"], table), { steps: 3 });
+});
