@@ -65,6 +65,9 @@ export function chooseCases(
   return noted.filter((n) => fresh(n.shaders, shaders) === 0).map(({ test }) => test);
 }
 
+/** What a convolution's shader reads of its image, see kernels/conv.ts. */
+const IMAGE_SIZES = ["height", "width", "outChannels", "stride", "padTop", "padLeft"];
+
 /** Multiplications that take the reference as long as a shader takes to compile. */
 const COST_OF_A_SHADER = 3e6;
 
@@ -83,6 +86,10 @@ function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted 
     d.views.forEach(({ name }, i) => paths.add(`${kernel} ${name} ${layout[i]}`));
     if (by === "accesses") return;
     if (program) paths.add(`${kernel} ${program}`);
+    // Sizes of an image that are not in the name: paddings may be 0 or less.
+    for (const size of test.kernel.startsWith("conv2d") ? IMAGE_SIZES : []) {
+      if (d.u32?.[size] !== undefined) paths.add(`${kernel} ${size} ${Math.sign(d.u32[size] - 1)}`);
+    }
     d.key.replace(program, "").split(/[ /]/).forEach((part, i) => {
       for (const path of pathsOf(d.key, part)) paths.add(`${kernel} ${i} ${path}`);
     });
@@ -97,9 +104,10 @@ function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted 
 
 /** What a part of a shader's name says of the path: sizes that are alike are the same. */
 function pathsOf(key: string, part: string): string[] {
-  const sizes = part.split("x");
-  // Sizes of a convolution; paddings may be 0 or less.
-  if (sizes.length > 6) return sizes.map((s, i) => `${i} ${Math.sign(Number(s) - 1)}`);
+  // Sizes of a convolution, or how one divides by them.
+  if (key.includes("/conv2d") && part.includes("x")) {
+    return part.split("x").map((s, i) => `${i} ${s === "shift" ? s : Math.sign(Number(s) - 1)}`);
+  }
   // Threads that share a row.
   if (/^\d+x4$/.test(part) && key.startsWith("attention")) return ["x4"];
   if (key.startsWith("attention") && /^\d+$/.test(part)) {
