@@ -28,6 +28,9 @@ import type { TrainSettings } from "./settings.ts";
 /** Shards of so many bytes in all are read once at the start, to see that none has changed. */
 const VERIFIED = 2 ** 30;
 
+/** Latents that are read once at the start, so that NaNs are found before a run has a folder. */
+const TRIED = 256;
+
 /** Latents in shards, which say by what and of what they were made. */
 export async function openShards(
   settings: TrainSettings,
@@ -37,10 +40,15 @@ export async function openShards(
   await checkAsked(settings, manifest.settings);
   const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
   const dataset = await LatentDataset.open(folder, { verify: bytes <= VERIFIED });
-  return {
-    ...features(dataset, manifest.settings.imageSize, latentsMade(manifest.settings)),
-    [Symbol.asyncDispose]: () => Promise.resolve(dataset.close()),
-  };
+  try {
+    return {
+      ...await features(dataset, manifest.settings.imageSize, latentsMade(manifest.settings)),
+      [Symbol.asyncDispose]: () => Promise.resolve(dataset.close()),
+    };
+  } catch (error) {
+    dataset.close();
+    throw error;
+  }
 }
 
 /** Latents in the original's layout, which say something only where they were made here. */
@@ -53,7 +61,7 @@ export async function openNpyFeatures(
   if (record !== undefined) {
     await checkAsked(settings, record);
     const dataset = await NpyFeatures.open(folder, { classNames: record.classNames });
-    const data = features(dataset, record.imageSize, latentsMade(record));
+    const data = await features(dataset, record.imageSize, latentsMade(record));
     const wanted = record.count * (record.flips ? 2 : 1);
     if (dataset.size === wanted) return data;
     const missing = (wanted - dataset.size).toLocaleString("en");
@@ -70,10 +78,21 @@ export async function openNpyFeatures(
         `${imageSize}`,
     );
   }
-  return features(dataset, side, latents);
+  return await features(dataset, side, latents);
 }
 
-function features(dataset: Dataset, imageSize: number, latents: LatentConfig): TrainData {
+/**
+ * Opened latents.
+ *
+ * @throws {DataError} naming the file of one that is not a finite number, among those tried.
+ */
+async function features(
+  dataset: Dataset,
+  imageSize: number,
+  latents: LatentConfig,
+): Promise<TrainData> {
+  const tried = Math.min(TRIED, dataset.size);
+  await dataset.read(Array.from({ length: tried }, (_, i) => Math.floor(i * dataset.size / tried)));
   const data = opened("features", dataset, imageSize);
   return {
     ...data,
