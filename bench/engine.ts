@@ -60,8 +60,20 @@ function openBlas(): Gemm | null {
   const symbols = {
     cblas_sgemm: {
       parameters: [
-        ...["i32", "i32", "i32", "i32", "i32", "i32", "f32", "buffer", "i32", "buffer"] as const,
-        ...["i32", "f32", "buffer", "i32"] as const,
+        "i32",
+        "i32",
+        "i32",
+        "i32",
+        "i32",
+        "i32",
+        "f32",
+        "buffer",
+        "i32",
+        "buffer",
+        "i32",
+        "f32",
+        "buffer",
+        "i32",
       ],
       result: "void",
     },

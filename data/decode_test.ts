@@ -141,8 +141,14 @@ imageTest("pictures are turned upright, whichever of the eight ways a camera not
   const sharp = await encoder();
   // Where each field of the file is once the picture is upright (TIFF 6.0, Orientation).
   const upright = [
-    ...[[0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 1, 0], [2, 3, 0, 1]],
-    ...[[0, 2, 1, 3], [2, 0, 3, 1], [3, 1, 2, 0], [1, 3, 0, 2]],
+    [0, 1, 2, 3],
+    [1, 0, 3, 2],
+    [3, 2, 1, 0],
+    [2, 3, 0, 1],
+    [0, 2, 1, 3],
+    [2, 0, 3, 1],
+    [3, 1, 2, 0],
+    [1, 3, 0, 2],
   ];
   for (const format of ["jpeg", "png", "webp"] as const) {
     for (const [i, order] of upright.entries()) {

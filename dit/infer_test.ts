@@ -9,8 +9,16 @@ eachDevice("ditOptionsOf() finds the options of a model from its weights", () =>
   const cases: DiTOptions[] = [
     { inputSize: 8, hiddenSize: 8, depth: 3, numHeads: 2, numClasses: 5 },
     {
-      ...{ inputSize: 12, patchSize: 4, inChannels: 3, hiddenSize: 16, depth: 1, numHeads: 4 },
-      ...{ mlpRatio: 2.5, classDropoutProb: 0, numClasses: 7, learnSigma: false },
+      inputSize: 12,
+      patchSize: 4,
+      inChannels: 3,
+      hiddenSize: 16,
+      depth: 1,
+      numHeads: 4,
+      mlpRatio: 2.5,
+      classDropoutProb: 0,
+      numClasses: 7,
+      learnSigma: false,
     },
   ];
   for (const options of cases) {

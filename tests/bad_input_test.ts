@@ -508,10 +508,20 @@ eachDevice("bad input: tensors of nine dimensions, and of none, in every kind of
 
   const number = d.tensor([3], []);
   const results = [
-    ...[d.add(number, number), d.exp(number), d.sum(number), d.max(number), d.mean(number)],
-    ...[d.variance(number, null, { correction: 0 }), d.reshape(number, []), d.expand(number, [])],
-    ...[d.where(d.gt(number, 1), number, 0), d.mse(number, number), d.permute(number, [])],
-    ...[d.concat([d.unsqueeze(number, 0)]), d.pad(number, []), d.repeat(number, [])],
+    d.add(number, number),
+    d.exp(number),
+    d.sum(number),
+    d.max(number),
+    d.mean(number),
+    d.variance(number, null, { correction: 0 }),
+    d.reshape(number, []),
+    d.expand(number, []),
+    d.where(d.gt(number, 1), number, 0),
+    d.mse(number, number),
+    d.permute(number, []),
+    d.concat([d.unsqueeze(number, 0)]),
+    d.pad(number, []),
+    d.repeat(number, []),
   ];
   for (const t of results.slice(0, 11)) assertEquals(t.shape, []);
   assertEquals(await d.add(number, number).item(), 6);

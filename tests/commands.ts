@@ -51,6 +51,11 @@ export async function command(
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
 }
 
+/** The words of a command line, which may be given in several lines. */
+export function words(...lines: readonly string[]): string[] {
+  return lines.flatMap((line) => line.split(" "));
+}
+
 /** Registers a test that gets the path of an empty folder to run commands in. */
 export function commandTest(name: string, run: (folder: string) => Promise<void>): void {
   if (noCommands) Deno.test({ name: `${name} (${noCommands})`, ignore: true, fn() {} });

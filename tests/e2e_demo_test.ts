@@ -45,7 +45,12 @@ mnistTest("without flags train learns MNIST on the CPU", async (folder) => {
   assertEquals(code, 0, err);
   const first = out.split("\n");
   assertEquals(first.slice(0, 6).map((line) => line.split(/ +/)[0]), [
-    ...["model", "data", "run", "device", "results", ""],
+    "model",
+    "data",
+    "run",
+    "device",
+    "results",
+    "",
   ]);
   const lines = await Deno.readTextFile(`${folder}/results/000-DiT-Mini-4/metrics.jsonl`);
   const { loss, peakBytes } = JSON.parse(lines.trim().split("\n").at(-1)!);

@@ -3,7 +3,7 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { saveSafetensors } from "@dit/core/io";
 import { LatentDataset, loadManifest, NpyFeatures } from "@dit/data";
 import { vaeConfigOf } from "@dit/core/vae";
-import { command, commandTest, type Ended, SMALL_VAE, smallVaeWeights } from "./commands.ts";
+import { command, commandTest, type Ended, SMALL_VAE, smallVaeWeights, words } from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 
 const VAE = { ...SMALL_VAE, scalingFactor: 0.5 };
@@ -88,12 +88,15 @@ commandTest(
 commandTest("an extraction that is killed continues and writes no shard twice", async (folder) => {
   await prepare(folder);
   const launch = new URL("../cli/launch.ts", import.meta.url).href;
-  const args = ["--data", "pictures", "--vae", "vae", "--image-size", "32", "--device", "wasm"];
-  const shards = ["--shard-size", "1", "--batch-size", "1", "--num-workers", "1"];
+  const args = words("--data pictures --vae vae --image-size 32 --device wasm");
+  const shards = words("--shard-size 1 --batch-size 1 --num-workers 1");
   const child = new Deno.Command("deno", {
     args: [
-      ...["run", "--quiet", "--allow-run=deno", "--allow-env", launch, "extract-features"],
-      ...[...args, ...shards],
+      ...words("run --quiet --allow-run=deno --allow-env"),
+      launch,
+      "extract-features",
+      ...args,
+      ...shards,
     ],
     cwd: folder,
     stdout: "null",

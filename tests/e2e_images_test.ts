@@ -13,16 +13,16 @@ import { Checkpoint, type CheckpointHeader } from "../cli/run/checkpoint.ts";
 import { DIT } from "../cli/model/dit_checkpoint.ts";
 import type { ModelConfig } from "../cli/model/config.ts";
 import { listCheckpoints } from "../cli/run/find.ts";
-import { command, commandTest, type Ended } from "./commands.ts";
+import { command, commandTest, type Ended, words } from "./commands.ts";
 import { makeLinks } from "./fixtures.ts";
 import { writePictures } from "./pictures.ts";
 
 /** A model of a few thousand parameters on pixels of 16x16, on the CPU. */
-const TINY = [
-  ...["--device", "wasm", "--image-size", "16", "--hidden-size", "16", "--depth", "1"],
-  ...["--num-heads", "2", "--patch-size", "8", "--batch-size", "4", "--num-workers", "1"],
-  ...["--sample-every", "0", "--final-samples", "0", "--log-every", "1"],
-];
+const TINY = words(
+  "--device wasm --image-size 16 --hidden-size 16 --depth 1",
+  "--num-heads 2 --patch-size 8 --batch-size 4 --num-workers 1",
+  "--sample-every 0 --final-samples 0 --log-every 1",
+);
 
 function train(folder: string, ...args: string[]): Promise<Ended> {
   return command("train", args, folder);

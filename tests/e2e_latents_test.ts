@@ -3,7 +3,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { saveSafetensors } from "@dit/core/io";
 import { vaeConfigOf } from "@dit/core/vae";
 import { loadManifest } from "@dit/data";
-import { command, commandTest, type Ended, pngSize, vaeWeights } from "./commands.ts";
+import { command, commandTest, type Ended, pngSize, vaeWeights, words } from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 
 /** Four pixels for each of a latent, which are three channels: nothing as the original has it. */
@@ -15,11 +15,11 @@ const VAE = {
   scalingFactor: 0.5,
 };
 
-const TINY = [
-  ...["--device", "wasm", "--num-workers", "1", "--hidden-size", "16", "--depth", "1"],
-  ...["--num-heads", "2", "--patch-size", "2", "--batch-size", "4", "--steps", "2"],
-  ...["--sample-every", "2", "--sample-steps", "2", "--final-samples", "1"],
-];
+const TINY = words(
+  "--device wasm --num-workers 1 --hidden-size 16 --depth 1",
+  "--num-heads 2 --patch-size 2 --batch-size 4 --steps 2",
+  "--sample-every 2 --sample-steps 2 --final-samples 1",
+);
 
 async function writeVae(folder: string, change = 0): Promise<void> {
   const weights = await vaeWeights(VAE);

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { decodeImage } from "@dit/data";
 import { fromFileUrl, toFileUrl } from "@std/path";
-import { command, commandTest } from "./commands.ts";
+import { command, commandTest, words } from "./commands.ts";
 import { granted } from "./fixtures.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
@@ -33,11 +33,11 @@ browserTest("a browser shows the curves and the samples of a run", async (folder
   await writeTinyDigits(`${folder}/digits`, 30);
   const { code, err } = await command(
     "train",
-    [
-      ...["--data", "digits", "--device", "wasm", "--hidden-size", "16", "--depth", "1"],
-      ...["--num-heads", "2", "--batch-size", "4", "--steps", "12", "--log-every", "1"],
-      ...["--sample-every", "6", "--sample-steps", "2", "--final-samples", "0"],
-    ],
+    words(
+      "--data digits --device wasm --hidden-size 16 --depth 1",
+      "--num-heads 2 --batch-size 4 --steps 12 --log-every 1",
+      "--sample-every 6 --sample-steps 2 --final-samples 0",
+    ),
     folder,
   );
   assertEquals(code, 0, err);

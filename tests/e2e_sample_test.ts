@@ -13,6 +13,7 @@ import {
   smallLatents,
   smallVaeWeights,
   smallWeights,
+  words,
   writeRun,
 } from "./commands.ts";
 import { goldenPath } from "./fixtures.ts";
@@ -110,8 +111,8 @@ commandTest(
     assertDone(await sample(folder, "--ckpt", ckpt, "--vae", "none", "--n", "1"));
     assertEquals(pngSize(await Deno.readFile(`${folder}/samples/sample.png`)), [32, 32]);
     if (!path) return;
-    const told = ["--num-heads", "2", "--num-classes", "6", "--vae", "none", "--n", "1"];
-    const corrected = await sample(folder, "--ckpt", ckpt, ...told);
+    const overrides = words("--num-heads 2 --num-classes 6 --vae none --n 1");
+    const corrected = await sample(folder, "--ckpt", ckpt, ...overrides);
     assertDone(corrected);
     assert(!corrected.out.includes("attention head"), corrected.out);
     const { err } = await sample(folder, "--ckpt", ckpt, "--num-classes", "1000");
@@ -120,7 +121,7 @@ commandTest(
 );
 
 commandTest(
-  "what a state dict does not say can be told, and gives the checkpoint's pictures",
+  "what a state dict does not say can be given by flags, and gives the checkpoint's pictures",
   async (folder) => {
     const config: ModelConfig = {
       ...SMALL,
@@ -139,15 +140,15 @@ commandTest(
     const how = ["--classes", "5,0", "--out", "a.npz"];
     assertDone(await sample(folder, ...how, "--ckpt", ckpt));
     const want = await archive(`${folder}/a.npz`);
-    const told = [
-      ...["--num-heads", "3", "--num-classes", "6", "--objective", "v"],
-      ...["--noise-schedule", "squaredcos_cap_v2", "--diffusion-steps", "500"],
-    ];
-    const ended = await sample(folder, ...how, "--ckpt", "bare.pt", ...told);
+    const overrides = words(
+      "--num-heads 3 --num-classes 6 --objective v",
+      "--noise-schedule squaredcos_cap_v2 --diffusion-steps 500",
+    );
+    const ended = await sample(folder, ...how, "--ckpt", "bare.pt", ...overrides);
     assertDone(ended);
     assert(!ended.out.includes("assuming"), ended.out);
     assertEquals(await archive(`${folder}/a.npz`), want);
-    assertDone(await sample(folder, ...how, "--ckpt", ckpt, ...told)); // as it says itself
+    assertDone(await sample(folder, ...how, "--ckpt", ckpt, ...overrides)); // as it says itself
     const guessed = await sample(folder, "--ckpt", "bare.pt", "--classes", "0", "--out", "a.npz");
     assertDone(guessed);
     assertStringIncludes(guessed.out, "assuming 1 attention head: the file does not say how many");

@@ -8,17 +8,17 @@ import {
 } from "@std/assert";
 import { loadNpz } from "@dit/core/io";
 import { denoArguments } from "../cli/launch.ts";
-import { command, commandTest, type Ended, pngSize } from "./commands.ts";
+import { command, commandTest, type Ended, pngSize, words } from "./commands.ts";
 import { requireWebGpu, webgpuMissing } from "./devices.ts";
 import { numbers } from "./numbers.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 /** A model of a few thousand parameters, on the CPU. */
-const TINY = [
-  ...["--data", "digits", "--device", "wasm", "--hidden-size", "16", "--depth", "1"],
-  ...["--num-heads", "2", "--patch-size", "8", "--batch-size", "4", "--sample-every", "0"],
-  ...["--final-samples", "0", "--log-every", "1"],
-];
+const TINY = words(
+  "--data digits --device wasm --hidden-size 16 --depth 1",
+  "--num-heads 2 --patch-size 8 --batch-size 4 --sample-every 0",
+  "--final-samples 0 --log-every 1",
+);
 
 async function digitsIn(folder: string): Promise<void> {
   await writeTinyDigits(`${folder}/digits`, 30);
@@ -70,8 +70,10 @@ commandTest("train leaves a folder with all that there is to show", async (folde
   const { code, out, err } = await train(
     folder,
     ...TINY,
-    ...["--steps", "7", "--ckpt-every", "2", "--keep", "2", "--sample-every", "5"],
-    ...["--sample-steps", "3", "--final-samples", "2", "--export-demo", "demo/small.safetensors"],
+    ...words(
+      "--steps 7 --ckpt-every 2 --keep 2 --sample-every 5",
+      "--sample-steps 3 --final-samples 2 --export-demo demo/small.safetensors",
+    ),
   );
   assertEquals(code, 1, err); // the demo's folder is not there
   assertStringIncludes(err, "could not write demo/small.safetensors");
@@ -281,7 +283,7 @@ commandTest("a run that goes wrong stops with the step and the tensor named", as
   const { code, err } = await train(
     folder,
     ...TINY,
-    ...["--steps", "40", "--lr", "1e30", "--grad-clip", "0", "--warmup", "0", "--log-every", "5"],
+    ...words("--steps 40 --lr 1e30 --grad-clip 0 --warmup 0 --log-every 5"),
   );
   assertEquals(code, 1);
   assertMatch(err, /step \d+: the (loss|weight [\w.]+|gradient of [\w.]+) is not a finite number/);

@@ -9,7 +9,7 @@ import {
 import { loadSafetensors, SafetensorsFile } from "@dit/core/io";
 import { LatentDataset } from "@dit/data";
 import type { Metrics } from "../cli/run/metrics.ts";
-import { command, commandTest, type Ended, pngSize } from "./commands.ts";
+import { command, commandTest, type Ended, pngSize, words } from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 
 /** Parts of a batch, in half precision. */
@@ -48,10 +48,14 @@ commandTest(
     }
     // The weights alone are enough.
     await Deno.rename(`${vae}/diffusion_pytorch_model.safetensors`, `${folder}/small.safetensors`);
-    const extracted = await command("extract-features", [
-      ...["--data", "pictures", "--vae", "small.safetensors", "--image-size", "32"],
-      ...["--device", "wasm", "--num-workers", "1"],
-    ], folder);
+    const extracted = await command(
+      "extract-features",
+      words(
+        "--data pictures --vae small.safetensors --image-size 32",
+        "--device wasm --num-workers 1",
+      ),
+      folder,
+    );
     assertDone(extracted);
     using dataset = await LatentDataset.open(`${folder}/features`);
     assertEquals([dataset.channels, dataset.height], [4, 8]);
@@ -76,9 +80,12 @@ for (const [name, flags] of Object.entries({ "": [], " in parts and half precisi
         const launch = new URL("../cli/launch.ts", import.meta.url).href;
         const child = new Deno.Command("deno", {
           args: [
-            ...["run", "--quiet", "--allow-run=deno", "--allow-env", launch, "train-vae"],
-            ...["--device", "wasm", "--num-workers", "1", ...usual],
-            ...["--out", "parts", "--ckpt-every", "2", "--log-every", "2"],
+            ...words("run --quiet --allow-run=deno --allow-env"),
+            launch,
+            "train-vae",
+            ...words("--device wasm --num-workers 1"),
+            ...usual,
+            ...words("--out parts --ckpt-every 2 --log-every 2"),
           ],
           cwd: folder,
           stdout: "null",
@@ -150,13 +157,17 @@ commandTest("train-vae refuses flags that do not fit, and says the nearest", asy
     trainVae(folder, "--data", "pictures", "--mixed-precision", "fp8"),
     trainVae(folder, "--data", "pictures", "--out", "published"),
   ]);
-  const words = [
-    ...["did you mean --channels", "multiple of 4", "--batch-size: expected 2 at most", "--data"],
-    ...["--grad-accum: expected a number of equal parts of a batch of 4 but got 3", "no, fp16"],
-    ...["model.safetensors is there already; take another"],
+  const messages = [
+    "did you mean --channels",
+    "multiple of 4",
+    "--batch-size: expected 2 at most",
+    "--data",
+    "--grad-accum: expected a number of equal parts of a batch of 4 but got 3",
+    "no, fp16",
+    "model.safetensors is there already; take another",
   ];
   runs.forEach(({ code, err }, i) => {
     assert(code === 1 || code === 2, err);
-    assertStringIncludes(err, words[i]!);
+    assertStringIncludes(err, messages[i]!);
   });
 });

@@ -76,10 +76,21 @@ const TRAJECTORY = 1e-4;
 const CLIPPED_XSTART = 2e-3;
 
 const NAMES = [
-  ...["p_cfg_noclip", "p_cfg_clip", "p_nocfg_noclip", "p_nocfg_clip"],
-  ...["p_nocfg_squaredcos_xstart", "ddim_eta0_cfg_noclip", "ddim_eta0_nocfg_clip"],
-  ...["ddim_eta_cfg_clip", "ddim_eta_nocfg_noclip", "p_fixed_large", "p_fixed_small"],
-  ...["p_cond_fn", "ddim_cond_fn", "p_denoised_fn", "ddim_reverse"],
+  "p_cfg_noclip",
+  "p_cfg_clip",
+  "p_nocfg_noclip",
+  "p_nocfg_clip",
+  "p_nocfg_squaredcos_xstart",
+  "ddim_eta0_cfg_noclip",
+  "ddim_eta0_nocfg_clip",
+  "ddim_eta_cfg_clip",
+  "ddim_eta_nocfg_noclip",
+  "p_fixed_large",
+  "p_fixed_small",
+  "p_cond_fn",
+  "ddim_cond_fn",
+  "p_denoised_fn",
+  "ddim_reverse",
 ];
 
 for (const name of NAMES) {

@@ -17,8 +17,13 @@ if (Deno.args.length === 0) Deno.exit(0);
 const [page, out, width, height] = Deno.args as [string, string, string, string];
 const { success, stderr } = await new Deno.Command(found, {
   args: [
-    ...["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"],
-    ...[`--window-size=${width},${height}`, `--screenshot=${out}`, page],
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    `--window-size=${width},${height}`,
+    `--screenshot=${out}`,
+    page,
   ],
 }).output();
 if (!success) console.error(new TextDecoder().decode(stderr));

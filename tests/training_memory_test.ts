@@ -71,7 +71,11 @@ function start(): Training & Disposable {
   const optimizer = new AdamW(model.parameters());
   const [scaler, ema] = [new GradScaler(), new Ema(model)];
   return {
-    ...{ model, optimizer, scaler, ema, generator },
+    model,
+    optimizer,
+    scaler,
+    ema,
+    generator,
     [Symbol.dispose]: () => [ema, scaler, optimizer, model].forEach((held) => held.dispose()),
   };
 }

@@ -54,7 +54,10 @@ diskTest(
     await describe(`${folder}/1003-vae/run.json`, { ...DESCRIPTION, trainee: "autoencoder" });
     assertEquals(await latestRun(folder), `${folder}/1000-a`);
     assertEquals(await listRuns(folder, "autoencoder"), [
-      ...[`${folder}/1003-vae`, `${folder}/1000-a`, `${folder}/1000-b`, `${folder}/998-a`],
+      `${folder}/1003-vae`,
+      `${folder}/1000-a`,
+      `${folder}/1000-b`,
+      `${folder}/998-a`,
     ]);
   },
 );

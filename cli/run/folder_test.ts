@@ -9,8 +9,15 @@ const NAMES = { description: "config.json", pictures: "samples" } as const;
 const PNG = Uint8Array.of(1);
 
 const line = (step: number): Metrics => ({
-  ...{ step, loss: step, gradNorm: 1, lr: 1, stepsPerSecond: 1, imagesPerSecond: 1 },
-  ...{ waiting: 0, peakBytes: 1, seconds: step },
+  step,
+  loss: step,
+  gradNorm: 1,
+  lr: 1,
+  stepsPerSecond: 1,
+  imagesPerSecond: 1,
+  waiting: 0,
+  peakBytes: 1,
+  seconds: step,
 });
 
 const open = (path: string, step: number): Promise<RunFolder> =>

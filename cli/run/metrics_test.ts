@@ -6,13 +6,23 @@ import { Meter, type Metrics, MetricsFile, waitingText } from "./metrics.ts";
 import { sortOut, type StepRecord } from "./records.ts";
 
 const record = (step: number, loss: number, kl?: number): StepRecord => ({
-  ...{ step, loss, gradNorm: 1, lr: 1 / step },
+  step,
+  loss,
+  gradNorm: 1,
+  lr: 1 / step,
   ...(kl === undefined ? {} : { kl }),
 });
 
 const line = (step: number, waiting = 0): Metrics => ({
-  ...{ step, loss: 1, gradNorm: 1, lr: 1, stepsPerSecond: 1, imagesPerSecond: 1 },
-  ...{ waiting, peakBytes: 1, seconds: step },
+  step,
+  loss: 1,
+  gradNorm: 1,
+  lr: 1,
+  stepsPerSecond: 1,
+  imagesPerSecond: 1,
+  waiting,
+  peakBytes: 1,
+  seconds: step,
 });
 
 Deno.test("a meter gives means since the line before, and speed and waiting of that time", async () => {

@@ -90,8 +90,17 @@ Deno.test("a run is looked for by all that tells it from others", () => {
   const same = ["--keep 1", "--log-every 3", "--lr 0.001", "--device wasm", "--data ./pictures/"];
   for (const more of same) assertEquals(sameRun(flagsOf(`${TINY} --steps 30 ${more}`), run), true);
   const other = [
-    ...["--seed 1", "--lr 1", "--data other", "--warmup 30", "--depth 1", "--num-classes 9"],
-    ...["--steps 31", "--model DiT-B/4", "--vae ema", "--patch-size 3", "--num-classes 1"],
+    "--seed 1",
+    "--lr 1",
+    "--data other",
+    "--warmup 30",
+    "--depth 1",
+    "--num-classes 9",
+    "--steps 31",
+    "--model DiT-B/4",
+    "--vae ema",
+    "--patch-size 3",
+    "--num-classes 1",
   ];
   for (const more of other) {
     assertEquals(sameRun(flagsOf(`${TINY} --steps 30 ${more}`), run), false, more);

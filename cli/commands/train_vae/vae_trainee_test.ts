@@ -23,8 +23,12 @@ const [SIDE, BATCH] = [16, 4];
 
 function settings(changes: Partial<VaeSettings> = {}): VaeSettings {
   const usual = vaeSettings({
-    ...{ "data": "pictures", "image-size": SIDE, "batch-size": BATCH },
-    ...{ "channels": [8, 8], "steps": 20, "warmup": 0 },
+    "data": "pictures",
+    "image-size": SIDE,
+    "batch-size": BATCH,
+    "channels": [8, 8],
+    "steps": 20,
+    "warmup": 0,
   });
   return { ...usual, ...changes };
 }
