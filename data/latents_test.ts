@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { expect } from "@std/expect";
 import { loadSafetensors, saveSafetensors } from "@dit/core/io";
 import { join } from "@std/path";
 import { diskTest } from "../tests/fixtures.ts";
@@ -95,7 +96,7 @@ diskTest(
     const alone = await data.read([1], { noise: noise(2, [10]) });
     assertEquals([...both.images.subarray(LENGTH)], [...alone.images]);
     const later = await data.read([1], { noise: noise(3, [10]) });
-    assertNotEquals(later.images, alone.images);
+    expect(later.images).not.toEqual(alone.images);
     // eps = (z / scale - mean) / std: the same for every image at that place.
     const eps = (read: Float32Array, index: number) =>
       Array.from(read, (z, i) => (z / 0.5 - index - i / 8) / (1 + index + i / 8));

@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { expect } from "@std/expect";
 import { DataError } from "./errors.ts";
 import { BatchSampler } from "./sampler.ts";
 
@@ -16,9 +17,9 @@ Deno.test("a pass shows every example once at most, and leaves out what fills no
 Deno.test("passes differ, seeds differ, and a seed repeats itself", () => {
   const pass = (seed: number, epoch: number) =>
     new BatchSampler({ size: 50, batchSize: 50, seed, position: { epoch, step: 0 } }).next();
-  assertNotEquals(pass(7, 0).indices, pass(7, 1).indices);
-  assertNotEquals(pass(7, 0).indices, pass(8, 0).indices);
-  assertNotEquals(pass(7, 0).flips, pass(7, 1).flips);
+  expect(pass(7, 0).indices).not.toEqual(pass(7, 1).indices);
+  expect(pass(7, 0).indices).not.toEqual(pass(8, 0).indices);
+  expect(pass(7, 0).flips).not.toEqual(pass(7, 1).flips);
   assertEquals(pass(7, 1), pass(7, 1));
 });
 

@@ -1,11 +1,5 @@
-import {
-  assert,
-  assertEquals,
-  assertGreater,
-  assertLess,
-  assertNotEquals,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { expect } from "@std/expect";
 import { autocast, backward, gradcheck, mean, mul, noGrad, square } from "../autograd/mod.ts";
 import { withoutInit } from "../nn/mod.ts";
 import {
@@ -119,7 +113,7 @@ eachDevice("checkpointed training holds much less than plain training", () => {
     s[Symbol.dispose]();
     return peak;
   });
-  assertLess(peaks[1]!, peaks[0]! / 2);
+  expect(peaks[1]!).toBeLessThan(peaks[0]! / 2);
 }, ["wasm"]);
 
 eachDevice("weights stored as f16 give nearly the same output in half the memory", async () => {
@@ -127,7 +121,7 @@ eachDevice("weights stored as f16 give nearly the same output in half the memory
   using model = random(options);
   const bytes = memory().liveBytes;
   using halves = withoutInit(() => new DiT(options), { dtype: "f16" });
-  assertLess(memory().liveBytes - bytes, 0.51 * 4 * model.parameterCount());
+  expect(memory().liveBytes - bytes).toBeLessThan(0.51 * 4 * model.parameterCount());
   halves.loadStateDict(model.stateDict());
   const s = scope();
   const [x, t, y] = batch(model);
@@ -141,8 +135,8 @@ eachDevice("weights stored as f16 give nearly the same output in half the memory
   const [want, ...got] = await Promise.all(outs.map((o) => o.data()));
   s[Symbol.dispose]();
   for (const half of got) {
-    assertGreater(scaledError(half, want!), 0);
-    assertLess(scaledError(half, want!), 5e-3);
+    expect(scaledError(half, want!)).toBeGreaterThan(0);
+    expect(scaledError(half, want!)).toBeLessThan(5e-3);
   }
 });
 
@@ -159,7 +153,7 @@ eachDevice("DiT trains in mixed precision with gradients of f32", async () => {
     return read;
   });
   const [want, got] = await Promise.all(grads);
-  assertLess(scaledError(got!, want!), 2e-2);
+  expect(scaledError(got!, want!)).toBeLessThan(2e-2);
 });
 
 eachDevice("forwardWithCfg() guides three channels, or all of the noise", async () => {
@@ -181,8 +175,8 @@ eachDevice("forwardWithCfg() guides three channels, or all of the noise", async 
       const [a, b, d] = [plain!, three!, all!].map((data) => channel(data, sample, c));
       const [lower, upper] = [three!, all!].map((data) => channel(data, sample + 2, c));
       if (c < 3) assertEquals(b, d);
-      if (c < 3) assertNotEquals(a, b);
-      if (c === 3) assertNotEquals(b, d);
+      if (c < 3) expect(a).not.toEqual(b);
+      if (c === 3) expect(b).not.toEqual(d);
       if (c === 3 || c > 3) assertEquals(a, b);
       if (c > 3) assertEquals(b, d);
       if (c < 3) assertEquals(b, lower); // both halves are moved alike
@@ -211,7 +205,7 @@ eachDevice("labels are dropped from a generator while training, and never in use
   assert(count > 150 && count < 250, `${count} of 400 dropped`);
   const [used, dropped, none] = await Promise.all(reads);
   assertEquals(dropped, none);
-  assertNotEquals(used, none);
+  expect(used).not.toEqual(none);
 });
 
 eachDevice("DiT refuses what does not fit, before any work", () => {

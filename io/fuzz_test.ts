@@ -3,7 +3,8 @@
  * damage, a reader either gives values or throws a FormatError: no other exception, no hang, no
  * memory taken because a header says so.
  */
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { goldenTest } from "../tests/fixtures.ts";
 import { FormatError } from "./errors.ts";
 import { type HostTensor, hostTensor } from "../tensor/mod.ts";
@@ -109,7 +110,7 @@ async function hunt<T>(
       try {
         value = await read(damaged);
       } catch (error) {
-        assertInstanceOf(error, FormatError, `round ${round}: ${(error as Error).stack}`);
+        expect(error, `round ${round}: ${(error as Error).stack}`).toBeInstanceOf(FormatError);
         refused++;
         continue;
       }

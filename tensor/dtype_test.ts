@@ -1,4 +1,5 @@
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { DTYPE_BYTES, dtypeOf, holds, hostArray, hostArrayOf, isFloat, limitsOf } from "./dtype.ts";
 
 const ALL = Object.keys(DTYPE_BYTES) as (keyof typeof DTYPE_BYTES)[];
@@ -17,7 +18,7 @@ Deno.test("hostArrayOf() sees bytes as elements without a copy", () => {
   const bytes = Uint8Array.of(0, 0, 0, 0, 0, 0, 128, 63);
   const seen = hostArrayOf("f32", bytes.subarray(4));
   assertEquals(Array.from(seen), [1]);
-  assertStrictEquals(seen.buffer, bytes.buffer);
+  expect(seen.buffer).toBe(bytes.buffer);
 });
 
 Deno.test("holds() is true for whole numbers in range, and for any number of floats", () => {

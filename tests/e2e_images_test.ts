@@ -1,11 +1,6 @@
 /** Folders of images as people have them, with all that is wrong with them, through `deno task train`. */
-import {
-  assert,
-  assertEquals,
-  assertMatch,
-  assertNotMatch,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { expect } from "@std/expect";
 import { encodePng } from "@dit/data";
 import { crc32 } from "node:zlib";
 import { encoder } from "../data/image_test_util.ts";
@@ -31,7 +26,7 @@ function train(folder: string, ...args: string[]): Promise<Ended> {
 function assertRefused({ code, out, err }: Ended, message: RegExp): void {
   assert(code === 1 || code === 2, out + err);
   assertMatch(err, message);
-  assertNotMatch(err, /at file:/, "a stack is no answer");
+  expect(err, "a stack is no answer").not.toMatch(/at file:/);
 }
 
 async function lastHeader(run: string): Promise<CheckpointHeader<ModelConfig>> {
@@ -195,7 +190,7 @@ commandTest(
     const run = ["--ckpt", "results/000-DiT-Mini-4", "--num-sampling-steps", "2", "--n", "1"];
     const sampled = await command("sample", [...run, "--out", "plain.png"], folder);
     assertEquals(sampled.code, 0, sampled.err);
-    assertNotMatch(sampled.out, /guidance \d/);
+    expect(sampled.out).not.toMatch(/guidance \d/);
     const guided = await command("sample", [...run, "--out", "x.png", "--cfg-scale", "4"], folder);
     assertRefused(guided, /trained without a null class, which guidance needs/);
   },

@@ -1,5 +1,6 @@
 /** The page of a run, seen through a real browser. */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { decodeImage } from "@dit/data";
 import { fromFileUrl, toFileUrl } from "@std/path";
 import { command, commandTest, words } from "./commands.ts";
@@ -55,9 +56,9 @@ browserTest("a browser shows the curves and the samples of a run", async (folder
     return [...found].sort((a, b) => a - b);
   };
   const curves = rows((r, g, b) => r === 0x25 && g === 0x63 && b === 0xeb);
-  assertGreater(curves.length, 100, "expected curves");
+  expect(curves.length, "expected curves").toBeGreaterThan(100);
   // the borders between the pictures of a grid are black, and nothing else on the page is so wide
   const black = rows((r, g, b) => r + g + b === 0);
-  assertGreater(black.filter((row) => row > curves.at(-1)!).length, 100, "expected grids");
+  expect(black.filter((row) => row > curves.at(-1)!).length, "expected grids").toBeGreaterThan(100);
   assert(curves[0]! > 100, "expected text above the curves");
 });

@@ -1,11 +1,6 @@
 /** `deno task train` from end to end: trained, killed, continued, and given nonsense. */
-import {
-  assert,
-  assertEquals,
-  assertGreater,
-  assertMatch,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { expect } from "@std/expect";
 import { loadNpz } from "@dit/core/io";
 import { denoArguments } from "../cli/launch.ts";
 import { command, commandTest, type Ended, pngSize, words } from "./commands.ts";
@@ -150,7 +145,7 @@ commandTest("a run killed at any moment ends in the bits of one that was not", a
     assert(step >= reached, "a checkpoint was lost");
     reached = step;
   }
-  assertGreater(reached, kills / 2);
+  expect(reached).toBeGreaterThan(kills / 2);
   const last = await train(folder, "--resume", run);
   assertEquals([last.code, (await whole).code], [0, 0], last.err);
   // settings and random state are in there too
@@ -193,7 +188,7 @@ commandTest(
     child.kill("SIGINT");
     assertEquals((await child.status).code, 130);
     const step = Number(/(\d+)\.safetensors$/.exec(lastCheckpoint(run))![1]);
-    assertGreater(step, 2);
+    expect(step).toBeGreaterThan(2);
     assertStringIncludes(await Deno.readTextFile(`${run}/report.html`), `stopped at step ${step}`);
     await Deno.rename(`${folder}/digits`, `${folder}/moved`);
     const more = ["--steps", `${step + 2}`, "--data", "moved"];

@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { expect } from "@std/expect";
 import { add, backward, gradcheck, mean, noGrad, square, sub } from "../autograd/mod.ts";
 import { withoutInit } from "../nn/mod.ts";
 import {
@@ -80,7 +81,7 @@ eachDevice("DiagonalGaussian clamps, and its divergence from itself is 0", async
   assertEquals(Array.from(kl!), [0, 0, 0]);
   assertEquals(Array.from(logvar!), [20, -30]);
   assertEquals(Array.from(mode!), [1, -2]);
-  assertLess(Math.abs(sample![0]! / (1 + Math.exp(10)) - 1), 1e-5);
+  expect(Math.abs(sample![0]! / (1 + Math.exp(10)) - 1)).toBeLessThan(1e-5);
 });
 
 eachDevice("a VAE whose weights are f16 computes nearly the same", async () => {
@@ -95,7 +96,7 @@ eachDevice("a VAE whose weights are f16 computes nearly the same", async () => {
   const [mean, image, mean16, image16] = await Promise.all(outs.map((t) => t.data()));
   s[Symbol.dispose]();
   for (const [got, want] of [[mean16!, mean!], [image16!, image!]] as const) {
-    assertLess(scaledError(got, want), 5e-3);
+    expect(scaledError(got, want)).toBeLessThan(5e-3);
   }
 });
 
@@ -132,7 +133,7 @@ eachDevice("tiles bound the memory that large images take", () => {
     s[Symbol.dispose]();
     return peak;
   });
-  assertLess(peaks[1]!, peaks[0]! / 3);
+  expect(peaks[1]!).toBeLessThan(peaks[0]! / 3);
 }, ["wasm"]);
 
 Deno.test("tileSpans() covers every element with weights that add up to 1", () => {

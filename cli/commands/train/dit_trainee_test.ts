@@ -1,4 +1,5 @@
-import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { init, memory, resetPeak, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
@@ -81,7 +82,7 @@ eachDevice(
     const rest = await go(run, STEPS - 2);
     assertEquals(memory(device).tensors, before);
     assertEquals(rest.map((r) => r.step), Array.from({ length: STEPS - 2 }, (_, i) => i + 3));
-    assertLess(rest.at(-1)!.loss, 0.8 * first[0]!.loss);
+    expect(rest.at(-1)!.loss).toBeLessThan(0.8 * first[0]!.loss);
     assert(rest.every((r) => r.gradNorm > 0));
   },
 );
@@ -108,7 +109,7 @@ eachDevice("gradient checkpointing gives the same bits for less memory", async (
     results.push({ losses: losses(records), peak: memory(device).peakBytes - before });
   }
   assertEquals(results[1]!.losses, results[0]!.losses);
-  assertLess(results[1]!.peak, 0.7 * results[0]!.peak);
+  expect(results[1]!.peak).toBeLessThan(0.7 * results[0]!.peak);
 });
 
 eachDevice("mixed precision follows full precision in less memory", async (device) => {
@@ -123,7 +124,7 @@ eachDevice("mixed precision follows full precision in less memory", async (devic
   }
   const [full, half] = results as [typeof results[0], typeof results[0]];
   half.losses.forEach((loss, i) => assertAlmostEquals(loss, full.losses[i]!, 0.01 * loss));
-  assertLess(half.peak, 0.9 * full.peak);
+  expect(half.peak).toBeLessThan(0.9 * full.peak);
 });
 
 eachDevice("parts of a batch come to the gradient of the whole", async () => {
@@ -196,6 +197,6 @@ for (const timestepSampler of ["uniform", "loss-second-moment"] as const) {
     assertEquals(losses(await go(second, 4)), expected.slice(13));
     assertEquals(await weights(second), await weights(whole));
     assertEquals(second.timesteps.state(), whole.timesteps.state());
-    assertGreater(whole.ema.step, 0);
+    expect(whole.ema.step).toBeGreaterThan(0);
   });
 }

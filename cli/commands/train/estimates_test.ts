@@ -1,4 +1,5 @@
-import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { memory, resetPeak } from "@dit/core/tensor";
 import { eachDevice } from "../../../tests/devices.ts";
 import { memoryEstimate, parameterCount, trainingFlops } from "./estimates.ts";
@@ -26,8 +27,8 @@ Deno.test("parameterCount() of DiT-XL/2 is what the paper's model has", () => {
 Deno.test("trainingFlops() of DiT-XL/2 is three times the paper's 119 Gflops", () => {
   // the paper counts a multiplication and an addition as one
   const gflops = trainingFlops(XL, false) / 2 / 3 / 1e9;
-  assertGreater(gflops, 117);
-  assertLess(gflops, 121);
+  expect(gflops).toBeGreaterThan(117);
+  expect(gflops).toBeLessThan(121);
 });
 
 function example(flags: TrainFlags): { settings: TrainSettings; make: () => DiTTrainee } {
@@ -60,8 +61,8 @@ eachDevice("memoryEstimate() is what a training step takes", async (device) => {
       await trainee.records.take();
       const taken = memory(device).peakBytes - before;
       const estimate = memoryEstimate(trainee.config.dit, settings);
-      assertGreater(estimate, 0.85 * taken);
-      assertLess(estimate, 1.3 * taken);
+      expect(estimate).toBeGreaterThan(0.85 * taken);
+      expect(estimate).toBeLessThan(1.3 * taken);
     }
   }
 }, ["wasm"]);

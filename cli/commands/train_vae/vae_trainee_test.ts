@@ -1,4 +1,5 @@
-import { assert, assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { expect } from "@std/expect";
 import { loadSafetensors, SafetensorsFile, saveSafetensors } from "@dit/core/io";
 import { defaultGenerator, init, manualSeed, memory, resetPeak } from "@dit/core/tensor";
 import { AutoencoderKL } from "@dit/core/vae";
@@ -60,10 +61,10 @@ async function weights(run: VaeTrainee): Promise<number[][]> {
 eachDevice("training an autoencoder lowers the loss and leaves nothing behind", async () => {
   using run = new VaeTrainee(settings(), null);
   const records = await go(run, 20);
-  assertLess(records.at(-1)!.loss, 0.9 * records[0]!.loss);
+  expect(records.at(-1)!.loss).toBeLessThan(0.9 * records[0]!.loss);
   assert(records.every(({ kl }) => kl! > 0));
   assertEquals(records[0]!.lr, 1e-3);
-  assertLess(records.at(-1)!.lr, 1e-4);
+  expect(records.at(-1)!.lr).toBeLessThan(1e-4);
 });
 
 eachDevice("parts of a batch come to the loss and the gradient of the whole", async () => {
@@ -93,7 +94,7 @@ eachDevice("mixed precision follows full precision in less memory", async (devic
     assertAlmostEquals(loss, full.records[i]!.loss, 0.02 * loss);
     assertAlmostEquals(kl!, full.records[i]!.kl!, 0.02 * kl!);
   });
-  assertLess(half.peak, 0.9 * full.peak);
+  expect(half.peak).toBeLessThan(0.9 * full.peak);
 });
 
 eachDevice("steps whose gradients overflow are left out and counted", async () => {
@@ -137,7 +138,7 @@ diskTest("a run in parts and half precision continues bit for bit", async (folde
   assertEquals(await go(second, 5), expected.slice(7));
   assertEquals(await weights(second), await weights(whole));
   assertEquals(await second.scaler.state(), await whole.scaler.state());
-  assertGreater((await whole.scaler.state()).streak, 0);
+  expect((await whole.scaler.state()).streak).toBeGreaterThan(0);
 });
 
 diskTest(

@@ -84,38 +84,21 @@ Deno.test("equal() compares structure", () => {
   }
 });
 
-Deno.test("assertEquals() and its kin accept and refuse", () => {
+Deno.test("assertEquals() accepts and refuses", () => {
   std.assertEquals({ a: 1 }, { a: 1 });
   refuses(() => std.assertEquals<unknown>({ a: 1 }, { a: 2 }, "why"), "Values are not equal: why");
-  std.assertNotEquals({ a: 1 }, { a: 2 });
-  refuses(() => std.assertNotEquals(1, 1, "why"), "why");
-  std.assertStrictEquals(NaN, NaN);
-  refuses(() => std.assertStrictEquals(0, -0), "Values are not strictly equal");
-  refuses(() => std.assertStrictEquals({}, {}), "not reference-equal");
-  std.assertNotStrictEquals({}, {});
-  refuses(() => std.assertNotStrictEquals(1, 1));
-  std.assertArrayIncludes([1, { a: 2 }], [{ a: 2 }]);
-  refuses(() => std.assertArrayIncludes([1], [2]));
 });
 
-Deno.test("assert() and its kin accept and refuse", () => {
+Deno.test("assert() and assertInstanceOf() accept and refuse", () => {
   std.assert(1);
   refuses(() => std.assert(0, "why"), "why");
-  std.assertFalse("");
-  refuses(() => std.assertFalse("x"));
-  std.assertExists(0);
-  refuses(() => std.assertExists(null), "null");
   const map: unknown = new Map([[1, 2]]);
   std.assertInstanceOf(map, Map);
   refuses(() => std.assertInstanceOf([], Map), `instance of "Map" but was "Array"`);
   refuses(() => std.assertInstanceOf(null, Map), `but was "null"`);
-  std.assertNotInstanceOf([], Map);
-  refuses(() => std.assertNotInstanceOf(new Map(), Map));
-  refuses(() => std.fail("why"), "Failed assertion: why");
-  refuses(() => std.unreachable(), "Unreachable.");
 });
 
-Deno.test("assertAlmostEquals() and the comparisons accept and refuse", () => {
+Deno.test("assertAlmostEquals() accepts and refuses", () => {
   std.assertAlmostEquals(0.1 + 0.2, 0.3);
   std.assertAlmostEquals(1, 1.05, 0.1);
   std.assertAlmostEquals(Infinity, Infinity);
@@ -123,21 +106,11 @@ Deno.test("assertAlmostEquals() and the comparisons accept and refuse", () => {
   refuses(() => std.assertAlmostEquals(1, 1.001), `"1" to be close to "1.001e+0"`);
   refuses(() => std.assertAlmostEquals(NaN, 1));
   refuses(() => std.assertAlmostEquals(1e-9, 0));
-  std.assertGreater(2, 1);
-  std.assertGreaterOrEqual(2, 2);
-  std.assertLess(1, 2);
-  std.assertLessOrEqual(2, 2);
-  refuses(() => std.assertGreater(1, 1), "Expect 1 > 1");
-  refuses(() => std.assertGreaterOrEqual(1, 2), "Expect 1 >= 2");
-  refuses(() => std.assertLess(1, 1), "Expect 1 < 1");
-  refuses(() => std.assertLessOrEqual(2, 1, "why"), "why");
 });
 
-Deno.test("assertMatch() and its kin accept and refuse", () => {
+Deno.test("assertMatch() and assertStringIncludes() accept and refuse", () => {
   std.assertMatch("abc", /b/);
   refuses(() => std.assertMatch("abc", /x/), "/x/");
-  std.assertNotMatch("abc", /x/);
-  refuses(() => std.assertNotMatch("abc", /b/));
   std.assertStringIncludes("abc", "bc");
   refuses(() => std.assertStringIncludes("abc", "x"), `to contain: "x"`);
 });
@@ -150,7 +123,7 @@ Deno.test("assertThrows() asks for a class and a message", () => {
   std.assertInstanceOf(error, RangeError);
   std.assertThrows(thrower);
   std.assertThrows(thrower, Error);
-  std.assertStrictEquals(
+  std.assertEquals<unknown>(
     std.assertThrows(() => {
       throw 1;
     }),
@@ -178,10 +151,4 @@ Deno.test("assertRejects() asks for a promise, a class and a message", async () 
     throw new Error("too early");
   };
   await refusesLater(std.assertRejects(thrower), "Function throws when expected to reject.");
-});
-
-Deno.test("assertIsError() asks what an error is", () => {
-  std.assertIsError(new RangeError("abc"), RangeError, /b/);
-  refuses(() => std.assertIsError(1), "to be an Error object");
-  refuses(() => std.assertIsError(new Error("abc"), Error, /x/), "/x/");
 });

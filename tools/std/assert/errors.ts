@@ -36,7 +36,7 @@ function plain(text: string): string {
 }
 
 /** Asserts that a value is an error, of a class and with a message if those are given. */
-export function assertIsError<E extends Error = Error>(
+function assertIsError<E extends Error = Error>(
   error: unknown,
   ErrorClass?: ErrorType<E>,
   msgMatches?: string | RegExp,

@@ -6,11 +6,8 @@
  */
 export { AssertionError } from "./assertion_error.ts";
 export { equal } from "./equal.ts";
-export { assertArrayIncludes, assertEquals, assertNotEquals } from "./structure.ts";
-export { assertNotStrictEquals, assertStrictEquals } from "./structure.ts";
-export { assert, assertExists, assertFalse, fail, type Falsy, unreachable } from "./truth.ts";
-export { assertInstanceOf, assertNotInstanceOf } from "./truth.ts";
-export { assertAlmostEquals, assertGreater, assertGreaterOrEqual } from "./numbers.ts";
-export { assertLess, assertLessOrEqual } from "./numbers.ts";
-export { assertMatch, assertNotMatch, assertStringIncludes } from "./text.ts";
-export { assertIsError, assertRejects, assertThrows } from "./errors.ts";
+export { assertEquals } from "./structure.ts";
+export { assert, assertInstanceOf } from "./truth.ts";
+export { assertAlmostEquals } from "./numbers.ts";
+export { assertMatch, assertStringIncludes } from "./text.ts";
+export { assertRejects, assertThrows } from "./errors.ts";

@@ -1,4 +1,4 @@
-import { AssertionError, because, show } from "./assertion_error.ts";
+import { AssertionError, because } from "./assertion_error.ts";
 
 /** Asserts `|expected - actual| <= tolerance`; left out, the tolerance is 1e-7 of `expected`. */
 export function assertAlmostEquals(
@@ -15,28 +15,4 @@ export function assertAlmostEquals(
     `Expected actual: "${text(actual)}" to be close to "${text(expected)}": ` +
       `delta "${text(delta)}" is greater than "${text(tolerance)}"${because(msg)}`,
   );
-}
-
-function order(holds: boolean, sign: string, actual: unknown, expected: unknown, msg?: string) {
-  if (!holds) throw new AssertionError(msg ?? `Expect ${show(actual)} ${sign} ${show(expected)}`);
-}
-
-/** Asserts `actual > expected`. */
-export function assertGreater<T>(actual: T, expected: T, msg?: string): void {
-  order(actual > expected, ">", actual, expected, msg);
-}
-
-/** Asserts `actual >= expected`. */
-export function assertGreaterOrEqual<T>(actual: T, expected: T, msg?: string): void {
-  order(actual >= expected, ">=", actual, expected, msg);
-}
-
-/** Asserts `actual < expected`. */
-export function assertLess<T>(actual: T, expected: T, msg?: string): void {
-  order(actual < expected, "<", actual, expected, msg);
-}
-
-/** Asserts `actual <= expected`. */
-export function assertLessOrEqual<T>(actual: T, expected: T, msg?: string): void {
-  order(actual <= expected, "<=", actual, expected, msg);
 }

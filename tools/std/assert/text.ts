@@ -8,14 +8,6 @@ export function assertMatch(actual: string, expected: RegExp, msg?: string): voi
   );
 }
 
-/** Asserts that a pattern matches nowhere in a text. */
-export function assertNotMatch(actual: string, expected: RegExp, msg?: string): void {
-  if (!expected.test(actual)) return;
-  throw new AssertionError(
-    `Expected actual: "${actual}" to not match: "${expected}"${because(msg)}`,
-  );
-}
-
 /** Asserts that a text contains another. */
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
   if (actual.includes(expected)) return;

@@ -2,31 +2,17 @@
 
 /** Options of {@linkcode parseArgs}. */
 export interface ParseOptions<
-  Booleans extends string | boolean = string | boolean,
+  Booleans extends string = string,
   Strings extends string = string,
-  Collected extends string = string,
   Negatable extends string = string,
   Defaults extends Record<string, unknown> = Record<string, unknown>,
-  Aliases extends Record<string, string | readonly string[]> = Record<
-    string,
-    string | readonly string[]
-  >,
-  DoubleDash extends boolean = boolean,
 > {
-  /** Puts what follows `--` into the result's `"--"` instead of its `_`. */
-  "--"?: DoubleDash;
-  /** Other names of a flag; the result holds the value under all of them. */
-  alias?: Aliases;
-  /** Flags that take no value and are `false` when absent; `true`: all long ones. */
-  boolean?: Booleans | readonly Extract<Booleans, string>[];
+  /** Flags that take no value and are `false` when absent. */
+  boolean?: Booleans | readonly Booleans[];
   /** Values of absent flags. */
   default?: Defaults;
-  /** Takes everything from the first argument that is not a flag as it is. */
-  stopEarly?: boolean;
   /** Flags whose value stays text. */
   string?: Strings | readonly Strings[];
-  /** Flags that may be repeated; their values come as an array. */
-  collect?: Collected | readonly Collected[];
   /** Flags that `--no-NAME` sets to `false`. */
   negatable?: Negatable | readonly Negatable[];
   /** Sees each flag or argument that has no option; `false` drops it. */
@@ -34,9 +20,7 @@ export interface ParseOptions<
 }
 
 /** The value of one declared flag when it is present. */
-type Value<K, Booleans, Strings, Collected, Negatable> = K extends Collected
-  ? (K extends Strings ? string[] : K extends Booleans ? boolean[] : unknown[])
-  : K extends Booleans ? boolean
+type Value<K, Booleans, Negatable> = K extends Booleans ? boolean
   : string | (K extends Negatable ? false : never);
 
 type WithDefaults<Base, Defaults> =
@@ -45,52 +29,27 @@ type WithDefaults<Base, Defaults> =
     [K in keyof Defaults]: K extends keyof Base ? Defaults[K] | NonNullable<Base[K]> : unknown;
   };
 
-/** The other names of a flag. */
-type AliasOf<K, Aliases> = K extends keyof Aliases
-  ? (Aliases[K] extends readonly (infer N)[] ? N & string : Aliases[K] & string)
-  : never;
-
-type WithAliases<Base, Aliases> = {
-  [K in keyof Base as K | AliasOf<K, Aliases>]: Base[K];
-};
-
-type Flags<Booleans extends string, Strings extends string, Collected extends string, Negatable> =
-  & { [K in Booleans | Collected]: Value<K, Booleans, Strings, Collected, Negatable> }
-  & {
-    [K in Exclude<Strings, Collected>]?: Value<K, Booleans, Strings, Collected, Negatable>;
-  };
+type Flags<Booleans extends string, Strings extends string, Negatable> =
+  & { [K in Booleans]: Value<K, Booleans, Negatable> }
+  & { [K in Strings]?: Value<K, Booleans, Negatable> };
 
 /** What {@linkcode parseArgs} returns: the flags by name, and the rest. */
 // deno-lint-ignore no-explicit-any
-export type Args<Values = Record<string, any>, DoubleDash extends boolean = false> =
-  & Values
-  & {
-    /** Arguments that belong to no flag. */
-    _: (string | number)[];
-  }
-  & (DoubleDash extends true ? { "--": string[] } : unknown);
+export type Args<Values = Record<string, any>> = Values & {
+  /** Arguments that belong to no flag. */
+  _: (string | number)[];
+};
 
-type Result<
-  Booleans extends string,
-  Strings extends string,
-  Collected extends string,
-  Negatable extends string,
-  Defaults,
-  Aliases,
-> = [Booleans | Strings | Collected] extends [never]
-  // deno-lint-ignore no-explicit-any
-  ? Record<string, any>
-  :
-    & Record<string, unknown>
-    & WithAliases<
-      WithDefaults<Flags<Booleans, Strings, Collected, Negatable>, Defaults>,
-      Aliases
-    >;
+type Result<Booleans extends string, Strings extends string, Negatable, Defaults> =
+  [Booleans | Strings] extends [never]
+    // deno-lint-ignore no-explicit-any
+    ? Record<string, any>
+    : Record<string, unknown> & WithDefaults<Flags<Booleans, Strings, Negatable>, Defaults>;
 
 type Tree = Record<string, unknown>;
 
 /** Sets `a.b.c` in nested objects; a name that would reach a prototype is dropped. */
-function setAt(tree: Tree, key: string, value: unknown, collect: boolean): void {
+function setAt(tree: Tree, key: string, value: unknown): void {
   const names = key.split(".");
   const last = names.pop()!;
   const hidden = (at: Tree, name: string): boolean =>
@@ -101,10 +60,7 @@ function setAt(tree: Tree, key: string, value: unknown, collect: boolean): void 
     at = (at[name] ??= {}) as Tree;
   }
   if (hidden(at, last)) return;
-  const before = at[last];
-  if (!collect) at[last] = value;
-  else if (Array.isArray(before)) before.push(value);
-  else at[last] = before ? [before, value] : [value];
+  at[last] = value;
 }
 
 function hasAt(tree: Tree, key: string): boolean {
@@ -166,57 +122,26 @@ function readCluster(arg: string): Short[] {
  * @param options which names are of which kind
  */
 export function parseArgs<
-  Booleans extends string | boolean = never,
+  Booleans extends string = never,
   Strings extends string = never,
-  Collected extends string = never,
   Negatable extends string = never,
   // deno-lint-ignore ban-types
   Defaults extends Record<string, unknown> = {},
-  // deno-lint-ignore ban-types
-  const Aliases extends Record<string, string | readonly string[]> = {},
-  DoubleDash extends boolean = false,
 >(
   args: readonly string[],
-  options: ParseOptions<
-    Booleans,
-    Strings,
-    Collected,
-    Negatable,
-    Defaults,
-    Aliases,
-    DoubleDash
-  > = {},
-): Args<
-  Result<Extract<Booleans, string>, Strings, Collected, Negatable, Defaults, Aliases>,
-  DoubleDash
-> {
-  const names = new Map<string, string[]>();
-  for (const [key, value] of Object.entries(options.alias ?? {})) {
-    const all = [key, ...listOf(value)];
-    for (const name of all) names.set(name, all.filter((other) => other !== name));
-  }
-  const others = (name: string): string[] => names.get(name) ?? [];
-  const withAliases = (list: unknown): Set<string> =>
-    new Set(listOf(list).flatMap((name) => [name, ...others(name)]));
-  const booleans = withAliases(options.boolean);
-  const strings = withAliases(options.string);
-  const collected = withAliases(options.collect);
-  const negatable = withAliases(options.negatable);
-  const allBooleans = options.boolean === true;
-  const isBoolean = (key: string): boolean =>
-    booleans.has(key) || others(key).some((name) => booleans.has(name));
-  const isKnown = (key: string): boolean =>
-    [booleans, strings, collected].some((set) => set.has(key)) || names.has(key);
+  options: ParseOptions<Booleans, Strings, Negatable, Defaults> = {},
+): Args<Result<Booleans, Strings, Negatable, Defaults>> {
+  const booleans = new Set(listOf(options.boolean));
+  const strings = new Set(listOf(options.string));
+  const negatable = new Set(listOf(options.negatable));
 
   const out: Tree & { _: (string | number)[] } = { _: [] };
 
-  function set(key: string, value: string | boolean, arg: string, collect = true): void {
-    const counted = isKnown(key) || (allBooleans && /^--[^=]+$/.test(arg));
-    if (!counted && options.unknown?.(arg, key, value) === false) return;
-    const number = typeof value === "string" && !strings.has(key) && isNumeric(value);
-    for (const name of [key, ...others(key)]) {
-      setAt(out, name, number ? Number(value) : value, collect && collected.has(key));
-    }
+  function set(key: string, value: string | boolean, arg: string): void {
+    const isKnown = booleans.has(key) || strings.has(key);
+    if (!isKnown && options.unknown?.(arg, key, value) === false) return;
+    const isNumber = typeof value === "string" && !strings.has(key) && isNumeric(value);
+    setAt(out, key, isNumber ? Number(value) : value);
   }
   const present = (key: string): string | boolean => strings.has(key) ? "" : true;
 
@@ -236,8 +161,8 @@ export function parseArgs<
       if (value !== undefined) {
         set(key, booleans.has(key) ? String(value !== "false") === "true" : value, arg);
       } else if (no !== "" && negatable.has(bare!)) {
-        set(bare!, false, arg, false);
-      } else if (next && !isBoolean(key) && !allBooleans && !next.startsWith("-")) {
+        set(bare!, false, arg);
+      } else if (next && !booleans.has(key) && !next.startsWith("-")) {
         set(key, next, arg);
         i++;
       } else if (isTruth) {
@@ -252,7 +177,7 @@ export function parseArgs<
         const isLast = j === cluster.length - 1 && arg.endsWith(letter);
         if (value !== undefined) {
           set(letter, value, arg);
-        } else if (isLast && next && !/^--?[^-]/.test(next) && !isBoolean(letter)) {
+        } else if (isLast && next && !/^--?[^-]/.test(next) && !booleans.has(letter)) {
           set(letter, next, arg);
           i++;
         } else if (isLast && isTruth) {
@@ -262,31 +187,15 @@ export function parseArgs<
           set(letter, present(letter), arg);
         }
       }
-    } else {
-      if (options.unknown?.(arg) !== false) {
-        out._.push(strings.has("_") || !isNumeric(arg) ? arg : Number(arg));
-      }
-      if (options.stopEarly) {
-        out._.push(...line.slice(i + 1));
-        break;
-      }
+    } else if (options.unknown?.(arg) !== false) {
+      out._.push(strings.has("_") || !isNumeric(arg) ? arg : Number(arg));
     }
   }
 
   for (const [key, value] of Object.entries(options.default ?? {})) {
-    if (hasAt(out, key)) continue;
-    for (const name of [key, ...others(key)]) setAt(out, name, value, false);
+    if (!hasAt(out, key)) setAt(out, key, value);
   }
-  for (const key of booleans) {
-    if (!hasAt(out, key)) setAt(out, key, collected.has(key) ? [] : false, false);
-  }
-  for (const key of collected) {
-    if (strings.has(key) && !hasAt(out, key)) setAt(out, key, [], false);
-  }
-  if (options["--"]) out["--"] = rest;
-  else out._.push(...rest);
-  return out as Args<
-    Result<Extract<Booleans, string>, Strings, Collected, Negatable, Defaults, Aliases>,
-    DoubleDash
-  >;
+  for (const key of booleans) if (!hasAt(out, key)) setAt(out, key, false);
+  out._.push(...rest);
+  return out as Args<Result<Booleans, Strings, Negatable, Defaults>>;
 }

@@ -9,47 +9,28 @@ Deno.test("expect() compares values", () => {
   expect(1).toBe(1);
   expect(NaN).toBe(NaN);
   expect({ a: 1, b: undefined }).toEqual({ a: 1 });
-  expect({ a: 1, b: undefined }).not.toStrictEqual({ a: 1 });
-  expect([1, { a: new Float32Array([1]) }]).toStrictEqual([1, { a: new Float32Array([1]) }]);
-  expect({ a: 1, b: { c: 2, d: 3 } }).toMatchObject({ b: { c: 2 } });
   fails(() => expect({}).toBe({}));
   fails(() => expect(1).not.toBe(1));
   fails(() => expect({ a: 1 }).toEqual({ a: 2 }));
-  fails(() => expect({ a: 1 }).toMatchObject({ a: 1, b: 2 }));
 });
 
 Deno.test("expect() compares numbers", () => {
-  expect(1.004).toBeCloseTo(1);
-  expect(1.004).not.toBeCloseTo(1, 3);
   expect(2).toBeGreaterThan(1);
-  expect(2).toBeGreaterThanOrEqual(2);
   expect(1).toBeLessThan(2);
-  expect(1).toBeLessThanOrEqual(1);
-  expect(NaN).toBeNaN();
   fails(() => expect(1).toBeGreaterThan(1));
   fails(() => expect(2).not.toBeLessThan(3));
 });
 
 Deno.test("expect() asks what a value is", () => {
-  expect(0).toBeDefined();
-  expect(undefined).toBeUndefined();
-  expect(null).toBeNull();
-  expect("x").toBeTruthy();
-  expect("").toBeFalsy();
   expect(new Map()).toBeInstanceOf(Map);
-  fails(() => expect(undefined).toBeDefined());
   fails(() => expect([]).toBeInstanceOf(Map));
 });
 
 Deno.test("expect() looks into values", () => {
   expect([1, 2]).toContain(2);
   expect("abc").toContain("bc");
-  expect([{ a: 1 }]).toContainEqual({ a: 1 });
-  expect([1, 2]).toHaveLength(2);
-  expect({ a: { b: 1 } }).toHaveProperty("a.b", 1);
   expect("abc").toMatch(/b/);
   fails(() => expect([1]).toContain(2));
-  fails(() => expect({ a: {} }).toHaveProperty("a.b"));
   fails(() => expect("abc").toMatch(/x/));
 });
 

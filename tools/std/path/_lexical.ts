@@ -56,13 +56,6 @@ export function basename(path: string, suffix: string, family: Family): string {
     : name;
 }
 
-/** The last name from its last dot on, unless that dot is what it starts with. */
-export function extname(path: string, family: Family): string {
-  const name = family.split(path).names.at(-1) ?? "";
-  const dot = name.lastIndexOf(".");
-  return dot <= 0 || name === ".." ? "" : name.slice(dot);
-}
-
 /** The names that lead from one absolute path to another, or `to` itself across roots. */
 export function relative(from: string, to: string, family: Family): string {
   const [a, b] = [family.split(from), family.split(to)];

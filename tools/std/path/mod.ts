@@ -7,29 +7,7 @@
 import * as posix from "./posix.ts";
 import * as windows from "./windows.ts";
 
-const {
-  SEPARATOR,
-  basename,
-  dirname,
-  extname,
-  fromFileUrl,
-  isAbsolute,
-  join,
-  normalize,
-  relative,
-} = Deno.build.os === "windows" ? windows : posix;
-const { resolve, toFileUrl } = Deno.build.os === "windows" ? windows : posix;
+const { basename, dirname, fromFileUrl, join, relative, resolve, toFileUrl } =
+  Deno.build.os === "windows" ? windows : posix;
 
-export {
-  basename,
-  dirname,
-  extname,
-  fromFileUrl,
-  isAbsolute,
-  join,
-  normalize,
-  relative,
-  resolve,
-  SEPARATOR,
-  toFileUrl,
-};
+export { basename, dirname, fromFileUrl, join, relative, resolve, toFileUrl };

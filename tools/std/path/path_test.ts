@@ -5,7 +5,6 @@ import * as path from "@std/path";
 
 Deno.test("@std/path follows the system it runs on", () => {
   const family = Deno.build.os === "windows" ? windows : posix;
-  assertEquals(path.SEPARATOR, family.SEPARATOR);
   assertEquals(path.join("a", "..", "b", "c.txt"), family.join("b", "c.txt"));
   assertEquals(path.fromFileUrl(path.toFileUrl(path.resolve("x y"))), path.resolve("x y"));
 });
@@ -44,23 +43,22 @@ Deno.test("normalize() and join() shorten paths", () => {
   assertEquals(windows.join("//host/share", "a"), "\\\\host\\share\\a");
 });
 
-Deno.test("dirname(), basename() and extname() take paths apart", () => {
+Deno.test("dirname() and basename() take paths apart", () => {
   for (
-    const [given, dir, base, ext] of [
-      ["/a/b.txt", "/a", "b.txt", ".txt"],
-      ["a/b/", "a", "b", ""],
-      ["/a", "/", "a", ""],
-      ["a", ".", "a", ""],
-      ["/", "/", "/", ""],
-      [".npmrc", ".", ".npmrc", ""],
-      ["x/..", "x", "..", ""],
-      ["a.tar.gz", ".", "a.tar.gz", ".gz"],
-      ["a.", ".", "a.", "."],
+    const [given, dir, base] of [
+      ["/a/b.txt", "/a", "b.txt"],
+      ["a/b/", "a", "b"],
+      ["/a", "/", "a"],
+      ["a", ".", "a"],
+      ["/", "/", "/"],
+      [".npmrc", ".", ".npmrc"],
+      ["x/..", "x", ".."],
+      ["a.tar.gz", ".", "a.tar.gz"],
+      ["a.", ".", "a."],
     ] as const
   ) {
     assertEquals(posix.dirname(given), dir, given);
     assertEquals(posix.basename(given), base, given);
-    assertEquals(posix.extname(given), ext, given);
   }
   assertEquals(posix.basename("/a/b.txt", ".txt"), "b");
   assertEquals(posix.basename("/a/.txt", ".txt"), ".txt");
@@ -69,7 +67,6 @@ Deno.test("dirname(), basename() and extname() take paths apart", () => {
   assertEquals(windows.dirname("C:\\a"), "C:\\");
   assertEquals(windows.basename("C:\\a\\b.txt"), "b.txt");
   assertEquals(windows.basename("a/b.txt"), "b.txt");
-  assertEquals(windows.extname("C:\\a\\b.txt"), ".txt");
 });
 
 Deno.test("resolve() and relative() work from the working directory", () => {

@@ -57,11 +57,6 @@ export function basename(path: string | URL, suffix = ""): string {
   return lexical.basename(text(path), suffix, POSIX);
 }
 
-/** The extension of a path's last name, with its dot. */
-export function extname(path: string | URL): string {
-  return lexical.extname(text(path), POSIX);
-}
-
 /**
  * The path of a `file:` URL.
  *

@@ -84,11 +84,6 @@ export function basename(path: string | URL, suffix = ""): string {
   return lexical.basename(text(path), suffix, WINDOWS);
 }
 
-/** The extension of a path's last name, with its dot. */
-export function extname(path: string | URL): string {
-  return lexical.extname(text(path), WINDOWS);
-}
-
 /**
  * The path of a `file:` URL.
  *
