@@ -6,6 +6,7 @@
  * has the section `ema` alone, as f16, and no training state.
  */
 import {
+  foreignKindOf,
   FormatError,
   type HostTensor,
   isTorch,
@@ -147,9 +148,8 @@ export class Checkpoint<Config = unknown> implements Disposable {
         throw new CommandError(`${path}: no such checkpoint`, { cause: error });
       }
       if (!(error instanceof FormatError)) throw error;
-      // A foreign file, such as a pointer of Git LFS, is not damaged; the message says what it is.
-      const advice = error.expected === "a safetensors file"
-        ? ""
+      const advice = await isForeign(path)
+        ? "" // the message says what to do
         : ". The checkpoint is damaged: use another one of its folder";
       throw new CommandError(`${messageOf(error)}${advice}`, { cause: error });
     }
@@ -206,6 +206,14 @@ export class Checkpoint<Config = unknown> implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Whether a file is of another kind, such as a pointer of Git LFS, rather than damaged. */
+async function isForeign(path: string): Promise<boolean> {
+  using file = await Deno.open(path);
+  const start = new Uint8Array(1024);
+  const length = await file.read(start) ?? 0;
+  return length > 0 && foreignKindOf(start.subarray(0, length)) !== undefined;
 }
 
 function headerOf<Config>(

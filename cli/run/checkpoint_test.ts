@@ -61,6 +61,9 @@ diskTest("a damaged checkpoint is told from a file of another kind", async (fold
     await Deno.writeTextFile(path, content);
     return (await assertRejects(() => Checkpoint.open(path, DIT), CommandError)).message;
   };
+  for (const damaged of ["", "\0".repeat(100)]) {
+    expect(await messageFor(damaged)).toContain("The checkpoint is damaged");
+  }
   expect(await messageFor("\x10\0\0\0\0\0\0\0{")).toContain("The checkpoint is damaged");
   const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
   const message = await messageFor(pointer);
