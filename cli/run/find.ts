@@ -14,7 +14,9 @@ const CHECKPOINTS = "checkpoints";
 
 /** A checkpoint in a run's folder. */
 export interface CheckpointFile {
+  /** Optimiser steps that it has. */
   readonly step: number;
+  /** The file. */
   readonly path: string;
 }
 
