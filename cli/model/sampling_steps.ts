@@ -1,5 +1,11 @@
 /** How many steps a command samples in, with faults named by its flags. */
-import { ETA_SAMPLERS, type Process, type SamplerName, stepRange } from "@dit/core/diffusion";
+import {
+  ETA_SAMPLERS,
+  type Process,
+  type SamplerName,
+  type StepRange,
+  stepRange,
+} from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 
 /** The flags of a command that choose the sampler and its steps, without the dashes. */
@@ -20,14 +26,7 @@ export function samplingSteps(
   asked: number | undefined,
   flags: SamplerFlags,
 ): number {
-  let range;
-  try {
-    range = stepRange(process, sampler);
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(`--${flags.sampler}: ${error.message}`);
-    throw error;
-  }
-  const { least, most, usual } = range;
+  const { least, most, usual } = checkSampler(process, sampler, flags.sampler);
   const steps = asked ?? usual;
   if (steps > most) {
     throw new UsageError(
@@ -40,6 +39,21 @@ export function samplingSteps(
     );
   }
   return steps;
+}
+
+/**
+ * How many steps a sampler can take through a process.
+ *
+ * @param flag The flag that chose the sampler, without the dashes.
+ * @throws {UsageError} where the sampler cannot sample that process.
+ */
+export function checkSampler(process: Process, sampler: SamplerName, flag: string): StepRange {
+  try {
+    return stepRange(process, sampler);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--${flag}: ${error.message}`);
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { createDiffusion, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
-import { LinearFlow } from "../../diffusion/linear_flow_test_util.ts";
+import { createDiffusion, FlowMatching, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 import { checkHasEta, samplingSteps } from "./sampling_steps.ts";
 
@@ -9,13 +8,13 @@ const usual = createDiffusion();
 
 Deno.test("steps are those asked for, or the sampler's usual ones as far as there are any", () => {
   const short = createDiffusion({ diffusionSteps: 25 });
-  for (const name of SAMPLER_NAMES) {
+  for (const name of SAMPLER_NAMES.filter((name) => !SAMPLERS[name].isFlow)) {
     assertEquals(samplingSteps(usual, name, undefined, FLAGS), SAMPLERS[name].usualSteps);
     assertEquals(samplingSteps(usual, name, 7, FLAGS), 7);
     const most = Math.min(25, SAMPLERS[name].usualSteps);
     assertEquals(samplingSteps(short, name, undefined, FLAGS), most);
   }
-  assertEquals(samplingSteps(new LinearFlow(), "heun", 5000, FLAGS), 5000);
+  assertEquals(samplingSteps(new FlowMatching(), "heun", 5000, FLAGS), 5000);
 });
 
 Deno.test("steps that a sampler cannot take are refused by the name of the flag", () => {
@@ -28,7 +27,14 @@ Deno.test("steps that a sampler cannot take are refused by the name of the flag"
     () => samplingSteps(usual, "ddim", 1001, FLAGS),
     "--num-sampling-steps: expected 1000 at most, the model's timesteps, but got 1001",
   );
-  refused(() => samplingSteps(new LinearFlow(), "ddpm", 5, FLAGS), "--sampler: sample: ddpm needs");
+  refused(
+    () => samplingSteps(new FlowMatching(), "ddpm", 5, FLAGS),
+    "--sampler: sample: ddpm needs a process that knows p(x_{t-1} | x_t) but the process is flow",
+  );
+  refused(
+    () => samplingSteps(usual, "euler-maruyama", 5, FLAGS),
+    "--sampler: sample: euler-maruyama needs a flow but the process is gaussian",
+  );
   refused(() => checkHasEta("heun", 0), "--eta: expected --sampler ddim with it but got heun");
   checkHasEta("ddim", 1);
   checkHasEta("heun", undefined);

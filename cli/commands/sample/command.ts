@@ -43,7 +43,8 @@ import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
-import { buildProcess } from "../../model/config.ts";
+import { buildProcess, type ModelConfig, processOf, takes } from "../../model/config.ts";
+import type { Process } from "@dit/core/diffusion";
 import { checkHasEta, samplingSteps } from "../../model/sampling_steps.ts";
 import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
@@ -98,7 +99,8 @@ export async function run(args: readonly string[]): Promise<number> {
 async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const start = performance.now();
   const overrides = overridesFromFlags(flags, flags.vae);
-  using weights = await openWeights(await findWeights(flags), flags.weights, overrides);
+  using opened = await openWeights(await findWeights(flags), flags.weights, overrides);
+  const weights = { ...opened, config: shifted(opened, flags["time-shift"]) };
   const { config } = weights;
   checkSize(weights, flags);
   const settings = settingsOf(flags, weights);
@@ -195,11 +197,37 @@ async function load(
   }
 }
 
-function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
+/** A configuration with the times of its process shifted as asked for. */
+function shifted({ path, config }: Weights, timeShift: number | undefined): ModelConfig {
+  if (timeShift === undefined) return config;
+  const process = processOf(config.diffusion);
+  if (takes(process, "timeShift")) {
+    return { ...config, diffusion: { ...config.diffusion, timeShift } };
+  }
+  throw new UsageError(
+    `--time-shift: ${path} is of process ${process}, not of a flow; leave it out`,
+  );
+}
+
+/** Refuses an interval of timesteps for a flow, whose times end at 1. */
+function checkInterval(process: Process, interval: SampleFlags["cfg-interval"]): void {
+  if (interval === undefined || !process.velocity || interval[1] <= 1) return;
+  throw new UsageError(
+    `--cfg-interval: expected two times from 0 (noise) to 1, as the process is ${process.name}, but ` +
+      `got ${interval.join(",")}`,
+  );
+}
+
+function settingsOf(
+  flags: SampleFlags,
+  weights: Pick<Weights, "path" | "config" | "cfgScale">,
+): SampleSettings {
   const { path, config } = weights;
-  const sampler = flags.sampler ??
-    USUAL_SAMPLER[flags["image-size"] === undefined ? "own" : "published"];
-  const steps = samplingSteps(buildProcess(config), sampler, flags["num-sampling-steps"], {
+  const process = buildProcess(config);
+  checkInterval(process, flags["cfg-interval"]);
+  const isPublished = flags["image-size"] !== undefined && process.ancestral !== undefined;
+  const sampler = flags.sampler ?? USUAL_SAMPLER[isPublished ? "published" : "own"];
+  const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {
     sampler: "sampler",
     steps: "num-sampling-steps",
   });
