@@ -35,12 +35,12 @@ export interface ProcessKind {
 /** Every process by its name. */
 export const PROCESSES: Readonly<Record<ProcessName, ProcessKind>> = {
   gaussian: {
-    help: "denoising diffusion (arXiv 2006.11239, 2102.09672)",
+    help: "denoising diffusion (arXiv 2006.11239)",
     takes: ["objective", "noiseSchedule", "diffusionSteps", "learnSigma", "minSnrGamma"],
     create: ({ timeShift: _, ...options }) => createDiffusion(options),
   },
   flow: {
-    help: "flow matching along straight lines (arXiv 2209.03003, 2401.08740)",
+    help: "straight lines, as SiT (arXiv 2401.08740)",
     objectives: FLOW_OBJECTIVES,
     takes: ["objective", "timeShift"],
     create: ({ objective, learnSigma, timeShift }) =>

@@ -67,3 +67,21 @@ export function checkHasEta(sampler: SamplerName, eta: number | undefined): void
     `--eta: expected --sampler ${ETA_SAMPLERS.join(" or ")} with it but got ${sampler}`,
   );
 }
+
+/**
+ * Refuses an interval of guidance that is none of a process's times.
+ *
+ * @throws {UsageError}
+ */
+export function checkInterval(
+  process: Process,
+  interval: readonly [number, number] | undefined,
+): void {
+  if (interval === undefined) return;
+  const isFlow = process.velocity !== undefined;
+  if (isFlow ? interval[1] <= 1 : interval.every(Number.isInteger)) return;
+  const expected = isFlow ? "two times from 0 (noise) to 1" : "two whole timesteps";
+  throw new UsageError(
+    `--cfg-interval: expected ${expected}, as the process is ${process.name}, but got ${interval}`,
+  );
+}

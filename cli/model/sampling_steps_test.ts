@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { createDiffusion, FlowMatching, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
-import { checkHasEta, samplingSteps } from "./sampling_steps.ts";
+import { checkHasEta, checkInterval, samplingSteps } from "./sampling_steps.ts";
 
 const FLAGS = { sampler: "sampler", steps: "num-sampling-steps" };
 const usual = createDiffusion();
@@ -38,4 +38,20 @@ Deno.test("steps that a sampler cannot take are refused by the name of the flag"
   refused(() => checkHasEta("heun", 0), "--eta: expected --sampler ddim with it but got heun");
   checkHasEta("ddim", 1);
   checkHasEta("heun", undefined);
+});
+
+Deno.test("guidance is limited to times that the process has", () => {
+  checkInterval(usual, undefined);
+  checkInterval(usual, [100, 800]);
+  checkInterval(new FlowMatching(), [0.1, 1]);
+  assertThrows(
+    () => checkInterval(new FlowMatching(), [100, 800]),
+    UsageError,
+    "--cfg-interval: expected two times from 0 (noise) to 1, as the process is flow, but got 100,800",
+  );
+  assertThrows(
+    () => checkInterval(usual, [0.1, 1]),
+    UsageError,
+    "--cfg-interval: expected two whole timesteps, as the process is gaussian, but got 0.1,1",
+  );
 });

@@ -44,8 +44,7 @@ import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
 import { buildProcess, type ModelConfig, processOf, takes } from "../../model/config.ts";
-import type { Process } from "@dit/core/diffusion";
-import { checkHasEta, samplingSteps } from "../../model/sampling_steps.ts";
+import { checkHasEta, checkInterval, samplingSteps } from "../../model/sampling_steps.ts";
 import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
 /** Small weights that come with the project. */
@@ -115,7 +114,9 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const device = await startDevice(flags.device ?? SAMPLE_FLAGS.device.default);
   using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
   const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;
-  console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes`);
+  const process = processOf(config.diffusion);
+  const kind = process === "gaussian" ? "" : `, process ${process}`;
+  console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}`);
   console.log(`device   ${deviceText(device)}`);
   console.log(`samples  ${describe(labels.length, settings)}`);
 
@@ -206,15 +207,6 @@ function shifted({ path, config }: Weights, timeShift: number | undefined): Mode
   }
   throw new UsageError(
     `--time-shift: ${path} is of process ${process}, not of a flow; leave it out`,
-  );
-}
-
-/** Refuses an interval of timesteps for a flow, whose times end at 1. */
-function checkInterval(process: Process, interval: SampleFlags["cfg-interval"]): void {
-  if (interval === undefined || !process.velocity || interval[1] <= 1) return;
-  throw new UsageError(
-    `--cfg-interval: expected two times from 0 (noise) to 1, as the process is ${process.name}, but ` +
-      `got ${interval.join(",")}`,
   );
 }
 

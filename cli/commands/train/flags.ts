@@ -196,23 +196,23 @@ const DIFFUSION_FLAGS = {
     both(null),
   ),
   "time-shift": modelFlagWith(
-    real("move the times of a flow to the noise, by sqrt(pixels / usual ones), 2403.03206", 0.01),
+    real("move times of a flow to the noise: sqrt(pixels / usual ones), arXiv 2403.03206", 0.01),
     ({ diffusion }) => diffusion.timeShift ?? 1,
     both(1),
   ),
   "timestep-sampler": setting(
     choice(
       TIMESTEP_SAMPLER_NAMES,
-      "which timesteps are trained on; logit-normal is of flows, loss-second-moment of others",
+      "times trained on; loss-second-moment is not of a flow, logit-normal only",
     ),
     { key: "timestepSampler", default: "uniform" },
   ),
   "time-mean": setting(
-    real("mean of the logit of logit-normal times, of which 1 is the image (2403.03206)", -10, 10),
+    real("mean of log(t / (1 - t)) of logit-normal times; below 0 is more noise", -10, 10),
     { key: "timeMean", default: 0, whenAbsent: 0 },
   ),
   "time-scale": setting(
-    real("standard deviation of the logit of logit-normal times", 0.01, 10),
+    real("standard deviation of that", 0.01, 10),
     { key: "timeScale", default: 1, whenAbsent: 1 },
   ),
 };
