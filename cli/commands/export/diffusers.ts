@@ -67,7 +67,10 @@ async function checkFits({ config, source, path }: Weights): Promise<void> {
     new CommandError(`${path}: diffusers' DiT has no counterpart of ${what}`);
   const process = processOf(config.diffusion);
   if (process !== "gaussian") {
-    throw refuse(`the process ${process}; --to original writes it for the program of SiT`);
+    throw new CommandError(
+      `${path}: expected a model of the process gaussian but got ${process}, which diffusers' ` +
+        "DiTPipeline does not sample",
+    );
   }
   if (mlpRatio !== 4) throw refuse(`an MLP ${mlpRatio} times as wide as a token, not 4`);
   if (nullClass !== dit.numClasses) throw refuse("a class table without a null class");

@@ -53,12 +53,12 @@ commandTest(
   },
 );
 
-commandTest("diffusers has no counterpart of a flow", async (folder) => {
+commandTest("diffusers' pipeline does not sample a flow", async (folder) => {
   using weights = await weightsOf(FLOW);
   const run = () => exportDiffusers(weights, folder, "none");
   await assertRejects(
     run,
     CommandError,
-    "run: diffusers' DiT has no counterpart of the process flow",
+    "run: expected a model of the process gaussian but got flow",
   );
 });
