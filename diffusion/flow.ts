@@ -78,7 +78,7 @@ const OPTIONS: Readonly<Record<keyof FlowOptions, true>> = {
 export class FlowMatching implements Process {
   readonly name = "flow";
   readonly learnsVariance: boolean;
-  readonly maxSteps = Infinity;
+  readonly maxSteps: number = Infinity;
   /** What the model predicts. */
   readonly objective: (typeof FLOW_OBJECTIVES)[number];
   /** See {@link FlowOptions.timeShift}. */

@@ -66,6 +66,7 @@ function sitOptions(
     ["path_type", "Linear"],
     ["prediction", "velocity"],
     ["num_classes", dit.numClasses],
+    ["num_heads", dit.numHeads], // not of SiT, which has it by the name of the model
     ["image_size", dit.inputSize * (latents?.downsample ?? 1)],
   ]);
   const { scalingFactor, downsample } = ORIGINAL_LATENTS;

@@ -36,7 +36,7 @@ commandTest(
     using again = await openWeights(`${folder}/model.pt`);
     const { diffusion, dit, nullClass, latents } = again.config;
     assertEquals([diffusion.process, diffusion.objective, nullClass], ["flow", "v", 6]);
-    assertEquals([dit.numClasses, latents], [6, null]);
+    assertEquals([dit.numClasses, dit.numHeads, latents], [6, 4, null]);
     assertEquals(
       (await again.source.read("pos_embed")).data,
       (await weights.source.read("pos_embed")).data,
