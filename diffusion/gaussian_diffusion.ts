@@ -145,6 +145,11 @@ export class GaussianDiffusion implements Process, LossParts {
 
   // What training and samplers ask of any process
 
+  /** What messages call it. */
+  get name(): string {
+    return "gaussian";
+  }
+
   /** One step a timestep. */
   get maxSteps(): number {
     return this.numTimesteps;

@@ -20,6 +20,7 @@ import type { TimestepSampler, UniformSource } from "./timestep_samplers.ts";
 
 /** Times in [0, 1), as they come. */
 class UniformTimes implements TimestepSampler {
+  readonly learns = false;
   weights(): Float64Array {
     return Float64Array.of(1);
   }
@@ -38,6 +39,7 @@ class UniformTimes implements TimestepSampler {
 
 /** The process. */
 export class LinearFlow implements Process {
+  readonly name = "lines";
   readonly learnsVariance = false;
   readonly maxSteps = Infinity;
 

@@ -1,10 +1,12 @@
 /**
- * Gaussian diffusion: schedules, training losses, samplers, respacing and timestep samplers.
+ * Gaussian diffusion and flow matching: schedules, training losses, samplers, respacing and timestep
+ * samplers.
  *
  * @module
  */
 export type { BoundOptions, BpdResult } from "./bound.ts";
 export * from "./create.ts";
+export { FLOW_OBJECTIVES, FlowMatching, type FlowOptions } from "./flow.ts";
 export * from "./gaussian_diffusion.ts";
 export * from "./guidance.ts";
 export * from "./likelihood.ts";
@@ -30,5 +32,17 @@ export {
 export { sample, type SampleOptions, sampleProgressive } from "./samplers/sample.ts";
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
-export * from "./timestep_samplers.ts";
+export {
+  createTimestepSampler,
+  type LossSecondMomentOptions,
+  LossSecondMomentSampler,
+  type TimeOptions,
+  TIMESTEP_SAMPLER_NAMES,
+  type TimestepDraw,
+  type TimestepSampler,
+  type TimestepSamplerName,
+  type TimestepSamplerState,
+  UniformSampler,
+  type UniformSource,
+} from "./timestep_samplers.ts";
 export { BatchTimesteps, type Timesteps, type TimestepTable } from "./timesteps.ts";

@@ -9,7 +9,8 @@ export type ModelKwargs = Record<string, unknown>;
  * A network that sees a noisy batch.
  *
  * @param x [N, C, ...]
- * @param t i32 [N]: timesteps of the process the model was trained on, whatever the respacing.
+ * @param t i32 [N]: timesteps of the process the model was trained on, whatever the respacing; f32
+ * [N] where time is not counted.
  * @param kwargs Further inputs.
  * @param at `t` on the host, where it is known there.
  * @returns [N, C, ...], or [N, 2 C, ...] where the variance is learned too.

@@ -3,7 +3,10 @@ import type { Tensor } from "../tensor/mod.ts";
 import type { NoiseSchedule } from "./noise_schedule.ts";
 import type { BatchTimesteps } from "./timesteps.ts";
 
-/** What a model predicts: the noise in x_t, x_0, or the velocity of arXiv 2202.00512. */
+/**
+ * What a model predicts: the noise in x_t, x_0, or the velocity: that of arXiv 2202.00512 in Gaussian
+ * diffusion, dx/dt of a flow.
+ */
 export type Objective = "epsilon" | "xstart" | "v";
 
 /** Every {@link Objective}. */

@@ -1,12 +1,13 @@
 /**
  * What training, samplers and guidance ask of a generative process: how x_t comes about, what a
  * model predicts of it and how x_0 comes back from that, the loss, and noise levels to sample at.
- * Times are the process's own: whole timesteps of Gaussian diffusion, or any other numbers.
+ * Times are the process's own: whole timesteps of Gaussian diffusion, 0 to 1 of a flow, or any other
+ * numbers.
  */
 import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { Model, ModelKwargs } from "./model.ts";
 import type { NoiseOptions } from "./noise.ts";
-import type { TimestepSampler, TimestepSamplerName } from "./timestep_samplers.ts";
+import type { TimeOptions, TimestepSampler, TimestepSamplerName } from "./timestep_samplers.ts";
 import type { Timesteps } from "./timesteps.ts";
 
 /** How a model is to be called. */
@@ -89,7 +90,7 @@ export interface TrainingLosses {
 
 /** How much signal and noise there is at a time: x = alpha x_0 + sigma eps. */
 export interface NoiseLevel {
-  /** The time; below 0 for the data. */
+  /** The time; that of the data is -1 where timesteps are counted. */
   readonly t: number;
   /** What the model is given as its timestep. */
   readonly modelTime: number;
@@ -101,10 +102,11 @@ export interface NoiseLevel {
 
 /**
  * How the stops of a sampler are spread: evenly in time, evenly in the logarithm of the
- * signal-to-noise ratio (Lu et al., arXiv 2206.00927, section 5), or evenly in sigma^(1/7) (Karras
- * et al., arXiv 2206.00364, eq. 5).
+ * signal-to-noise ratio (Lu et al., arXiv 2206.00927, section 5), evenly in sigma^(1/7) (Karras et
+ * al., arXiv 2206.00364, eq. 5), or, for the SDE of a flow, evenly in time but for a longer last step
+ * (Ma et al., arXiv 2401.08740).
  */
-export type Spacing = "time" | "logSnr" | "karras";
+export type Spacing = "time" | "logSnr" | "karras" | "sde";
 
 /** Takes step `step`, counted from 0, with the x [N, C, ...] of its stop. */
 export type AncestralStep<K extends object = ModelKwargs> = (
@@ -116,12 +118,18 @@ export type AncestralStep<K extends object = ModelKwargs> = (
 
 /** A way from data to noise and back that a model is trained for. */
 export interface Process {
+  /** What messages call it. */
+  readonly name: string;
   /** Whether the model's output has as many channels again, for a variance. */
   readonly learnsVariance: boolean;
   /** Most steps that a sampler can take: each stops at another time. */
   readonly maxSteps: number;
-  /** Draws the times that training is done at. */
-  timestepSampler(name: TimestepSamplerName): TimestepSampler;
+  /**
+   * Draws the times that training is done at.
+   *
+   * @throws {RangeError} where the process has no such distribution of times.
+   */
+  timestepSampler(name: TimestepSamplerName, options?: TimeOptions): TimestepSampler;
   /**
    * Losses of a batch at times `t`. Take the mean of `loss` and call `backward` on it.
    *
@@ -160,4 +168,14 @@ export interface Process {
    * stops; missing where a process has no such distribution.
    */
   ancestral?<K extends object>(stops: readonly number[]): AncestralStep<K>;
+  /**
+   * The velocity dx/dt of the probability flow, [N, C, ...]; undefined for a time at which what the
+   * model predicts does not say it. Missing where time is counted in steps.
+   */
+  velocity?<K extends object>(
+    model: Model<K>,
+    x: Tensor,
+    t: number,
+    options?: StepOptions<K>,
+  ): Tensor | undefined;
 }

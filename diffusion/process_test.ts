@@ -19,7 +19,9 @@ import {
 const flow = new LinearFlow();
 const DATA = { mean: 0.3, std: 0.5 };
 const SHAPE = [2, 1, 4, 4];
-const ODE_SAMPLERS = SAMPLER_NAMES.filter((name) => !SAMPLERS[name].isAncestral);
+const ODE_SAMPLERS = SAMPLER_NAMES.filter((name) =>
+  !SAMPLERS[name].isAncestral && !SAMPLERS[name].isFlow
+);
 
 /** The velocity that a perfectly trained model of {@link DATA} predicts: E[eps - x_0 | x_t]. */
 const exactVelocity: ModelFunction = (x, _t, _kwargs, at) => {
@@ -37,7 +39,11 @@ Deno.test("a process is made by its name", () => {
   const process = createProcess("gaussian", { objective: "v", diffusionSteps: 100 });
   assert(process instanceof GaussianDiffusion);
   assertEquals([process.objective, process.numTimesteps], ["v", 100]);
-  assertThrows(() => createProcess("cold" as ProcessName), RangeError, "gaussian but got cold");
+  assertThrows(
+    () => createProcess("cold" as ProcessName),
+    RangeError,
+    "gaussian, flow but got cold",
+  );
 });
 
 eachDevice("another process goes through sample() with every solver of the flow", async () => {
@@ -118,6 +124,10 @@ eachDevice("another process trains a DiT, at times between the timesteps", async
 }, ["wasm"]);
 
 eachDevice("samplers that a process has no steps for are refused by name", async () => {
-  const run = () => sample(flow, exactVelocity, SHAPE, { sampler: "ddpm" });
-  await assertRejects(run, RangeError, "ddpm needs a process that knows p(x_{t-1} | x_t)");
+  const run = (sampler: "ddpm" | "euler-maruyama") => () =>
+    sample(flow, exactVelocity, SHAPE, { sampler });
+  const ancestral = "ddpm needs a process that knows p(x_{t-1} | x_t) but the process is lines";
+  await assertRejects(run("ddpm"), RangeError, ancestral);
+  const needsFlow = "euler-maruyama needs a flow but the process is lines";
+  await assertRejects(run("euler-maruyama"), RangeError, needsFlow);
 }, ["wasm"]);

@@ -3,21 +3,31 @@
  * with its class, and a row here.
  */
 import { createDiffusion, type DiffusionOptions } from "./create.ts";
+import { FLOW_OBJECTIVES, FlowMatching } from "./flow.ts";
+import type { Objective } from "./predictions.ts";
 import type { Process } from "./process.ts";
 
 /** The name of a process. */
-export type ProcessName = "gaussian";
+export type ProcessName = "gaussian" | "flow";
 
 /** What decides a process; each takes what concerns it. */
-export type ProcessOptions = Pick<
-  DiffusionOptions,
-  "objective" | "noiseSchedule" | "diffusionSteps" | "learnSigma" | "minSnrGamma"
->;
+export interface ProcessOptions extends
+  Pick<
+    DiffusionOptions,
+    "objective" | "noiseSchedule" | "diffusionSteps" | "learnSigma" | "minSnrGamma"
+  > {
+  /** Moves the times of a flow; see `FlowOptions`. */
+  timeShift?: number;
+}
 
 /** A kind of process. */
 export interface ProcessKind {
   /** What it is, in a few words, with its paper. */
   readonly help: string;
+  /** What its models can predict, the usual first; any {@link Objective} where it is missing. */
+  readonly objectives?: readonly Objective[];
+  /** What of the options concerns it; all where it is missing. */
+  readonly takes?: readonly (keyof ProcessOptions)[];
   /** Makes one. */
   create(options: ProcessOptions): Process;
 }
@@ -25,8 +35,16 @@ export interface ProcessKind {
 /** Every process by its name. */
 export const PROCESSES: Readonly<Record<ProcessName, ProcessKind>> = {
   gaussian: {
-    help: "denoising diffusion (arXiv 2006.11239, 2102.09672)",
-    create: (options) => createDiffusion(options),
+    help: "denoising diffusion (arXiv 2006.11239)",
+    takes: ["objective", "noiseSchedule", "diffusionSteps", "learnSigma", "minSnrGamma"],
+    create: ({ timeShift: _, ...options }) => createDiffusion(options),
+  },
+  flow: {
+    help: "straight lines, as SiT (arXiv 2401.08740)",
+    objectives: FLOW_OBJECTIVES,
+    takes: ["objective", "timeShift"],
+    create: ({ objective, learnSigma, timeShift }) =>
+      new FlowMatching({ objective, learnSigma, timeShift }),
   },
 };
 

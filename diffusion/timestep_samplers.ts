@@ -13,7 +13,22 @@ export interface TimestepDraw {
 export type UniformSource = Generator | ArrayLike<number>;
 
 /** The names of the timestep samplers. */
-export type TimestepSamplerName = "uniform" | "loss-second-moment";
+export type TimestepSamplerName = "uniform" | "loss-second-moment" | "logit-normal";
+
+/** Every {@link TimestepSamplerName}; no process has all of them. */
+export const TIMESTEP_SAMPLER_NAMES: readonly TimestepSamplerName[] = [
+  "uniform",
+  "loss-second-moment",
+  "logit-normal",
+];
+
+/** Where the times of `logit-normal` lie. */
+export interface TimeOptions {
+  /** Mean of log(t / (1 - t)); 0 by default. */
+  mean?: number;
+  /** Standard deviation of that; 1 by default. */
+  scale?: number;
+}
 
 /** What a timestep sampler has learned, ready for JSON. */
 export interface TimestepSamplerState {
@@ -25,6 +40,8 @@ export interface TimestepSamplerState {
 
 /** A distribution over timesteps. */
 export interface TimestepSampler {
+  /** Whether it learns from losses, and is to be told of them. */
+  readonly learns: boolean;
   /** Probabilities up to a factor, one a timestep. */
   weights(): Float64Array;
   /** Draws timesteps by these weights. */
@@ -53,7 +70,7 @@ export interface LossSecondMomentOptions {
 }
 
 /** `count` numbers in [0, 1) with 53 random bits. */
-function uniformsOf(source: UniformSource, count: number): ArrayLike<number> {
+export function uniformsOf(source: UniformSource, count: number): ArrayLike<number> {
   if (!("nextUint32" in source)) {
     if (source.length !== count) {
       throw new RangeError(
@@ -95,7 +112,12 @@ function checkSteps(numTimesteps: number): void {
   }
 }
 
-function checkName(state: TimestepSamplerState, name: TimestepSamplerName): void {
+/**
+ * Refuses the state of another sampler.
+ *
+ * @throws {RangeError}
+ */
+export function checkSamplerState(state: TimestepSamplerState, name: TimestepSamplerName): void {
   if (state.name !== name) {
     throw new RangeError(`load: expected the state of a ${name} sampler but got ${state.name}`);
   }
@@ -103,6 +125,7 @@ function checkName(state: TimestepSamplerState, name: TimestepSamplerName): void
 
 /** Every timestep is as likely as any other. */
 export class UniformSampler implements TimestepSampler {
+  readonly learns = false;
   readonly #weights: Float64Array;
 
   /** For timesteps 0 to `numTimesteps` - 1. */
@@ -126,7 +149,7 @@ export class UniformSampler implements TimestepSampler {
   }
 
   load(state: TimestepSamplerState): void {
-    checkName(state, "uniform");
+    checkSamplerState(state, "uniform");
   }
 }
 
@@ -135,6 +158,7 @@ export class UniformSampler implements TimestepSampler {
  * 2102.09672, section 3.3), once every one of them has been seen often enough; uniform until then.
  */
 export class LossSecondMomentSampler implements TimestepSampler {
+  readonly learns = true;
   readonly #history: number[][];
   readonly #historyPerTerm: number;
   readonly #uniformProb: number;
@@ -198,7 +222,7 @@ export class LossSecondMomentSampler implements TimestepSampler {
   }
 
   load(state: TimestepSamplerState): void {
-    checkName(state, "loss-second-moment");
+    checkSamplerState(state, "loss-second-moment");
     const { history } = state;
     const longest = history.reduce((most, { length }) => Math.max(most, length), 0);
     if (history.length !== this.#history.length || longest > this.#historyPerTerm) {
@@ -227,7 +251,7 @@ export function createTimestepSampler(
     case "loss-second-moment":
       return new LossSecondMomentSampler(process.numTimesteps, options);
     default:
-      name satisfies never;
+      name satisfies "logit-normal";
       throw new RangeError(
         `createTimestepSampler: expected uniform or loss-second-moment but got ${name}`,
       );

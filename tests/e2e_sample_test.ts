@@ -193,7 +193,7 @@ commandTest("wrong flags are refused by name, with the nearest right one", async
     [["--clases", "3"], "unknown flag --clases; did you mean --classes?"],
     [
       ["--sampler", "dmp++"],
-      'expected one of ddpm, ddim, dpm++, heun but got "dmp++"; did you mean dpm++?',
+      'expected one of ddpm, ddim, dpm++, heun, euler, euler-maruyama but got "dmp++"; did you mean dpm++?',
     ],
     [["--classes", "6"], "--classes: expected a number from 0 to 5"],
     [["--classes", "fife"], "did you mean five?"],

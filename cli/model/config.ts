@@ -8,7 +8,9 @@ import {
   type NoiseScheduleName,
   type Objective,
   type Process,
+  PROCESSES,
   type ProcessName,
+  type ProcessOptions,
 } from "@dit/core/diffusion";
 import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
 import * as nn from "@dit/core/nn";
@@ -21,12 +23,24 @@ export interface DiffusionConfig {
   readonly process?: ProcessName | undefined;
   /** What the model predicts. */
   readonly objective: Objective;
-  /** How noise grows. */
+  /** How noise grows; of Gaussian diffusion, as are the next two. */
   readonly noiseSchedule: NoiseScheduleName;
   /** Timesteps. */
   readonly diffusionSteps: number;
   /** Weight limit of min-SNR; null where errors are not weighted. */
   readonly minSnrGamma: number | null;
+  /** How far the times of a flow are moved to the noise; 1, not at all, where it is missing. */
+  readonly timeShift?: number | undefined;
+}
+
+/** What the models of a process predict where nothing is said, unless that depends on the model. */
+export function usualObjective(process: ProcessName): Objective | undefined {
+  return PROCESSES[process].objectives?.[0];
+}
+
+/** Whether a setting of a process is one of this kind's. */
+export function takes(process: ProcessName, option: keyof ProcessOptions): boolean {
+  return PROCESSES[process].takes?.includes(option) ?? true;
 }
 
 /** The kind of process of a configuration. */
@@ -114,23 +128,24 @@ export function buildModel(
  * @throws {UsageError} where there is no such process, or it cannot have that many steps.
  */
 export function buildProcess({ dit, diffusion }: ModelConfig): Process {
-  const { objective, noiseSchedule, diffusionSteps, minSnrGamma } = diffusion;
+  const { objective, noiseSchedule, diffusionSteps, minSnrGamma, timeShift = 1 } = diffusion;
+  const process = processOf(diffusion);
   try {
-    return createProcess(processOf(diffusion), {
+    return createProcess(process, {
       objective,
       noiseSchedule,
       diffusionSteps,
       learnSigma: dit.learnSigma,
+      timeShift,
       ...(minSnrGamma === null ? {} : { minSnrGamma }),
     });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     checkSteps(diffusion);
-    throw new UsageError(
-      `--diffusion-steps ${diffusionSteps}, --noise-schedule ${noiseSchedule}, --objective ` +
-        `${objective}: ${error.message}`,
-      { cause: error },
-    );
+    const flags = isCounted(process)
+      ? `--diffusion-steps ${diffusionSteps}, --noise-schedule ${noiseSchedule}`
+      : `--process ${process}`;
+    throw new UsageError(`${flags}, --objective ${objective}: ${error.message}`, { cause: error });
   }
 }
 
@@ -144,10 +159,16 @@ export function checkProcess(config: ModelConfig): void {
   buildProcess(config);
 }
 
+/** Whether the times of a process are counted; there may be none of that name. */
+function isCounted(process: ProcessName): boolean {
+  return Object.hasOwn(PROCESSES, process) && takes(process, "diffusionSteps");
+}
+
 /** Refuses fewer timesteps than the noise schedule can have. */
-function checkSteps({ noiseSchedule, diffusionSteps }: DiffusionConfig): void {
+function checkSteps(diffusion: DiffusionConfig): void {
+  const { noiseSchedule, diffusionSteps } = diffusion;
   const least = leastSteps(noiseSchedule);
-  if (diffusionSteps >= least) return;
+  if (!isCounted(processOf(diffusion)) || diffusionSteps >= least) return;
   throw new UsageError(
     `--diffusion-steps: expected ${least} or more with --noise-schedule ${noiseSchedule} but ` +
       `got ${diffusionSteps}`,

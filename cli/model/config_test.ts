@@ -32,7 +32,7 @@ Deno.test("processes that there are not are refused by the names of flags", () =
   refused({ diffusionSteps: 20 }, "--noise-schedule linear but got 20");
   refused({ diffusionSteps: 1, noiseSchedule }, "expected 2 or more");
   refused({ noiseSchedule: "cosine" as NoiseScheduleName }, "--noise-schedule cosine");
-  refused({ process: "cold" as ProcessName }, "expected process gaussian but got cold");
+  refused({ process: "cold" as ProcessName }, "expected process gaussian, flow but got cold");
   refused({ objective: "x" as Objective }, "expected objective epsilon, xstart, v but got x");
   assertThrows(
     () => buildProcess(configOf({ diffusionSteps: 10 })),

@@ -35,5 +35,7 @@ function checkNetwork(dit: Fields): void {
 function checkProcess(diffusion: Fields): void {
   for (const name of ["objective", "noiseSchedule"]) diffusion.text(name);
   diffusion.integer("diffusionSteps", 1);
+  if (diffusion.has("process")) diffusion.text("process");
+  if (diffusion.has("timeShift")) diffusion.number("timeShift", 0);
   if (diffusion.has("minSnrGamma")) diffusion.number("minSnrGamma", 0);
 }

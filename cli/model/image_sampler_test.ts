@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { FlowMatching } from "@dit/core/diffusion";
 import { mapSource } from "@dit/core/io";
 import { type Device, Generator, memory, setDevice } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../../tests/commands.ts";
 import { eachDevice } from "../../tests/devices.ts";
 import { UsageError } from "../shared/errors.ts";
-import { LinearFlow } from "../../diffusion/linear_flow_test_util.ts";
 import { buildModel, type ModelConfig } from "./config.ts";
 import { planLabels } from "../commands/sample/flags.ts";
 import { ImageSampler, type SampleSettings } from "./image_sampler.ts";
@@ -111,7 +111,7 @@ eachDevice(
   async (device) => {
     setDevice(device);
     const { model } = buildModel(SMALL, { generator: new Generator(1) });
-    using sampler = new ImageSampler(SMALL, { model, process: new LinearFlow() }, null);
+    using sampler = new ImageSampler(SMALL, { model, process: new FlowMatching() }, null);
     const { images } = await sampler.sample(0, [1, 2], SETTINGS);
     assert(images.every(Number.isFinite) && new Set(images).size > 50);
     assert(model.training);

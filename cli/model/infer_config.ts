@@ -6,7 +6,14 @@ import { ditNameOf, ditOptionsOf } from "@dit/core/dit";
 import type { TensorSource } from "@dit/core/io";
 import { ShapeError } from "@dit/core/tensor";
 import { CommandError, UsageError } from "../shared/errors.ts";
-import { type DiffusionConfig, type LatentConfig, type ModelConfig, MODELS } from "./config.ts";
+import type { ProcessName } from "@dit/core/diffusion";
+import {
+  type DiffusionConfig,
+  type LatentConfig,
+  type ModelConfig,
+  MODELS,
+  usualObjective,
+} from "./config.ts";
 import { ORIGINAL_LATENTS } from "./latent_shape.ts";
 import { checkModelSize, checkOverrides, type ModelOverrides } from "./overrides.ts";
 
@@ -41,6 +48,16 @@ const ORIGINAL_PROCESS: DiffusionConfig = {
   diffusionSteps: 1000,
   minSnrGamma: null,
 };
+
+/** How the published weights of SiT, which say nothing of themselves, are called. */
+const SIT_FILE = /(^|[\\/])SiT-[^\\/]*$/;
+
+/** The process of weights whose file and flags do not say more. */
+function usualProcess(kind: ProcessName | undefined): DiffusionConfig {
+  if (kind === undefined) return ORIGINAL_PROCESS;
+  const objective = usualObjective(kind) ?? ORIGINAL_PROCESS.objective;
+  return { ...ORIGINAL_PROCESS, process: kind, objective };
+}
 
 /**
  * The configuration of a DiT's weights under the original's names, with the original's process
@@ -85,12 +102,14 @@ export function inferConfig(
   const { depth, patchSize, numHeads } = dit;
   const original = ditNameOf(dit);
   const isPixels = !overrides.isLatent && !hints.latents && [1, 3].includes(dit.inChannels);
-  const { process: kind, objective, noiseSchedule, diffusionSteps } = overrides;
-  const process = defined({ process: kind, objective, noiseSchedule, diffusionSteps });
+  const { objective, noiseSchedule, diffusionSteps } = overrides;
+  const kind = overrides.process ?? hints.diffusion?.process;
+  const isNamedSiT = kind === undefined && !hints.diffusion && SIT_FILE.test(source.name);
+  const process = defined({ objective, noiseSchedule, diffusionSteps });
   const config: ModelConfig = {
     name: overrides.model ?? original ?? `DiT of ${depth} x ${hiddenSize}, patches of ${patchSize}`,
     dit,
-    diffusion: { ...ORIGINAL_PROCESS, ...hints.diffusion, ...process },
+    diffusion: { ...usualProcess(isNamedSiT ? "flow" : kind), ...hints.diffusion, ...process },
     latents: isPixels ? null : hints.latents ?? ORIGINAL_LATENTS,
     classNames: hints.classNames ?? [],
     nullClass: withoutNull ? null : dit.numClasses,
@@ -100,7 +119,11 @@ export function inferConfig(
     const some = numHeads === 1 ? "1 attention head" : `${numHeads} attention heads`;
     assumptions.push(`${some}: the file does not say how many; --num-heads does`);
   }
-  if (original === null && !hints.diffusion && Object.keys(process).length === 0) {
+  if (isNamedSiT) {
+    assumptions.push("that it is a flow, by the file's name; --process says otherwise");
+  } else if (
+    original === null && kind === undefined && !hints.diffusion && Object.keys(process).length === 0
+  ) {
     assumptions.push(
       "that it predicts the noise, as the original does; --objective says otherwise",
     );

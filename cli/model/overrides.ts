@@ -31,7 +31,10 @@ export const OVERRIDE_FLAGS = {
   ),
   "num-classes": withDefaultText(count("classes"), "rows of its table but one, which is for none"),
   "process": withDefault(choice(PROCESS_NAMES, "how images turned into noise"), "gaussian"),
-  "objective": withDefault(choice(OBJECTIVES, "what it predicts"), "epsilon"),
+  "objective": withDefaultText(
+    choice(OBJECTIVES, "what it predicts"),
+    "epsilon, or v of a flow",
+  ),
   "noise-schedule": withDefault(
     choice(["linear", "squaredcos_cap_v2"], "how noise grows"),
     "linear",

@@ -1,5 +1,11 @@
 /** How many steps a command samples in, with faults named by its flags. */
-import { ETA_SAMPLERS, type Process, type SamplerName, stepRange } from "@dit/core/diffusion";
+import {
+  ETA_SAMPLERS,
+  type Process,
+  type SamplerName,
+  type StepRange,
+  stepRange,
+} from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
 
 /** The flags of a command that choose the sampler and its steps, without the dashes. */
@@ -20,14 +26,7 @@ export function samplingSteps(
   asked: number | undefined,
   flags: SamplerFlags,
 ): number {
-  let range;
-  try {
-    range = stepRange(process, sampler);
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(`--${flags.sampler}: ${error.message}`);
-    throw error;
-  }
-  const { least, most, usual } = range;
+  const { least, most, usual } = checkSampler(process, sampler, flags.sampler);
   const steps = asked ?? usual;
   if (steps > most) {
     throw new UsageError(
@@ -43,6 +42,21 @@ export function samplingSteps(
 }
 
 /**
+ * How many steps a sampler can take through a process.
+ *
+ * @param flag The flag that chose the sampler, without the dashes.
+ * @throws {UsageError} where the sampler cannot sample that process.
+ */
+export function checkSampler(process: Process, sampler: SamplerName, flag: string): StepRange {
+  try {
+    return stepRange(process, sampler);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--${flag}: ${error.message}`);
+    throw error;
+  }
+}
+
+/**
  * Refuses an eta for samplers that have none.
  *
  * @throws {UsageError}
@@ -51,5 +65,23 @@ export function checkHasEta(sampler: SamplerName, eta: number | undefined): void
   if (eta === undefined || ETA_SAMPLERS.includes(sampler)) return;
   throw new UsageError(
     `--eta: expected --sampler ${ETA_SAMPLERS.join(" or ")} with it but got ${sampler}`,
+  );
+}
+
+/**
+ * Refuses an interval of guidance that is none of a process's times.
+ *
+ * @throws {UsageError}
+ */
+export function checkInterval(
+  process: Process,
+  interval: readonly [number, number] | undefined,
+): void {
+  if (interval === undefined) return;
+  const isFlow = process.velocity !== undefined;
+  if (isFlow ? interval[1] <= 1 : interval.every(Number.isInteger)) return;
+  const expected = isFlow ? "two times from 0 (noise) to 1" : "two whole timesteps";
+  throw new UsageError(
+    `--cfg-interval: expected ${expected}, as the process is ${process.name}, but got ${interval}`,
   );
 }

@@ -1,21 +1,20 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { createDiffusion, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
-import { LinearFlow } from "../../diffusion/linear_flow_test_util.ts";
+import { createDiffusion, FlowMatching, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { UsageError } from "../shared/errors.ts";
-import { checkHasEta, samplingSteps } from "./sampling_steps.ts";
+import { checkHasEta, checkInterval, samplingSteps } from "./sampling_steps.ts";
 
 const FLAGS = { sampler: "sampler", steps: "num-sampling-steps" };
 const usual = createDiffusion();
 
 Deno.test("steps are those asked for, or the sampler's usual ones as far as there are any", () => {
   const short = createDiffusion({ diffusionSteps: 25 });
-  for (const name of SAMPLER_NAMES) {
+  for (const name of SAMPLER_NAMES.filter((name) => !SAMPLERS[name].isFlow)) {
     assertEquals(samplingSteps(usual, name, undefined, FLAGS), SAMPLERS[name].usualSteps);
     assertEquals(samplingSteps(usual, name, 7, FLAGS), 7);
     const most = Math.min(25, SAMPLERS[name].usualSteps);
     assertEquals(samplingSteps(short, name, undefined, FLAGS), most);
   }
-  assertEquals(samplingSteps(new LinearFlow(), "heun", 5000, FLAGS), 5000);
+  assertEquals(samplingSteps(new FlowMatching(), "heun", 5000, FLAGS), 5000);
 });
 
 Deno.test("steps that a sampler cannot take are refused by the name of the flag", () => {
@@ -28,8 +27,31 @@ Deno.test("steps that a sampler cannot take are refused by the name of the flag"
     () => samplingSteps(usual, "ddim", 1001, FLAGS),
     "--num-sampling-steps: expected 1000 at most, the model's timesteps, but got 1001",
   );
-  refused(() => samplingSteps(new LinearFlow(), "ddpm", 5, FLAGS), "--sampler: sample: ddpm needs");
+  refused(
+    () => samplingSteps(new FlowMatching(), "ddpm", 5, FLAGS),
+    "--sampler: sample: ddpm needs a process that knows p(x_{t-1} | x_t) but the process is flow",
+  );
+  refused(
+    () => samplingSteps(usual, "euler-maruyama", 5, FLAGS),
+    "--sampler: sample: euler-maruyama needs a flow but the process is gaussian",
+  );
   refused(() => checkHasEta("heun", 0), "--eta: expected --sampler ddim with it but got heun");
   checkHasEta("ddim", 1);
   checkHasEta("heun", undefined);
+});
+
+Deno.test("guidance is limited to times that the process has", () => {
+  checkInterval(usual, undefined);
+  checkInterval(usual, [100, 800]);
+  checkInterval(new FlowMatching(), [0.1, 1]);
+  assertThrows(
+    () => checkInterval(new FlowMatching(), [100, 800]),
+    UsageError,
+    "--cfg-interval: expected two times from 0 (noise) to 1, as the process is flow, but got 100,800",
+  );
+  assertThrows(
+    () => checkInterval(usual, [0.1, 1]),
+    UsageError,
+    "--cfg-interval: expected two whole timesteps, as the process is gaussian, but got 0.1,1",
+  );
 });

@@ -5,6 +5,9 @@ import type { DiffusionConfig } from "./config.ts";
 import type { Hints } from "./infer_config.ts";
 import { ORIGINAL_LATENTS } from "./latent_shape.ts";
 
+/** What the options of SiT's trainer say of the flows that there are here, every word. */
+const SIT_FLOW = { path_type: "Linear", prediction: "velocity" } as const;
+
 /** Options that only trainers of flows have. */
 const FLOW_OPTIONS = ["path_type", "interpolant", "transport", "flow_matching", "flow"] as const;
 /** Options that name what is predicted. */
@@ -38,21 +41,25 @@ const PREDICTIONS: Readonly<Record<string, Objective>> = {
  * @param options By names with `_`, such as `num_classes` of the original's train.py.
  * @param path For messages.
  * @throws {CommandError} where they say that the model is of another process than those here: its
- * names and shapes can be those of a DiT, as a SiT's are.
+ * names and shapes can be those of a DiT all the same.
  */
 export function trainerHints(options: ReadonlyMap<string, unknown>, path: string): Hints {
   if (options.size === 0) return {};
   const flow = flowText(options);
-  if (flow !== null) {
+  const isSiT = Object.entries(SIT_FLOW).every(([name, value]) => options.get(name) === value);
+  if (flow !== null && !isSiT) {
+    const known = Object.entries(SIT_FLOW).map(([name, value]) => `${name}=${value}`).join(", ");
     throw new CommandError(
-      `${path}: expected a model of Gaussian diffusion but its options say ${flow}: ` +
-        "it predicts velocities on another path, so its samples would be wrong",
+      `${path}: expected a model of Gaussian diffusion, or of SiT's flow (${known}), but its ` +
+        `options say ${flow}: its samples would be wrong`,
     );
   }
   const vae = options.get("vae");
   const numClasses = options.get("num_classes");
   const numHeads = headsOf(options);
-  const diffusion = processOf(options, path);
+  const diffusion: Partial<DiffusionConfig> = isSiT
+    ? { process: "flow", objective: "v" }
+    : processOf(options, path);
   return {
     ...(options.has("vae") || options.has("feature_path")
       ? { latents: { ...ORIGINAL_LATENTS, ...(typeof vae === "string" ? { vae } : {}) } }

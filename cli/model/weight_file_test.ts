@@ -106,13 +106,14 @@ diskTest("diffusersFile() prefers whole weights, and safetensors", async (folder
   }
 });
 
-Deno.test("trainerHints() refuses flows by what their options say, and takes the rest", () => {
+Deno.test("trainerHints() takes SiT's flow, and refuses others by what their options say", () => {
   const hints = (options: Record<string, unknown>) =>
     trainerHints(new Map(Object.entries(options)), "x.pt");
   const flows: Record<string, unknown>[] = [
     { model: "SiT-XL/2" },
-    { path_type: "Linear", prediction: "velocity" },
-    { path_type: "GVP" },
+    { path_type: "GVP", prediction: "velocity" },
+    { path_type: "Linear", prediction: "score" },
+    { path_type: "linear", prediction: "v" }, // of REPA, where t = 1 is noise
     { prediction: "score" },
     { prediction_type: "flow_prediction" },
     { flow_matching: true },
@@ -124,7 +125,9 @@ Deno.test("trainerHints() refuses flows by what their options say, and takes the
       "x.pt: expected a model of Gaussian diffusion",
     );
   }
-  assertThrows(() => hints(flows[1]!), CommandError, "path_type=Linear, prediction=velocity");
+  assertThrows(() => hints(flows[1]!), CommandError, "say path_type=GVP, prediction=velocity");
+  const sit = { model: "SiT-B/2", path_type: "Linear", prediction: "velocity", vae: "mse" };
+  assertEquals(hints(sit).diffusion, { process: "flow", objective: "v" });
   assertEquals(hints({}), {});
   assertThrows(() => hints({ noise_schedule: "sigmoid" }), CommandError, 'but got "sigmoid"');
   assertEquals(hints({ noise_schedule: "cosine", num_heads: 8, objective: "pred_v" }), {

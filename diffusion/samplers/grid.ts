@@ -8,7 +8,7 @@ import { descending } from "./trajectory.ts";
 const RHO = 7;
 
 /** What is spread evenly, as a function of sigma = sqrt(1 / alpha-bar - 1). */
-const SCALES: Record<Exclude<Spacing, "time">, (sigma: number) => number> = {
+const SCALES: Partial<Record<Spacing, (sigma: number) => number>> = {
   logSnr: (sigma) => -Math.log(sigma),
   karras: (sigma) => sigma ** (1 / RHO),
 };

@@ -3,7 +3,7 @@
  * `sample()`, the commands and their help, and previews read the table, so that a new sampler is a
  * change of this file only.
  */
-import { addcmul, mul } from "../../autograd/mod.ts";
+import { add, addcmul, mul } from "../../autograd/mod.ts";
 import type { Tensor } from "../../tensor/mod.ts";
 import type { NoiseLevel, Process, Spacing, StepResult } from "../process.ts";
 import { combine } from "../tensors.ts";
@@ -25,6 +25,8 @@ export interface SamplerStep {
   denoise(x: Tensor, at: NoiseLevel): Tensor;
   /** Fresh standard normal noise, [N, C, ...]. */
   noise(): Tensor;
+  /** The velocity dx/dt at a level, by {@link Process.velocity}; undefined where that is missing. */
+  readonly velocity: ((x: Tensor, at: NoiseLevel) => Tensor | undefined) | undefined;
   /** This step drawn from p(x_to | x_from) by {@link Process.ancestral}. */
   ancestral(): StepResult;
 }
@@ -35,7 +37,10 @@ export interface Sampler {
   readonly help: string;
   /** Steps where none are asked for. */
   readonly usualSteps: number;
-  /** How its stops are spread where nothing is asked for. */
+  /**
+   * How its stops are spread where nothing is asked for; evenly in time of a flow, whose lines are
+   * nearly straight, unless `isFlow`.
+   */
   readonly spacing: Spacing;
   /** Fewest steps that it can take; 1 by default. */
   readonly leastSteps?: number;
@@ -43,6 +48,8 @@ export interface Sampler {
   readonly hasEta?: boolean;
   /** Whether its steps are drawn by {@link Process.ancestral}, which not every process has. */
   readonly isAncestral?: boolean;
+  /** Whether it is made for flows, by {@link Process.velocity}, which not every process has. */
+  readonly isFlow?: boolean;
   /** Takes one step; `predXstart` is the model's prediction at `from`. */
   readonly step: (step: SamplerStep) => StepResult;
 }
@@ -78,6 +85,38 @@ const dpmSolverStep: Sampler["step"] = ({ x, from, to, before, denoise }) => {
   return { sample, predXstart: xStart };
 };
 
+/** A step of Euler's method along the probability flow: DDIM's, which is straight in x_0 and eps. */
+const eulerStep: Sampler["step"] = (step) => ddimStep({ ...step, eta: 0 });
+
+/**
+ * A step of Euler and Maruyama's method on the SDE of a flow that draws as much noise as there is,
+ * dx = (v + sigma score) dt + sqrt(2 sigma) dW with sigma score = -eps (Ma et al., arXiv 2401.08740,
+ * eq. 3 and 8); the last step is its mean.
+ */
+const eulerMaruyamaStep: Sampler["step"] = ({ x, from, to, denoise, noise }) => {
+  const predXstart = denoise(x, from);
+  const eps = combine(1 / from.sigma, x, -from.alpha / from.sigma, predXstart);
+  const dt = to.t - from.t;
+  const move = combine(to.alpha - from.alpha, predXstart, to.sigma - from.sigma - dt, eps);
+  const mean = add(x, move);
+  if (to.sigma === 0) return { sample: mean, predXstart };
+  return { sample: addcmul(mean, Math.sqrt(2 * from.sigma * dt), noise()), predXstart };
+};
+
+/**
+ * A step of Heun's second-order method in the time of a flow: with the mean of the velocities at both
+ * ends. Two calls of the model; one where nothing says the velocity of the data, in a last step of
+ * Euler's.
+ */
+const flowHeunStep: Sampler["step"] = (step) => {
+  const { x, from, to, velocity } = step;
+  const { sample: euler, predXstart } = eulerStep(step);
+  const end = velocity!(euler, to);
+  if (!end) return { sample: euler, predXstart };
+  // (x + euler) / 2 + end dt / 2
+  return { sample: combine(0.5, add(x, euler), (to.t - from.t) / 2, end), predXstart };
+};
+
 /**
  * A step of Heun's second-order method as Karras et al. use it (algorithm 1 there, deterministic): in
  * y = x / alpha and s = sigma / alpha, the probability flow is dy/ds = (y - x_0(y, s)) / s. Two calls
@@ -86,6 +125,7 @@ const dpmSolverStep: Sampler["step"] = ({ x, from, to, before, denoise }) => {
  */
 const heunStep: Sampler["step"] = (step) => {
   const { x, from, to, denoise } = step;
+  if (step.velocity) return flowHeunStep(step);
   if (from.alpha === 0) return ddimStep({ ...step, eta: 0 });
   const [s, next] = [from.sigma / from.alpha, to.sigma / to.alpha];
   const y = mul(x, 1 / from.alpha);
@@ -101,7 +141,7 @@ const heunStep: Sampler["step"] = (step) => {
 };
 
 /** The name of a sampler. */
-export type SamplerName = "ddpm" | "ddim" | "dpm++" | "heun";
+export type SamplerName = "ddpm" | "ddim" | "dpm++" | "heun" | "euler" | "euler-maruyama";
 
 /** Every sampler by its name, in the order in which they are listed. */
 export const SAMPLERS: Readonly<Record<SamplerName, Sampler>> = {
@@ -127,10 +167,23 @@ export const SAMPLERS: Readonly<Record<SamplerName, Sampler>> = {
     step: dpmSolverStep,
   },
   "heun": {
-    help: "second order, two calls of the model a step (arXiv 2206.00364)",
+    help: "second order, two calls of the model a step (arXiv 2206.00364); of a flow in its time",
     usualSteps: 18,
     spacing: "karras",
     step: heunStep,
+  },
+  "euler": {
+    help: "first order, straight along a flow (arXiv 2209.03003)",
+    usualSteps: 50,
+    spacing: "time",
+    step: eulerStep,
+  },
+  "euler-maruyama": {
+    help: "a flow with fresh noise in every step (arXiv 2401.08740)",
+    usualSteps: 250,
+    spacing: "sde",
+    isFlow: true,
+    step: eulerMaruyamaStep,
   },
 };
 
@@ -168,9 +221,14 @@ export interface StepRange {
  * @throws {RangeError} where there is no such sampler, or it cannot sample that process.
  */
 export function stepRange(process: Process, name: SamplerName): StepRange {
-  const { leastSteps: least = 1, usualSteps, isAncestral } = samplerOf(name);
-  if (isAncestral && !process.ancestral) {
-    throw new RangeError(`sample: ${name} needs a process that knows p(x_{t-1} | x_t)`);
+  const { leastSteps: least = 1, usualSteps, isAncestral, isFlow } = samplerOf(name);
+  const needs = isAncestral && !process.ancestral
+    ? "a process that knows p(x_{t-1} | x_t)"
+    : isFlow && !process.velocity
+    ? "a flow"
+    : undefined;
+  if (needs !== undefined) {
+    throw new RangeError(`sample: ${name} needs ${needs} but the process is ${process.name}`);
   }
   const { maxSteps: most } = process;
   return { least, most, usual: Math.min(usualSteps, most) };

@@ -23,7 +23,7 @@ export interface SampleOptions<K extends object = ModelKwargs>
   steps?: number;
   /** Randomness of samplers that can be so or not, 0 (the default) to 1. */
   eta?: number;
-  /** Where the sampler stops; by default as in its paper. */
+  /** Where the sampler stops; by default as in its paper, or evenly in time of a flow. */
   spacing?: Spacing;
   /** Guides the model by itself without its condition. */
   guidance?: ClassifierFreeOptions<K>;
@@ -91,7 +91,8 @@ export function sampleProgressive<K extends object>(
   const sampler = samplerOf(name);
   const range = stepRange(process, name);
   const usual = Number.isFinite(range.most) ? range.most : range.usual;
-  const [steps, spacing] = [wanted ?? usual, spread ?? sampler.spacing];
+  const usualSpacing = process.velocity && !sampler.isFlow ? "time" : sampler.spacing;
+  const [steps, spacing] = [wanted ?? usual, spread ?? usualSpacing];
   checkSteps(name, steps, range);
   checkEta("sample", eta);
   if (eta > 0 && !sampler.hasEta) {
@@ -112,6 +113,8 @@ export function sampleProgressive<K extends object>(
         before: lastXstart && { level: levels[step - 1]!, xStart: lastXstart },
         eta,
         denoise: (x, { t }) => process.predictXstart(guidedModel, x, t, options),
+        velocity: process.velocity &&
+          ((x, { t }) => process.velocity!(guidedModel, x, t, options)),
         noise: () => drawNoise("sample", x.shape, x.device, { ...each, step }),
         ancestral: () => ancestral!(guidedModel, x, step, { ...each, step }),
       }),

@@ -1,6 +1,6 @@
 import { type Addition, after, copyOf, replace } from "./addition.ts";
 
-/** Flow matching along straight lines, as a process named `flow`. */
+/** Flow matching along straight lines in the least code, as a process named `lines`. */
 export const process: Addition = {
   heading: "A process",
   files: {
@@ -10,24 +10,24 @@ export const process: Addition = {
         `import type { Process } from "./process.ts";\n`,
         `import { LinearFlow } from "./linear_flow.ts";\n`,
       ),
-      replace(`type ProcessName = "gaussian";`, `type ProcessName = "gaussian" | "flow";`),
+      replace(`type ProcessName = "gaussian" |`, `type ProcessName = "gaussian" | "lines" |`),
       after(
-        `    create: (options) => createDiffusion(options),\n  },\n`,
-        `  flow: { help: "straight lines", create: () => new LinearFlow() },\n`,
+        `createDiffusion(options),\n  },\n`,
+        `  lines: { help: "straight lines", create: () => new LinearFlow() },\n`,
       ),
     ],
   },
   proof: `
-    await run("train", "--data", "squares", "--process", "flow", "--steps", "2", "--device", "wasm",
+    await run("train", "--data", "squares", "--process", "lines", "--steps", "2", "--device", "wasm",
       "--hidden-size", "16", "--depth", "1", "--num-heads", "2", "--batch-size", "2",
-      "--sample-every", "0", "--final-samples", "0", "--results-dir", folder + "/flow");
-    const out = folder + "/flow.npz";
-    await run("sample", "--ckpt", folder + "/flow/000-DiT-Mini-4", "--n", "1", "--classes", "0",
+      "--sample-every", "0", "--final-samples", "0", "--results-dir", folder + "/lines");
+    const out = folder + "/lines.npz";
+    await run("sample", "--ckpt", folder + "/lines/000-DiT-Mini-4", "--n", "1", "--classes", "0",
       "--num-sampling-steps", "2", "--device", "wasm", "--sampler", "heun", "--out", out);
     const { Checkpoint, DIT, findCheckpoint } = await load("cli/mod.ts");
-    const path = await findCheckpoint(folder + "/flow/000-DiT-Mini-4");
+    const path = await findCheckpoint(folder + "/lines/000-DiT-Mini-4");
     const { header } = await Checkpoint.open(path, DIT);
-    assert(header.config.diffusion.process === "flow", "the checkpoint says the process");
+    assert(header.config.diffusion.process === "lines", "the checkpoint says the process");
     assert((await Deno.stat(out)).size > 0, "it is sampled from");
   `,
 };

@@ -13,6 +13,7 @@ import {
 import { indexConfig, schedulerConfig, transformerConfig } from "../../model/diffusers_config.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { DIFFUSERS_FILE } from "../../model/catalog.ts";
+import { processOf } from "../../model/config.ts";
 import type { Weights } from "../../model/weights.ts";
 
 /** Rounding of positions that were kept in f16, at most. */
@@ -64,6 +65,13 @@ async function checkFits({ config, source, path }: Weights): Promise<void> {
   const { hiddenSize, inputSize, patchSize, mlpRatio } = dit;
   const refuse = (what: string): CommandError =>
     new CommandError(`${path}: diffusers' DiT has no counterpart of ${what}`);
+  const process = processOf(config.diffusion);
+  if (process !== "gaussian") {
+    throw new CommandError(
+      `${path}: expected a model of the process gaussian but got ${process}, which diffusers' ` +
+        "DiTPipeline does not sample",
+    );
+  }
   if (mlpRatio !== 4) throw refuse(`an MLP ${mlpRatio} times as wide as a token, not 4`);
   if (nullClass !== dit.numClasses) throw refuse("a class table without a null class");
   if (inputSize >= SCALED_INPUT) throw refuse(`plain positions at ${inputSize}x${inputSize}`);

@@ -43,8 +43,8 @@ import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
-import { buildProcess } from "../../model/config.ts";
-import { checkHasEta, samplingSteps } from "../../model/sampling_steps.ts";
+import { buildProcess, type ModelConfig, processOf, takes } from "../../model/config.ts";
+import { checkHasEta, checkInterval, samplingSteps } from "../../model/sampling_steps.ts";
 import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
 
 /** Small weights that come with the project. */
@@ -98,7 +98,8 @@ export async function run(args: readonly string[]): Promise<number> {
 async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const start = performance.now();
   const overrides = overridesFromFlags(flags, flags.vae);
-  using weights = await openWeights(await findWeights(flags), flags.weights, overrides);
+  using opened = await openWeights(await findWeights(flags), flags.weights, overrides);
+  const weights = { ...opened, config: shifted(opened, flags["time-shift"]) };
   const { config } = weights;
   checkSize(weights, flags);
   const settings = settingsOf(flags, weights);
@@ -113,7 +114,9 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const device = await startDevice(flags.device ?? SAMPLE_FLAGS.device.default);
   using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
   const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;
-  console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes`);
+  const process = processOf(config.diffusion);
+  const kind = process === "gaussian" ? "" : `, process ${process}`;
+  console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}`);
   console.log(`device   ${deviceText(device)}`);
   console.log(`samples  ${describe(labels.length, settings)}`);
 
@@ -195,11 +198,28 @@ async function load(
   }
 }
 
-function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
+/** A configuration with the times of its process shifted as asked for. */
+function shifted({ path, config }: Weights, timeShift: number | undefined): ModelConfig {
+  if (timeShift === undefined) return config;
+  const process = processOf(config.diffusion);
+  if (takes(process, "timeShift")) {
+    return { ...config, diffusion: { ...config.diffusion, timeShift } };
+  }
+  throw new UsageError(
+    `--time-shift: ${path} is of process ${process}, not of a flow; leave it out`,
+  );
+}
+
+function settingsOf(
+  flags: SampleFlags,
+  weights: Pick<Weights, "path" | "config" | "cfgScale">,
+): SampleSettings {
   const { path, config } = weights;
-  const sampler = flags.sampler ??
-    USUAL_SAMPLER[flags["image-size"] === undefined ? "own" : "published"];
-  const steps = samplingSteps(buildProcess(config), sampler, flags["num-sampling-steps"], {
+  const process = buildProcess(config);
+  checkInterval(process, flags["cfg-interval"]);
+  const isPublished = flags["image-size"] !== undefined && process.ancestral !== undefined;
+  const sampler = flags.sampler ?? USUAL_SAMPLER[isPublished ? "published" : "own"];
+  const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {
     sampler: "sampler",
     steps: "num-sampling-steps",
   });

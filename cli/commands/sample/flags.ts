@@ -18,7 +18,7 @@ import {
 } from "../../shared/flags.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 
-/** A range of timesteps, `lo,hi`. */
+/** A range of timesteps, `lo,hi`, or of times of a flow. */
 function interval(help: string): Flag<readonly [number, number]> {
   return {
     help,
@@ -27,7 +27,7 @@ function interval(help: string): Flag<readonly [number, number]> {
       const [low = NaN, high = NaN, ...rest] = given.split(",").map((part) => +(part || NaN));
       if (rest.length === 0 && low >= 0 && high >= low && Number.isFinite(high)) return [low, high];
       throw new UsageError(
-        `--${name}: expected two timesteps, the smaller first, such as 100,800 but got "${given}"`,
+        `--${name}: expected two timesteps, the smaller first, such as 100,800, or 0.1,1 of a flow, but got "${given}"`,
       );
     },
   };
@@ -97,7 +97,14 @@ export const HOW = {
     choice(["3", "all"], "channels that are guided"),
     "3 of the published models' latents, all of others",
   ),
-  "cfg-interval": withDefaultText(interval("timesteps that are guided"), "all"),
+  "cfg-interval": withDefaultText(
+    interval("timesteps that are guided; of a flow, times from 0 (noise) to 1"),
+    "all",
+  ),
+  "time-shift": withDefaultText(
+    real("move the steps of a flow to the noise, or below 1 to the image", 0.01),
+    "that of training",
+  ),
 } as const;
 
 /** Where it runs and where pictures go. */

@@ -10,7 +10,7 @@ import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, join } from "@std/path";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
-import type { ModelConfig } from "../../model/config.ts";
+import { type ModelConfig, processOf } from "../../model/config.ts";
 import { Checkpoint } from "../../run/checkpoint.ts";
 import { findCheckpoint, latestRun, unfinishedRun } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
@@ -234,7 +234,9 @@ async function summaryLines(
   return [
     `model    ${config.name}, ${
       count(model.parameterCount())
-    } parameters, predicts ${config.diffusion.objective}`,
+    } parameters, predicts ${config.diffusion.objective}${
+      processOf(config.diffusion) === "gaussian" ? "" : ` of a ${processOf(config.diffusion)}`
+    }`,
     `data     ${basename(settings.data)}, ${data.text}`,
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,

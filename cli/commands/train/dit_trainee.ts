@@ -84,7 +84,8 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     super(settings, { model, schedule: scheduleOf(settings, parts.steps), emaWarmup, generators });
     this.config = config;
     this.process = process;
-    this.timesteps = process.timestepSampler(settings.timestepSampler);
+    const { timestepSampler, timeMean: mean, timeScale: scale } = settings;
+    this.timesteps = process.timestepSampler(timestepSampler, { mean, scale });
     this.#generators = generators;
     this.#parts = parts;
     const { decoder = null } = parts;
@@ -108,7 +109,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
    */
   protected loss({ count, images, labels: y }: BatchPart): PartLoss {
     const { noise, labels, timesteps: uniforms } = this.#generators;
-    const { mixedPrecision, timestepSampler } = this.settings;
+    const { mixedPrecision } = this.settings;
     const { input } = this.#parts;
     const xStart = input ? input(images, noise) : images;
     const { timesteps, weights } = this.timesteps.sample(count, uniforms);
@@ -122,13 +123,13 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
           { modelKwargs: { y }, generator: noise },
         ),
     ); // [n]
-    if (timestepSampler !== "uniform") this.records.addFeedback(timesteps, each);
+    if (this.timesteps.learns) this.records.addFeedback(timesteps, each);
     return { loss: mean(mul(each, tensor(weights))) };
   }
 
   /** Updates the timestep sampler with the losses since the last update. */
   override async afterStep(): Promise<void> {
-    if (this.settings.timestepSampler === "uniform" || this.step % FEEDBACK_EVERY !== 0) return;
+    if (!this.timesteps.learns || this.step % FEEDBACK_EVERY !== 0) return;
     for (const { timesteps, losses } of await this.records.takeFeedback()) {
       this.timesteps.update(timesteps, losses);
     }

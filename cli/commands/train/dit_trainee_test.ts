@@ -40,9 +40,9 @@ const CONFIG: ModelConfig = {
 const STEPS = 20;
 const BATCH = 8;
 
-function trainee(settings: Partial<TrainSettings> = {}): DiTTrainee {
+function trainee(settings: Partial<TrainSettings> = {}, config = CONFIG): DiTTrainee {
   const usual = settingsOf({ "global-batch-size": BATCH, "steps": STEPS });
-  return new DiTTrainee(CONFIG, { ...usual, ...settings }, { steps: STEPS });
+  return new DiTTrainee(config, { ...usual, ...settings }, { steps: STEPS });
 }
 
 /** The same batches for everyone: a bright square whose place is its class. */
@@ -180,19 +180,31 @@ eachDevice("a NaN changes no weight and its source is named", async () => {
   );
 });
 
-for (const timestepSampler of ["uniform", "loss-second-moment"] as const) {
+const FLOW: ModelConfig = {
+  ...CONFIG,
+  diffusion: { ...CONFIG.diffusion, process: "flow", objective: "v", timeShift: 2 },
+};
+
+for (
+  const [timestepSampler, config] of [
+    ["uniform", CONFIG],
+    ["loss-second-moment", CONFIG],
+    ["logit-normal", FLOW],
+  ] as const
+) {
   diskTest(`a run with ${timestepSampler} timesteps continues bit for bit`, async (folder) => {
     await init({ device: "wasm" });
-    using whole = trainee({ timestepSampler, mixedPrecision: "fp16" });
+    using whole = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);
     const expected = losses(await go(whole, 17));
     const path = `${folder}/0000013.safetensors`;
     {
-      using first = trainee({ timestepSampler, mixedPrecision: "fp16" });
+      using first = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);
       await go(first, 13);
       await saveTrainee(path, first, { epoch: 0, step: 13 });
     }
     using checkpoint = await Checkpoint.open(path, DIT_KIND);
-    using second = trainee({ timestepSampler, mixedPrecision: "fp16" });
+    using second = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);
+    assertEquals(checkpoint.header.config, config);
     await loadTrainee(second, checkpoint, checkpoint.header.training!);
     assertEquals(losses(await go(second, 4)), expected.slice(13));
     assertEquals(await weights(second), await weights(whole));

@@ -1,5 +1,11 @@
 /** The flags of `deno task train`: a row a flag, from which settings, defaults and help derive. */
-import { OBJECTIVES, PROCESS_NAMES, SAMPLER_NAMES } from "@dit/core/diffusion";
+import {
+  OBJECTIVES,
+  PROCESS_NAMES,
+  PROCESSES,
+  SAMPLER_NAMES,
+  TIMESTEP_SAMPLER_NAMES,
+} from "@dit/core/diffusion";
 import { fullName, isPublished } from "../../model/autoencoder.ts";
 import { type ModelConfig, processOf } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
@@ -153,18 +159,27 @@ const MODEL_FLAGS = {
   }),
 };
 
+/** What the models of Gaussian diffusion predict; those of other processes, the first they can. */
+const OBJECTIVE_DEFAULTS = { small: "xstart", original: "epsilon" } as const;
+
+/** Such as "gaussian, denoising diffusion". */
+const PROCESSES_TEXT = PROCESS_NAMES.map((name) => `${name}, ${PROCESSES[name].help}`).join("; ");
+
 /** The diffusion process. */
 const DIFFUSION_FLAGS = {
   "process": modelFlagWith(
-    choice(PROCESS_NAMES, "how images turn into noise"),
+    choice(PROCESS_NAMES, `how images turn into noise: ${PROCESSES_TEXT}`),
     ({ diffusion }) => processOf(diffusion),
     both("gaussian"),
   ),
-  "objective": modelFlagWith(
-    choice(OBJECTIVES, "what the model predicts"),
-    ({ diffusion }) => diffusion.objective,
-    { small: "xstart", original: "epsilon" },
-  ),
+  "objective": {
+    ...modelFlagWith(
+      choice(OBJECTIVES, "what the model predicts: noise, image or velocity"),
+      ({ diffusion }) => diffusion.objective,
+      OBJECTIVE_DEFAULTS,
+    ),
+    defaultText: `${defaultsText(OBJECTIVE_DEFAULTS)}; v of a flow`,
+  },
   "noise-schedule": modelFlagWith(
     choice(["linear", "squaredcos_cap_v2"], "how noise grows"),
     ({ diffusion }) => diffusion.noiseSchedule,
@@ -180,9 +195,25 @@ const DIFFUSION_FLAGS = {
     ({ diffusion }) => diffusion.minSnrGamma,
     both(null),
   ),
+  "time-shift": modelFlagWith(
+    real("move times of a flow to the noise: sqrt(pixels / usual ones), arXiv 2403.03206", 0.01),
+    ({ diffusion }) => diffusion.timeShift ?? 1,
+    both(1),
+  ),
   "timestep-sampler": setting(
-    choice(["uniform", "loss-second-moment"], "which timesteps are trained on"),
+    choice(
+      TIMESTEP_SAMPLER_NAMES,
+      "times trained on; loss-second-moment is not of a flow, logit-normal only",
+    ),
     { key: "timestepSampler", default: "uniform" },
+  ),
+  "time-mean": setting(
+    real("mean of log(t / (1 - t)) of logit-normal times; below 0 is more noise", -10, 10),
+    { key: "timeMean", default: 0, whenAbsent: 0 },
+  ),
+  "time-scale": setting(
+    real("standard deviation of that", 0.01, 10),
+    { key: "timeScale", default: 1, whenAbsent: 1 },
   ),
 };
 

@@ -1,6 +1,6 @@
 /** Settings of a run from its flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
-import { SAMPLERS } from "@dit/core/diffusion";
+import { type Process, type ProcessName, type ProcessOptions, SAMPLERS } from "@dit/core/diffusion";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { namedData } from "../../shared/named_data.ts";
 import {
@@ -20,7 +20,10 @@ import {
   isOriginalModel,
   type ModelConfig,
   modelSize,
+  takes,
+  usualObjective,
 } from "../../model/config.ts";
+import { checkSampler } from "../../model/sampling_steps.ts";
 import type { DataShape } from "./open_data.ts";
 import {
   LATENT_FROM,
@@ -69,6 +72,8 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
     );
   }
   checkPreviews(settings);
+  checkTimeFlags(flags, settings);
+  checkProcessFlags(flags, flags.process ?? TRAIN_FLAGS.process.defaults[presetOf(flags)]);
   return settings.steps === null ? settings : withWarmup(settings, flags, settings.steps);
 }
 
@@ -90,6 +95,47 @@ function checkPreviewLength(flags: TrainFlags, config: ModelConfig): void {
   throw new UsageError(
     `--sample-steps: expected ${maxSteps} at most, the model's timesteps, but got ${asked}`,
   );
+}
+
+/** Refuses what is said of a distribution of times where another one is drawn from. */
+function checkTimeFlags(flags: TrainFlags, { timestepSampler }: TrainSettings): void {
+  const given = (["time-mean", "time-scale"] as const).find((name) => flags[name] !== undefined);
+  if (given === undefined || timestepSampler === "logit-normal") return;
+  throw new UsageError(
+    `--${given}: expected --timestep-sampler logit-normal with it but got ${timestepSampler}`,
+  );
+}
+
+/** What the flags of the model say of its process. */
+const OPTION_FLAGS = {
+  "noise-schedule": "noiseSchedule",
+  "diffusion-steps": "diffusionSteps",
+  "min-snr": "minSnrGamma",
+  "learn-sigma": "learnSigma",
+  "time-shift": "timeShift",
+} as const satisfies Partial<Record<keyof TrainFlags, keyof ProcessOptions>>;
+
+/** Refuses flags that say nothing of a process. */
+function checkProcessFlags(flags: TrainFlags, process: ProcessName): void {
+  for (const [name, option] of Object.entries(OPTION_FLAGS) as [keyof TrainFlags, "timeShift"][]) {
+    if (flags[name] === undefined || flags[name] === false || takes(process, option)) continue;
+    throw new UsageError(`--${name}: --process ${process} has no such setting; leave it out`);
+  }
+}
+
+/** Refuses a training and previews that the process of a model cannot have. */
+function checkFitsProcess(process: Process, settings: TrainSettings): void {
+  checkSampler(process, settings.sampleSampler, "sample-sampler");
+  const { timestepSampler: name, timeMean: mean, timeScale: scale } = settings;
+  try {
+    process.timestepSampler(name, { mean, scale });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(
+      `--timestep-sampler ${name} with --process ${process.name}: ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 function refuseBothLengths({ steps, epochs }: TrainFlags): void {
@@ -132,7 +178,10 @@ export function resumedSettings(
     (row) => config && "valueIn" in row ? (row as ModelFlag<unknown>).valueIn(config) : undefined,
   );
   checkPreviews(settings);
-  if (config) checkPreviewLength(flags, config);
+  if (config) {
+    checkPreviewLength(flags, config);
+    checkFitsProcess(buildProcess(config), settings);
+  }
   return { ...settings, ...lengthOf(flags, before) };
 }
 
@@ -262,12 +311,16 @@ export function modelConfigOf(
   }
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
+  const process = flags.process ?? TRAIN_FLAGS.process.defaults[preset];
+  const timeShift = flags["time-shift"] ?? TRAIN_FLAGS["time-shift"].defaults[preset];
   const diffusion: DiffusionConfig = {
-    process: flags.process ?? TRAIN_FLAGS.process.defaults[preset],
-    objective: flags.objective ?? TRAIN_FLAGS.objective.defaults[preset],
+    process,
+    objective: flags.objective ?? usualObjective(process) ??
+      TRAIN_FLAGS.objective.defaults[preset],
     noiseSchedule: flags["noise-schedule"] ?? TRAIN_FLAGS["noise-schedule"].defaults[preset],
     diffusionSteps: flags["diffusion-steps"] ?? TRAIN_FLAGS["diffusion-steps"].defaults[preset],
     minSnrGamma: flags["min-snr"] ?? TRAIN_FLAGS["min-snr"].defaults[preset],
+    ...(takes(process, "timeShift") ? { timeShift } : {}),
   };
   const config: ModelConfig = {
     name,
@@ -278,7 +331,8 @@ export function modelConfigOf(
       mlpRatio,
       classDropoutProb,
       numClasses,
-      learnSigma: flags["learn-sigma"] ?? TRAIN_FLAGS["learn-sigma"].defaults[preset],
+      learnSigma: flags["learn-sigma"] ??
+        (takes(process, "learnSigma") && TRAIN_FLAGS["learn-sigma"].defaults[preset]),
     },
     diffusion,
     latents: data.latents,
@@ -286,6 +340,7 @@ export function modelConfigOf(
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
   checkProcess(config);
+  checkFitsProcess(buildProcess(config), settings);
   checkPreviewLength(flags, config);
   return config;
 }

@@ -54,6 +54,7 @@ Deno.test("the command line of a run resumes it, and so do the run's values spel
   const lines = [
     `${TINY} --steps 9 --seed 0`,
     `${TINY} --epochs 2 --lr 0.01 --warmup 3 --no-flip --learn-sigma --min-snr 5 --vae none`,
+    `${TINY} --process flow --time-shift 2 --timestep-sampler logit-normal --time-mean -0.8`,
     `${TINY} --model DiT-B/4 --num-heads 4 --objective v --diffusion-steps 100 --class-dropout 0`,
   ];
   for (const line of lines) {
@@ -64,6 +65,43 @@ Deno.test("the command line of a run resumes it, and so do the run's values spel
   const { settings, config } = newRun(lines[0]!);
   const spelled = flagsOf("--num-classes 3 --mlp-ratio 4 --num-heads 4 --depth 4 --warmup 0");
   assertEquals(resumedSettings(settings, spelled, config), settings);
+});
+
+Deno.test("a flow has defaults of its own, and what others have is refused by its flag", () => {
+  const line = `${TINY} --steps 9 --process flow`;
+  const { config } = newRun(line);
+  const { process, objective, timeShift } = config.diffusion;
+  assertEquals([process, objective, timeShift, config.dit.learnSigma], ["flow", "v", 1, false]);
+  assertEquals(newRun(`${line} --model DiT-B/4 --num-heads 4`).config.dit.learnSigma, false);
+  const run = newRun(`${line} --objective xstart --time-shift 2 --timestep-sampler logit-normal`);
+  assertEquals([run.settings.timeMean, run.settings.timeScale], [0, 1]);
+  assertEquals(resumedSettings(run.settings, flagsOf("--time-shift 2"), run.config), run.settings);
+  assertEquals(newRun(TINY).config.diffusion.timeShift, undefined);
+  const refused = [
+    [`${line} --objective epsilon`, "--process flow, --objective epsilon: FlowMatching: expected"],
+    [`${line} --diffusion-steps 50`, "--diffusion-steps: --process flow has no such setting"],
+    [`${line} --noise-schedule linear`, "--noise-schedule: --process flow has no such setting"],
+    [`${line} --min-snr 5`, "--min-snr: --process flow has no such setting"],
+    [`${line} --learn-sigma`, "--learn-sigma: --process flow has no such setting"],
+    [`${TINY} --time-shift 2`, "--time-shift: --process gaussian has no such setting"],
+    [`${line} --time-mean -1`, "--time-mean: expected --timestep-sampler logit-normal with it"],
+    [
+      `${line} --timestep-sampler loss-second-moment`,
+      "--timestep-sampler loss-second-moment with --process flow: timestepSampler: expected",
+    ],
+    [
+      `${TINY} --timestep-sampler logit-normal`,
+      "--timestep-sampler logit-normal with --process gaussian: createTimestepSampler: expected",
+    ],
+    [
+      `${line} --sample-sampler ddpm`,
+      "--sample-sampler: sample: ddpm needs a process that knows p(x_{t-1} | x_t) but the " +
+      "process is flow",
+    ],
+  ] as const;
+  for (const [wrong, message] of refused) assertThrows(() => newRun(wrong), UsageError, message);
+  const resumed = () => resumedSettings(run.settings, flagsOf("--sample-sampler ddpm"), run.config);
+  assertThrows(resumed, UsageError, "but the process is flow");
 });
 
 Deno.test("resuming with another value of what decides the numbers names both", () => {
@@ -173,7 +211,10 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
 
 Deno.test("settings as runs have stored them before are read, with what they lack", () => {
   // a header of the first release; a key that is renamed could not be resumed
-  const stored: Omit<TrainSettings, "strict" | "sampleSampler"> = {
+  const stored: Omit<
+    TrainSettings,
+    "strict" | "sampleSampler" | "timeMean" | "timeScale"
+  > = {
     data: "mnist",
     imageSize: 32,
     vae: "none",
@@ -203,6 +244,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     finalSamples: 20,
   };
   const read = readSettings(TRAIN_FLAGS, stored);
-  assertEquals(read, { ...stored, strict: false, sampleSampler: "ddim" });
+  const since = { strict: false, sampleSampler: "ddim", timeMean: 0, timeScale: 1 } as const;
+  assertEquals(read, { ...stored, ...since });
   assertEquals(resumedSettings(read, flagsOf("--seed 0 --lr 1e-3 --steps 1300")), read);
 });
