@@ -33,7 +33,12 @@ commandTest(
     using weights = await weightsOf(FLOW);
     const notes = await exportOriginal(weights, `${folder}/model.pt`);
     assertEquals(notes.slice(2), ["its times are shifted by 2, which SiT's are not"]);
-    using again = await openWeights(`${folder}/model.pt`);
+    await assertRejects(
+      () => openWeights(`${folder}/model.pt`),
+      CommandError,
+      "predicts velocities on another path; --process flow samples it",
+    );
+    using again = await openWeights(`${folder}/model.pt`, "ema", { process: "flow" });
     const { diffusion, dit, nullClass, latents } = again.config;
     assertEquals([diffusion.process, diffusion.objective, nullClass], ["flow", "v", 6]);
     assertEquals([dit.numClasses, dit.numHeads, latents], [6, 4, null]);
