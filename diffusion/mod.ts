@@ -30,5 +30,6 @@ export {
 export { sample, type SampleOptions, sampleProgressive } from "./samplers/sample.ts";
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
+export type { DdimOptions } from "./steps.ts";
 export * from "./timestep_samplers.ts";
 export { BatchTimesteps, type Timesteps, type TimestepTable } from "./timesteps.ts";
