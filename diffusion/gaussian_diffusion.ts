@@ -2,8 +2,7 @@
  * Gaussian diffusion: a schedule, what the model predicts, a variance and a loss in one object, with
  * the methods of the original's `GaussianDiffusion`.
  */
-import { scope, type Shape, type Tensor } from "../tensor/mod.ts";
-import { addcmul, exp, mul } from "../autograd/mod.ts";
+import type { Shape, Tensor } from "../tensor/mod.ts";
 import { type BoundOptions, type BpdResult, calcBpdLoop, priorBpd, vbTermsBpd } from "./bound.ts";
 import {
   type BoundTerm,
@@ -13,34 +12,24 @@ import {
   trainingLosses,
 } from "./losses.ts";
 import type { Model, ModelKwargs } from "./model.ts";
-import { drawNoise, type NoiseOptions, type NoiseSource } from "./noise.ts";
+import type { NoiseOptions, NoiseSource } from "./noise.ts";
 import { type GaussianMoments, NoiseSchedule } from "./noise_schedule.ts";
 import type { AnyObjective } from "./predictions.ts";
-import {
-  type AncestralStep,
-  checkStepOptions,
-  type CondFn,
-  type ModelOptions,
-  type NoiseLevel,
-  type PredictOptions,
-  type Process,
-  type Spacing,
-  type StepOptions,
-  type StepResult,
-  type TrainingLosses,
-  type TrainingOptions,
+import type {
+  AncestralStep,
+  CondFn,
+  ModelOptions,
+  NoiseLevel,
+  PredictOptions,
+  Process,
+  Spacing,
+  StepOptions,
+  StepResult,
+  TrainingLosses,
+  TrainingOptions,
 } from "./process.ts";
 import { type Respacing, spaceTimesteps } from "./respace.ts";
-import {
-  guidedXstart,
-  isLearned,
-  modelOutput,
-  type ModelPrediction,
-  reverseMoments,
-  type VarType,
-  xStartOf,
-} from "./reverse.ts";
-import { checkEta, ddimWeights } from "./samplers/ddim.ts";
+import { isLearned, type ModelPrediction, type VarType } from "./reverse.ts";
 import { spacedTimesteps } from "./samplers/grid.ts";
 import {
   descending,
@@ -50,7 +39,8 @@ import {
   type StartOptions,
   trajectory,
 } from "./samplers/trajectory.ts";
-import { combine, keepAll } from "./tensors.ts";
+import * as steps from "./steps.ts";
+import type { DdimOptions } from "./steps.ts";
 import {
   createTimestepSampler,
   type TimestepSampler,
@@ -70,12 +60,6 @@ export interface GaussianDiffusionConfig {
   lossType: LossType;
   /** Weighs squared errors by min(SNR, this) (Hang et al., arXiv 2303.09556; 5 there). */
   minSnrGamma?: number | undefined;
-}
-
-/** A step of DDIM. */
-export interface DdimOptions<K extends object = ModelKwargs> extends StepOptions<K> {
-  /** 0 (the default) is deterministic, 1 as random as DDPM. */
-  eta?: number;
 }
 
 /** Settings of the DDPM loops. */
@@ -187,13 +171,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: StepOptions<K> = {},
   ): Tensor {
-    using s = scope("predictXstart");
-    const { condFn, modelKwargs } = options;
-    const at = this.schedule.timestepsOf("predictXstart", t, x);
-    const output = modelOutput("predictXstart", this, model, x, at, modelKwargs);
-    const predXstart = xStartOf(this, output, x, at, options);
-    if (!condFn) return s.keep(predXstart);
-    return s.keep(guidedXstart(this.schedule, condFn, predXstart, x, at, modelKwargs));
+    return steps.predictXstart(this, model, x, t, options);
   }
 
   /** The noise level of a timestep; that of the data at -1. */
@@ -228,11 +206,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: PredictOptions<K> = {},
   ): ModelPrediction {
-    checkStepOptions("pMeanVariance", options);
-    using s = scope("pMeanVariance");
-    const at = this.schedule.timestepsOf("pMeanVariance", t, x);
-    const output = modelOutput("pMeanVariance", this, model, x, at, options.modelKwargs);
-    return keepAll(s, reverseMoments("pMeanVariance", this, output, x, at, options));
+    return steps.pMeanVariance(this, model, x, t, options);
   }
 
   /**
@@ -244,12 +218,9 @@ export class GaussianDiffusion implements Process, LossParts {
     prediction: ModelPrediction,
     x: Tensor,
     t: Timesteps,
-    { modelKwargs }: ModelOptions<K> = {},
+    options: ModelOptions<K> = {},
   ): Tensor {
-    using s = scope("conditionMean");
-    const at = this.schedule.timestepsOf("conditionMean", t, x);
-    const gradient = condFn(x, at.mapped(this.timestepMap, x), modelKwargs ?? {} as K);
-    return s.keep(addcmul(prediction.mean, prediction.variance, gradient));
+    return steps.conditionMean(this, condFn, prediction, x, t, options);
   }
 
   /**
@@ -261,15 +232,9 @@ export class GaussianDiffusion implements Process, LossParts {
     prediction: ModelPrediction,
     x: Tensor,
     t: Timesteps,
-    { modelKwargs }: ModelOptions<K> = {},
+    options: ModelOptions<K> = {},
   ): ModelPrediction {
-    using s = scope("conditionScore");
-    const at = this.schedule.timestepsOf("conditionScore", t, x);
-    const { predXstart: before } = prediction;
-    const predXstart = guidedXstart(this.schedule, condFn, before, x, at, modelKwargs);
-    const mean = this.schedule.qPosteriorMean(predXstart, x, at);
-    s.keep([predXstart, mean]);
-    return { ...prediction, predXstart, mean };
+    return steps.conditionScore(this, condFn, prediction, x, t, options);
   }
 
   /**
@@ -283,18 +248,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: StepOptions<K> & NoiseOptions = {},
   ): StepResult {
-    checkStepOptions("pSample", options);
-    using s = scope("pSample");
-    const at = this.schedule.timestepsOf("pSample", t, x);
-    const prediction = this.pMeanVariance(model, x, at, options);
-    const { logVariance, predXstart } = prediction;
-    const { condFn } = options;
-    const mean = condFn ? this.conditionMean(condFn, prediction, x, at, options) : prediction.mean;
-    if (at.uniform === 0) return keepAll(s, { sample: mean, predXstart });
-    const noise = drawNoise("pSample", x.shape, x.device, options);
-    const deviation = exp(mul(logVariance, 0.5));
-    const masked = at.mayHold(0) ? mul(at.gather((i) => i === 0 ? 0 : 1, x), noise) : noise;
-    return keepAll(s, { sample: addcmul(mean, deviation, masked), predXstart });
+    return steps.pSample(this, model, x, t, options);
   }
 
   /**
@@ -308,21 +262,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: DdimOptions<K> & NoiseOptions = {},
   ): StepResult {
-    checkStepOptions("ddimSample", options);
-    using s = scope("ddimSample");
-    const { eta = 0 } = options;
-    checkEta("ddimSample", eta);
-    const at = this.schedule.timestepsOf("ddimSample", t, x);
-    const predXstart = this.predictXstart(model, x, at, options);
-    const eps = this.schedule.predictEpsFromXstart(x, at, predXstart);
-    const weights = (i: number) => ddimWeights(this.levelAt(i), this.levelAt(i - 1), eta);
-    const ofXstart = at.gather((i) => weights(i).xStart, x);
-    const mean = combine(ofXstart, predXstart, at.gather((i) => weights(i).eps, x), eps);
-    // no fresh noise at t = 0
-    if (eta === 0 || at.uniform === 0) return keepAll(s, { sample: mean, predXstart });
-    const noise = drawNoise("ddimSample", x.shape, x.device, options);
-    const fresh = at.gather((i) => weights(i).fresh, x);
-    return keepAll(s, { sample: addcmul(mean, fresh, noise), predXstart });
+    return steps.ddimSample(this, model, x, t, options);
   }
 
   /**
@@ -337,14 +277,7 @@ export class GaussianDiffusion implements Process, LossParts {
     t: Timesteps,
     options: StepOptions<K> = {},
   ): StepResult {
-    checkStepOptions("ddimReverseSample", options);
-    using s = scope("ddimReverseSample");
-    const at = this.schedule.timestepsOf("ddimReverseSample", t, x);
-    const predXstart = this.predictXstart(model, x, at, options);
-    const eps = this.schedule.predictEpsFromXstart(x, at, predXstart);
-    const signal = at.gather((i) => this.levelAt(i + 1).alpha, x);
-    const noise = at.gather((i) => this.levelAt(i + 1).sigma, x);
-    return keepAll(s, { sample: combine(signal, predXstart, noise, eps), predXstart });
+    return steps.ddimReverseSample(this, model, x, t, options);
   }
 
   // The original's loops; `sample()` runs any sampler in any number of steps

@@ -32,6 +32,7 @@ export {
 export { sample, type SampleOptions, sampleProgressive } from "./samplers/sample.ts";
 export type { SamplingStep, StartOptions } from "./samplers/trajectory.ts";
 export * from "./schedules.ts";
+export type { DdimOptions } from "./steps.ts";
 export {
   createTimestepSampler,
   type LossSecondMomentOptions,
