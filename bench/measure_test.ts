@@ -45,7 +45,7 @@ Deno.test("table() aligns its columns", () => {
 });
 
 Deno.test({
-  name: "peakOfChildren() tells how much memory a process took that has ended",
+  name: "peakOfChildren() gives the memory that an ended process took",
   ignore: !granted({ name: "ffi" }) || !granted({ name: "run", command: "deno" }) ||
     peakOfChildren() === null,
   fn: async () => {

@@ -4,7 +4,7 @@ import { denoArguments } from "./launch.ts";
 const written = (command: string, ...args: string[]): string | undefined =>
   denoArguments(command, args).find((arg) => arg.startsWith("--allow-write"));
 
-Deno.test("a command may write to the very folder that it is told, though it look like a number", () => {
+Deno.test("a command may write to the folder that is named, though it look like a number", () => {
   assertEquals(written("train", "--results-dir", "007"), "--allow-write=007");
   assertEquals(written("train-vae", "--out=1e3", "--resume"), "--allow-write=1e3");
   assertEquals(written("export", "--out", "0x10"), "--allow-write=0x10");

@@ -18,12 +18,12 @@ testUnless(
   async (folder) => {
     const made = join(folder, "new", "emoji");
     await Deno.mkdir(join(`${made}.unfinished`, "half"), { recursive: true }); // of a killed process
-    const told: number[] = [];
-    const onProgress = (done: number): number => told.push(done);
+    const calls: number[] = [];
+    const onProgress = (done: number): number => calls.push(done);
     const counts = await makeEmojiFolder(made, { size: 16, classes: ["activities"], onProgress });
     assertEquals([...counts], [["activities", 85]]);
     assertEquals(Array.from(Deno.readDirSync(made), ({ name }) => name), ["activities"]);
-    assertEquals(told.at(-1), 85);
+    assertEquals(calls.at(-1), 85);
     const balloon = await Deno.readFile(join(made, "activities", "1f388.png"));
     const { width, height, pixels } = await decodeImage(balloon);
     assertEquals([width, height, ...pixels.subarray(0, 3)], [16, 16, 255, 255, 255]);

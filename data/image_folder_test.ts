@@ -66,15 +66,15 @@ imageTest(
     const bad = join(folder, "cat", "b.PNG");
     await Deno.truncate(bad, 70);
     for (const workers of [0, 1]) {
-      const told: string[] = [];
-      const onDamaged = (path: string): number => told.push(path);
+      const damagedPaths: string[] = [];
+      const onDamaged = (path: string): number => damagedPaths.push(path);
       await using images = await ImageFolder.open(folder, { size: SIZE, workers, onDamaged });
       assertEquals(await images.read([1, 0]), expected([5, 2], [1, 0]));
       const flips = [false, false, true];
       const { indices, ...sound } = await images.readSound([0, 1, 2], { flips });
       assertEquals(indices, [0, 2]);
       assertEquals(sound, expected([2, 5], [0, 1], [false, true]));
-      assertEquals(told, [bad]);
+      assertEquals(damagedPaths, [bad]);
       assertEquals([...images.damaged.keys()], [bad]);
       await using strict = await ImageFolder.open(folder, { size: SIZE, workers, strict: true });
       await assertRejects(() => strict.read([1]), DataError, `${bad}: damaged image: `);
@@ -111,7 +111,7 @@ imageTest("a folder that goes away as a whole is an error that names it", async 
   await write(join(folder, "data", "a.png"), 2);
   await using images = await ImageFolder.open(join(folder, "data"), { size: SIZE, workers: 0 });
   await Deno.remove(join(folder, "data"), { recursive: true });
-  const message = `${join(folder, "data")}: expected the folder of images but it is not there`;
+  const message = `${join(folder, "data")}: expected the folder of images but it has gone`;
   await assertRejects(() => images.read([0]), DataError, message);
 });
 
@@ -123,7 +123,7 @@ imageTest("images are decoded while the thread that asked for them is busy", asy
   await images.read([0, 1]); // the threads have started
   const reading = images.read([...seeds.keys()]);
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); // as in a training step
-  for (const path of paths) Deno.removeSync(path); // they are not needed any more
+  for (const path of paths) Deno.removeSync(path); // reading must not need them again
   assertEquals(await reading, expected(seeds, seeds.map(() => 0)));
 });
 

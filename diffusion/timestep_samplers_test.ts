@@ -47,7 +47,7 @@ Deno.test("only the latest losses count, and those of overflowed steps do not", 
   assertEquals(sampler.state().history[0], [5, 6]);
 });
 
-Deno.test("a sampler goes on from its state, through JSON", () => {
+Deno.test("a sampler continues from its state, through JSON", () => {
   const state = JSON.parse(JSON.stringify(warm().state()));
   const again = new LossSecondMomentSampler(4, { historyPerTerm: 2 });
   again.load(state);

@@ -53,7 +53,7 @@ test("Module names what its properties hold, in snake case, in order", () => {
   ]);
 });
 
-test("Module tells parameters from buffers", () => {
+test("Module distinguishes parameters from buffers", () => {
   const model = new Model();
   assertEquals(Array.from(model.namedBuffers(), ([name]) => name), ["pos_embed"]);
   assertEquals(model.parameters().length, 6);

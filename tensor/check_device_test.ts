@@ -8,7 +8,7 @@ import { elementsOf } from "./reference/buffer.ts";
 import { type Device, MemoryLedger } from "./storage.ts";
 import { eachDevice } from "../tests/devices.ts";
 
-/** A device that does to the arguments of one kernel, once it has run, what it is told. */
+/** A device that applies a function to the arguments of one kernel once it has run. */
 function spoiled(broken: KernelName, spoil: (args: KernelArgs[KernelName]) => void): Device {
   const backend = createReferenceBackend();
   const run = backend.run.bind(backend);

@@ -8,7 +8,7 @@ import { eachDevice } from "../tests/devices.ts";
 
 const DEVICES = ["reference", "wasm", "webgpu"] as const;
 
-eachDevice("tensor() keeps the type of typed arrays, and takes the one it is told", async () => {
+eachDevice("tensor() keeps the type of typed arrays, and takes the one that is given", async () => {
   using _ = scope();
   const given: [Parameters<typeof tensor>[0], DType][] = [
     [[1, 2], "f32"],

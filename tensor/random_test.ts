@@ -196,7 +196,7 @@ Deno.test("manualSeed() starts the default generator anew", async () => {
   manualSeed(0);
 });
 
-Deno.test("onDraw() is told before every draw, until it is stopped", () => {
+Deno.test("onDraw() is called before every draw, until it is stopped", () => {
   const generator = new Generator(1);
   const seen: number[] = [];
   const stop = onDraw((g) => seen.push(g.offset));

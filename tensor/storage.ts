@@ -64,7 +64,7 @@ export class Storage {
   /** Times the elements were changed in place; a tape checks that what it saved is unchanged. */
   version = 0;
 
-  /** Room for `length` elements, contents undefined, held once. `op` is named if memory runs out. */
+  /** Memory for `length` elements, contents undefined, held once. `op` is named if memory runs out. */
   constructor(readonly device: Device, readonly dtype: DType, readonly length: number, op: string) {
     const bytes = length * DTYPE_BYTES[dtype];
     this.#buffer = device.backend.alloc(bytes, op);

@@ -178,14 +178,14 @@ export function empty(device: Device, dtype: DType, shape: Shape, op: string): T
   return new Tensor(storage, shape, contiguousStrides(shape), 0);
 }
 
-/** Room for the elements of `shape` on the host; views that repeat elements can be vast there. */
+/** An array for the elements of `shape` on the host; views that repeat elements can be vast there. */
 function hostCopy(kind: new (n: number) => HostArray, shape: Shape): HostArray {
   try {
     return new kind(sizeOf(shape));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new OutOfMemoryError(
-      `data: expected room for the elements of ${shapeText(shape)} on the host but found none`,
+      `data: expected memory for the elements of ${shapeText(shape)} on the host but found none`,
       { cause: error },
     );
   }

@@ -67,7 +67,7 @@ eachDevice("a view too vast for the host is refused by name", async () => {
   await assertRejects(
     () => vast.data(),
     OutOfMemoryError,
-    "data: expected room for the elements of",
+    "data: expected memory for the elements of",
   );
 }, DEVICES);
 

@@ -412,7 +412,7 @@ eachDevice(
     };
     await assertRejects(rejected, IndexError, "embedding: expected indices in [0, 3) but got 3");
     await device.backend.sync();
-    // and once told, the device works on
+    // and once reported, the device still works
     using _ = d.scope();
     assertEquals(
       Array.from(await d.embedding(f(5, 6, 7).as([3, 1], [1, 1]), d.sub(i32(2), 1)).data()),

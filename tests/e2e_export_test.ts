@@ -181,7 +181,7 @@ commandTest(
     assertEquals(await drawn("--ckpt", "pipe"), want);
     // a state dict says nothing of latents, and so the autoencoder does
     assertEquals(await drawn("--ckpt", "model.pt", "--vae", "vae"), want);
-    // and what it is may go on from there
+    // and the copy may be exported again
     const flags = ["--ckpt", "model.pt", "--vae", "vae", "--out", "again"];
     assertDone(await command("export", ["--to", "diffusers", ...flags], folder));
     assertEquals(await drawn("--ckpt", "again"), want);

@@ -86,10 +86,10 @@ commandTest("train leaves out what is no picture, names it, and counts it", asyn
   const run = `${folder}/results/000-DiT-Mini-4`;
   const log = await Deno.readTextFile(`${run}/log.txt`);
   const page = await Deno.readTextFile(`${run}/report.html`);
-  const told = out.split("\n").find((line) => line.startsWith("damaged"))!;
+  const summary = out.split("\n").find((line) => line.startsWith("damaged"))!;
   for (const [name, reason] of Object.entries(reasons)) {
     const line = new RegExp(`my photos, all.${name.replace("/", ".")}: .*${reason}`);
-    for (const text of [err, log, told, page]) assertMatch(text, line);
+    for (const text of [err, log, summary, page]) assertMatch(text, line);
   }
   assertEquals(err.match(/^left out /gm)!.length, 4);
   assertMatch(log, /damaged {2}4 of 16 images left out: /);

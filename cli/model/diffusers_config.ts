@@ -89,7 +89,7 @@ export function transformerHints(
   };
 }
 
-/** What tells a DiT from other models of its names: with other values its numbers are others. */
+/** What distinguishes a DiT from other models of the same names. */
 const DIT_MARKS = {
   activation_fn: "gelu-approximate",
   norm_type: "ada_norm_zero",

@@ -55,7 +55,7 @@ diskTest("other files are not taken for checkpoints", async (folder) => {
   assertStringIncludes(error.message, "use a newer release");
 });
 
-diskTest("a damaged checkpoint is told from a file of another kind", async (folder) => {
+diskTest("a damaged checkpoint is distinguished from a file of another kind", async (folder) => {
   const path = `${folder}/0000001.safetensors`;
   const messageFor = async (content: string): Promise<string> => {
     await Deno.writeTextFile(path, content);

@@ -62,7 +62,7 @@ Deno.test("a run is resumed by its own values, and others of what decides its nu
   }
 });
 
-Deno.test("settings are of the same run unless they differ in what tells runs apart", () => {
+Deno.test("settings are of the same run unless they differ in what identifies runs", () => {
   const one = settingsFrom(TABLE, {});
   assertEquals(sameSettings(TABLE, one, { ...one, keep: 99 }), true);
   for (const other of [{ rate: 1 }, { steps: 1 }, { side: 1 }, { widths: [2, 1] }]) {
@@ -124,7 +124,7 @@ for (const [command, table] of Object.entries(COMMANDS)) {
   });
 }
 
-Deno.test("a default is told as it is, unless more than its value has to be said", () => {
+Deno.test("a default is shown as it is, unless more than its value has to be said", () => {
   const text = (name: string) => (TRAIN_FLAGS as FlagTable)[name]!.defaultText;
   assertEquals(text("lr"), "0.001, or 0.0001 for the paper's models");
   assertEquals(text("ema-warmup"), "on, or off for the paper's models");

@@ -123,7 +123,7 @@ Deno.test("a block number past all others is an unknown name, not a loop", () =>
   assertThrows(() => ditToDiffusers(mapSource(tensors)), FormatError, "blocks.99999999999");
 });
 
-Deno.test("layouts are told apart by names, and others are refused with what they hold", () => {
+Deno.test("layouts are recognised by names, and others are refused with what they hold", () => {
   const original = mapSource(originalDiT(1));
   assertEquals(ditLayout(original), "original");
   assertEquals(ditLayout(ditToDiffusers(original)), "diffusers");

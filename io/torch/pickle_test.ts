@@ -229,7 +229,7 @@ const REFUSED: [string, Uint8Array, string][] = [
   ["two values", pickle("NN."), "one value at the end"],
   ["an open mark", pickle("(N."), "one value at the end"],
   ["a missing mark", pickle("t."), "a mark on the stack"],
-  ["a value nobody stored", pickle("h", 5, "."), "none under 5"],
+  ["a value that was not stored", pickle("h", 5, "."), "none under 5"],
   ["an opcode of extensions", pickle(0x82, 1, "."), "0x82"],
   ["an opcode of text protocols", pickle("I1\n."), '0x49 "I"'],
   ["a persistent id in text", pickle("P0\n."), '"P"'],

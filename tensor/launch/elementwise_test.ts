@@ -36,7 +36,7 @@ eachDevice("evaluate() broadcasts operands and gives a result for each output", 
   assertEquals(data.map((d) => Array.from(d)), [[1, 0], [1, -2], [-1.5, 2]]);
 }, DEVICES);
 
-eachDevice("evaluate() tells formulas of one name apart", async () => {
+eachDevice("evaluate() distinguishes formulas of one name", async () => {
   using _ = scope();
   const x = tensor([3, 4]);
   const run = async (build: Formula["build"]) =>
@@ -49,7 +49,7 @@ eachDevice("evaluate() tells formulas of one name apart", async () => {
   }
 }, DEVICES);
 
-eachDevice("reduceKeep() tells formulas of one name apart", async () => {
+eachDevice("reduceKeep() distinguishes formulas of one name", async () => {
   using _ = scope();
   const x = tensor([3, 4]);
   const run = async (build: Formula["build"]) =>

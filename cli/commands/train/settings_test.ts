@@ -123,7 +123,7 @@ Deno.test("resuming with another value of what decides the numbers names both", 
   assertEquals([steps, keep, data], [12, 1, "moved"]);
 });
 
-Deno.test("a run is looked for by all that tells it from others", () => {
+Deno.test("a run is looked for by all settings that identify it", () => {
   const run = newRun(`${TINY} --steps 30`);
   const same = ["--keep 1", "--log-every 3", "--lr 0.001", "--device wasm", "--data ./pictures/"];
   for (const more of same) assertEquals(sameRun(flagsOf(`${TINY} --steps 30 ${more}`), run), true);

@@ -168,7 +168,7 @@ function buildAutoencoder(settings: VaeSettings): AutoencoderKL {
     }));
 }
 
-/** A posterior in single precision: variances are exponentials, which half has no room for. */
+/** A posterior in single precision: variances are exponentials, which overflow in half. */
 function single(posterior: DiagonalGaussian): DiagonalGaussian {
   const { mean, logvar } = posterior;
   if (mean.dtype === "f32") return posterior;

@@ -289,9 +289,9 @@ export class SharedMemory {
    */
   #grow(bytes: number): number {
     const need = Math.ceil(bytes / PAGE_BYTES);
-    const room = this.#maxPages - this.#pages;
-    if (need > room) return 0;
-    for (const pages of [Math.min(room, Math.max(need, this.#pages >> 3, 64)), need]) {
+    const left = this.#maxPages - this.#pages;
+    if (need > left) return 0;
+    for (const pages of [Math.min(left, Math.max(need, this.#pages >> 3, 64)), need]) {
       const before = orUndefined(() => this.memory.grow(BigInt(pages) as unknown as number));
       if (before === undefined) continue; // The system has less; try just what is needed.
       this.#pages += pages;

@@ -116,7 +116,7 @@ gpuTest("a shader that does not compile is reported by the next read", async (b)
     workgroups: 1,
   });
   await assertRejects(() => b.sync(), DeviceError, "brokenOp");
-  // The device goes on.
+  // The device still works.
   b.write(view.buffer, 0, Float32Array.of(7));
   assertEquals((await b.read(view.buffer, "f32", 0, 1))[0], 7);
 });

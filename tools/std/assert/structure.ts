@@ -1,7 +1,7 @@
 import { AssertionError, because, show } from "./assertion_error.ts";
 import { equal } from "./equal.ts";
 
-/** Beyond this many lines on a side the table of common lines would cost more than it tells. */
+/** Beyond this many lines on a side the table of common lines would cost more than it is worth. */
 const DIFF_LINES = 1000;
 
 /** The lines of both texts in order, marked `-` (only actual), `+` (only expected) or blank. */
