@@ -40,7 +40,7 @@ export interface TimestepSamplerState {
 
 /** A distribution over timesteps. */
 export interface TimestepSampler {
-  /** Whether it learns from losses, and is to be told of them. */
+  /** Whether it learns from losses, which `update()` has to be called with. */
   readonly learns: boolean;
   /** Probabilities up to a factor, one a timestep. */
   weights(): Float64Array;

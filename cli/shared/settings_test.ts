@@ -131,7 +131,7 @@ Deno.test("a default is shown as it is, unless more than its value has to be sai
   assertEquals(text("min-snr"), "none");
   assertEquals(text("keep"), "3");
   assertEquals(text("warmup"), "50, or 0 for the paper's models; at most a tenth of the steps");
-  const told = Object.entries(COMMANDS).flatMap(([command, table]) =>
+  const defaults = Object.entries(COMMANDS).flatMap(([command, table]) =>
     settingRows(table)
       .filter(([, { defaults, defaultText }]) =>
         !`${defaultText};`.startsWith(`${defaultsText(defaults)};`)
@@ -139,7 +139,7 @@ Deno.test("a default is shown as it is, unless more than its value has to be sai
       .map(([name]) => `${command} --${name}`)
   );
   // those that the data or other flags decide, or that have to be given
-  assertEquals(told, [
+  assertEquals(defaults, [
     "train --vae",
     "train-vae --data",
     "train-vae --norm-groups",

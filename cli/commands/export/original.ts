@@ -19,7 +19,7 @@ import { CommandError, UsageError } from "../../shared/errors.ts";
  * Writes a bare state dict, `pos_embed` included, as the published files are. Of a flow a `.pt` file
  * has the options of SiT's trainer beside the weights, by which it is known for one.
  *
- * @returns What whoever uses it should know.
+ * @returns Notes on how to use it.
  * @throws {CommandError} where neither program samples models of the process.
  */
 export async function exportOriginal(
@@ -45,7 +45,7 @@ export async function exportOriginal(
   return isFlow ? sitNotes(config, options !== null) : originalNotes(config);
 }
 
-/** A checkpoint as SiT's trainer writes one, without what training goes on with. */
+/** A checkpoint as SiT's trainer writes one, without the optimiser's state. */
 function withOptions(
   source: Weights["source"],
   options: ReadonlyMap<string, string | number>,
