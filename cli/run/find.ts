@@ -6,6 +6,18 @@ import { exists, readJson } from "../shared/files.ts";
 /** Files that describe a run; the second one where the first has another use in its folder. */
 export const DESCRIPTIONS = ["config.json", "run.json"] as const;
 
+/** What files of a folder are called. */
+export interface FolderNames {
+  /** The file that says what the run is. */
+  readonly description: typeof DESCRIPTIONS[number];
+  /** The folder of pictures. */
+  readonly pictures: string;
+  /** What the only checkpoint was called where runs had no folder of them. */
+  readonly former?: string;
+  /** Whether a folder with such a checkpoint is a run's that says nothing of itself yet. */
+  readonly isFormer?: (folder: string) => Promise<boolean>;
+}
+
 /** Names of the files of checkpoints. */
 const CHECKPOINT = /^(\d{7,})\.safetensors$/;
 
@@ -36,7 +48,8 @@ export async function listCheckpoints(run: string): Promise<CheckpointFile[]> {
   return found.sort((a, b) => a.step - b.step);
 }
 
-async function namesIn(folder: string): Promise<string[]> {
+/** What is in a folder; nothing where there is none. */
+export async function namesIn(folder: string): Promise<string[]> {
   const names: string[] = [];
   try {
     for await (const { name } of Deno.readDir(folder)) names.push(name);
@@ -96,17 +109,30 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /**
  * The folder of the run that a checkpoint belongs to; undefined for a file that lies elsewhere, in
- * a folder that says nothing of a run.
+ * a folder that says nothing of such a run.
  *
- * @param former What the only one was called where runs had no folder of checkpoints.
+ * @param kind What is trained, and how its folders were laid out before.
  */
-export async function runOf(checkpoint: string, former?: string): Promise<string | undefined> {
+export async function runOf(
+  checkpoint: string,
+  { trainee, names: { former, isFormer } }: Laid,
+): Promise<string | undefined> {
   const path = resolve(checkpoint);
   const folder = dirname(path);
-  if (basename(path) === former) return folder;
-  if (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path))) return undefined;
-  const run = dirname(folder);
-  return await describeRun(run) === undefined ? undefined : run;
+  const isOnly = basename(path) === former;
+  if (!isOnly && (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path)))) {
+    return undefined;
+  }
+  const run = isOnly ? folder : dirname(folder);
+  const description = await describeRun(run);
+  const isIts = description ? description.trainee === trainee : isOnly && await isFormer?.(run);
+  return isIts ? run : undefined;
+}
+
+/** What of a kind of trainee says whose a folder is. */
+interface Laid {
+  readonly trainee: string;
+  readonly names: Pick<FolderNames, "former" | "isFormer">;
 }
 
 /** A run in a folder of runs. */

@@ -23,6 +23,7 @@ async function write(run: string, ...steps: number[]): Promise<void> {
 const describe = (file: string, description: unknown): Promise<void> =>
   Deno.writeTextFile(file, JSON.stringify(description));
 
+const DIT = { trainee: "dit", names: {} } as const;
 const DESCRIPTION = { settings: {}, model: {}, steps: 9 };
 
 diskTest("the newest checkpoint of a run is the one of the last step", async (folder) => {
@@ -65,18 +66,19 @@ diskTest(
 diskTest("only a folder that says so is the run of a checkpoint", async (folder) => {
   await write(`${folder}/run`, 6);
   const path = `${folder}/run/checkpoints/0000006.safetensors`;
-  assertEquals(await runOf(path), undefined);
+  assertEquals(await runOf(path, DIT), undefined);
   await describe(`${folder}/run/config.json`, { block_out_channels: [4] });
-  assertEquals(await runOf(path), undefined, "a configuration of others");
+  assertEquals(await runOf(path, DIT), undefined, "a configuration of others");
   await Deno.writeTextFile(`${folder}/run/config.json`, "no JSON");
-  assertEquals(await runOf(path), undefined);
+  assertEquals(await runOf(path, DIT), undefined);
   await describe(`${folder}/run/config.json`, DESCRIPTION);
-  assertEquals(await runOf(path), `${folder}/run`);
+  assertEquals(await runOf(path, DIT), `${folder}/run`);
+  assertEquals(await runOf(path, { ...DIT, trainee: "autoencoder" }), undefined, "another kind");
   await Deno.copyFile(path, `${folder}/run/checkpoints/best.safetensors`);
-  assertEquals(await runOf(`${folder}/run/checkpoints/best.safetensors`), undefined);
+  assertEquals(await runOf(`${folder}/run/checkpoints/best.safetensors`, DIT), undefined);
   await Deno.mkdir(`${folder}/run/other`);
   await Deno.copyFile(path, `${folder}/run/other/0000006.safetensors`);
-  assertEquals(await runOf(`${folder}/run/other/0000006.safetensors`), undefined);
+  assertEquals(await runOf(`${folder}/run/other/0000006.safetensors`, DIT), undefined);
 });
 
 diskTest("the newest run that has steps left and is asked for is found", async (folder) => {

@@ -13,21 +13,11 @@
 import { basename, join } from "@std/path";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { appendLines, removeTemporaries, writePage, writeWhole } from "../shared/files.ts";
-import { checkpointPath, type DESCRIPTIONS, listCheckpoints } from "./find.ts";
+import { checkpointPath, type FolderNames, listCheckpoints, namesIn } from "./find.ts";
 import { type Metrics, MetricsFile } from "./metrics.ts";
 
 /** Names of the files of pictures. */
 const PICTURE = /^(\d{7,})\.png$/;
-
-/** What files of a folder are called. */
-export interface FolderNames {
-  /** The file that says what the run is. */
-  readonly description: typeof DESCRIPTIONS[number];
-  /** The folder of pictures. */
-  readonly pictures: string;
-  /** What the only checkpoint was called where runs had no folder of them. */
-  readonly former?: string;
-}
 
 /** A run's folder. */
 export class RunFolder {
@@ -177,7 +167,7 @@ export class RunFolder {
     if (from === null) return;
     const later = (await listCheckpoints(this.path)).filter(({ step }) => step > from);
     if (later.length === 0) { // it was killed, and takes the same steps again
-      await this.#metrics.cut();
+      await this.#try("metrics.jsonl", () => this.#metrics.cut());
       this.#from = null;
       return;
     }
@@ -185,12 +175,12 @@ export class RunFolder {
     const aside = await nextFolder(this.path, "", "retired-");
     await Deno.mkdir(join(aside, "checkpoints"));
     await Deno.mkdir(join(aside, pictures));
-    await Deno.copyFile(this.file(description), join(aside, description));
-    await this.#metrics.cut(aside);
+    await this.#try(description, (path) => Deno.copyFile(path, join(aside, description)));
+    await this.#try("metrics.jsonl", () => this.#metrics.cut(aside));
     for (const step of await steps(this.file(pictures))) {
-      if (step > from) {
-        await Deno.rename(this.file(this.pictureOf(step)), join(aside, this.pictureOf(step)));
-      }
+      if (step <= from) continue;
+      const picture = this.pictureOf(step);
+      await this.#try(picture, (path) => Deno.rename(path, join(aside, picture)));
     }
     for (const { path } of later.reverse()) {
       await Deno.rename(path, join(aside, "checkpoints", basename(path)));
@@ -216,16 +206,19 @@ export class RunFolder {
 
 /** Makes what a run writes in, and removes what a killed one left half written. */
 async function prepare(path: string, { pictures }: FolderNames): Promise<void> {
-  for (const folder of [path, join(path, "checkpoints"), join(path, pictures)]) {
+  const make = async (folder: string): Promise<void> => {
     await Deno.mkdir(folder, { recursive: true });
     await removeTemporaries(folder);
-  }
+  };
+  await make(path);
+  await make(join(path, "checkpoints"));
+  await make(join(path, pictures)).catch(() => {}); // said when there is a picture to write
 }
 
 /** Steps that a folder has pictures of, in order. */
 async function steps(folder: string): Promise<number[]> {
   const found: number[] = [];
-  for await (const { name } of Deno.readDir(folder)) {
+  for (const name of await namesIn(folder)) {
     const digits = PICTURE.exec(name)?.[1];
     if (digits) found.push(Number(digits));
   }

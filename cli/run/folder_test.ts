@@ -137,3 +137,19 @@ diskTest("what a run can do without does not end it, and is reported once", asyn
   }
   assertEquals([await stepsOf(run.path), run.lastMetrics?.step, run.drawn], [[1, 2], 2, []]);
 });
+
+diskTest(
+  "a run does without records that others have put a folder or a file over",
+  async (folder) => {
+    const run = await RunFolder.create(folder, "a", NAMES);
+    await run.describe({});
+    await take(run, 0, "", 1, 2);
+    await Deno.remove(`${run.path}/metrics.jsonl`);
+    await Deno.mkdir(`${run.path}/metrics.jsonl`);
+    await Deno.remove(`${run.path}/samples`, { recursive: true });
+    await Deno.writeTextFile(`${run.path}/samples`, "");
+    await take(await open(run.path, 1), 0, "new", 2);
+    assertEquals(await stepsOf(run.path), [1, 2]);
+    assertEquals(await stepsOf(`${run.path}/retired-000`), [2]);
+  },
+);

@@ -1,6 +1,7 @@
 /** What a run measures: the meter, the lines that it makes, and metrics.jsonl, which has them. */
 import { type Device, memory } from "@dit/core/tensor";
 import { join } from "@std/path";
+import { messageOf } from "../shared/errors.ts";
 import { appendLines, readLines, rewriteLines } from "../shared/files.ts";
 import type { Scaled, StepRecord } from "./records.ts";
 
@@ -173,7 +174,7 @@ export class MetricsFile {
 
   /**
    * Opens the file of a run that is at `step`; what was measured after that goes when there is
-   * something new to write.
+   * something new to write. A run can do without what cannot be read: it is said.
    *
    * @param onLine Gets each line that stays.
    */
@@ -185,10 +186,14 @@ export class MetricsFile {
     const path = join(folder, METRICS);
     let isWhole = true;
     let last: Metrics | undefined;
-    for await (const line of readLines(path)) {
-      const metrics = parseLine(line, step);
-      if (metrics) onLine(last = metrics);
-      else isWhole = false;
+    try {
+      for await (const line of readLines(path)) {
+        const metrics = parseLine(line, step);
+        if (metrics) onLine(last = metrics);
+        else isWhole = false;
+      }
+    } catch (error) {
+      console.error(`could not read ${path}: ${messageOf(error)}; the run continues without it`);
     }
     return new MetricsFile(path, isWhole ? null : step, last);
   }

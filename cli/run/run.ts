@@ -31,7 +31,7 @@ export async function resumedFolder(
   otherwise: () => Promise<RunFolder>,
 ): Promise<OpenedFolder> {
   const { path, header: { step } } = checkpoint;
-  const run = await runOf(path, kind.names.former);
+  const run = await runOf(path, kind);
   if (run === undefined) {
     const folder = await otherwise();
     console.log(`${path} is in no run's folder: the run continues in a new one, ${folder.path}`);
@@ -46,17 +46,17 @@ export async function resumedFolder(
 export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   const { trainee, folder, steps, summary, device } = run;
   const { kind, settings, config } = trainee;
-  for (const line of summary) {
-    console.log(line);
-    await folder.log(line);
-  }
-  await folder.describe({
+  await folder.describe({ // first: it says whose the other files are
     trainee: kind.trainee,
     settings,
     model: config,
     device: `${device.name} (${device.backend.description})`,
     steps,
   });
+  for (const line of summary) {
+    console.log(line);
+    await folder.log(line);
+  }
   using stop = stopRequests();
   const loop = new TrainingLoop({ ...run, stopping: () => stop.requested });
   let lines: string[] = [];

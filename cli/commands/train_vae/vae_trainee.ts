@@ -24,6 +24,7 @@ import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
 import { writeWhole } from "../../shared/files.ts";
 import type { VaeSettings } from "./flags.ts";
+import { isFormer } from "./former.ts";
 import { measureLatents, reconstructionGrid, saveAutoencoder } from "./result.ts";
 
 /** How its runs look. The folder is the autoencoder's, and its config.json diffusers'. */
@@ -35,6 +36,7 @@ export const VAE_KIND: TraineeKind<object> = {
     description: "run.json",
     pictures: "reconstructions",
     former: "training.safetensors",
+    isFormer,
   },
   pictures: "Reconstructions",
   curves: [
