@@ -114,13 +114,15 @@ export function duration(seconds: number): string {
 /** A row of a table: what stands in each column, by its head. */
 export type Row = Readonly<Record<string, string | number>>;
 
-/** Rows as aligned text: the heads, a rule, numbers to the right. */
+/** Rows as aligned text: the heads, a rule, numbers to the right; counts are exact. */
 export function table(rows: readonly Row[]): string {
   const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = rows.map((row) =>
     heads.map((head) => {
       const value = row[head] ?? "";
-      return typeof value === "number" ? String(Number(value.toPrecision(3))) : value;
+      return typeof value === "number" && !Number.isInteger(value)
+        ? String(Number(value.toPrecision(3)))
+        : String(value);
     })
   );
   const isNumeric = heads.map((head) => rows.some((row) => typeof row[head] === "number"));
