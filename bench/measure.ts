@@ -140,10 +140,24 @@ export function table(rows: readonly Row[]): string {
 export class Report {
   /** The tables so far, by title. */
   readonly tables: Record<string, readonly Row[]> = {};
+  /** What is no table, by name. Plain JSON. */
+  readonly facts: Record<string, unknown> = {};
+  /** Of what machine the figures are, where one machine has several results: `nvidia-h100`. */
+  machine: string | null = null;
+
+  /** @param save Keeps what there is; called whenever there is more. */
+  constructor(readonly save: (report: Report) => void = () => {}) {}
 
   /** Prints a table and keeps it. */
   add(title: string, rows: readonly Row[]): void {
     this.tables[title] = rows;
     console.log(`\n${title}\n\n${table(rows)}`);
+    this.save(this);
+  }
+
+  /** Keeps what is no table. */
+  note(name: string, value: unknown): void {
+    this.facts[name] = value;
+    this.save(this);
   }
 }
