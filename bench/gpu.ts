@@ -10,7 +10,7 @@
 import { init, shutdown } from "@dit/core";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { findAdapter, isSoftwareAdapter } from "../tensor/webgpu/backend.ts";
-import { fileName, gpuSource, information } from "./gpu/adapter.ts";
+import { fileName, type GpuSource, gpuSource, information } from "./gpu/adapter.ts";
 import { onTheCpu } from "./gpu/beside.ts";
 import { ceilings } from "./gpu/ceilings.ts";
 import { conformance } from "./gpu/conformance.ts";
@@ -34,9 +34,14 @@ const SECONDS = 240;
 /**
  * Runs the suite.
  *
+ * @param source The GPU; Deno's own, or Dawn's where the environment says so, unless given.
  * @throws {Error} where a section failed, after the others.
  */
-export async function run(report: Report, { tiny, only, seconds }: SuiteOptions): Promise<void> {
+export async function run(
+  report: Report,
+  { tiny, only, seconds }: SuiteOptions,
+  source?: GpuSource,
+): Promise<void> {
   const unknown = only?.filter((name) => !(SECTIONS as readonly string[]).includes(name)) ?? [];
   if (unknown.length > 0) {
     throw new Error(`--only: expected some of ${SECTIONS.join()} but got ${unknown.join()}`);
@@ -44,7 +49,7 @@ export async function run(report: Report, { tiny, only, seconds }: SuiteOptions)
   const started = performance.now();
   const all = Number.isFinite(seconds) ? seconds : SECONDS;
   const left = () => all - (performance.now() - started) / 1000;
-  const source = await gpuSource();
+  source ??= await gpuSource();
   const adapter = await findAdapter(undefined, source.gpu);
   if (adapter === null) {
     return console.log("no WebGPU adapter: there is nothing to measure (see bench/gpu/README.md)");
