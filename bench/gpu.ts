@@ -16,6 +16,7 @@ import { ceilings } from "./gpu/ceilings.ts";
 import { conformance } from "./gpu/conformance.ts";
 import { sampling } from "./gpu/sampling.ts";
 import { trainingSteps } from "./gpu/steps.ts";
+import { sweep } from "./gpu/sweep.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report } from "./measure.ts";
 
@@ -23,7 +24,7 @@ import type { Report } from "./measure.ts";
 export const tiered = false;
 
 /** The sections, in their order: what all else rests on first. */
-export const SECTIONS = ["conformance", "ceilings", "steps", "sampling", "cpu"] as const;
+export const SECTIONS = ["conformance", "ceilings", "steps", "sampling", "cpu", "sweep"] as const;
 
 /** For how long kernels are tried before the figures' turn comes. */
 const CONFORMANCE_SECONDS = 60;
@@ -74,6 +75,7 @@ export async function run(
     steps: () => trainingSteps(report, device, { tiny, left }),
     sampling: () => sampling(report, device, { tiny, left }),
     cpu: () => onTheCpu(report, tiny),
+    sweep: () => sweep(report, device, { tiny, left }),
   };
   const took: Record<string, number> = {};
   const failures: Record<string, string> = {};
