@@ -17,6 +17,7 @@ import { conformance } from "./gpu/conformance.ts";
 import { sampling } from "./gpu/sampling.ts";
 import { trainingSteps } from "./gpu/steps.ts";
 import { sweep } from "./gpu/sweep.ts";
+import { tensorCores } from "./gpu/tensor_cores.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report } from "./measure.ts";
 
@@ -24,7 +25,15 @@ import type { Report } from "./measure.ts";
 export const tiered = false;
 
 /** The sections, in their order: what all else rests on first. */
-export const SECTIONS = ["conformance", "ceilings", "steps", "sampling", "cpu", "sweep"] as const;
+export const SECTIONS = [
+  "conformance",
+  "ceilings",
+  "steps",
+  "sampling",
+  "cpu",
+  "tensor-cores",
+  "sweep",
+] as const;
 
 /** For how long kernels are tried before the figures' turn comes. */
 const CONFORMANCE_SECONDS = 60;
@@ -35,13 +44,13 @@ const SECONDS = 240;
 /**
  * Runs the suite.
  *
- * @param source The GPU; Deno's own, or Dawn's where the environment says so, unless given.
+ * @param given The GPU; Deno's own, or Dawn's where the environment says so, unless given.
  * @throws {Error} where a section failed, after the others.
  */
 export async function run(
   report: Report,
   { tiny, only, seconds }: SuiteOptions,
-  source?: GpuSource,
+  given?: GpuSource,
 ): Promise<void> {
   const unknown = only?.filter((name) => !(SECTIONS as readonly string[]).includes(name)) ?? [];
   if (unknown.length > 0) {
@@ -50,13 +59,15 @@ export async function run(
   const started = performance.now();
   const all = Number.isFinite(seconds) ? seconds : SECONDS;
   const left = () => all - (performance.now() - started) / 1000;
-  source ??= await gpuSource();
+  const source = given ?? await gpuSource();
   const adapter = await findAdapter(undefined, source.gpu);
   if (adapter === null) {
     return console.log("no WebGPU adapter: there is nothing to measure (see bench/gpu/README.md)");
   }
-  report.machine = tiny ? "tiny" : fileName(adapter);
+  const engine = source.engine.toLowerCase().replaceAll(/[^a-z]+/g, "-");
+  report.machine = `${tiny ? "tiny" : fileName(adapter)}-${engine}`;
   report.note("when", new Date().toISOString());
+  report.note("commit", Deno.env.get("COMMIT") ?? null);
   report.note("information", await information(source));
   if (isSoftwareAdapter(adapter) && !tiny) {
     return console.log(
@@ -76,6 +87,7 @@ export async function run(
     sampling: () => sampling(report, device, { tiny, left }),
     cpu: () => onTheCpu(report, tiny),
     sweep: () => sweep(report, device, { tiny, left }),
+    "tensor-cores": () => tensorCores(report, source, tiny),
   };
   const took: Record<string, number> = {};
   const failures: Record<string, string> = {};
@@ -94,6 +106,7 @@ export async function run(
     report.note("seconds", took);
   }
   await shutdown(device);
+  source.close?.();
   const failed = Object.keys(failures);
   if (failed.length > 0) throw new Error(`gpu: failed in ${failed.join(", ")}`);
 }

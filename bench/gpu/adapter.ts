@@ -13,6 +13,8 @@ export interface GpuSource {
   /** `Deno`, or `Dawn` with what is switched off in it. */
   readonly engine: string;
   readonly gpu: Pick<GPU, "requestAdapter"> | undefined;
+  /** Lets the process end. */
+  readonly close?: () => void;
 }
 
 /** A file of npm's `webgpu` (Dawn), whose GPUs are then taken instead of Deno's. */
@@ -30,11 +32,12 @@ export async function gpuSource(
   const { create, globals } = await import(toFileUrl(resolve(dawn)).href);
   Object.assign(globalThis, globals);
   // Promises of Dawn's do not keep Deno from ending.
-  setInterval(() => {}, 5);
+  const timer = setInterval(() => {}, 5);
   const features = `allow_unsafe_apis${unchecked ? `,${UNCHECKED}` : ""}`;
   return {
     engine: unchecked ? "Dawn, unchecked" : "Dawn",
     gpu: create([`enable-dawn-features=${features}`]),
+    close: () => clearInterval(timer),
   };
 }
 
