@@ -47,19 +47,27 @@ const SECONDS = 240;
  * @param given The GPU; Deno's own, or Dawn's where the environment says so, unless given.
  * @throws {Error} where a section failed, after the others.
  */
-export async function run(
-  report: Report,
-  { tiny, only, seconds }: SuiteOptions,
-  given?: GpuSource,
-): Promise<void> {
-  const unknown = only?.filter((name) => !(SECTIONS as readonly string[]).includes(name)) ?? [];
-  if (unknown.length > 0) {
+export async function run(report: Report, options: SuiteOptions, given?: GpuSource): Promise<void> {
+  const unknown = options.only?.filter((name) => !(SECTIONS as readonly string[]).includes(name));
+  if (unknown && unknown.length > 0) {
     throw new Error(`--only: expected some of ${SECTIONS.join()} but got ${unknown.join()}`);
   }
+  const source = given ?? await gpuSource();
+  try {
+    await measure(report, options, source);
+  } finally {
+    source.close?.();
+  }
+}
+
+async function measure(
+  report: Report,
+  { tiny, only, seconds }: SuiteOptions,
+  source: GpuSource,
+): Promise<void> {
   const started = performance.now();
   const all = Number.isFinite(seconds) ? seconds : SECONDS;
   const left = () => all - (performance.now() - started) / 1000;
-  const source = given ?? await gpuSource();
   const adapter = await findAdapter(undefined, source.gpu);
   if (adapter === null) {
     return console.log("no WebGPU adapter: there is nothing to measure (see bench/gpu/README.md)");
@@ -106,7 +114,6 @@ export async function run(
     report.note("seconds", took);
   }
   await shutdown(device);
-  source.close?.();
   const failed = Object.keys(failures);
   if (failed.length > 0) throw new Error(`gpu: failed in ${failed.join(", ")}`);
 }

@@ -72,15 +72,22 @@ if [ -f "$WORK/dawn/index.js" ]; then
   say "products by variant and tensor cores on Dawn, whose checks are off"
   DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure 30 --only tensor-cores,sweep
 fi
-say PyTorch
-timeout 75 python3 bench/gpu/torch_steps.py "$OUT/torch.json" --seconds 50 $tiny 2>&1
+# The python3 that has it, which may not be the first.
+python=
+for each in python3 /usr/bin/python3; do
+  if [ -z "$python" ] && $each -c "import torch" 2>/dev/null; then python=$each; fi
+done
+say "PyTorch${python:+ of $python}"
+[ -n "$python" ] || echo "no python3 with torch: skipped"
+[ -z "$python" ] || timeout 75 "$python" bench/gpu/torch_steps.py "$OUT/torch.json" --seconds 50 $tiny 2>&1
 if [ -n "${FULL:-}" ]; then
   if [ -f "$WORK/dawn/index.js" ]; then
     say "the engine on Dawn"
     DAWN=$WORK/dawn/index.js measure 90 --only conformance,ceilings,steps,sampling
   fi
   say "PyTorch, compiled"
-  timeout 120 python3 bench/gpu/torch_steps.py "$OUT/torch-compiled.json" --seconds 100 --compile $tiny 2>&1
+  [ -z "$python" ] || timeout 120 "$python" bench/gpu/torch_steps.py "$OUT/torch-compiled.json" \
+    --seconds 100 --compile $tiny 2>&1
 fi
 say "done; results are in $OUT"
 ls -l "$OUT"
