@@ -12,7 +12,8 @@ const COPY: Formula = { name: "bench:copy", build: (a) => a!.mul(1) };
 export async function ceilings(report: Report, device: Device, tiny: boolean): Promise<void> {
   const backend = device.backend as WebGpuBackend;
   report.note("timed by", keepsTime(backend) ? "the GPU's timestamps" : "the host's clock");
-  report.add("bandwidth", await bandwidth(backend, tiny ? 2 ** 16 : 2 ** 27));
+  const largest = Math.min(2 ** 27, Math.floor(backend.runtime.maxBindingBytes / 4));
+  report.add("bandwidth", await bandwidth(backend, tiny ? 2 ** 16 : largest));
   report.add("what asking costs", [await costs(backend, tiny ? 50 : 2000)]);
   report.add("matrix products", await products(backend, tiny));
 }
