@@ -114,13 +114,15 @@ export function duration(seconds: number): string {
 /** A row of a table: what stands in each column, by its head. */
 export type Row = Readonly<Record<string, string | number>>;
 
-/** Rows as aligned text: the heads, a rule, numbers to the right. */
+/** Rows as aligned text: the heads, a rule, numbers to the right; counts are exact. */
 export function table(rows: readonly Row[]): string {
   const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = rows.map((row) =>
     heads.map((head) => {
       const value = row[head] ?? "";
-      return typeof value === "number" ? String(Number(value.toPrecision(3))) : value;
+      return typeof value === "number" && !Number.isInteger(value)
+        ? String(Number(value.toPrecision(3)))
+        : String(value);
     })
   );
   const isNumeric = heads.map((head) => rows.some((row) => typeof row[head] === "number"));
@@ -138,10 +140,24 @@ export function table(rows: readonly Row[]): string {
 export class Report {
   /** The tables so far, by title. */
   readonly tables: Record<string, readonly Row[]> = {};
+  /** What is no table, by name. Plain JSON. */
+  readonly facts: Record<string, unknown> = {};
+  /** Of what machine the figures are, where one machine has several results: `nvidia-h100`. */
+  machine: string | null = null;
+
+  /** @param save Keeps what there is; called whenever there is more. */
+  constructor(readonly save: (report: Report) => void = () => {}) {}
 
   /** Prints a table and keeps it. */
   add(title: string, rows: readonly Row[]): void {
     this.tables[title] = rows;
     console.log(`\n${title}\n\n${table(rows)}`);
+    this.save(this);
+  }
+
+  /** Keeps what is no table. */
+  note(name: string, value: unknown): void {
+    this.facts[name] = value;
+    this.save(this);
   }
 }

@@ -44,7 +44,7 @@ export async function run(report: Report): Promise<void> {
 const generator = new Generator(1);
 
 /** Draws every weight of a model made without them, one at a time. */
-function fill<M extends nn.Module>(model: M): M {
+export function fill<M extends nn.Module>(model: M): M {
   for (const [name, { shape }] of model.namedParameters()) {
     using _ = scope("bench");
     model.loadStateDict({ [name]: mul(randn(shape, { generator }), 0.02) }, { strict: false });

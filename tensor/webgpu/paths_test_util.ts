@@ -3,14 +3,12 @@
  * that together go every way that the kernels can go. What a case compiles is found by calling the
  * launchers with a runtime that only takes notes.
  */
-import type { Backend, DeviceBuffer } from "../backend.ts";
+import type { Backend } from "../backend.ts";
 import { type ConformanceCase, Fixture } from "../conformance/fixture.ts";
 import type { Program } from "../expr.ts";
+import { CountingGpu } from "./counting_gpu_test_util.ts";
 import { Bindings } from "./device/bindings.ts";
-import { Block } from "./device/block.ts";
-import type { Dispatch } from "./device/dispatch.ts";
-import { GpuBuffer } from "./device/pool.ts";
-import type { WebGpuRuntime } from "./device/runtime.ts";
+import { WebGpuRuntime } from "./device/runtime.ts";
 import { planHead } from "./kernels/attention_tile.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 
@@ -68,16 +66,32 @@ export function chooseCases(
 /** What a convolution's shader reads of its image, see kernels/conv.ts. */
 const IMAGE_SIZES = ["height", "width", "outChannels", "stride", "padTop", "padLeft"];
 
+/** A GPU that does nothing, with the limits that every GPU has. */
+const { device } = new CountingGpu({
+  minStorageBufferOffsetAlignment: 256,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxStorageBuffersPerShaderStage: 8,
+});
+const runtime = new WebGpuRuntime(device);
+const bindings = new Bindings(
+  runtime.limits.minStorageBufferOffsetAlignment,
+  runtime.maxBindingBytes,
+);
+const backend = {
+  alloc: (bytes, op) => runtime.alloc(bytes, op),
+  free: (buffer) => runtime.free(buffer),
+} as Partial<Backend> as Backend;
+
 /** Multiplications that take the reference as long as a shader takes to compile. */
 const COST_OF_A_SHADER = 3e6;
 
 function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted {
   const shaders = new Set<string>();
   const paths = new Set<string>();
-  const bindings = new Bindings(256, 2 ** 27);
   let program = "";
   let arrays = 0;
-  const runtime = takesNotes((d) => {
+  // Launches are looked at only: compiling all their shaders would take long even so.
+  runtime.dispatch = (d) => {
     const layout = d.views.map(({ view, vec4 }) => `${view.dtype}${vec4 ? "x4" : ""}`);
     bindings.assign(d);
     arrays = Math.max(arrays, bindings.count);
@@ -93,12 +107,13 @@ function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted 
     d.key.replace(program, "").split(/[ /]/).forEach((part, i) => {
       for (const path of pathsOf(d.key, part)) paths.add(`${kernel} ${i} ${path}`);
     });
-  });
-  const backend = { alloc: runtime.alloc, free: runtime.free } as Partial<Backend> as Backend;
+  };
   const launch = LAUNCHERS[test.kernel] as (typeof LAUNCHERS)["matmul"];
-  const args = test.build(new Fixture(backend, test, false)) as Parameters<typeof launch>[1];
+  const fixture = new Fixture(backend, test, false);
+  const args = test.build(fixture) as Parameters<typeof launch>[1];
   program = (args as { program?: Program }).program?.key ?? "";
   launch(runtime, args, "note");
+  fixture.free();
   return { test, shaders, paths, arrays };
 }
 
@@ -116,18 +131,4 @@ function pathsOf(key: string, part: string): string[] {
     return [`${chunks} chunks`, `${parts} parts`, `ragged ${depth % slice !== 0}`];
   }
   return part.split(",").map((word, i) => `${i} ${word}`);
-}
-
-/** What launchers use of a runtime. */
-function takesNotes(dispatch: (d: Dispatch) => void): WebGpuRuntime {
-  let id = 0;
-  const runtime: Partial<WebGpuRuntime> = {
-    limits: { minStorageBufferOffsetAlignment: 256 } as GPUSupportedLimits,
-    maxBindingBytes: 2 ** 27,
-    maxArrays: 8,
-    alloc: (bytes) => new GpuBuffer(new Block(id++, {} as GPUBuffer, bytes), bytes),
-    free: (_buffer: DeviceBuffer) => {},
-    dispatch,
-  };
-  return runtime as WebGpuRuntime;
 }

@@ -1,0 +1,177 @@
+/**
+ * What training steps ask of a GPU, counted exactly, at full size and without one: the engine runs
+ * on a device that does nothing (see tensor/webgpu/counting_gpu_test_util.ts).
+ */
+import { init, memory, resetPeak, shutdown } from "@dit/core";
+import { DTYPE_BYTES } from "@dit/core/tensor";
+import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
+import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
+import type { Dispatch } from "../tensor/webgpu/device/dispatch.ts";
+import { batchFor, type Job, titleOf, traineeOf } from "./gpu/jobs.ts";
+import type { Report, Row } from "./measure.ts";
+
+/** It runs no WebAssembly. */
+export const tiered = false;
+
+/** What one step asks for. */
+export interface Census {
+  readonly dispatches: number;
+  readonly submits: number;
+  /** Bind groups that no step before had made. */
+  readonly bindGroups: number;
+  /** Shaders that no step before had compiled. */
+  readonly pipelines: number;
+  /** Copies between buffers. */
+  readonly copies: number;
+  /** Writes from the host, uniforms included. */
+  readonly writes: number;
+  readonly writtenBytes: number;
+  /** Distinct bytes that launches read and write, each launch on its own. */
+  readonly touchedBytes: number;
+  /** As far as launches tell: of products, attention and convolutions. */
+  readonly flops: number;
+  /** The most that tensors hold at once. */
+  readonly peakBytes: number;
+  /** Taken from the system, pools included. */
+  readonly reservedBytes: number;
+  /** Launches and bytes by kernel, the most bytes first. */
+  readonly kernels: readonly KernelCount[];
+  /** The fastest step's time in the engine's own JavaScript; what a GPU's driver takes is not in it. */
+  readonly hostMilliseconds: number;
+}
+
+/** Launches of one kernel by one op. */
+export interface KernelCount {
+  readonly op: string;
+  readonly kernel: string;
+  dispatches: number;
+  touchedBytes: number;
+  flops: number;
+}
+
+/** The runs that are counted. */
+export const CENSUS_JOBS = {
+  mini: { model: "DiT-Mini/4", batch: 64, precision: "f32", checkpointing: false },
+  small: { model: "DiT-S/2", batch: 32, precision: "f32", checkpointing: false },
+  large: { model: "DiT-XL/2", batch: 32, precision: "fp16", checkpointing: true },
+} as const satisfies Record<string, Job>;
+
+/**
+ * How much is submitted at once, in seconds of the slow GPU that `Pace` assumes: what one of about
+ * 10 TFLOPS is handed at once when its speed has been measured. Nothing here waits for the GPU, so
+ * nothing is measured, and the counts are the same every time.
+ */
+const SUBMIT_SECONDS = 10;
+
+/** Steps after which nothing is made any more that is kept: bind groups, buffers, pipelines. */
+const WARM_STEPS = 3;
+
+/** Takes steps of a run on a device that does nothing. */
+export async function census(job: Job, timedSteps = 3): Promise<Census> {
+  const gpu = new CountingGpu();
+  const device = await init({
+    device: "webgpu",
+    webgpu: { gpu, submitSeconds: SUBMIT_SECONDS },
+  });
+  const { runtime } = device.backend as WebGpuBackend;
+  try {
+    using trainee = traineeOf(job);
+    const batch = batchFor(trainee, job.batch);
+    const step = () => {
+      trainee.takeStep(batch);
+      runtime.flush();
+    };
+    for (let i = 0; i < WARM_STEPS; i++) step();
+    resetPeak(device);
+    gpu.reset();
+    const kernels = new Map<string, KernelCount>();
+    runtime.onDispatch = (d) => count(kernels, d);
+    step();
+    runtime.onDispatch = null;
+    const counts = { ...gpu.counts };
+    const { peakBytes, reservedBytes } = memory(device);
+    const rows = [...kernels.values()].sort((a, b) => b.touchedBytes - a.touchedBytes);
+    let hostMilliseconds = Infinity;
+    for (let i = 0; i < timedSteps; i++) {
+      const start = performance.now();
+      step();
+      hostMilliseconds = Math.min(hostMilliseconds, performance.now() - start);
+    }
+    return {
+      dispatches: counts.dispatches,
+      submits: counts.submits,
+      bindGroups: counts.bindGroups,
+      pipelines: counts.pipelines,
+      copies: counts.copies,
+      writes: counts.writes,
+      writtenBytes: counts.writtenBytes,
+      touchedBytes: sum(rows, (row) => row.touchedBytes),
+      flops: sum(rows, (row) => row.flops),
+      peakBytes,
+      reservedBytes,
+      kernels: rows,
+      hostMilliseconds,
+    };
+  } finally {
+    await shutdown(device);
+  }
+}
+
+function sum<T>(list: readonly T[], value: (each: T) => number): number {
+  return list.reduce((total, each) => total + value(each), 0);
+}
+
+/** Adds a launch to the counts. */
+function count(kernels: Map<string, KernelCount>, { op, key, views, flops = 0 }: Dispatch): void {
+  const kernel = familyOf(key);
+  const name = `${op} ${kernel}`;
+  let row = kernels.get(name);
+  if (!row) kernels.set(name, row = { op, kernel, dispatches: 0, touchedBytes: 0, flops: 0 });
+  row.dispatches++;
+  row.flops += flops;
+  for (const { view, access } of views) {
+    let bytes = DTYPE_BYTES[view.dtype] * (access === "readwrite" ? 2 : 1);
+    // An element that repeats counts once.
+    view.shape.forEach((size, i) => bytes *= view.strides[i] === 0 ? 1 : size);
+    row.touchedBytes += bytes;
+  }
+}
+
+/** The kernel of a dispatch without its variant. */
+export function familyOf(key: string): string {
+  return /^[^ /]*/.exec(key)![0];
+}
+
+/** Runs the suite. */
+export async function run(report: Report): Promise<void> {
+  for (const job of Object.values(CENSUS_JOBS)) {
+    const { kernels, ...counts } = await census(job, 20);
+    report.add(`a step of ${titleOf(job)}`, [rowOf(counts)]);
+    report.add(
+      `kernels of ${titleOf(job)}`,
+      kernels.map(({ op, kernel, dispatches, touchedBytes, flops }) => ({
+        op,
+        kernel,
+        dispatches,
+        "GB touched": touchedBytes / 1e9,
+        "GFLOP": flops / 1e9,
+      })),
+    );
+  }
+}
+
+function rowOf({ hostMilliseconds, ...counts }: Omit<Census, "kernels">): Row {
+  return {
+    "dispatches": counts.dispatches,
+    "submits": counts.submits,
+    "new bind groups": counts.bindGroups,
+    "copies": counts.copies,
+    "writes": counts.writes,
+    "MB written": counts.writtenBytes / 1e6,
+    "GB touched": counts.touchedBytes / 1e9,
+    "GFLOP": counts.flops / 1e9,
+    "peak of tensors, GB": counts.peakBytes / 1e9,
+    "reserved, GB": counts.reservedBytes / 1e9,
+    "host, ms": hostMilliseconds,
+  };
+}

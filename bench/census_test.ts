@@ -1,0 +1,76 @@
+/**
+ * Upper bounds of what training steps ask of a GPU, at full size. They are what was counted last:
+ * a change that lowers a count lowers its bound here, and none may raise one.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { type Census, census, CENSUS_JOBS, familyOf } from "./census.ts";
+import { titleOf } from "./gpu/jobs.ts";
+
+type Bounds = Omit<Census, "hostMilliseconds" | "kernels" | "flops">;
+
+const BOUNDS: Readonly<Record<keyof typeof CENSUS_JOBS, Bounds>> = {
+  mini: {
+    dispatches: 394,
+    submits: 1,
+    bindGroups: 26,
+    pipelines: 0,
+    copies: 2,
+    writes: 6,
+    writtenBytes: 297_728,
+    touchedBytes: 1_402_255_896,
+    peakBytes: 189_779_012,
+    reservedBytes: 211_578_880,
+  },
+  small: {
+    dispatches: 1_015,
+    submits: 2,
+    bindGroups: 43,
+    pipelines: 0,
+    copies: 11,
+    writes: 8,
+    writtenBytes: 614_848,
+    touchedBytes: 23_287_042_804,
+    peakBytes: 3_453_025_988,
+    reservedBytes: 3_693_302_272,
+  },
+  large: {
+    dispatches: 4_477,
+    submits: 34,
+    bindGroups: 82,
+    pipelines: 0,
+    copies: 9,
+    writes: 43,
+    writtenBytes: 885_248,
+    touchedBytes: 191_819_085_668,
+    peakBytes: 15_120_536_008,
+    reservedBytes: 18_468_667_392,
+  },
+};
+
+for (const [name, job] of Object.entries(CENSUS_JOBS)) {
+  Deno.test(`a step of ${titleOf(job)} asks a GPU for no more than it did`, async () => {
+    const found = await census(job, 0);
+    const bounds = BOUNDS[name as keyof typeof CENSUS_JOBS];
+    const more = Object.entries(bounds).flatMap(([what, bound]) => {
+      const count = found[what as keyof Bounds];
+      return count > bound ? [`${what}: expected at most ${bound} but got ${count}`] : [];
+    });
+    assertEquals(more, []);
+  });
+}
+
+Deno.test("the kernels of a census add up to all of its launches", async () => {
+  const { dispatches, kernels, touchedBytes, flops } = await census(CENSUS_JOBS.mini, 1);
+  // What is cut into several launches counts once among the kernels; nothing of this size is cut.
+  assertEquals(kernels.reduce((sum, row) => sum + row.dispatches, 0), dispatches);
+  assertEquals(kernels.reduce((sum, row) => sum + row.touchedBytes, 0), touchedBytes);
+  const { batch } = CENSUS_JOBS.mini;
+  // Three products a weight and token, of two operations each: 0.9 M weights, 64 tokens.
+  const least = 3 * 2 * 0.8e6 * 64 * batch;
+  assert(flops > least && flops < 2 * least, `${flops} operations, ${least} at least`);
+});
+
+Deno.test("a kernel's family is its name without the variant", () => {
+  assertEquals(familyOf("product/128x64 f32"), "product");
+  assertEquals(familyOf("indexCheck"), "indexCheck");
+});

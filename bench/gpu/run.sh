@@ -1,0 +1,93 @@
+#!/bin/sh
+# Measures the card of this machine in about five minutes, without a network, in the root of the
+# repository. What bench/gpu/prepare.sh packed is used where it is there; else Deno has to be
+# installed, and Dawn is left out. Every file is written as its figures are found, so that a run that
+# is cut off keeps what it had.
+#   OUT     where results go; bench/results unless given
+#   TINY=1  everything in miniature, on a software adapter too
+#   FULL=1  then also the engine on Dawn, and PyTorch's compiled steps: another three minutes
+set -u
+OUT=${OUT:-bench/results}
+WORK=${WORK:-${TMPDIR:-/tmp}/gpu-kit}
+mkdir -p "$OUT" "$WORK/bin" "$WORK/dawn/dist/linux-x64" "$WORK/root"
+began=$(date +%s)
+say() { echo "== $(($(date +%s) - began)) s: $*"; }
+
+say unpack
+if [ -f .device/deno.xz ]; then
+  python3 - "$WORK" <<'PYTHON'
+import lzma, os, shutil, sys
+work = sys.argv[1]
+for packed, file in [
+    (".device/deno.xz", f"{work}/bin/deno"),
+    (".device/dawn/dawn.node.xz", f"{work}/dawn/dist/linux-x64/dawn.node"),
+]:
+    with lzma.open(packed) as source, open(file, "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 22)
+    os.chmod(file, 0o755)
+PYTHON
+  cp .device/dawn/index.js .device/dawn/package.json "$WORK/dawn/"
+  for package in .device/lib/*.deb; do dpkg -x "$package" "$WORK/root"; done
+  # After the system's own libraries, which fit its driver.
+  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$WORK/root/usr/lib/x86_64-linux-gnu"
+  export PATH="$WORK/bin:$PATH"
+fi
+
+# NVIDIA's driver in a container: found where the loader does not look, or without its description.
+standard=$(ls /usr/share/vulkan/icd.d/*nvidia* /etc/vulkan/icd.d/*nvidia* 2>/dev/null | head -n 1)
+if [ -z "$standard" ] && [ -z "${VK_DRIVER_FILES:-}" ] && command -v nvidia-smi >/dev/null; then
+  elsewhere=$(ls /usr/local/nvidia/share/vulkan/icd.d/*.json 2>/dev/null | head -n 1)
+  if [ -z "$elsewhere" ]; then
+    elsewhere=$WORK/nvidia_icd.json
+    cat >"$elsewhere" <<'JSON'
+{ "file_format_version": "1.0.0", "ICD": { "library_path": "libGLX_nvidia.so.0", "api_version": "1.3.0" } }
+JSON
+  fi
+  export VK_DRIVER_FILES="$elsewhere" VK_ICD_FILENAMES="$elsewhere"
+fi
+# Never OpenGL: without Vulkan there is nothing to measure.
+export DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-vulkan,metal,dx12}"
+export NODEVICE_SELECT=1 NO_COLOR=1 DENO_NO_UPDATE_CHECK=1 XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$WORK}"
+COMMIT=$(git rev-parse HEAD 2>/dev/null || cat .device/commit 2>/dev/null || echo unknown)
+export COMMIT
+if command -v nvidia-smi >/dev/null; then
+  nvidia-smi --format=csv \
+    --query-gpu=name,driver_version,clocks.max.sm,clocks.max.mem,power.limit | tee "$OUT/card.csv"
+fi
+deno --version | head -n 1
+deno run -q --no-config --no-lock --allow-read=. --allow-write=.std tools/std.ts
+
+tiny=${TINY:+--tiny}
+# measure SECONDS ARGUMENTS...: the limit is for what hangs; the kit itself leaves out what is late.
+measure() {
+  seconds=$1
+  shift
+  timeout $((seconds + 15)) deno run -A --no-check bench/main.ts gpu --json --results "$OUT" \
+    --seconds "$seconds" $tiny "$@" 2>&1
+}
+
+say "the engine on Deno's WebGPU, and products by variant"
+measure 165
+if [ -f "$WORK/dawn/index.js" ]; then
+  say "products by variant and tensor cores on Dawn, whose checks are off"
+  DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure 30 --only tensor-cores,sweep
+fi
+# The python3 that has it, which may not be the first.
+python=
+for each in python3 /usr/bin/python3; do
+  if [ -z "$python" ] && $each -c "import torch" 2>/dev/null; then python=$each; fi
+done
+say "PyTorch${python:+ of $python}"
+[ -n "$python" ] || echo "no python3 with torch: skipped"
+[ -z "$python" ] || timeout 75 "$python" bench/gpu/torch_steps.py "$OUT/torch.json" --seconds 50 $tiny 2>&1
+if [ -n "${FULL:-}" ]; then
+  if [ -f "$WORK/dawn/index.js" ]; then
+    say "the engine on Dawn"
+    DAWN=$WORK/dawn/index.js measure 90 --only conformance,ceilings,steps,sampling
+  fi
+  say "PyTorch, compiled"
+  [ -z "$python" ] || timeout 120 "$python" bench/gpu/torch_steps.py "$OUT/torch-compiled.json" \
+    --seconds 100 --compile $tiny 2>&1
+fi
+say "done; results are in $OUT"
+ls -l "$OUT"
