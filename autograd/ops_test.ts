@@ -1,6 +1,7 @@
 /**
  * Walks the table of ops: every op, on every device, at every sample shape, forward against the
- * float64 reference and gradients against float64 central differences.
+ * float64 reference and gradients against float64 central differences. On a software GPU it is one
+ * shape an op: that kernels are right at all of them is for the conformance suite to say.
  */
 import { assert } from "@std/assert";
 import { expect } from "@std/expect";
@@ -67,6 +68,6 @@ for (const [name, { samples }] of ops()) {
       } finally {
         inputs.forEach((t) => t.dispose());
       }
-    }, ["reference", "wasm", "webgpu"]);
+    }, ["reference", "wasm", i === 0 ? "webgpu" : "gpu"]);
   }
 }

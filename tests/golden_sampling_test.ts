@@ -93,6 +93,9 @@ const NAMES = [
   "ddim_reverse",
 ];
 
+/** One of each kind of loop and of model, guided or not; the loops themselves are the same. */
+const ON_WEBGPU = ["p_cfg_clip", "ddim_eta_nocfg_noclip", "p_fixed_large", "p_cond_fn"];
+
 for (const name of NAMES) {
   const dit = name.startsWith("p_fixed") ? "dit_c" : "dit_a";
 
@@ -148,6 +151,7 @@ for (const name of NAMES) {
       const limit = options.clip_denoised ? CLIPPED_XSTART : TRAJECTORY;
       assertScaled("pred_xstart", xStarts, golden.floats(`${name}/pred_xstart`), limit);
     },
+    ["wasm", ON_WEBGPU.includes(name) ? "webgpu" : "gpu"],
   );
 }
 

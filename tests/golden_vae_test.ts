@@ -93,7 +93,7 @@ for (const file of [DIFFUSERS, LDM]) {
     for (const [stage, read] of reads) {
       assertScaled(stage, await read, golden.floats(stage), 1e-4);
     }
-  });
+  }, ["wasm", file === DIFFUSERS ? "webgpu" : "gpu"]);
 }
 
 goldenOnDevices("the VAE has the original's gradients", FILES, async () => {

@@ -32,8 +32,8 @@ eachDevice("a sample's bits depend on its number, not on the batch", async (devi
     const labels = [0, 1, 2, 3, 4, 5, 0, 1];
     const { images } = await sampler.sample(0, labels, settings);
     const size = images.length / labels.length;
-    for (const [k, label] of labels.entries()) {
-      const alone = await sampler.sample(k, [label], settings);
+    for (const k of [0, 3, 7]) {
+      const alone = await sampler.sample(k, [labels[k]!], settings);
       assertEquals(alone.images, images.slice(k * size, (k + 1) * size), `sample ${k}`);
     }
     assert(new Set(images).size > 100, "expected pictures that are not all alike");

@@ -20,7 +20,7 @@ import { Checkpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";
 import { readSettings } from "../../shared/settings.ts";
 
-const [SIDE, BATCH] = [16, 4];
+const [SIDE, BATCH] = [8, 8];
 
 function settings(changes: Partial<VaeSettings> = {}): VaeSettings {
   const usual = vaeSettings({
@@ -59,8 +59,9 @@ async function weights(run: VaeTrainee): Promise<number[][]> {
 }
 
 eachDevice("training an autoencoder lowers the loss and leaves nothing behind", async () => {
-  using run = new VaeTrainee(settings(), null);
-  const records = await go(run, 20);
+  using run = new VaeTrainee(settings({ steps: 10 }), null);
+  for (let i = 0; i < 10; i++) run.takeStep(batchOf(0));
+  const records = await run.records.take();
   expect(records.at(-1)!.loss).toBeLessThan(0.9 * records[0]!.loss);
   assert(records.every(({ kl }) => kl! > 0));
   assertEquals(records[0]!.lr, 1e-3);
@@ -77,7 +78,7 @@ eachDevice("parts of a batch come to the loss and the gradient of the whole", as
   for (const name of ["loss", "kl", "gradNorm"] as const) {
     assertAlmostEquals(parts![name]! / whole![name]!, 1, 1e-4, name);
   }
-});
+}, ["wasm", "gpu"]);
 
 eachDevice("mixed precision follows full precision in less memory", async (device) => {
   const results: { records: StepRecord[]; peak: number }[] = [];
@@ -95,7 +96,7 @@ eachDevice("mixed precision follows full precision in less memory", async (devic
     assertAlmostEquals(kl!, full.records[i]!.kl!, 0.02 * kl!);
   });
   expect(half.peak).toBeLessThan(0.9 * full.peak);
-});
+}, ["wasm", "gpu"]);
 
 eachDevice("steps whose gradients overflow are left out and counted", async () => {
   using run = new VaeTrainee(settings({ mixedPrecision: "fp16" }), null);

@@ -1,12 +1,7 @@
 /** Tests on a GPU: they skip where there is none, and say so. */
 import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from "../backend.ts";
-import { findAdapter } from "./adapter.ts";
-import { prepareMesa, requireWebGpu } from "../../../tests/devices.ts";
+import { adapter, requireWebGpu } from "../../../tests/devices.ts";
 
-prepareMesa();
-
-/** The GPU that tests run on, or null where there is none. */
-export const adapter: GPUAdapter | null = await findAdapter();
 const hasHalf = adapter?.features.has("shader-f16") ?? false;
 
 /** Registers a test that gets a device of its own, made with `options`. */
