@@ -131,7 +131,7 @@ commandTest("a run killed at any moment ends in the bits of one that was not", a
   const total = 50;
   const args = [...TINY, "--steps", `${total}`, "--ckpt-every", "1", "--keep", "2"];
   const next = numbers(20);
-  const [run, kills] = [`${folder}/killed/000-DiT-Mini-4`, 8];
+  const [run, kills] = [`${folder}/killed/000-DiT-Mini-4`, 6];
   const whole = train(folder, ...args, "--results-dir", "whole");
   let reached = 0;
   for (let kill = 0; kill < kills; kill++) {
