@@ -8,7 +8,8 @@ export interface Command {
   run(args: readonly string[]): Promise<number>;
 }
 
-async function main([name = "", ...args]: readonly string[]): Promise<number> {
+/** Runs one command line to its end; returns its exit code. */
+export async function main([name = "", ...args]: readonly string[]): Promise<number> {
   const row = findCommand(name);
   if (!row) {
     console.error(unknownCommand(name));

@@ -45,7 +45,7 @@ export async function command(
       ...args,
     ],
     cwd,
-    env: { NO_COLOR: "1", ...env },
+    env: { NO_COLOR: "1", GALLIVM_PERF: "nopt", ...env }, // see prepareMesa()
   }).output();
   const text = new TextDecoder();
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
@@ -54,6 +54,29 @@ export async function command(
 /** The words of a command line, which may be given in several lines. */
 export function words(...lines: readonly string[]): string[] {
   return lines.flatMap((line) => line.split(" "));
+}
+
+/**
+ * Runs command lines of which most are refused in one process, since it is starting that takes the
+ * time: without `launch.ts`, its V8 flags and the fewest rights.
+ */
+export async function commandLines(
+  lines: readonly (readonly string[])[],
+  cwd: string,
+): Promise<Ended[]> {
+  const rights = ["--allow-read", "--allow-write=.", "--allow-env", "--allow-ffi", "--allow-sys"];
+  const script = new URL("command_lines.ts", import.meta.url).href;
+  const { stdout, stderr } = await new Deno.Command("deno", {
+    args: ["run", "-q", "--no-prompt", ...rights, script, JSON.stringify(lines)],
+    cwd,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  try {
+    return JSON.parse(out!) as Ended[];
+  } catch {
+    throw new Error(`expected how each command line ended but got ${out} and ${err}`);
+  }
 }
 
 /** Registers a test that gets the path of an empty folder to run commands in. */

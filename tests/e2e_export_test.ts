@@ -12,6 +12,7 @@ import type { ModelConfig } from "@dit/cli";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import {
   command,
+  commandLines,
   commandTest,
   type Ended,
   SMALL,
@@ -204,15 +205,14 @@ commandTest("an autoencoder of other latents than the model's is refused", async
     ["four", "an autoencoder of 3 latent channels, as the model has, but it has 4"],
     ["other", 'expected act_fn like "silu" in the configuration but got "relu"'],
   ];
-  for (const [vae, message] of cases) {
-    const sample = ["--ckpt", ckpt, "--vae", vae, "--device", "wasm"];
-    const to = ["--to", "diffusers", "--ckpt", ckpt, "--vae", vae, "--out", "pipe"];
-    for (const ended of [command("sample", sample, folder), command("export", to, folder)]) {
-      const { code, err } = await ended;
-      assertStringIncludes(err, message);
-      assertEquals(err.includes("    at "), false, err);
-      assertEquals(code, 1, err);
-    }
+  const lines = cases.flatMap(([vae]) => [
+    ["sample", "--ckpt", ckpt, "--vae", vae, "--device", "wasm"],
+    ["export", "--to", "diffusers", "--ckpt", ckpt, "--vae", vae, "--out", "pipe"],
+  ]);
+  for (const [i, { code, err }] of (await commandLines(lines, folder)).entries()) {
+    assertStringIncludes(err, cases[i >> 1]![1]);
+    assertEquals(err.includes("    at "), false, err);
+    assertEquals(code, 1, err);
   }
   const left = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
   assertEquals(left, ["coarse", "four", "other", "results", "vae"]);
@@ -261,9 +261,9 @@ commandTest("export says which flags it needs", async (folder) => {
       "expected FILE.pt or FILE.safetensors",
     ],
   ];
-  for (const [flags, message] of cases) {
-    const { code, err } = await command("export", flags, folder);
-    assertStringIncludes(err, message);
+  const ends = await commandLines(cases.map(([flags]) => ["export", ...flags]), folder);
+  for (const [i, { code, err }] of ends.entries()) {
+    assertStringIncludes(err, cases[i]![1]);
     assertEquals(code, 2);
   }
 });

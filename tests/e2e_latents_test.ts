@@ -3,7 +3,15 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { saveSafetensors } from "@dit/core/io";
 import { vaeConfigOf } from "@dit/core/vae";
 import { loadManifest } from "@dit/data";
-import { command, commandTest, type Ended, pngSize, vaeWeights, words } from "./commands.ts";
+import {
+  command,
+  commandLines,
+  commandTest,
+  type Ended,
+  pngSize,
+  vaeWeights,
+  words,
+} from "./commands.ts";
 import { writePictures } from "./pictures.ts";
 
 /** Four pixels for each of a latent, which are three channels: nothing as the original has it. */
@@ -111,13 +119,13 @@ commandTest(
     await extract(folder);
     await extract(folder, "--out", "npy", "--layout", "npy");
     for (const data of ["features", "npy"]) {
-      const asking = (...args: string[]) => train(folder, "--data", data, ...args);
-      const [size, other, none, nothing] = await Promise.all([
+      const asking = (...args: string[]) => ["train", ...TINY, "--data", data, ...args];
+      const [size, other, none, nothing] = await commandLines([
         asking("--image-size", "64"),
         asking("--vae", "other"),
         asking("--vae", "none"),
         asking("--vae", "nothing"),
-      ]);
+      ], folder);
       assertRefused(size!, "--image-size: expected 32", "but got 64");
       assertRefused(other!, "--vae: expected vae", "but got other, which has other weights");
       assertRefused(none!, "--vae: expected an autoencoder");

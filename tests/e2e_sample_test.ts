@@ -5,6 +5,7 @@ import type { ModelConfig } from "@dit/cli";
 import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,
+  commandLines,
   commandTest,
   type Ended,
   pngSize,
@@ -19,8 +20,10 @@ import {
 import { goldenPath } from "./fixtures.ts";
 
 /** Runs the command on the CPU, where results do not depend on the machine's GPU. */
+const USUAL = ["--device", "wasm", "--num-sampling-steps", "3"];
+
 function sample(folder: string, ...args: string[]): Promise<Ended> {
-  return command("sample", ["--device", "wasm", "--num-sampling-steps", "3", ...args], folder);
+  return command("sample", [...USUAL, ...args], folder);
 }
 
 function assertDone({ code, out, err }: Ended): void {
@@ -164,9 +167,9 @@ commandTest(
       ],
       ["bare.pt", ["--num-classes", "7"], "--num-classes: expected 5, or 6 without one for none"],
     ];
-    for (const [path, flags, message] of cases) {
-      const { code, err } = await sample(folder, "--ckpt", path, ...flags);
-      assertStringIncludes(err, message);
+    const lines = cases.map(([path, flags]) => ["sample", ...USUAL, "--ckpt", path, ...flags]);
+    for (const [i, { code, err }] of (await commandLines(lines, folder)).entries()) {
+      assertStringIncludes(err, cases[i]![2]);
       assertEquals(code, 2, err);
     }
   },
@@ -215,11 +218,11 @@ commandTest("wrong flags are refused by name, with the nearest right one", async
     [["--out", "a.npz", "--progressive"], "--progressive: expected --out FILE.png"],
     [["picture"], "expected flags only"],
   ];
-  await Promise.all(cases.map(async ([flags, message]) => {
-    const { code, err } = await command("sample", ["--device", "wasm", ...flags], folder);
-    assertStringIncludes(err, message);
+  const lines = cases.map(([flags]) => ["sample", "--device", "wasm", ...flags]);
+  for (const [i, { code, err }] of (await commandLines(lines, folder)).entries()) {
+    assertStringIncludes(err, cases[i]![1]);
     assertEquals(code, 2, err);
-  }));
+  }
   assertEquals(Array.from(Deno.readDirSync(folder), ({ name }) => name), ["results"]);
 });
 
@@ -247,12 +250,12 @@ commandTest("what is no checkpoint, or damaged, is refused in a sentence", async
     ["missing.safetensors", "blocks.1.mlp.fc2.weight"],
     ["results/000-run/checkpoints", "found"],
   ];
-  await Promise.all(cases.map(async ([path, message]) => {
-    const { code, err } = await sample(folder, "--vae", "none", "--ckpt", path);
-    assertStringIncludes(err, message);
+  const lines = cases.map(([path]) => ["sample", ...USUAL, "--vae", "none", "--ckpt", path]);
+  for (const [i, { code, err }] of (await commandLines(lines, folder)).entries()) {
+    assertStringIncludes(err, cases[i]![1]);
     assertEquals(err.includes("    at "), false, `a stack: ${err}`);
     assertEquals(code, 1, err);
-  }));
+  }
 });
 
 commandTest("sample --help names each flag in a line", async (folder) => {

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { expect } from "@std/expect";
 import { loadNpz } from "@dit/core/io";
 import { denoArguments } from "../cli/launch.ts";
-import { command, commandTest, type Ended, pngSize, words } from "./commands.ts";
+import { command, commandLines, commandTest, type Ended, pngSize, words } from "./commands.ts";
 import { requireWebGpu, webgpuMissing } from "./devices.ts";
 import { numbers } from "./numbers.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
@@ -219,8 +219,9 @@ commandTest("train says what is wrong with a command line", async (folder) => {
     [["--resume", "latest", "--lr", "1"], 1, /expected a run/],
     [["3"], 2, /expected flags only but got "3"/],
   ];
-  for (const [args, code, message] of cases) {
-    const ended = await command("train", args, folder);
+  const ends = await commandLines(cases.map(([args]) => ["train", ...args]), folder);
+  for (const [i, ended] of ends.entries()) {
+    const [args, code, message] = cases[i]!;
     assertMatch(ended.err, message);
     assertEquals(ended.code, code, `${args}: ${ended.err}`);
     assertEquals(ended.err.includes("at file:"), false, "a stack is no answer");

@@ -45,11 +45,11 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { absoluteError, eachDevice, scaledError } from "./devices.ts";
+import { absoluteError, eachDevice, everyWebGpu, scaledError } from "./devices.ts";
 import { numbers } from "./numbers.ts";
 
 /** WebGPU compiles a kernel for nearly every step. */
-const PROGRAMS = { wasm: 200, webgpu: 15, reference: 1 };
+const PROGRAMS = { wasm: 200, webgpu: everyWebGpu ? 60 : 8, reference: 1 };
 const LARGEST = 3000;
 
 /** Draws that a step makes its choices from. */
