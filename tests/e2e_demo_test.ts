@@ -24,7 +24,7 @@ function mnistTest(name: string, run: (folder: string) => Promise<void>): void {
 }
 
 mnistTest("the demo draws digits that a classifier of real ones recognises", async (folder) => {
-  const [count, out] = [60, `${folder}/digits.npz`];
+  const [count, out] = [40, `${folder}/digits.npz`];
   const args = ["--ckpt", DEMO, "--n", `${count}`, "--sampler", "ddim", "--out", out];
   const usual = ["--num-sampling-steps", "25", "--cfg-scale", "2", "--device", "wasm"];
   const { code, err } = await command("sample", [...args, ...usual], folder);

@@ -148,7 +148,7 @@ const callSelfAttention = defineOp<
   },
   samples: [{
     name: "3 heads",
-    inputs: [{ shape: [2, 5, 72] }],
+    inputs: [{ shape: [2, 5, 144] }],
     call: ([x]) => selfAttention(x!, 3),
   }, {
     name: "1 head, strided",
