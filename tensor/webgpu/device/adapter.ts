@@ -7,7 +7,8 @@ export const BACKEND_VARIABLE = "DENO_WEBGPU_BACKEND";
 
 /**
  * Without a driver of Vulkan, say, Deno would silently use OpenGL, which lacks much and is slow:
- * it has to be named to be taken.
+ * it has to be named to be taken. Besides, a process may crash in libEGL where it ends together
+ * with a worker that looked for adapters, as `deno test --parallel` does.
  */
 const BACKENDS = "vulkan,metal,dx12";
 
