@@ -188,7 +188,8 @@ imageTest("a header that claims too many pixels is damaged, and no memory is tak
     view.setUint32(29, crc32(bomb.subarray(12, 29)));
     const before = Deno.memoryUsage().rss;
     const error = await assertRejects(() => decodeImage(bomb), DamagedImageError);
-    assert(/pixel limit|width exceeds/.test(error.message), error.message);
+    // what libvips says after it is one text a process, which another thread may have cleared
+    assert(/pixel limit|corrupt header/.test(error.message), error.message);
     assert(Deno.memoryUsage().rss - before < 2 ** 27);
   }
 });
