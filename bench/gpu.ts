@@ -18,6 +18,7 @@ import { sampling } from "./gpu/sampling.ts";
 import { trainingSteps } from "./gpu/steps.ts";
 import { sweep } from "./gpu/sweep.ts";
 import { tensorCores } from "./gpu/tensor_cores.ts";
+import { Warmer } from "./gpu/warmer.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report } from "./measure.ts";
 
@@ -37,6 +38,9 @@ export const SECTIONS = [
 
 /** For how long kernels are tried before the figures' turn comes. */
 const CONFORMANCE_SECONDS = 60;
+
+/** Less time than that is too little to time anything. */
+const LEAST_SECONDS = 10;
 
 /** How long it may take in all unless told otherwise. */
 const SECONDS = 240;
@@ -87,15 +91,19 @@ async function measure(
   const device = await init({ device: "webgpu", webgpu: gpu ? { gpu } : {} });
   console.log(`${device.backend.description}, by ${source.engine}`);
   report.note("half", (device.backend as WebGpuBackend).runtime.halfMode);
+  const warmer = tiny || left() < LEAST_SECONDS
+    ? null
+    : await Warmer.of((device.backend as WebGpuBackend).runtime.device);
+  const bench = { tiny, left, warmer };
   const sections: Record<(typeof SECTIONS)[number], () => Promise<void>> = {
     conformance: () =>
       conformance(report, device, { tiny, seconds: Math.min(left() / 3, CONFORMANCE_SECONDS) }),
-    ceilings: () => ceilings(report, device, tiny),
-    steps: () => trainingSteps(report, device, { tiny, left }),
-    sampling: () => sampling(report, device, { tiny, left }),
+    ceilings: () => ceilings(report, device, bench),
+    steps: () => trainingSteps(report, device, bench),
+    sampling: () => sampling(report, device, bench),
     cpu: () => onTheCpu(report, tiny),
-    sweep: () => sweep(report, device, { tiny, left }),
-    "tensor-cores": () => tensorCores(report, source, tiny),
+    sweep: () => sweep(report, device, bench),
+    "tensor-cores": () => tensorCores(report, source, bench),
   };
   const took: Record<string, number> = {};
   const failures: Record<string, string> = {};
@@ -103,8 +111,12 @@ async function measure(
     if (only && !only.includes(name)) continue;
     const start = performance.now();
     try {
-      if (left() <= 0) console.log(`\n${name}: no time left`);
-      else await sections[name]();
+      if (left() <= 0) {
+        console.log(`\n${name}: no time left`);
+      } else {
+        await warmer?.warm(1);
+        await sections[name]();
+      }
     } catch (error) {
       failures[name] = String(error);
       console.error(`\n${name}: ${error}`);

@@ -33,7 +33,10 @@ export async function gpuSource(
   Object.assign(globalThis, globals);
   // Promises of Dawn's do not keep Deno from ending.
   const timer = setInterval(() => {}, 5);
-  const features = `allow_unsafe_apis${unchecked ? `,${UNCHECKED}` : ""}`;
+  // Half precision is off on NVIDIA's cards, and matrices of it with it, unless asked for.
+  const features = `allow_unsafe_apis,vulkan_enable_f16_on_nvidia${
+    unchecked ? `,${UNCHECKED}` : ""
+  }`;
   return {
     engine: unchecked ? "Dawn, unchecked" : "Dawn",
     gpu: create([`enable-dawn-features=${features}`]),
@@ -96,5 +99,8 @@ async function askFor(feature: string, gpu: GpuSource["gpu"]): Promise<string> {
 
 /** A name for files: `nvidia-h100-80gb-hbm3`. */
 export function fileName(adapter: GPUAdapter): string {
-  return adapterName(adapter).toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  // Deno gives a name as the description and a number as the device; Dawn a name as the device.
+  const { device } = adapter.info;
+  const name = /^\d*$/.test(device ?? "") ? adapterName(adapter) : device;
+  return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
 }

@@ -3,27 +3,36 @@ import { type Device, matmul, noGrad, randn, scope } from "@dit/core";
 import { evaluateInto, type Formula } from "@dit/core/tensor";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
-import { gpuMilliseconds, keepsTime, median, wallMilliseconds } from "./clock.ts";
+import { type Bench, gpuMilliseconds, keepsTime, median, wallMilliseconds } from "./clock.ts";
+import type { Warmer } from "./warmer.ts";
 
 const ADD: Formula = { name: "bench:add", build: (a, b) => a!.add(b!) };
 const COPY: Formula = { name: "bench:copy", build: (a) => a!.mul(1) };
 
 /** Measures it; in miniature where `tiny`. */
-export async function ceilings(report: Report, device: Device, tiny: boolean): Promise<void> {
+export async function ceilings(
+  report: Report,
+  device: Device,
+  { tiny, warmer }: Bench,
+): Promise<void> {
   const backend = device.backend as WebGpuBackend;
   report.note("timed by", keepsTime(backend) ? "the GPU's timestamps" : "the host's clock");
   const largest = Math.min(2 ** 27, Math.floor(backend.runtime.maxBindingBytes / 4));
-  report.add("bandwidth", await bandwidth(backend, tiny ? 2 ** 16 : largest));
+  report.add("bandwidth", await bandwidth(backend, tiny ? 2 ** 16 : largest, warmer));
   report.add("what asking costs", [await costs(backend, tiny ? 50 : 2000)]);
-  report.add("matrix products", await products(backend, tiny));
+  report.add("matrix products", await products(backend, tiny, warmer));
 }
 
 /** Of arrays of `size` elements. */
-async function bandwidth(backend: WebGpuBackend, size: number): Promise<Row[]> {
+async function bandwidth(
+  backend: WebGpuBackend,
+  size: number,
+  warmer: Warmer | null,
+): Promise<Row[]> {
   using _ = scope("bench");
   const [x, y, out] = [randn([size]), randn([size]), randn([size])];
   const rate = async (arrays: number, run: () => void) =>
-    arrays * size * 4 / await gpuMilliseconds(backend, run, 5) / 1e6;
+    arrays * size * 4 / await gpuMilliseconds(backend, run, 5, warmer) / 1e6;
   return [
     {
       formula: "out = x",
@@ -83,7 +92,11 @@ const SHAPES = [
 ] as const;
 
 /** Each product and those of its gradients: x wT, g w and gT x. */
-async function products(backend: WebGpuBackend, tiny: boolean): Promise<Row[]> {
+async function products(
+  backend: WebGpuBackend,
+  tiny: boolean,
+  warmer: Warmer | null,
+): Promise<Row[]> {
   const rows: Row[] = [];
   for (const [m, n, k] of tiny ? [[64, 48, 32]] as const : SHAPES) {
     for (const dtype of ["f32", "f16"] as const) {
@@ -98,7 +111,7 @@ async function products(backend: WebGpuBackend, tiny: boolean): Promise<Row[]> {
           using _ = scope("product");
           noGrad(run);
         };
-        const milliseconds = await gpuMilliseconds(backend, each, tiny ? 1 : 5);
+        const milliseconds = await gpuMilliseconds(backend, each, tiny ? 1 : 5, warmer);
         return 2 * m * n * k / milliseconds / 1e9;
       };
       rows.push({

@@ -1,6 +1,20 @@
 /** How long things take a GPU, and the host that drives it. */
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { ProfileRow } from "../../tensor/webgpu/device/profiler.ts";
+import type { Warmer } from "./warmer.ts";
+
+/** What a section of the kit works with. */
+export interface Bench {
+  /** Whether in miniature. */
+  readonly tiny: boolean;
+  /** Seconds that are left. */
+  readonly left: () => number;
+  /** Where figures count; null in miniature. */
+  readonly warmer: Warmer | null;
+}
+
+/** How long a GPU is kept busy before what is timed, which compiling may have held up. */
+const WARM_MILLISECONDS = 200;
 
 /** Whether the GPU keeps time. */
 export function keepsTime({ runtime }: WebGpuBackend): boolean {
@@ -15,6 +29,7 @@ export async function gpuMilliseconds(
   backend: WebGpuBackend,
   run: () => void,
   times: number,
+  warmer: Warmer | null,
 ): Promise<number> {
   // Compiles the kernels, and shows how fast the GPU is: until then launches are cut into parts.
   for (let i = 0; i < 2; i++) {
@@ -24,6 +39,7 @@ export async function gpuMilliseconds(
   const repeat = () => {
     for (let i = 0; i < times; i++) run();
   };
+  warmer?.keep(WARM_MILLISECONDS);
   if (keepsTime(backend)) return sum(await backend.runtime.profile(repeat)) / times;
   return (await wallMilliseconds(backend, repeat)).all / times;
 }

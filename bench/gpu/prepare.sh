@@ -4,7 +4,8 @@
 # To be run on Linux with xz, npm and apt, in the root of the repository.
 set -eu
 DAWN=webgpu@0.6.2
-LIBRARIES="libvulkan1 libx11-6 libxext6 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0"
+LIBRARIES="libvulkan1 libx11-6 libxext6 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0
+  libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2"
 mkdir -p .device/dawn .device/lib
 
 # npm's deno is a script that starts the program beside it.

@@ -12,6 +12,8 @@ import {
 } from "@dit/core";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
+import type { Bench } from "./clock.ts";
+import type { Warmer } from "./warmer.ts";
 import { fill } from "../models.ts";
 
 interface SamplingJob {
@@ -43,20 +45,25 @@ const STEPS = 20;
 export async function sampling(
   report: Report,
   device: Device,
-  { tiny, left }: { readonly tiny: boolean; readonly left: () => number },
+  { tiny, left, warmer }: Bench,
 ): Promise<void> {
   const rows: Row[] = [];
   for (const job of tiny ? TINY : JOBS) {
     const { name, images, dtype } = job;
     const figures = left() < 8
       ? { note: "no time left" }
-      : await timed(device, job, tiny ? 2 : STEPS);
+      : await timed(device, job, tiny ? 2 : STEPS, warmer);
     rows.push({ model: name, images, weights: dtype, ...figures });
     report.add("guided sampling", rows);
   }
 }
 
-async function timed(device: Device, job: SamplingJob, steps: number): Promise<Row> {
+async function timed(
+  device: Device,
+  job: SamplingJob,
+  steps: number,
+  warmer: Warmer | null,
+): Promise<Row> {
   const { name, images, dtype } = job;
   using model = modelOf(name, dtype).eval();
   const { inChannels, inputSize, numClasses } = model.options;
@@ -80,6 +87,7 @@ async function timed(device: Device, job: SamplingJob, steps: number): Promise<R
   };
   await draw(1); // compiles the kernels
   await draw(1);
+  await warmer?.warm(1);
   const milliseconds = await draw(steps) / steps;
   return { steps, "ms a step": milliseconds, "images/s at 250 steps": images / milliseconds * 4 };
 }

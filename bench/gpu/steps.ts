@@ -4,8 +4,9 @@ import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { ProfileRow } from "../../tensor/webgpu/device/profiler.ts";
 import { familyOf } from "../census.ts";
 import type { Report, Row } from "../measure.ts";
-import { keepsTime, median, sum } from "./clock.ts";
+import { type Bench, keepsTime, median, sum } from "./clock.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./jobs.ts";
+import type { Warmer } from "./warmer.ts";
 
 const TINY = {
   "hidden-size": 32,
@@ -39,13 +40,12 @@ const SECONDS = 3;
 /**
  * Takes steps of every run, while there is time.
  *
- * @param left Seconds that are left.
  * @throws {Error} where a run failed, after the others.
  */
 export async function trainingSteps(
   report: Report,
   device: Device,
-  { tiny, left }: { readonly tiny: boolean; readonly left: () => number },
+  { tiny, left, warmer }: Bench,
 ): Promise<void> {
   const rows: Row[] = [];
   const failures: string[] = [];
@@ -55,7 +55,7 @@ export async function trainingSteps(
       rows.push({ run: title, note: "no time left" });
     } else {
       try {
-        const { row, profile } = await timed(device, job, tiny ? 0 : SECONDS);
+        const { row, profile } = await timed(device, job, tiny ? 0 : SECONDS, warmer);
         rows.push({ run: title, ...row });
         if (profile !== null) report.add(`GPU time of a step of ${title}`, families(profile));
       } catch (error) {
@@ -73,6 +73,7 @@ async function timed(
   device: Device,
   job: Job,
   seconds: number,
+  warmer: Warmer | null,
 ): Promise<{ row: Row; profile: ProfileRow[] | null }> {
   const backend = device.backend as WebGpuBackend;
   const { runtime } = backend;
@@ -89,6 +90,7 @@ async function timed(
     return performance.now() - start;
   };
   const first = await wait(step);
+  await warmer?.warm(1);
   resetPeak(device);
   await wait(step);
   const before = runtime.stats;
@@ -106,6 +108,7 @@ async function timed(
   }
   await backend.sync();
   const milliseconds = (performance.now() - start) / steps;
+  await warmer?.warm(0.5);
   const profile = keepsTime(backend) ? await runtime.profile(step) : null;
   const losses = (await trainee.records.take()).map(({ loss }) => loss);
   return {

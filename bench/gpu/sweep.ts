@@ -2,8 +2,10 @@
 import type { Device } from "@dit/core";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
+import type { Bench } from "./clock.ts";
 import { fillUniform, productError, RawGpu } from "./raw.ts";
 import { tiledProduct, type Tiling, workgroupsOf } from "./tiled_product.ts";
+import type { Warmer } from "./warmer.ts";
 
 type Sizes = readonly [m: number, n: number, k: number];
 
@@ -13,6 +15,9 @@ const SHAPES: readonly Sizes[] = [[8192, 4608, 1152], [8192, 384, 384], [8192, 1
 const LARGEST_ERROR = { f32: 1e-5, f16: 2e-2 } as const;
 /** GPU time of a measurement. */
 const MILLISECONDS = 30;
+/** For how long the GPU is kept busy meanwhile, in milliseconds. */
+const WHILE_COMPILING = 300;
+const BEFORE_TIMING = 100;
 
 /** As the engine's own large tile. */
 const USUAL: Tiling = { rows: 128, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 };
@@ -69,7 +74,7 @@ function variants(hasHalf: boolean): [name: string, tiling: Tiling][] {
 export async function sweep(
   report: Report,
   device: Device,
-  { tiny, left }: { readonly tiny: boolean; readonly left: () => number },
+  { tiny, left, warmer }: Bench,
 ): Promise<void> {
   const gpu = new RawGpu((device.backend as WebGpuBackend).runtime.device);
   const all = variants(gpu.device.features.has("shader-f16"));
@@ -80,7 +85,7 @@ export async function sweep(
     const rates: [rate: number, name: string, tiling: Tiling][] = [];
     for (const [name, tiling] of list) {
       if (left() < 5) break;
-      const figures = await timed(gpu, tiling, operands).catch((error) => ({
+      const figures = await timed(gpu, tiling, operands, warmer).catch((error) => ({
         note: String(error).slice(0, 200),
       }));
       rows.push({ variant: name, ...describe(tiling), "M x N x K": sizes.join(" x "), ...figures });
@@ -144,11 +149,13 @@ async function timed(
   gpu: RawGpu,
   tiling: Tiling,
   operands: Operands,
+  warmer: Warmer | null,
 ): Promise<{ "TFLOPS": number; ms: number; error: number; "first launch, ms": number }> {
   const { sizes } = operands;
   const [m, n, k] = sizes;
   const { a, b, buffers, read } = operands.of(tiling.type ?? "f32");
   const start = performance.now();
+  warmer?.keep(WHILE_COMPILING);
   const launch = gpu.launch(tiledProduct(tiling), buffers, workgroupsOf(tiling, m, n));
   const once = await gpu.milliseconds(launch, 1);
   const first = performance.now() - start;
@@ -159,6 +166,7 @@ async function timed(
     return sum;
   });
   const times = Math.max(1, Math.min(50, Math.round(MILLISECONDS / once)));
+  warmer?.keep(BEFORE_TIMING);
   const ms = await gpu.milliseconds(launch, times);
   gpu.check();
   return { "TFLOPS": 2 * m * n * k / ms / 1e9, ms, error, "first launch, ms": first };

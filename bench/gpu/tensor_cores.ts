@@ -3,7 +3,9 @@ import type { GpuSource } from "./adapter.ts";
 import { findAdapter } from "../../tensor/webgpu/device/adapter.ts";
 import type { Report, Row } from "../measure.ts";
 import { matrixProduct, type MatrixTiling, type MatrixUnit, tileOf } from "./matrix_product.ts";
+import type { Bench } from "./clock.ts";
 import { fillUniform, productError, RawGpu } from "./raw.ts";
+import { Warmer } from "./warmer.ts";
 
 /** What WebGPU's types do not know of Dawn. */
 interface DawnInfo extends GPUAdapterInfo {
@@ -20,10 +22,23 @@ interface DawnInfo extends GPUAdapterInfo {
 const MATRICES = "chromium-experimental-subgroup-matrix";
 /** Beyond this error, in units of the square root of K, a result of f16 operands is wrong. */
 const LARGEST_ERROR = 1e-4;
+/** For how long the GPU is kept busy before a product is timed. */
+const WARM_MILLISECONDS = 200;
 
 /** Of the widest layer of DiT-XL/2 at batch 32. */
-const LARGE = { sizes: [8192, 4608, 1152], matricesDown: 4, matricesAcross: 2, depth: 32 } as const;
-const TINY = { sizes: [128, 128, 64], matricesDown: 2, matricesAcross: 2, depth: 16 } as const;
+const LARGE = [8192, 4608, 1152] as const;
+const TINY = [128, 128, 64] as const;
+/** Subgroups of a workgroup, matrices of each of them, and the depth of a round. */
+const LARGE_TILINGS: readonly MatrixTiling[] = [
+  tilingOf(2, 2, 4, 2, 32),
+  tilingOf(2, 2, 4, 4, 16),
+  tilingOf(2, 2, 4, 4, 32),
+  tilingOf(4, 2, 2, 4, 32),
+  tilingOf(2, 4, 4, 2, 32),
+  tilingOf(4, 2, 4, 4, 16),
+  tilingOf(1, 2, 4, 4, 32),
+];
+const TINY_TILINGS: readonly MatrixTiling[] = [tilingOf(2, 2, 2, 2, 16)];
 
 /**
  * Times the product of a layer, those of its gradients, and one with bias and GELU in it.
@@ -33,11 +48,15 @@ const TINY = { sizes: [128, 128, 64], matricesDown: 2, matricesAcross: 2, depth:
 export async function tensorCores(
   report: Report,
   { gpu: source }: GpuSource,
-  tiny: boolean,
+  { tiny }: Pick<Bench, "tiny">,
 ): Promise<void> {
   const adapter = (await findAdapter(undefined, source))!;
   const { subgroupMatrixConfigs = [], subgroupMaxSize } = adapter.info as DawnInfo;
-  const units = [...subgroupMatrixConfigs]
+  const configurations = [...subgroupMatrixConfigs].map((
+    { componentType, resultComponentType, M, N, K },
+  ) => ({ componentType, resultComponentType, M, N, K }));
+  report.note("matrices of subgroups", configurations);
+  const units = configurations
     .filter((c) => c.componentType === "f16" && c.resultComponentType === "f32")
     .map(({ M, N, K }) => ({ M, N, K, subgroup: subgroupMaxSize }))
     .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
@@ -54,28 +73,35 @@ export async function tensorCores(
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
     requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
   });
-  const { sizes, ...size } = tiny ? TINY : LARGE;
-  const tiling = { subgroupsDown: 2, subgroupsAcross: 2, ...size };
-  const kinds: readonly [string, MatrixTiling][] = [
-    ["x wT", { ...tiling, transposeB: true }],
-    ["g w", tiling],
-    ["gT x", { ...tiling, transposeA: true }],
-    ["gelu(x wT + bias)", { ...tiling, transposeB: true, gelu: true }],
-  ];
+  const sizes = tiny ? TINY : LARGE;
+  const kinds = (tiny ? TINY_TILINGS : LARGE_TILINGS).flatMap((tiling) =>
+    [
+      ["x wT", { ...tiling, transposeB: true }],
+      ["g w", tiling],
+      ["gT x", { ...tiling, transposeA: true }],
+      ["gelu(x wT + bias)", { ...tiling, transposeB: true, gelu: true }],
+    ] as [string, MatrixTiling][]
+  );
   const gpu = new RawGpu(device);
+  const warmer = tiny ? null : await Warmer.of(device);
   const rows: Row[] = [];
   const wrong: string[] = [];
   for (const [name, kind] of kinds) {
-    const { error, ms } = await timed(gpu, unit, kind, sizes, tiny ? 1 : 20);
-    const [m, n, k] = sizes;
+    const figures = await timed(gpu, unit, kind, sizes, tiny ? 1 : 20, warmer).catch((error) => ({
+      note: String(error).slice(0, 200),
+    }));
+    const { subgroupsDown, subgroupsAcross, matricesDown, matricesAcross, depth } = kind;
     rows.push({
       product: name,
+      subgroups: `${subgroupsDown}x${subgroupsAcross}`,
+      "matrices of each": `${matricesDown}x${matricesAcross}`,
+      depth,
       "M x N x K": sizes.join(" x "),
-      ms,
-      "TFLOPS": 2 * m * n * k / ms / 1e9,
-      error,
+      ...figures,
     });
-    if (!(error <= LARGEST_ERROR)) wrong.push(`${name}: an error of ${error}`);
+    if ("error" in figures && !(figures.error <= LARGEST_ERROR)) {
+      wrong.push(`${name}: an error of ${figures.error}`);
+    }
     report.add("products on tensor cores", rows);
   }
   device.destroy();
@@ -88,7 +114,8 @@ async function timed(
   tiling: MatrixTiling,
   sizes: readonly [number, number, number],
   times: number,
-): Promise<{ error: number; ms: number }> {
+  warmer: Warmer | null,
+): Promise<{ ms: number; "TFLOPS": number; error: number }> {
   const [m, n, k] = sizes;
   const { transposeA, transposeB, gelu } = tiling;
   const a = fillUniform(new Float16Array(m * k), 1);
@@ -104,6 +131,7 @@ async function timed(
   ];
   try {
     const [rows, columns] = tileOf(unit, tiling);
+    warmer?.keep(WARM_MILLISECONDS);
     const launch = gpu.launch(matrixProduct(unit, tiling), buffers, m / rows * (n / columns));
     await gpu.milliseconds(launch, 1); // compiles it
     gpu.check();
@@ -114,10 +142,23 @@ async function timed(
       }
       return gelu ? geluTanh(sum + bias[j]!) : sum;
     });
-    return { error, ms: await gpu.milliseconds(launch, times) };
+    warmer?.keep(WARM_MILLISECONDS);
+    const ms = await gpu.milliseconds(launch, times);
+    gpu.check();
+    return { ms, "TFLOPS": 2 * m * n * k / ms / 1e9, error };
   } finally {
     for (const buffer of buffers) buffer.destroy();
   }
+}
+
+function tilingOf(
+  subgroupsDown: number,
+  subgroupsAcross: number,
+  matricesDown: number,
+  matricesAcross: number,
+  depth: number,
+): MatrixTiling {
+  return { subgroupsDown, subgroupsAcross, matricesDown, matricesAcross, depth };
 }
 
 function geluTanh(x: number): number {
