@@ -6,6 +6,7 @@
 #   OUT     where results go; bench/results unless given
 #   PARTS   of deno, dawn and torch: those to run; all unless given
 #   ONLY    sections of the part deno, after commas; SECONDS_OF_DENO how long it may take
+#   TORCH_ONLY  one table of PyTorch's
 #   TINY=1  everything in miniature, on a software adapter too
 #   FULL=1  then also the engine on Dawn, and PyTorch's compiled steps: another three minutes
 set -u
@@ -106,7 +107,8 @@ runs torch && for each in python3 /usr/bin/python3; do
   if [ -z "$python" ] && $each -c "import torch" 2>/dev/null; then python=$each; fi
 done
 say "PyTorch: ${python:-skipped, or no python3 has it}"
-[ -z "$python" ] || timeout 75 "$python" bench/gpu/torch_steps.py "$OUT/torch.json" --seconds 60 $tiny 2>&1
+[ -z "$python" ] || timeout 75 "$python" bench/gpu/torch_steps.py "$OUT/torch.json" --seconds 60 \
+  ${TORCH_ONLY:+--only "$TORCH_ONLY"} $tiny 2>&1
 if [ -n "${FULL:-}" ]; then
   if [ -f "$WORK/dawn/index.js" ]; then
     say "the engine on Dawn"

@@ -1,6 +1,6 @@
 """The same training steps in PyTorch 2 on the same card: what the engine's figures stand beside.
 
-    python3 bench/gpu/torch_steps.py OUT.json [--seconds 60] [--tiny]
+    python3 bench/gpu/torch_steps.py OUT.json [--seconds 60] [--only TABLE] [--tiny]
 
 Latents [N, 4, 32, 32] of 1,000 classes, learned variance, AdamW and an average of all weights, as
 `deno task train --model DiT-...` trains them. Eager, and compiled where `--compile` says so. Host
@@ -43,6 +43,7 @@ flags.add_argument("out")
 flags.add_argument("--seconds", type=float, default=60)
 flags.add_argument("--tiny", action="store_true")
 flags.add_argument("--compile", action="store_true")
+flags.add_argument("--only", help="one of the tables")
 flags = flags.parse_args()
 start = time.perf_counter()
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -281,6 +282,8 @@ def main():
         print("no card that PyTorch reaches: skipped; --tiny runs everything in miniature")
         return
     for title, measure, job in plan():
+        if flags.only not in (None, title):
+            continue
         row = {"job": list(job)}
         if time.perf_counter() - start > flags.seconds:
             row["note"] = "no time left"
