@@ -1,9 +1,10 @@
-/** What the engine's plainest work reaches on a GPU: bandwidth, products, and the cost of asking. */
+/** What the engine's plainest work reaches on a GPU: bandwidth, copies, products, and the cost of asking. */
 import { type Device, matmul, noGrad, randn, scope } from "@dit/core";
 import { evaluateInto, type Formula } from "@dit/core/tensor";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
 import { type Bench, gpuMilliseconds, keepsTime, median, wallMilliseconds } from "./clock.ts";
+import { copies } from "./copies.ts";
 import type { Warmer } from "./warmer.ts";
 
 const ADD: Formula = { name: "bench:add", build: (a, b) => a!.add(b!) };
@@ -20,6 +21,7 @@ export async function ceilings(
   const largest = Math.min(2 ** 27, Math.floor(backend.runtime.maxBindingBytes / 4));
   report.add("bandwidth", await bandwidth(backend, tiny ? 2 ** 16 : largest, warmer));
   report.add("what asking costs", [await costs(backend, tiny ? 50 : 2000)]);
+  report.add("copies between GPU and host", await copies(device, tiny));
   report.add("matrix products", await products(backend, tiny, warmer));
 }
 
