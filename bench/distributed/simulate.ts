@@ -1,0 +1,275 @@
+/**
+ * A step of data-parallel training as a discrete-event model: every rank computes its forward and
+ * backward pass, the gradients go round in buckets as they are complete, and the optimizer waits for
+ * the last of them. What takes time is given, in seconds of an undisturbed machine; who disturbs whom
+ * is computed: threads share cores, a bucket waits for the slowest rank and for the bucket before it.
+ */
+
+/** A part of the backward pass, at whose end gradients of so many bytes are complete. */
+export interface Segment {
+  readonly seconds: number;
+  readonly bytes: number;
+}
+
+/** What one rank computes in a step, in its order. */
+export interface StepTimes {
+  readonly forward: number;
+  readonly backward: readonly Segment[];
+  readonly optimizer: number;
+}
+
+/** Seconds that a bucket of so many bytes takes in each part of its way. */
+export interface BucketCosts {
+  /** From the moment when all ranks have it. */
+  readonly allReduce: (bytes: number) => number;
+  /** Out of a GPU's memory; not needed on the CPU. */
+  readonly toHost?: (bytes: number) => number;
+  /** Back into it. */
+  readonly fromHost?: (bytes: number) => number;
+}
+
+/** The machine that the ranks run on, and how gradients go round. */
+export interface Setup {
+  readonly costs: BucketCosts;
+  /** A bucket is sent when it has so many bytes. */
+  readonly bucketBytes: number;
+  /** When buckets are sent: as soon as they are full, or only after the backward pass. */
+  readonly when: "during backward" | "after backward";
+  /** Cores that all ranks share; Infinity where each has what it needs, as on GPUs. */
+  readonly cores: number;
+  /** Cores that the computing of one rank keeps busy; 1 unless given. */
+  readonly threads?: number;
+  /**
+   * Whether an all-reduce is the work of a thread of each rank, as through shared memory, rather than
+   * of a network card.
+   */
+  readonly onCores: boolean;
+  /** Whether a rank keeps a core busy while it waits for others to bring their bucket. */
+  readonly polling: boolean;
+}
+
+/** What came of it, in seconds. */
+export interface StepResult {
+  /** Until the last rank is done. */
+  readonly seconds: number;
+  /** Between a rank's backward pass and its optimizer; the mean of the ranks. */
+  readonly waiting: number;
+  /** During which some all-reduce was under way. */
+  readonly reducing: number;
+  readonly buckets: number;
+}
+
+/** Something that is under way. */
+interface Activity {
+  /** Seconds that are left of it at full speed; Infinity for what others end. */
+  left: number;
+  /** Cores that it wants. */
+  readonly cores: number;
+  /** What follows. */
+  readonly done: () => void;
+}
+
+/** Threads that share cores, and what needs none. */
+class Clock {
+  now = 0;
+  readonly #active = new Set<Activity>();
+
+  constructor(readonly cores: number) {}
+
+  /** Begins something; it can be ended before its time by {@linkcode end}. */
+  start(seconds: number, cores: number, done: () => void): Activity {
+    const activity = { left: seconds, cores, done };
+    this.#active.add(activity);
+    return activity;
+  }
+
+  end(activity: Activity): void {
+    this.#active.delete(activity);
+  }
+
+  /** Goes on until nothing is under way but waiting. */
+  run(): void {
+    for (;;) {
+      let wanted = 0;
+      for (const { cores } of this.#active) wanted += cores;
+      // Too many threads get equal shares.
+      const share = Math.min(1, this.cores / wanted);
+      const speed = ({ cores }: Activity) => cores > 0 ? share : 1;
+      let next: Activity | undefined;
+      let soonest = Infinity;
+      for (const activity of this.#active) {
+        const seconds = Math.max(0, activity.left) / speed(activity);
+        if (seconds < soonest) [next, soonest] = [activity, seconds];
+      }
+      if (!next) return;
+      for (const activity of this.#active) activity.left -= soonest * speed(activity);
+      this.now += soonest;
+      this.#active.delete(next);
+      next.done();
+    }
+  }
+}
+
+/** Does one thing after the other. */
+class Queue {
+  readonly #waiting: ((next: () => void) => void)[] = [];
+  #isBusy = false;
+
+  /** Appends a task, which calls what it is given when it is done. */
+  add(task: (next: () => void) => void): void {
+    this.#waiting.push(task);
+    if (!this.#isBusy) this.#next();
+  }
+
+  readonly #next = (): void => {
+    const task = this.#waiting.shift();
+    this.#isBusy = task !== undefined;
+    task?.(this.#next);
+  };
+}
+
+/** The last segment of every bucket, and its bytes. */
+export function bucketsOf(
+  backward: readonly Segment[],
+  bucketBytes: number,
+): { last: number; bytes: number }[] {
+  const buckets: { last: number; bytes: number }[] = [];
+  let bytes = 0;
+  backward.forEach((segment, i) => {
+    bytes += segment.bytes;
+    if (bytes < bucketBytes && i < backward.length - 1) return;
+    if (bytes > 0) buckets.push({ last: i, bytes });
+    bytes = 0;
+  });
+  return buckets;
+}
+
+/**
+ * Simulates a step.
+ *
+ * @param ranks What each rank computes; the segments' bytes are the same for all.
+ */
+export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepResult {
+  const { costs, onCores, polling, threads = 1 } = setup;
+  const clock = new Clock(setup.cores);
+  const buckets = bucketsOf(ranks[0]!.backward, setup.bucketBytes);
+  const collective = new Collective(clock, ranks.length, onCores, polling);
+  let waiting = 0;
+  for (const [rank, { forward, backward, optimizer }] of ranks.entries()) {
+    const [toHost, fromHost] = [new Queue(), new Queue()];
+    let missing = buckets.length;
+    let computed = -1; // when the backward pass was over
+    const compute = (seconds: number, done: () => void) => clock.start(seconds, threads, done);
+    const copy = (queue: Queue, seconds: number, done: () => void) => {
+      if (seconds === 0) return done();
+      queue.add((next) => {
+        clock.start(seconds, 0, () => {
+          next();
+          done();
+        });
+      });
+    };
+    const finish = () => {
+      if (computed < 0 || missing > 0) return;
+      waiting += clock.now - computed;
+      compute(optimizer, () => {});
+    };
+    const send = (index: number) => {
+      const { bytes } = buckets[index]!;
+      copy(toHost, costs.toHost?.(bytes) ?? 0, () => {
+        collective.join(rank, costs.allReduce(bytes), () => {
+          copy(fromHost, costs.fromHost?.(bytes) ?? 0, () => {
+            missing--;
+            finish();
+          });
+        });
+      });
+    };
+    const step = (i: number, full: number) => {
+      if (i === backward.length) {
+        if (setup.when === "after backward") buckets.forEach((_, index) => send(index));
+        computed = clock.now;
+        return finish();
+      }
+      compute(backward[i]!.seconds, () => {
+        const isFull = buckets[full]?.last === i;
+        if (isFull && setup.when === "during backward") send(full);
+        step(i + 1, isFull ? full + 1 : full);
+      });
+    };
+    compute(forward, () => step(0, 0));
+  }
+  clock.run();
+  return {
+    seconds: clock.now,
+    waiting: waiting / ranks.length,
+    reducing: collective.seconds,
+    buckets: buckets.length,
+  };
+}
+
+/** What a rank brings to an all-reduce. */
+interface Brought {
+  readonly seconds: number;
+  readonly done: () => void;
+}
+
+/** All-reduces, one after the other, each when every rank has come to it. */
+class Collective {
+  /** During which some all-reduce was under way. */
+  seconds = 0;
+  /** By rank, in their order. */
+  readonly #brought: Brought[][];
+  /** By rank, where it waits for others. */
+  readonly #polls: (Activity | null)[];
+  #isBusy = false;
+
+  constructor(
+    readonly clock: Clock,
+    ranks: number,
+    readonly onCores: boolean,
+    readonly polling: boolean,
+  ) {
+    this.#brought = Array.from({ length: ranks }, () => []);
+    this.#polls = this.#brought.map(() => null);
+  }
+
+  /** A rank brings its next bucket. */
+  join(rank: number, seconds: number, done: () => void): void {
+    this.#brought[rank]!.push({ seconds, done });
+    this.#next();
+  }
+
+  #next(): void {
+    if (this.#isBusy) return;
+    if (this.#brought.some((queue) => queue.length === 0)) {
+      if (this.polling) this.#poll();
+      return;
+    }
+    const { clock } = this;
+    for (const [rank, poll] of this.#polls.entries()) {
+      if (poll) clock.end(poll);
+      this.#polls[rank] = null;
+    }
+    const heads = this.#brought.map((queue) => queue.shift()!);
+    const began = clock.now;
+    this.#isBusy = true;
+    let left = this.onCores ? heads.length : 1;
+    const end = () => {
+      if (--left > 0) return;
+      this.seconds += clock.now - began;
+      this.#isBusy = false;
+      for (const { done } of heads) done();
+      this.#next();
+    };
+    if (this.onCores) { for (const { seconds } of heads) clock.start(seconds, 1, end); }
+    else clock.start(Math.max(...heads.map(({ seconds }) => seconds)), 0, end);
+  }
+
+  /** Ranks that have a bucket keep a core busy until the others have one too. */
+  #poll(): void {
+    for (const [rank, queue] of this.#brought.entries()) {
+      if (queue.length > 0) this.#polls[rank] ??= this.clock.start(Infinity, 1, () => {});
+    }
+  }
+}
