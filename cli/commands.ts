@@ -24,8 +24,8 @@ export interface CommandRow {
   readonly description: string;
   /** Its module below this folder, which exports `run()`. */
   readonly module: string;
-  /** Environment variables that decide its rights. */
-  readonly env?: readonly string[];
+  /** Whether several processes can share its work. */
+  readonly shared?: boolean;
   /** The rights that a command line needs; flags are as they were typed. */
   grants(flags: RawFlags): Grants;
 }
@@ -35,6 +35,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "train": {
     description: "Trains a model: digits in minutes, or your own images (--help)",
     module: "commands/train/command.ts",
+    shared: true,
     grants({ values }) {
       const data = values["data"] ?? values["data-path"] ?? values["feature-path"];
       return {
@@ -51,6 +52,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "train-vae": {
     description: "Trains an autoencoder on your own images, for latents of them",
     module: "commands/train_vae/command.ts",
+    shared: true,
     grants: ({ values }) => ({
       write: [values["out"] ?? VAE_OUT, ...runFolder(values["resume"])],
       native: true,
@@ -59,6 +61,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "extract-features": {
     description: "Makes latents of images once, to train on",
     module: "commands/extract/command.ts",
+    shared: true,
     grants: ({ values }) => ({
       write: [values["out"] ?? values["features-path"] ?? FEATURES_OUT],
       native: true,
@@ -67,7 +70,6 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "sample": {
     description: "Samples pictures from a model, such as: deno task sample --classes 3,7",
     module: "commands/sample/command.ts",
-    env: [MIRROR_VARIABLE],
     // the published weights are downloaded where they are asked for, and not otherwise
     grants: ({ values }) => ({
       write: [
@@ -80,7 +82,6 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "download": {
     description: "Downloads published weights; says which there are when none is named",
     module: "commands/download/command.ts",
-    env: [MIRROR_VARIABLE],
     // emoji come over npm and are cropped by sharp; weights come from their makers
     grants({ values, rest }) {
       const emoji = rest.includes(EMOJI);

@@ -15,11 +15,10 @@ interface Task {
 const { tasks } = JSON.parse(read("deno.json")) as { tasks: Record<string, Task> };
 
 Deno.test("deno.json has a task for every command, with what the list of commands says", () => {
-  for (const [name, { description, env = [] }] of Object.entries(COMMANDS)) {
-    const variables = ["DENO_V8_FLAGS", ...env].join(",");
+  for (const [name, { description }] of Object.entries(COMMANDS)) {
     assertEquals(tasks[name], {
       description,
-      command: `deno run -q --allow-run=deno --allow-env=${variables} cli/launch.ts ${name}`,
+      command: `deno run -q --allow-run=deno --allow-env cli/launch.ts ${name}`,
       dependencies: ["std"],
     });
   }

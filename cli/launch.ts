@@ -2,15 +2,17 @@
  * Starts a command in a process of its own, with the V8 flags that suit the machine and no more
  * rights than the command line needs:
  *
- *     deno run --allow-run=deno --allow-env=DENO_V8_FLAGS cli/launch.ts train --steps 100
+ *     deno run --allow-run=deno --allow-env cli/launch.ts train --steps 100
  *
+ * Where a launcher of MPI has started this process, the command gets the right to load its library.
  * V8's flags act from the start of a process, so they cannot be set from inside the command. This
  * process can start others, and therefore reads nothing and computes nothing; the one that reads
  * pictures and weights can write to its results only.
  */
 import { COMMANDS, findCommand, unknownCommand } from "./commands.ts";
+import { type Environment, findLauncher, type Launcher } from "./distributed/launcher.ts";
 import { MIRROR_VARIABLE } from "./model/catalog.ts";
-import { CommandError, EXIT } from "./shared/errors.ts";
+import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 import { rawFlags } from "./shared/flags.ts";
 
 /**
@@ -27,9 +29,31 @@ function grantable(path: string): string {
   throw new CommandError(`expected a path to write to without a comma but got "${path}"`);
 }
 
+/** What started this process as one of several that share the command's work; null without. */
+export function launcherOf(
+  command: string,
+  args: readonly string[],
+  get?: Environment,
+): Launcher | null {
+  if (rawFlags(args).values["distributed"] === "off") return null;
+  const launcher = findLauncher(get);
+  if (COMMANDS[command]!.shared || launcher === null) return launcher;
+  if (launcher.size === 1) return null;
+  const those = Object.entries(COMMANDS).filter(([, row]) => row.shared).map(([name]) => name);
+  throw new UsageError(
+    `expected to be started once, but ${launcher.name} started ${launcher.size ?? "several"} ` +
+      `processes; ${those.join(", ")} share their work among processes`,
+  );
+}
+
 /** Arguments of `deno` that start a command with the rights it needs. */
-export function denoArguments(command: string, args: readonly string[]): string[] {
-  const { native = false, net = [], ...grants } = COMMANDS[command]!.grants(rawFlags(args));
+export function denoArguments(
+  command: string,
+  args: readonly string[],
+  launcher: Launcher | null = null,
+): string[] {
+  const { net = [], ...grants } = COMMANDS[command]!.grants(rawFlags(args));
+  const native = grants.native || launcher !== null;
   const write = grants.write.filter((path) => path !== ""); // which the command refuses
   return [
     "run",
@@ -50,7 +74,7 @@ export function denoArguments(command: string, args: readonly string[]): string[
 /** Runs a command to its end, in the fast tier or not; returns its exit code. */
 async function run(command: string, args: readonly string[], fast: boolean): Promise<number> {
   const child = new Deno.Command("deno", {
-    args: denoArguments(command, args),
+    args: denoArguments(command, args, launcherOf(command, args)),
     env: {
       NODEVICE_SELECT: "1", // keeps a layer of Mesa's from complaining
       DIT_LAUNCHED: "1",

@@ -39,7 +39,7 @@ export async function command(
       "run",
       "-q",
       "--allow-run=deno",
-      "--allow-env=DENO_V8_FLAGS,DIT_MIRROR",
+      "--allow-env",
       launch,
       name,
       ...args,

@@ -42,11 +42,17 @@ if (reachable) {
 // An import that is still waiting for JSR would keep the process alive.
 Deno.exit();
 
-/** Writes a file of `.std`, unless it holds that already: another task may be reading it. */
+/**
+ * Writes a file of `.std`, unless it holds that already. Other tasks may be reading it or writing
+ * it as well, such as those of `mpirun -n 4 deno task train`: each sees it whole or not at all.
+ */
 async function write(path: string, text: string): Promise<void> {
   const file = new URL(path, links);
   const before = await Deno.readTextFile(file).catch(unlessMissing);
-  if (before !== text) await Deno.writeTextFile(file, text);
+  if (before === text) return;
+  const unfinished = new URL(`${path}.${crypto.randomUUID()}`, links);
+  await Deno.writeTextFile(unfinished, text);
+  await Deno.rename(unfinished, file);
 }
 
 function unlessMissing(error: unknown): undefined {

@@ -1,4 +1,5 @@
 /** Flags that mean the same to several commands. */
+import { DISTRIBUTED } from "../distributed/open.ts";
 import { DEVICES } from "./device.ts";
 import { choice, count, type Flag, toggle, withDefault } from "./flags.ts";
 
@@ -29,6 +30,17 @@ export const DEVICE: Flag<typeof DEVICES[number]> = choice(
 export const DEVICE_FLAGS = {
   "device": withDefault(DEVICE, "auto"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
+} as const;
+
+/** Flags of every command whose work several processes can share. */
+export const DISTRIBUTED_FLAGS = {
+  "distributed": withDefault(
+    choice(
+      DISTRIBUTED,
+      "share the work among processes: auto does so under mpirun or srun, mpi insists on it",
+    ),
+    "auto",
+  ),
 } as const;
 
 /** `--weights`, which of the two sets a training checkpoint has. */

@@ -3,6 +3,7 @@ import { FEATURES_OUT } from "../../shared/defaults.ts";
 import {
   DEVICE,
   DEVICE_FLAGS,
+  DISTRIBUTED_FLAGS,
   HELP,
   imageSide,
   STRICT,
@@ -87,6 +88,7 @@ const WORK_FLAGS = {
   "rank": setting(count("which of them this one is", 0), { key: "rank", default: 0 }),
   "device": setting(DEVICE, { key: "device", default: "auto" }),
   "safe-wasm": DEVICE_FLAGS["safe-wasm"],
+  ...DISTRIBUTED_FLAGS,
   "help": HELP,
 };
 

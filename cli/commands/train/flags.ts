@@ -11,6 +11,7 @@ import { type ModelConfig, processOf } from "../../model/config.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import {
   DEVICE_FLAGS,
+  DISTRIBUTED_FLAGS,
   HELP,
   imageSide,
   MOST_TIMESTEPS,
@@ -337,6 +338,7 @@ const RUN_FLAGS = {
     onResume: "free",
   }),
   ...DEVICE_FLAGS,
+  ...DISTRIBUTED_FLAGS,
   "export-demo": text("FILE", "at the end, write the averaged weights as f16 to sample from"),
   "help": HELP,
 };

@@ -1,7 +1,14 @@
 /** The flags of `deno task train-vae`: a row a flag, and what they make together. */
 import { resolve } from "@std/path";
 import { VAE_OUT } from "../../shared/defaults.ts";
-import { DEVICE_FLAGS, HELP, imageSide, STRICT, WORKERS } from "../../shared/common_flags.ts";
+import {
+  DEVICE_FLAGS,
+  DISTRIBUTED_FLAGS,
+  HELP,
+  imageSide,
+  STRICT,
+  WORKERS,
+} from "../../shared/common_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import {
   choice,
@@ -144,6 +151,7 @@ const RUN_FLAGS = {
     whenAbsent: 250,
   }),
   ...DEVICE_FLAGS,
+  ...DISTRIBUTED_FLAGS,
   "help": HELP,
 };
 
