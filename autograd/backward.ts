@@ -12,10 +12,12 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 import { noGrad } from "./modes.ts";
+import { Parameter } from "./parameter.ts";
 import {
   addHandle,
   type Backward,
   freeNode,
+  type Leaf,
   moveHistory,
   type Node,
   type Rerun,
@@ -126,6 +128,58 @@ function expandNode(
   return found;
 }
 
+/** Gets a parameter whose gradient is complete. */
+export type GradientHook = (parameter: Parameter) => void;
+
+/** Leaves that gradients are still to come for, and what is called when the last one has. */
+class PendingLeaves {
+  /** Nodes that are not walked yet by leaf. */
+  readonly #uses = new Map<Leaf, number>();
+  readonly #onGradient: GradientHook | undefined;
+
+  constructor(onGradient: GradientHook | undefined) {
+    this.#onGradient = onGradient;
+  }
+
+  /** Counts nodes that are to be walked. */
+  enter(nodes: readonly Node[]): void {
+    if (!this.#onGradient) return;
+    for (const node of nodes) {
+      for (const leaf of leavesOf(node)) this.#uses.set(leaf, (this.#uses.get(leaf) ?? 0) + 1);
+    }
+  }
+
+  /** Counts a node that has been walked, after those that it turned out to be of. */
+  leave(node: Node): void {
+    if (!this.#onGradient) return;
+    for (const leaf of leavesOf(node)) {
+      const left = this.#uses.get(leaf)! - 1;
+      this.#uses.set(leaf, left);
+      if (left === 0) this.end(leaf);
+    }
+  }
+
+  /** Says that nothing more comes for a leaf. */
+  end(leaf: Leaf): void {
+    if (leaf instanceof Parameter) this.#onGradient?.(leaf);
+  }
+}
+
+/** Leaves among what a node reads, each as often as it reads it. */
+function leavesOf({ inputs, leaves }: Node): Leaf[] {
+  return [...inputs, ...leaves].flatMap((value) => value?.leaf ?? []);
+}
+
+/** How a walk ends at leaves. */
+interface WalkOptions {
+  /** Values that keep their gradient, which is returned. */
+  readonly wanted?: ReadonlySet<Value>;
+  /** Whether leaves that are not wanted add theirs to what they have. */
+  readonly intoLeaves: boolean;
+  /** Called once a leaf has all of its gradient. */
+  readonly onGradient?: GradientHook | undefined;
+}
+
 /**
  * Walks back from `start` with gradient `g`, which it takes over. Each value in `wanted` keeps its
  * gradient in the returned map; every other leaf adds its own to what it has, where
@@ -137,8 +191,7 @@ function expandNode(
 function walk(
   start: Value,
   g: Tensor,
-  wanted: ReadonlySet<Value>,
-  intoLeaves: boolean,
+  { wanted = new Set(), intoLeaves, onGradient }: WalkOptions,
 ): Map<Value, Tensor> {
   const grads = new Map<Value, Tensor>([[start, g]]);
   const flush = (value: Value) => {
@@ -151,8 +204,11 @@ function walk(
   const flushLeaf = (value: Value | null | undefined) => value?.leaf && flush(value);
   const known = new Set<Node>();
   const pending: Node[] = [];
+  const pendingLeaves = new PendingLeaves(onGradient);
   const enter = (values: readonly (Value | undefined)[]) => {
-    pending.push(...dependencies(values, known));
+    const nodes = dependencies(values, known);
+    pendingLeaves.enter(nodes);
+    pending.push(...nodes);
     pending.sort((a, b) => a.sequence - b.sequence); // the latest last
   };
   enter([start]);
@@ -168,9 +224,11 @@ function walk(
       }
       node.outputs.forEach(flush);
       node.inputs.forEach(flushLeaf);
+      pendingLeaves.leave(node);
       freeNode(node);
     }
     flushLeaf(start);
+    if (start.leaf) pendingLeaves.end(start.leaf);
   });
   return grads;
 }
@@ -205,6 +263,15 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
     full(loss.shape, 1, { device: loss.device, dtype: loss.dtype });
 }
 
+/** Settings of {@link backward}. */
+export interface BackwardOptions {
+  /**
+   * Called for each parameter that the loss depends on, when nothing more comes for its `grad`: the
+   * parameters used last come first, while the gradients of others are still to be computed.
+   */
+  onGradient?: GradientHook;
+}
+
 /**
  * Adds the gradients of `loss` to the `grad` of every parameter it depends on, and frees the tape
  * on the way: one backward a forward.
@@ -227,10 +294,14 @@ function seed(loss: Tensor, gradient: Tensor | undefined, op: string): Tensor {
  * @param gradient Gradient of some scalar by `loss`, of its shape; 1 by default.
  * @throws {GradientError} where the loss depends on no parameter, or was walked already.
  */
-export function backward(loss: Tensor, gradient?: Tensor): void {
+export function backward(
+  loss: Tensor,
+  gradient?: Tensor,
+  { onGradient }: BackwardOptions = {},
+): void {
   using _ = scope("backward");
   const value = lossValue(loss, "backward");
-  walk(value, seed(loss, gradient, "backward"), new Set(), true);
+  walk(value, seed(loss, gradient, "backward"), { intoLeaves: true, onGradient });
 }
 
 /**
@@ -245,7 +316,10 @@ export function gradients(
   using s = scope("gradients");
   const start = lossValue(loss, "gradients");
   const keys = wrt.map((t) => lossValue(t, "gradients"));
-  const grads = walk(start, seed(loss, gradient, "gradients"), new Set(keys), false);
+  const grads = walk(start, seed(loss, gradient, "gradients"), {
+    wanted: new Set(keys),
+    intoLeaves: false,
+  });
   return keys.map((v, i) => {
     const g = grads.get(v);
     const t = wrt[i]!;

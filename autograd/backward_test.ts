@@ -285,3 +285,23 @@ Deno.test("an op that fails leaves nothing behind and the switches as they were"
   }
   assertEquals(memory(device).tensors, before);
 });
+
+test("backward() says when a gradient is complete, while others are still to come", async () => {
+  using first = new Parameter(tensor([1, 2]));
+  using shared = new Parameter(tensor([3, 4]));
+  using last = new Parameter(tensor([5, 6]));
+  using idle = new Parameter(tensor([7, 8]));
+  const seen: { name: string; grad: Promise<unknown> }[] = [];
+  const names = new Map([[first, "first"], [shared, "shared"], [last, "last"], [idle, "idle"]]);
+  const onGradient = (p: Parameter) => {
+    seen.push({ name: names.get(p)!, grad: list(p.grad) });
+    assertEquals(first.grad === null, p === last, "what is used first is still to come");
+  };
+  const x = mul(first, shared);
+  const y = mul(x, shared);
+  detach(mul(y, idle));
+  backward(sum(mul(y, last)), undefined, { onGradient });
+  assertEquals(seen.map(({ name }) => name), ["last", "first", "shared"]);
+  const expected = [[9, 32], [45, 96], [30, 96]];
+  for (const [i, { grad }] of seen.entries()) assertEquals(await grad, expected[i]);
+});

@@ -78,7 +78,7 @@ export function checkpoint<R extends Tensor | readonly Tensor[]>(
     outs = listOf(result).map((t) => s.owned.has(t) ? t : t.as(t.shape, t.strides));
     s.keep(outs);
   }
-  recordSegment("checkpoint", inputs, outs, (again) => {
+  recordSegment("checkpoint", inputs, outs, uses.keys(), (again) => {
     for (const [t, { storage, version }] of uses) {
       const changed = !t.disposed && t.storage === storage && storage.version !== version;
       if (changed) throw changedInPlace(t.shape, "checkpoint");

@@ -200,3 +200,22 @@ eachDevice("gradients() reaches parameters inside a checkpointed segment", async
   assertEquals(Array.from(await byW!.data()), [5 * 16 * 25, 10 * 5 * 81 * 49]);
   assertEquals([w.grad, v.grad], [null, null]);
 });
+
+eachDevice("a weight of several segments has its gradient after the last of them", async () => {
+  using _ = scope();
+  using shared = new Parameter(tensor([2, 3]));
+  using own = new Parameter(tensor([4, 5]));
+  const complete: Parameter[] = [];
+  const once = (x: Tensor) => checkpoint((x) => mul(x!, shared), x);
+  const x = once(once(mul(tensor([1, 1]), own)));
+  backward(sum(checkpoint((x) => mul(once(x!), own), x)), undefined, {
+    onGradient: (p) => {
+      complete.push(p);
+      const grads = [shared, own].map((p) => p.grad !== null);
+      assertEquals(grads, [true, true]);
+    },
+  });
+  assertEquals(complete, [shared, own]);
+  assertEquals(await shared.grad!.data(), Float32Array.of(3 * 4 * 16, 3 * 9 * 25));
+  assertEquals(await own.grad!.data(), Float32Array.of(8 * 2 * 4, 27 * 2 * 5));
+});

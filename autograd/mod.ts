@@ -4,7 +4,7 @@
  *
  * @module
  */
-export { backward, gradients } from "./backward.ts";
+export { backward, type BackwardOptions, type GradientHook, gradients } from "./backward.ts";
 export { checkpoint } from "./checkpoint.ts";
 export * from "./gradcheck.ts";
 export * from "./modes.ts";

@@ -46,6 +46,8 @@ export interface Node {
   readonly sequence: number;
   readonly inputs: readonly (Value | null)[];
   readonly outputs: readonly Value[];
+  /** Leaves that a segment uses when it is computed again, beside its inputs. */
+  readonly leaves: readonly Value[];
   /** How gradients pass, or how to find the ops that they pass. */
   readonly back: { readonly backward: Backward } | { readonly rerun: Rerun };
   saved: readonly (Tensor | null)[];
@@ -160,14 +162,20 @@ export function record(
   addNode(op, inputs, outputs, saved, { backward });
 }
 
-/** As {@link record}, of a segment that is computed again when backward reaches it. */
+/**
+ * As {@link record}, of a segment that is computed again when backward reaches it.
+ *
+ * @param uses Leaves that it uses beside its inputs.
+ */
 export function recordSegment(
   op: string,
   inputs: readonly Tensor[],
   outputs: readonly Tensor[],
+  uses: Iterable<Tensor>,
   rerun: Rerun,
 ): void {
-  addNode(op, inputs, outputs, hold(inputs), { rerun });
+  const leaves = Array.from(uses, valueOf).filter((value) => value !== undefined);
+  addNode(op, inputs, outputs, hold(inputs), { rerun }, leaves);
 }
 
 function addNode(
@@ -176,6 +184,7 @@ function addNode(
   outputs: readonly Tensor[],
   saved: readonly (Tensor | null)[],
   back: Node["back"],
+  leaves: readonly Value[] = [],
 ): void {
   const tape = tapeOf(currentScope());
   const node: Node = {
@@ -183,6 +192,7 @@ function addNode(
     sequence: sequence++,
     inputs: inputs.map((t) => t && valueOf(t) || null),
     outputs: outputs.map((t) => new Value(t.shape, null)),
+    leaves,
     back,
     saved,
     versions: saved.map((t) => t ? t.storage.version : 0),

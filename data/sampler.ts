@@ -38,6 +38,8 @@ export interface BatchSamplerOptions {
   readonly seed?: number | bigint;
   /** Whether each example is mirrored every other time, as in the original; true by default. */
   readonly flip?: boolean;
+  /** Parts that a batch is computed in, each of them shared by all processes; 1 by default. */
+  readonly parts?: number;
   /** This process among those that share each batch; 0 by default. */
   readonly rank?: number;
   /** How many processes share each batch; 1 by default. */
@@ -70,29 +72,31 @@ export class BatchSampler {
   readonly #batchSize: number;
   readonly #seed: bigint;
   readonly #flip: boolean;
-  /** This process's part of a batch. */
-  readonly #share: { begin: number; end: number };
+  /** This process's places in a batch. */
+  readonly #share: readonly number[];
   #position: SamplerPosition;
   #order: { epoch: number; indices: Uint32Array } | undefined;
 
   /**
    * Starts at the position given.
    *
-   * @throws {RangeError} If a number makes no sense, or the processes cannot share a batch equally.
+   * @throws {RangeError} If a number makes no sense, or the processes cannot share a batch, or its
+   * parts, equally.
    * @throws {DataError} If the dataset does not fill one batch.
    */
   constructor(options: BatchSamplerOptions) {
-    const { size, batchSize, seed = 0, flip = true, rank = 0, world = 1, position } = options;
+    const { size, batchSize, seed = 0, flip = true, position } = options;
+    const { parts = 1, rank = 0, world = 1 } = options;
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new RangeError(`BatchSampler: expected a batch size of 1 or more but got ${batchSize}`);
     }
     if (!Number.isInteger(rank) || rank < 0 || rank >= world) {
       throw new RangeError(`BatchSampler: expected a rank in [0, ${world}) but got ${rank}`);
     }
-    if (batchSize % world !== 0) {
+    if (!Number.isInteger(parts) || parts < 1 || batchSize % (world * parts) !== 0) {
       throw new RangeError(
-        `BatchSampler: expected a batch size that ${world} processes can share equally ` +
-          `but got ${batchSize}`,
+        `BatchSampler: expected a batch size that ${world} processes can share equally in ` +
+          `${parts} parts but got ${batchSize}`,
       );
     }
     if (size < batchSize) {
@@ -106,8 +110,11 @@ export class BatchSampler {
     this.#batchSize = batchSize;
     this.#seed = BigInt(seed);
     this.#flip = flip;
-    const share = batchSize / world;
-    this.#share = { begin: rank * share, end: (rank + 1) * share };
+    const rows = batchSize / (world * parts);
+    this.#share = Array.from({ length: parts * rows }, (_, i) => {
+      const part = Math.floor(i / rows);
+      return (part * world + rank) * rows + i % rows;
+    });
     this.#position = { epoch: 0, step: 0, size };
     if (position !== undefined) this.seek(position);
   }
@@ -144,13 +151,13 @@ export class BatchSampler {
       : { epoch, step, size };
   }
 
-  /** The next batch: this process's share of it. */
+  /** The next batch: this process's share of it, its shares of the parts one after the other. */
   next(): BatchPlan {
     const { epoch, step } = this.#position;
     const first = step * this.#batchSize;
-    const { begin, end } = this.#share;
-    const indices = [...this.#epochOrder(epoch).subarray(first + begin, first + end)];
-    const positions = indices.map((_, i) => first + begin + i);
+    const order = this.#epochOrder(epoch);
+    const positions = this.#share.map((place) => first + place);
+    const indices = positions.map((position) => order[position]!);
     const flips = this.#flips(epoch, positions);
     this.seek({ epoch, step: step + 1 });
     const noise = { seed: this.#seed, epoch, positions };

@@ -51,11 +51,31 @@ Deno.test("processes share the very batch that one alone would take", () => {
   assertEquals(shares.flatMap(({ noise }) => noise.positions), alone.noise.positions);
 });
 
+Deno.test("processes share every part of a batch", () => {
+  const settings = { size: 30, batchSize: 12, seed: 7 };
+  const alone = new BatchSampler(settings).next();
+  const shares = [0, 1].map((rank) =>
+    new BatchSampler({ ...settings, parts: 3, rank, world: 2 }).next()
+  );
+  // parts of four, of which each process has two
+  const together = [0, 1, 2].flatMap((part) =>
+    shares.flatMap(({ indices }) => indices.slice(2 * part, 2 * part + 2))
+  );
+  assertEquals(together, alone.indices);
+  assertEquals(shares[1]!.noise.positions, [2, 3, 6, 7, 10, 11]);
+  assertEquals(shares[0]!.next, alone.next);
+});
+
 Deno.test("a sampler refuses what it cannot divide", () => {
   const make = (changed: object) => () => new BatchSampler({ ...options, ...changed });
   assertThrows(make({ size: 3 }), DataError, "at least one batch of 4 examples but the data has 3");
   assertThrows(make({ batchSize: 0 }), RangeError, "batch size of 1 or more");
   assertThrows(make({ world: 3 }), RangeError, "3 processes can share equally");
+  assertThrows(
+    make({ world: 2, parts: 4 }),
+    RangeError,
+    "2 processes can share equally in 4 parts",
+  );
   assertThrows(make({ rank: 1 }), RangeError, "rank in [0, 1)");
   assertThrows(make({ position: { epoch: 0, step: 3 } }), RangeError, "0 to 2 steps");
 });

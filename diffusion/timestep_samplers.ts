@@ -71,7 +71,7 @@ export interface LossSecondMomentOptions {
 
 /** `count` numbers in [0, 1) with 53 random bits. */
 export function uniformsOf(source: UniformSource, count: number): ArrayLike<number> {
-  if (!("nextUint32" in source)) {
+  if (!("nextUint32s" in source)) {
     if (source.length !== count) {
       throw new RangeError(
         `sample: expected ${count} uniform numbers, one a sample, but got ${source.length}`,
@@ -79,8 +79,9 @@ export function uniformsOf(source: UniformSource, count: number): ArrayLike<numb
     }
     return source;
   }
-  return Float64Array.from({ length: count }, () => {
-    const [high, low] = [source.nextUint32() >>> 5, source.nextUint32() >>> 6];
+  const words = source.nextUint32s(2 * count);
+  return Float64Array.from({ length: count }, (_, i) => {
+    const [high, low] = [words[2 * i]! >>> 5, words[2 * i + 1]! >>> 6];
     return (high * 2 ** 26 + low) * 2 ** -53;
   });
 }

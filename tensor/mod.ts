@@ -28,6 +28,7 @@ export {
   randint,
   randn,
   type RandomOptions,
+  type Share,
   withGenerator,
 } from "./random.ts";
 export {

@@ -28,33 +28,55 @@ export interface GeneratorState {
   offset: number;
 }
 
+/** One of equal parts. */
+export interface Share {
+  /** Which, from 0. */
+  readonly index: number;
+  /** How many there are. */
+  readonly of: number;
+}
+
+/** What a claim gives: the key, the low and the high half of the first counter, the stream. */
+type Claimed = [k0: number, k1: number, lo: number, hi: number, stream: number];
+
+/** All of it. */
+const WHOLE: Share = { index: 0, of: 1 };
+
 /** A place in a random stream that moves on with every draw. */
 export class Generator {
   readonly #seed: bigint;
   /** The low and the high half of the seed. */
   readonly #key: readonly [number, number];
   readonly #stream: number;
+  readonly #share: Share;
   #offset = 0;
 
   /**
    * Stands at the start of a stream.
    *
    * @param seed Whole number, 64 bits of which are used.
-   * @param stream Independent sequence of the same seed (a sample's number, a worker's rank).
+   * @param stream Independent sequence of the same seed (a sample's number).
+   * @param share Every draw is this part of one that is as many times as large, along its first
+   * axis: processes that share a batch draw together what one draws for the whole of it.
    */
-  constructor(seed: number | bigint, stream = 0) {
+  constructor(seed: number | bigint, stream = 0, share: Share = WHOLE) {
     if (typeof seed === "number" && !Number.isSafeInteger(seed)) {
       throw new RangeError(`Generator: expected a whole number as seed but got ${seed}`);
     }
     if (!Number.isInteger(stream) || stream < 0 || stream > 0xffffffff) {
       throw new RangeError(`Generator: expected a stream in [0, 2^32) but got ${stream}`);
     }
+    const { index, of } = share;
+    if (!Number.isInteger(index) || !Number.isInteger(of) || index < 0 || index >= of) {
+      throw new RangeError(`Generator: expected a share in [0, ${of}) but got ${index}`);
+    }
     this.#seed = BigInt.asUintN(64, BigInt(seed));
     this.#key = [Number(this.#seed & 0xffffffffn), Number(this.#seed >> 32n)];
     this.#stream = stream;
+    this.#share = share;
   }
 
-  /** Counter blocks drawn so far. */
+  /** Counter blocks drawn so far, of all shares. */
   get offset(): number {
     return this.#offset;
   }
@@ -82,15 +104,24 @@ export class Generator {
   /** The numbers that kernels need for a draw of `count` elements; moves on. */
   claim(count: number): number[] {
     drawHooks.forEach((hook) => hook(this));
-    const at = this.#offset;
-    this.#offset += count;
+    const { index, of } = this.#share;
+    const at = this.#offset + index * count;
+    this.#offset += of * count;
     return [...this.#key, at >>> 0, Math.floor(at / 2 ** 32) >>> 0, this.#stream];
   }
 
   /** The next 32 random bits, on the host. */
   nextUint32(): number {
-    const [k0, k1, lo, hi, stream] = this.claim(1) as [number, number, number, number, number];
+    const [k0, k1, lo, hi, stream] = this.claim(1) as Claimed;
     return philox([lo, hi, stream, 0], [k0, k1])[0];
+  }
+  /** The next `count` times 32 random bits, on the host: one draw. */
+  nextUint32s(count: number): Uint32Array<ArrayBuffer> {
+    const [k0, k1, lo, hi, stream] = this.claim(count) as Claimed;
+    return Uint32Array.from({ length: count }, (_, i) => {
+      const at = hi * 2 ** 32 + lo + i;
+      return philox([at >>> 0, Math.floor(at / 2 ** 32) >>> 0, stream, 0], [k0, k1])[0];
+    });
   }
   /** The next number in [0, 1) with 24 random bits, on the host. */
   nextUniform(): number {

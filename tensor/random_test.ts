@@ -174,6 +174,22 @@ Deno.test("a generator continues from its state, through JSON", () => {
   assertEquals(copy.nextUint32(), generator.nextUint32());
 });
 
+eachDevice("generators of shares draw together what one draws for the whole", async () => {
+  using _ = scope();
+  const whole = new Generator(5, 1);
+  const shares = [0, 1, 2].map((index) => new Generator(5, 1, { index, of: 3 }));
+  for (const generator of [whole, ...shares]) generator.seek(2 ** 32 - 7); // past the low half
+  for (const rows of [2, 4]) {
+    const parts = shares.map((generator) => randn([rows, 5], { generator }));
+    const together = await Promise.all(parts.map((t) => t.data()));
+    const all = await randn([3 * rows, 5], { generator: whole }).data();
+    assertEquals(together.flatMap((values) => Array.from(values)), Array.from(all));
+  }
+  const words = shares.flatMap((generator) => Array.from(generator.nextUint32s(2)));
+  assertEquals(words, Array.from({ length: 6 }, () => whole.nextUint32()));
+  for (const { offset } of shares) assertEquals(offset, whole.offset);
+});
+
 Deno.test("permutation() has every number once, in an order of its own", () => {
   const generator = new Generator(1);
   const [a, b] = [generator.permutation(1000), generator.permutation(1000)];
@@ -214,6 +230,7 @@ Deno.test("generators and draws say what is wrong with their arguments", async (
     [() => new Generator(NaN), "but got NaN"],
     [() => new Generator(1, -1), "Generator: expected a stream in [0, 2^32) but got -1"],
     [() => new Generator(1, 2 ** 32), "expected a stream in [0, 2^32)"],
+    [() => new Generator(1, 0, { index: 2, of: 2 }), "expected a share in [0, 2) but got 2"],
     [() => new Generator(1).seek(-1), "Generator: expected an offset of 0 or more but got -1"],
     [() => new Generator(1).seek(0.5), "expected an offset of 0 or more but got 0.5"],
     [() => new Generator(1).nextBelow(0), "nextBelow: expected a limit in [1, 2^32] but got 0"],

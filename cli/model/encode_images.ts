@@ -30,14 +30,20 @@ const PIXELS = 8 * 256 ** 2;
  * @returns `[N, C, s, s]`, multiplied by the scaling factor.
  */
 export function encodeImages(vae: AutoencoderKL, images: Tensor, generator: Generator): Tensor {
-  const [count, , , side] = images.shape as [number, number, number, number];
-  const size = Math.max(1, Math.floor(PIXELS / side ** 2));
+  const [count, , height, width] = images.shape as [number, number, number, number];
+  const size = Math.max(1, Math.floor(PIXELS / (height * width)));
+  const { factor, options: { latentChannels } } = vae;
   using s = scope("encode");
+  // one draw, whatever the parts: of a batch that processes share, it is this one's rows
+  const noise = randn([count, latentChannels, height / factor, width / factor], { generator });
   const parts = noGrad(() =>
     Array.from({ length: Math.ceil(count / size) }, (_, i) => {
       using part = scope("part");
-      const some = slice(images, 0, { start: i * size, end: Math.min((i + 1) * size, count) });
-      return part.keep(mul(vae.encode(some).sample({ generator }), vae.scalingFactor));
+      const rows = { start: i * size, end: Math.min((i + 1) * size, count) };
+      const posterior = vae.encode(slice(images, 0, rows));
+      return part.keep(
+        mul(posterior.sample({ noise: slice(noise, 0, rows) }), vae.scalingFactor),
+      );
     })
   );
   return s.keep(parts.length === 1 ? parts[0]! : concat(parts));
