@@ -5,15 +5,11 @@
  *     deno task sample --ckpt results/003-DiT-B-4 --classes 3,7 --n 16
  *     deno task sample --image-size 256                  the original's sample.py
  */
-import { fromFileUrl } from "@std/path";
-import { latestRun } from "../../run/find.ts";
-import { RESULTS } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import type { ClassLabels } from "../../shared/class_names.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists, readJson } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { obtain } from "../../model/pretrained.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import {
   HOW,
@@ -21,36 +17,28 @@ import {
   planLabels,
   SAMPLE_FLAGS,
   type SampleFlags,
-  SAMPLERS_HELP,
   USUAL_SAMPLER,
   WHAT,
   WHERE,
 } from "./flags.ts";
 import { openOutput, outputKind } from "./output.ts";
-import {
-  ImageSampler,
-  type SampleSettings,
-  usualGuidedChannels,
-} from "../../model/image_sampler.ts";
-import {
-  checkAutoencoder,
-  findAutoencoder,
-  loadAutoencoder,
-  vaeOptionsBeside,
-} from "../../model/autoencoder.ts";
+import type { SampleSettings } from "../../model/image_sampler.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
 import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { withAutoencoder } from "../../model/latent_shape.ts";
-import { OVERRIDE_FLAGS, overridesFromFlags } from "../../model/overrides.ts";
-import { buildProcess, type ModelConfig, processOf, takes } from "../../model/config.ts";
-import { checkHasEta, checkInterval, samplingSteps } from "../../model/sampling_steps.ts";
-import { openWeights, weightLines, type Weights } from "../../model/weights.ts";
+import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
+import { SAMPLERS_HELP } from "../../model/sampling_flags.ts";
+import {
+  describeSampling,
+  findWeights,
+  loadImageSampler,
+  modelLine,
+  openSampled,
+  samplingAutoencoder,
+  samplingSettings,
+} from "../../model/sampling_setup.ts";
+import { weightLines, type Weights } from "../../model/weights.ts";
 
-/** Small weights that come with the project. */
-const DEMO = new URL("../../demo/mnist.safetensors", import.meta.url);
-/** Weights of the original's sample.py. */
-const PUBLISHED = { 256: "DiT-XL-2-256x256", 512: "DiT-XL-2-512x512" } as const;
 /** Frames of a progressive strip. */
 const FRAMES = 10;
 /** Samples at a time, for small models and for those wider than this. */
@@ -97,11 +85,8 @@ export async function run(args: readonly string[]): Promise<number> {
 
 async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const start = performance.now();
-  const overrides = overridesFromFlags(flags, flags.vae);
-  using opened = await openWeights(await findWeights(flags), flags.weights, overrides);
-  const weights = { ...opened, config: shifted(opened, flags["time-shift"]) };
+  using weights = await openSampled(await findWeights(flags), flags);
   const { config } = weights;
-  checkSize(weights, flags);
   const settings = settingsOf(flags, weights);
   const { labels, columns } = planLabels(
     flags,
@@ -109,16 +94,13 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
     await labelsOf(weights),
     flags["image-size"] === undefined ? undefined : ORIGINAL_CLASSES,
   );
-  const vaePath = await vaeOf(weights, flags);
+  const vaePath = await samplingAutoencoder(weights, flags);
   for (const line of weightLines(weights)) console.log(line);
   const device = await startDevice(flags.device ?? SAMPLE_FLAGS.device.default);
-  using imageSampler = await load(weights, vaePath, flags.half ? "f16" : "f32");
-  const size = `${imageSampler.model.parameterCount().toLocaleString("en")} parameters`;
-  const process = processOf(config.diffusion);
-  const kind = process === "gaussian" ? "" : `, process ${process}`;
-  console.log(`model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}`);
+  using imageSampler = await loadImageSampler(weights, vaePath, flags.half ? "f16" : "f32");
+  console.log(modelLine(imageSampler));
   console.log(`device   ${deviceText(device)}`);
-  console.log(`samples  ${describe(labels.length, settings)}`);
+  console.log(`samples  ${describeSampling(labels.length, settings)}`);
 
   await using output = await openOutput(out, flags.progressive ? FRAMES : columns);
   const batch = flags["batch-size"] ??
@@ -143,131 +125,18 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   console.log(`written  ${written}, ${duration((performance.now() - start) / 1000)}`);
 }
 
-/** The weights that the flags mean; those of `--image-size` are downloaded where they are missing. */
-async function findWeights(flags: SampleFlags): Promise<string> {
-  if (flags.ckpt !== undefined) return flags.ckpt;
-  const size = flags["image-size"];
-  if (size !== undefined) return await obtain(PUBLISHED[size]);
-  if (await exists(RESULTS)) {
-    try {
-      return await latestRun(RESULTS);
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error; // no run has a checkpoint yet
-    }
-  }
-  if (await exists(fromFileUrl(DEMO))) return fromFileUrl(DEMO);
-  throw new CommandError(
-    "expected weights to sample from but found no run in results/; train one (deno task train), " +
-      "or name some with --ckpt",
+function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
+  const isPublished = flags["image-size"] !== undefined;
+  const settings = samplingSettings(
+    flags,
+    weights,
+    {
+      sampler: ({ ancestral }) => USUAL_SAMPLER[isPublished && ancestral ? "published" : "own"],
+      cfgScale: weights.cfgScale ?? (weights.config.latents ? 4 : 2),
+    },
+    flags.seed ?? SAMPLE_FLAGS.seed.default,
   );
-}
-
-/** The autoencoder's file; null where there is none to use. */
-async function vaeOf(weights: Weights, flags: SampleFlags): Promise<string | null> {
-  const { latents } = weights.config;
-  if (latents === null) {
-    if (flags.vae === undefined || flags.vae === "none") return null;
-    throw new UsageError(`--vae: this model makes pixels and needs no autoencoder`);
-  }
-  if (flags.vae === "none") return null;
-  const vae = flags.vae ?? weights.vaePath ?? latents.vae;
-  const otherwise = ", or see the latents themselves with --vae none";
-  const path = await findAutoencoder(vae, flags["image-size"] !== undefined, otherwise);
-  if (flags.vae === undefined) await checkAutoencoder(path, latents);
-  return path;
-}
-
-async function load(
-  weights: Weights,
-  vaePath: string | null,
-  dtype: "f32" | "f16",
-): Promise<ImageSampler> {
-  const config = vaePath === null
-    ? weights.config
-    : withAutoencoder(weights, vaePath, await vaeOptionsBeside(vaePath));
-  const vae = vaePath === null ? null : await loadAutoencoder(vaePath, dtype);
-  using line = new ProgressLine("         loading ");
-  try {
-    return await ImageSampler.load({ source: weights.source, config }, vae, {
-      dtype,
-      onProgress: (done, total) => line.show(done, total, "tensors"),
-    });
-  } catch (error) {
-    vae?.dispose();
-    throw error;
-  }
-}
-
-/** A configuration with the times of its process shifted as asked for. */
-function shifted({ path, config }: Weights, timeShift: number | undefined): ModelConfig {
-  if (timeShift === undefined) return config;
-  const process = processOf(config.diffusion);
-  if (takes(process, "timeShift")) {
-    return { ...config, diffusion: { ...config.diffusion, timeShift } };
-  }
-  throw new UsageError(
-    `--time-shift: ${path} is of process ${process}, not of a flow; leave it out`,
-  );
-}
-
-function settingsOf(
-  flags: SampleFlags,
-  weights: Pick<Weights, "path" | "config" | "cfgScale">,
-): SampleSettings {
-  const { path, config } = weights;
-  const process = buildProcess(config);
-  checkInterval(process, flags["cfg-interval"]);
-  const isPublished = flags["image-size"] !== undefined && process.ancestral !== undefined;
-  const sampler = flags.sampler ?? USUAL_SAMPLER[isPublished ? "published" : "own"];
-  const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {
-    sampler: "sampler",
-    steps: "num-sampling-steps",
-  });
-  checkHasEta(sampler, flags.eta);
-  const guided = flags["cfg-scale"];
-  if (config.nullClass === null && guided !== undefined && guided !== 1) {
-    throw new UsageError(
-      `--cfg-scale: ${path} was trained without a null class, which guidance needs; leave it at 1`,
-    );
-  }
-  const usualScale = config.nullClass === null ? 1 : weights.cfgScale ?? (config.latents ? 4 : 2);
-  return {
-    sampler,
-    steps,
-    eta: flags.eta ?? SAMPLE_FLAGS.eta.default,
-    cfgScale: guided ?? usualScale,
-    cfgChannels: guidedChannels(flags["cfg-channels"]) ?? usualGuidedChannels(config),
-    cfgInterval: flags["cfg-interval"],
-    seed: flags.seed ?? SAMPLE_FLAGS.seed.default,
-    frames: flags.progressive ? Math.min(FRAMES, steps) : 1,
-  };
-}
-
-function guidedChannels(given: SampleFlags["cfg-channels"]): 3 | "all" | undefined {
-  return given === "3" ? 3 : given;
-}
-
-function describe(count: number, settings: SampleSettings): string {
-  const { sampler, steps, eta, cfgScale, cfgChannels, cfgInterval, seed } = settings;
-  const guidance = cfgScale === 1
-    ? "no guidance"
-    : `guidance ${cfgScale}${cfgChannels === "all" ? " of all channels" : ""}` +
-      (cfgInterval ? ` from t = ${cfgInterval[0]} to ${cfgInterval[1]}` : "");
-  const how = `${sampler}${eta > 0 ? ` (eta ${eta})` : ""}, ${steps} ${
-    steps === 1 ? "step" : "steps"
-  }`;
-  return `${count}, ${how}, ${guidance}, seed ${seed}`;
-}
-
-/** Refuses a checkpoint that is not of the size asked for. */
-function checkSize({ path, config }: Weights, flags: SampleFlags): void {
-  const asked = flags["image-size"];
-  const size = config.dit.inputSize * (config.latents?.downsample ?? 1);
-  if (asked !== undefined && asked !== size) {
-    throw new UsageError(
-      `--image-size: ${path} makes pictures of ${size}x${size}, not ${asked}x${asked}; leave it out`,
-    );
-  }
+  return { ...settings, frames: flags.progressive ? Math.min(FRAMES, settings.steps) : 1 };
 }
 
 /** What classes are called: by the weights, or ImageNet's where they were downloaded. */

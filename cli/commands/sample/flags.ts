@@ -1,75 +1,28 @@
 /** The flags of `deno task sample`. */
-import { ETA_SAMPLERS, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
 import { type ClassLabels, resolveClasses } from "../../shared/class_names.ts";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
-import { DEVICE_FLAGS, HELP, WEIGHTS } from "../../shared/common_flags.ts";
+import { DEVICE_FLAGS, HELP } from "../../shared/common_flags.ts";
 import { SAMPLE_OUT } from "../../shared/defaults.ts";
-import { UsageError } from "../../shared/errors.ts";
 import {
-  choice,
   count,
-  type Flag,
   type FlagValues,
-  real,
   text,
   toggle,
   withDefault,
   withDefaultText,
 } from "../../shared/flags.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
-
-/** A range of timesteps, `lo,hi`, or of times of a flow. */
-function interval(help: string): Flag<readonly [number, number]> {
-  return {
-    help,
-    value: "LO,HI",
-    parse(given, name) {
-      const [low = NaN, high = NaN, ...rest] = given.split(",").map((part) => +(part || NaN));
-      if (rest.length === 0 && low >= 0 && high >= low && Number.isFinite(high)) return [low, high];
-      throw new UsageError(
-        `--${name}: expected two timesteps, the smaller first, such as 100,800, or 0.1,1 of a flow, but got "${given}"`,
-      );
-    },
-  };
-}
-
-/** `256` or `512`. */
-const imageSize: Flag<256 | 512> = {
-  ...choice(
-    ["256", "512"],
-    "as the original's sample.py: published DiT-XL/2, downloaded if need be",
-  ),
-  parse(given, name) {
-    if (given === "256" || given === "512") return given === "256" ? 256 : 512;
-    throw UsageError.choice(`--${name}`, given, ["256", "512"]);
-  },
-};
+import { HALF, MODEL_FLAGS, samplingFlags } from "../../model/sampling_flags.ts";
 
 /** The sampler where none is named: of a model of one's own, and of a published one. */
 export const USUAL_SAMPLER = { own: "dpm++", published: "ddpm" } as const;
-
-/** Such as `ddpm 250, ddim 50`. */
-const usualSteps = SAMPLER_NAMES.map((name) => `${name} ${SAMPLERS[name].usualSteps}`).join(", ");
-
-/** A line for each sampler. */
-export const SAMPLERS_HELP: string = SAMPLER_NAMES
-  .map((name) => `  ${name.padEnd(28)}${SAMPLERS[name].help}`).join("\n");
 
 /** Samples a file or folder is made of at most: more are a typing error. */
 const MOST_SAMPLES = 1e7;
 
 /** What to sample. */
 export const WHAT = {
-  "ckpt": withDefaultText(
-    text("PATH", "weights: a file, a run's folder, a folder of diffusers"),
-    "the newest run",
-  ),
-  "weights": WEIGHTS,
-  "image-size": imageSize,
-  "vae": withDefaultText(
-    text("ema|mse|PATH|none", "autoencoder; none shows latents"),
-    "the checkpoint's",
-  ),
+  ...MODEL_FLAGS,
   "classes": withDefaultText(
     text("LIST", "numbers or names of classes, such as 3,7"),
     "some of all",
@@ -82,30 +35,10 @@ export const WHAT = {
 } as const;
 
 /** How to sample. */
-export const HOW = {
-  "sampler": withDefaultText(
-    choice(SAMPLER_NAMES, "how noise is taken away, as below"),
-    `${USUAL_SAMPLER.own}; with --image-size ${USUAL_SAMPLER.published}`,
-  ),
-  "num-sampling-steps": withDefaultText(count("steps"), `by sampler: ${usualSteps}`),
-  "eta": withDefault(real(`randomness of ${ETA_SAMPLERS.join(", ")}`, 0, 1), 0),
-  "cfg-scale": withDefaultText(
-    real("guidance; 1 is none"),
-    "that of training, otherwise 4; models of pixels 2",
-  ),
-  "cfg-channels": withDefaultText(
-    choice(["3", "all"], "channels that are guided"),
-    "3 of the published models' latents, all of others",
-  ),
-  "cfg-interval": withDefaultText(
-    interval("timesteps that are guided; of a flow, times from 0 (noise) to 1"),
-    "all",
-  ),
-  "time-shift": withDefaultText(
-    real("move the steps of a flow to the noise, or below 1 to the image", 0.01),
-    "that of training",
-  ),
-} as const;
+export const HOW = samplingFlags({
+  sampler: `${USUAL_SAMPLER.own}; with --image-size ${USUAL_SAMPLER.published}`,
+  cfgScale: "that of training, otherwise 4; models of pixels 2",
+});
 
 /** Where it runs and where pictures go. */
 export const WHERE = {
@@ -118,7 +51,7 @@ export const WHERE = {
     count("samples at a time; no picture depends on it"),
     "by model size",
   ),
-  "half": toggle("weights in f16: half the memory"),
+  "half": HALF,
   ...DEVICE_FLAGS,
   "help": HELP,
 } as const;

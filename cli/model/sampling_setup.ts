@@ -1,0 +1,210 @@
+/**
+ * From flags to a model that samples, for `sample` and `sample-many`: finding the weights and the
+ * autoencoder, and checking that what is asked for suits them.
+ */
+import type { Process, SamplerName } from "@dit/core/diffusion";
+import { fromFileUrl } from "@std/path";
+import { latestRun } from "../run/find.ts";
+import { RESULTS } from "../shared/defaults.ts";
+import { CommandError, UsageError } from "../shared/errors.ts";
+import { exists } from "../shared/files.ts";
+import { ProgressLine } from "../shared/progress.ts";
+import {
+  checkAutoencoder,
+  findAutoencoder,
+  loadAutoencoder,
+  vaeOptionsBeside,
+} from "./autoencoder.ts";
+import { buildProcess, type ModelConfig, processOf, takes } from "./config.ts";
+import { ImageSampler, type SampleSettings, usualGuidedChannels } from "./image_sampler.ts";
+import { withAutoencoder } from "./latent_shape.ts";
+import { overridesFromFlags } from "./overrides.ts";
+import { obtain } from "./pretrained.ts";
+import type { SamplingFlags } from "./sampling_flags.ts";
+import { checkHasEta, checkInterval, samplingSteps } from "./sampling_steps.ts";
+import { openWeights, type Weights } from "./weights.ts";
+
+/** Small weights that come with the project. */
+const DEMO = new URL("../demo/mnist.safetensors", import.meta.url);
+/** Weights of the original's sample.py. */
+const PUBLISHED = { 256: "DiT-XL-2-256x256", 512: "DiT-XL-2-512x512" } as const;
+
+/** What holds where flags are left out. */
+export interface UsualSampling {
+  /** The sampler through a process. */
+  sampler(process: Process): SamplerName;
+  /** Guidance of models that can be guided. */
+  readonly cfgScale: number;
+}
+
+/**
+ * The weights that the flags mean; those of `--image-size` are downloaded where they are missing.
+ *
+ * @throws {CommandError} where there are none.
+ */
+export async function findWeights(flags: SamplingFlags): Promise<string> {
+  if (flags.ckpt !== undefined) return flags.ckpt;
+  const size = flags["image-size"];
+  if (size !== undefined) return await obtain(PUBLISHED[size]);
+  if (await exists(RESULTS)) {
+    try {
+      return await latestRun(RESULTS);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error; // no run has a checkpoint yet
+    }
+  }
+  if (await exists(fromFileUrl(DEMO))) return fromFileUrl(DEMO);
+  throw new CommandError(
+    "expected weights to sample from but found no run in results/; train one (deno task train), " +
+      "or name some with --ckpt",
+  );
+}
+
+/**
+ * Opens weights, with the times of a flow moved as the flags say.
+ *
+ * @param path As {@linkcode findWeights} gives it.
+ * @throws {CommandError | UsageError} where there are none, or a flag does not suit them.
+ */
+export async function openSampled(path: string, flags: SamplingFlags): Promise<Weights> {
+  const overrides = overridesFromFlags(flags, flags.vae);
+  const weights = await openWeights(path, flags.weights, overrides);
+  try {
+    const config = shifted(weights, flags["time-shift"]);
+    checkSize(weights, flags);
+    return { ...weights, config };
+  } catch (error) {
+    weights[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * The autoencoder's file; null where there is none to use.
+ *
+ * @throws {CommandError} where it is missing, or is not the one that the latents were made by.
+ */
+export async function samplingAutoencoder(
+  weights: Weights,
+  flags: SamplingFlags,
+): Promise<string | null> {
+  const { latents } = weights.config;
+  if (latents === null) {
+    if (flags.vae === undefined || flags.vae === "none") return null;
+    throw new UsageError(`--vae: this model makes pixels and needs no autoencoder`);
+  }
+  if (flags.vae === "none") return null;
+  const vae = flags.vae ?? weights.vaePath ?? latents.vae;
+  const otherwise = ", or see the latents themselves with --vae none";
+  const path = await findAutoencoder(vae, flags["image-size"] !== undefined, otherwise);
+  if (flags.vae === undefined) await checkAutoencoder(path, latents);
+  return path;
+}
+
+/** Loads what samples, and shows how far it is. */
+export async function loadImageSampler(
+  weights: Weights,
+  vaePath: string | null,
+  dtype: "f32" | "f16",
+): Promise<ImageSampler> {
+  const config = vaePath === null
+    ? weights.config
+    : withAutoencoder(weights, vaePath, await vaeOptionsBeside(vaePath));
+  const vae = vaePath === null ? null : await loadAutoencoder(vaePath, dtype);
+  using line = new ProgressLine("         loading ");
+  try {
+    return await ImageSampler.load({ source: weights.source, config }, vae, {
+      dtype,
+      onProgress: (done, total) => line.show(done, total, "tensors"),
+    });
+  } catch (error) {
+    vae?.dispose();
+    throw error;
+  }
+}
+
+/** The line that says what model it is. */
+export function modelLine({ config, model }: ImageSampler): string {
+  const size = `${model.parameterCount().toLocaleString("en")} parameters`;
+  const process = processOf(config.diffusion);
+  const kind = process === "gaussian" ? "" : `, process ${process}`;
+  return `model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}`;
+}
+
+/** A configuration with the times of its process shifted as asked for. */
+function shifted({ path, config }: Weights, timeShift: number | undefined): ModelConfig {
+  if (timeShift === undefined) return config;
+  const process = processOf(config.diffusion);
+  if (takes(process, "timeShift")) {
+    return { ...config, diffusion: { ...config.diffusion, timeShift } };
+  }
+  throw new UsageError(
+    `--time-shift: ${path} is of process ${process}, not of a flow; leave it out`,
+  );
+}
+
+/**
+ * How the flags sample: one image of each, the finished one.
+ *
+ * @throws {UsageError} where a flag does not suit the model.
+ */
+export function samplingSettings(
+  flags: SamplingFlags,
+  { path, config }: Pick<Weights, "path" | "config">,
+  usual: UsualSampling,
+  seed: number,
+): SampleSettings {
+  const process = buildProcess(config);
+  checkInterval(process, flags["cfg-interval"]);
+  const sampler = flags.sampler ?? usual.sampler(process);
+  const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {
+    sampler: "sampler",
+    steps: "num-sampling-steps",
+  });
+  checkHasEta(sampler, flags.eta);
+  const guided = flags["cfg-scale"];
+  if (config.nullClass === null && guided !== undefined && guided !== 1) {
+    throw new UsageError(
+      `--cfg-scale: ${path} was trained without a null class, which guidance needs; leave it at 1`,
+    );
+  }
+  const usualScale = config.nullClass === null ? 1 : usual.cfgScale;
+  return {
+    sampler,
+    steps,
+    eta: flags.eta ?? 0,
+    cfgScale: guided ?? usualScale,
+    cfgChannels: guidedChannels(flags["cfg-channels"]) ?? usualGuidedChannels(config),
+    cfgInterval: flags["cfg-interval"],
+    seed,
+    frames: 1,
+  };
+}
+
+function guidedChannels(given: SamplingFlags["cfg-channels"]): 3 | "all" | undefined {
+  return given === "3" ? 3 : given;
+}
+
+/** Such as `8, ddpm, 250 steps, guidance 4, seed 0`. */
+export function describeSampling(count: number, settings: SampleSettings): string {
+  const { sampler, steps, eta, cfgScale, cfgChannels, cfgInterval, seed } = settings;
+  const guidance = cfgScale === 1
+    ? "no guidance"
+    : `guidance ${cfgScale}${cfgChannels === "all" ? " of all channels" : ""}` +
+      (cfgInterval ? ` from t = ${cfgInterval[0]} to ${cfgInterval[1]}` : "");
+  const how = `${sampler}${eta > 0 ? ` (eta ${eta})` : ""}, ${steps} ${
+    steps === 1 ? "step" : "steps"
+  }`;
+  return `${count}, ${how}, ${guidance}, seed ${seed}`;
+}
+
+/** Refuses a checkpoint that is not of the size asked for. */
+function checkSize({ path, config }: Weights, flags: SamplingFlags): void {
+  const asked = flags["image-size"];
+  const size = config.dit.inputSize * (config.latents?.downsample ?? 1);
+  if (asked !== undefined && asked !== size) {
+    throw new UsageError(
+      `--image-size: ${path} makes pictures of ${size}x${size}, not ${asked}x${asked}; leave it out`,
+    );
+  }
+}
