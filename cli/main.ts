@@ -1,5 +1,6 @@
 /** Entry of every command, in the process that does the work; `launch.ts` starts it. */
 import { findCommand, unknownCommand } from "./commands.ts";
+import { abortWorld, closeWorld } from "./distributed/open.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 
 /** A command: gets its arguments, returns its exit code. */
@@ -18,13 +19,23 @@ export async function main([name = "", ...args]: readonly string[]): Promise<num
   try {
     // by a computed name, so that only this command's modules are loaded
     const command: Command = await import(new URL(row.module, import.meta.url).href);
-    return await command.run(args);
+    const code = await command.run(args);
+    await closeWorld();
+    return code;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    console.error(`${name}: ${error.message}`);
-    if (error.name === "FastTierError") return EXIT.unfit; // by name: its module loads the engine
-    if (error instanceof UsageError) console.error(`See: deno task ${name} --help`);
-    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    const text = `${name}: ${error.message}`;
+    if (error.name === "FastTierError") { // by name: its module loads the engine
+      abortWorld(`${text}; start all ranks with --safe-wasm`, EXIT.failed);
+      console.error(`${text}; starting again without the fast kernels`);
+      return EXIT.unfit;
+    }
+    const isUsage = error instanceof UsageError;
+    const code = isUsage ? EXIT.usage : EXIT.failed;
+    const advice = isUsage ? `\nSee: deno task ${name} --help` : "";
+    abortWorld(text + advice, code);
+    console.error(text + advice);
+    return code;
   }
 }
 

@@ -2,14 +2,13 @@
  * The world of a command:
  *
  *     const world = await openWorld({ distributed: flags.distributed });
- *     ...
- *     await world.close();
  *
- * It is opened once, before work begins, and closed when a command is through. Whatever ends the
- * process before that ends all ranks.
+ * It is opened once, before work begins. `main.ts` closes it when the command has returned, on all
+ * ranks alike; whatever ends one of them before that, with any exit code, ends all.
  */
-import { CommandError } from "../shared/errors.ts";
+import { CommandError, messageOf } from "../shared/errors.ts";
 import { findLauncher } from "./launcher.ts";
+import type { MpiWorld } from "./mpi/world.ts";
 import { ALONE, type World } from "./world.ts";
 
 /** What `--distributed` can be: auto joins other processes where a launcher has started some. */
@@ -17,8 +16,15 @@ export const DISTRIBUTED = ["auto", "mpi", "off"] as const;
 
 /** How a world is opened. */
 export interface OpenOptions {
-  readonly distributed: typeof DISTRIBUTED[number];
+  /** "auto" by default. */
+  readonly distributed?: typeof DISTRIBUTED[number] | undefined;
 }
+
+/** Seconds that ranks wait for each other: the first may write samples meanwhile. */
+const PATIENCE = 1800;
+
+/** The world that was joined, until it is left. */
+let opened: MpiWorld | null = null;
 
 /**
  * Joins the processes that a launcher started together with this one.
@@ -27,7 +33,7 @@ export interface OpenOptions {
  * @throws {CommandError} where `mpi` is asked for and there is no launcher, where its library is
  * missing, or where it counts other processes than the launcher.
  */
-export async function openWorld({ distributed }: OpenOptions): Promise<World> {
+export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Promise<World> {
   if (distributed === "off") return ALONE;
   const get = (name: string) => Deno.env.get(name);
   const launcher = isReadable() ? findLauncher(get) : null;
@@ -38,9 +44,38 @@ export async function openWorld({ distributed }: OpenOptions): Promise<World> {
         "but no launcher is there",
     );
   }
-  const { openLibrary } = await import("./mpi/library.ts");
+  if (opened) throw new Error("the world is open already");
+  const { TIMEOUT_VARIABLE } = await import("./mpi/library.ts");
   const { MpiWorld } = await import("./mpi/world.ts");
-  return new MpiWorld(openLibrary(launcher, get), launcher);
+  opened = await MpiWorld.join({
+    launcher,
+    patience: 1000 * Number(get(TIMEOUT_VARIABLE) ?? PATIENCE),
+    onFailure: (world, message) => world.abort(message, 1),
+  });
+  endTogether(opened);
+  return opened;
+}
+
+/** Leaves the world, where one was joined. */
+export async function closeWorld(): Promise<void> {
+  await opened?.close();
+}
+
+/** Ends all ranks because this one has failed; returns where it is alone. */
+export function abortWorld(reason: string, code: number): void {
+  if (opened && !opened.isClosed) opened.abort(reason, code);
+}
+
+/** Whatever ends this process ends all ranks: they would wait for it for ever. */
+function endTogether(world: MpiWorld): void {
+  const abort = (reason: unknown): void => {
+    if (world.isClosed) return;
+    const text = reason instanceof Error ? reason.stack ?? reason.message : messageOf(reason);
+    world.abort(text, 1);
+  };
+  addEventListener("error", (event) => abort(event.error ?? event.message));
+  addEventListener("unhandledrejection", (event) => abort(event.reason));
+  addEventListener("unload", () => abort("ended before its work was done"));
 }
 
 /** `launch.ts` gives the right to the environment where it has seen a launcher. */

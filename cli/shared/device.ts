@@ -39,7 +39,7 @@ export async function startDevice(device: typeof DEVICES[number]): Promise<Devic
 /** The error of a device that failed its test, with what can be done. */
 export function failedTest({ name, backend }: Device, message: string): CommandError {
   if ("tier" in backend && backend.tier === "fast") {
-    return new FastTierError(`${message}; starting again without the fast kernels`);
+    return new FastTierError(message);
   }
   return new CommandError(name === "webgpu" ? `${message}; use --device wasm` : message);
 }

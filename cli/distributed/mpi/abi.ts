@@ -24,12 +24,9 @@ export interface Abi {
   readonly inPlace: bigint;
   /** For `MPI_Comm_split_type`: processes that share memory. */
   readonly commTypeShared: number;
-  /** Levels of thread support. */
-  readonly threads: { readonly serialized: number; readonly multiple: number };
+  /** MPI_THREAD_FUNNELED: one thread of several uses MPI. */
+  readonly threadFunneled: number;
 }
-
-/** MPI_THREAD_SERIALIZED and MPI_THREAD_MULTIPLE as they were before MPI 5. */
-const THREADS = { serialized: 2, multiple: 3 } as const;
 
 const MPICH: Abi = {
   name: "MPICH",
@@ -40,7 +37,7 @@ const MPICH: Abi = {
   ops: { max: 0x58000001n, min: 0x58000002n, sum: 0x58000003n },
   inPlace: 0xffff_ffff_ffff_ffffn,
   commTypeShared: 1,
-  threads: THREADS,
+  threadFunneled: 1,
 };
 
 /** https://github.com/mpi-forum/mpi-abi-stubs, mpi.h */
@@ -53,7 +50,7 @@ const MPI_5: Abi = {
   ops: { sum: 0x21n, min: 0x22n, max: 0x23n },
   inPlace: 1n,
   commTypeShared: 221,
-  threads: { serialized: 2048, multiple: 4096 },
+  threadFunneled: 1024,
 };
 
 /**
@@ -83,6 +80,6 @@ export function abiOf(addressOf: (symbol: string) => bigint | null, path: string
     ops: { sum: handle("op_sum"), min: handle("op_min"), max: handle("op_max") },
     inPlace: 1n,
     commTypeShared: 0,
-    threads: THREADS,
+    threadFunneled: 1,
   };
 }

@@ -6,6 +6,9 @@ import { type Abi, abiOf } from "./abi.ts";
 /** The variable that names the library, as a path or as the system finds it. */
 export const LIBRARY_VARIABLE = "DIT_MPI_LIBRARY";
 
+/** The variable that says how many seconds ranks wait for each other before they give up. */
+export const TIMEOUT_VARIABLE = "DIT_MPI_TIMEOUT";
+
 /** A handle: an address, or a number in the lower half of the register. */
 const HANDLE = "usize";
 
@@ -21,19 +24,15 @@ const SYMBOLS = {
   },
   MPI_Comm_set_errhandler: { parameters: [HANDLE, HANDLE], result: "i32" },
   MPI_Error_string: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  MPI_Allreduce: {
-    parameters: ["usize", "pointer", "i32", HANDLE, HANDLE, HANDLE],
+  MPI_Iallreduce: {
+    parameters: ["usize", "usize", "i32", HANDLE, HANDLE, HANDLE, "buffer"],
     result: "i32",
-    nonblocking: true,
   },
-  MPI_Bcast: {
-    parameters: ["pointer", "i32", HANDLE, "i32", HANDLE],
-    result: "i32",
-    nonblocking: true,
-  },
-  MPI_Barrier: { parameters: [HANDLE], result: "i32", nonblocking: true },
+  MPI_Ibcast: { parameters: ["usize", "i32", HANDLE, "i32", HANDLE, "buffer"], result: "i32" },
+  MPI_Ibarrier: { parameters: [HANDLE, "buffer"], result: "i32" },
+  MPI_Test: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
   MPI_Abort: { parameters: [HANDLE, "i32"], result: "i32" },
-  MPI_Finalize: { parameters: [], result: "i32", nonblocking: true },
+  MPI_Finalize: { parameters: [], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** A loaded library. */

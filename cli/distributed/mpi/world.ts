@@ -3,159 +3,193 @@ import { CommandError } from "../../shared/errors.ts";
 import type { Launcher } from "../launcher.ts";
 import type { ReducibleArray, Reduction, World } from "../world.ts";
 import type { DataType } from "./abi.ts";
-import type { MpiLibrary } from "./library.ts";
+import { type Order, Ring, SLOTS } from "./ring.ts";
+import type { Message, Start } from "./thread.ts";
 
 /** Bytes of one message at most: libraries count them in 32 bits with a sign. */
 const MOST_BYTES = 2 ** 30;
 
-/** Joins the processes of a launcher. */
+/**
+ * Milliseconds that ranks other than the first wait before they end all: where all fail alike, the
+ * first says it for all.
+ */
+const PRECEDENCE = 1000;
+
+/** Milliseconds that the library has to end all ranks, before this process ends by itself. */
+const ABORT_PATIENCE = 5000;
+
+/** An order that is not done yet. */
+interface Pending {
+  readonly order: Order;
+  /** What must not be freed until then. */
+  readonly values: ReducibleArray | Uint8Array | null;
+  readonly resolve: () => void;
+}
+
+/** How a world is joined. */
+export interface MpiOptions {
+  readonly launcher: Launcher;
+  /** How long an operation may wait for other ranks, in milliseconds. */
+  readonly patience: number;
+  /** Gets the message where an operation has failed: no rank can go on. */
+  readonly onFailure: (world: MpiWorld, message: string) => void;
+}
+
+/** The processes of a launcher, joined. */
 export class MpiWorld implements World {
   readonly rank: number;
   readonly size: number;
   readonly localRank: number;
   readonly localSize: number;
   readonly transport: string;
-  readonly #library: MpiLibrary;
-  /** The operation that was begun last: the next one waits for it, in the same order everywhere. */
-  #last: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #worker: Worker;
+  readonly #ring: Ring;
+  /** Whether it was left. */
+  get isClosed(): boolean {
+    return this.#closing;
+  }
+
+  /** Orders by number, oldest first: those given to the other thread, and those to come. */
+  readonly #pending: Pending[] = [];
+  /** How many of them were given. */
+  #given = 0;
+  /** Orders that were done before those. */
+  #done = 0;
+  #closing = false;
+
+  private constructor(worker: Worker, ring: Ring, ready: Message & { readonly kind: "ready" }) {
+    [this.#worker, this.#ring] = [worker, ring];
+    ({ rank: this.rank, size: this.size } = ready);
+    ({ localRank: this.localRank, localSize: this.localSize } = ready);
+    this.transport = `MPI (${ready.version})`;
+  }
 
   /**
    * Initialises MPI.
    *
-   * @throws {CommandError} where it has no threads, or where the launcher counts other processes.
+   * @throws {CommandError} where its library is missing or counts other processes than the
+   * launcher.
    */
-  constructor(library: MpiLibrary, launcher: Launcher) {
-    this.#library = library;
-    const { symbols, abi } = library;
-    const got = new Int32Array(1);
-    this.#check(symbols.MPI_Init_thread(null, null, abi.threads.multiple, got), "MPI_Init_thread");
-    this.#check(
-      symbols.MPI_Comm_set_errhandler(abi.commWorld, abi.errorsReturn),
-      "MPI_Comm_set_errhandler",
-    );
-    if (got[0]! < abi.threads.serialized) {
+  static async join({ launcher, patience, onFailure }: MpiOptions): Promise<MpiWorld> {
+    const worker = new Worker(new URL("thread.ts", import.meta.url), { type: "module" });
+    const ring = new Ring();
+    const { promise, resolve, reject } = Promise.withResolvers<Message>();
+    worker.onmessage = ({ data }: MessageEvent<Message>) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(event.message));
+    };
+    worker.postMessage({ ring: ring.buffer, launcher, patience } satisfies Start);
+    const ready = await promise;
+    if (ready.kind === "failed") throw new CommandError(ready.message);
+    if (ready.kind !== "ready") throw new Error(`expected MPI to be ready but got ${ready.kind}`);
+    const world = new MpiWorld(worker, ring, ready);
+    worker.onmessage = ({ data }: MessageEvent<Message>) =>
+      data.kind === "failed" ? onFailure(world, data.message) : world.#settle();
+    worker.onerror = (event) => {
+      event.preventDefault();
+      onFailure(world, event.message);
+    };
+    // not aborted but thrown: such a world is of this process alone
+    if (launcher.size !== null && launcher.size !== world.size) {
       throw new CommandError(
-        `${library.version} (${library.path}) was built without threads: expected at least ` +
-          `MPI_THREAD_SERIALIZED but got level ${got[0]}`,
+        `${launcher.name} started ${launcher.size} processes, but ${ready.version} (${ready.path}) ` +
+          `sees ${world.size}: it is not the library of this launcher. Start with its own mpirun, ` +
+          `set DIT_MPI_LIBRARY to the launcher's library, or under Slurm choose how they meet ` +
+          `(srun --mpi=pmix for Open MPI, --mpi=pmi2 for MPICH)`,
       );
     }
-    this.transport = `MPI (${library.version})`;
-    this.rank = this.#number("MPI_Comm_rank", abi.commWorld);
-    this.size = this.#number("MPI_Comm_size", abi.commWorld);
-    const machine = new BigUint64Array(1);
-    this.#check(
-      symbols.MPI_Comm_split_type(
-        abi.commWorld,
-        abi.commTypeShared,
-        0,
-        abi.infoNull,
-        new Uint8Array(machine.buffer),
-      ),
-      "MPI_Comm_split_type",
-    );
-    this.localRank = this.#number("MPI_Comm_rank", machine[0]!);
-    this.localSize = this.#number("MPI_Comm_size", machine[0]!);
-    if (launcher.size !== null && launcher.size !== this.size) {
-      throw new CommandError(
-        `${launcher.name} started ${launcher.size} processes, but ${library.version} ` +
-          `(${library.path}) sees ${this.size}: it is not the library of this launcher. Use its ` +
-          `own mpirun, set DIT_MPI_LIBRARY to the right library, or under Slurm choose how they ` +
-          `meet (srun --mpi=pmix for Open MPI, --mpi=pmi2 for MPICH)`,
-      );
-    }
+    return world;
   }
 
   allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {
-    const { symbols, abi } = this.#library;
-    const type = abi.types[dataTypeOf(values)];
-    return this.#parts(
+    const type = dataTypeOf(values);
+    return this.#inParts(
       values,
-      (pointer, count) =>
-        symbols.MPI_Allreduce(abi.inPlace, pointer, count, type, abi.ops[reduction], abi.commWorld),
-      "MPI_Allreduce",
+      (address, count) => ({ operation: "allReduce", address, count, type, reduction }),
     );
   }
 
   broadcast(bytes: Uint8Array, root = 0): Promise<void> {
-    const { symbols, abi } = this.#library;
-    return this.#parts(
+    return this.#inParts(
       bytes,
-      (pointer, count) => symbols.MPI_Bcast(pointer, count, abi.types.byte, root, abi.commWorld),
-      "MPI_Bcast",
+      (address, count) => ({ operation: "broadcast", address, count, root }),
     );
   }
 
   async allGather(bytes: Uint8Array): Promise<Uint8Array[]> {
+    const own = bytes.slice(); // they may change before the others come to them
     const lengths = new Float64Array(this.size);
-    lengths[this.rank] = bytes.length;
+    lengths[this.rank] = own.length;
     await this.allReduce(lengths);
     const all = Array.from(
       lengths,
-      (length, rank) => rank === this.rank ? bytes.slice() : new Uint8Array(length),
+      (length, rank) => rank === this.rank ? own : new Uint8Array(length),
     );
     await Promise.all(all.map((its, rank) => this.broadcast(its, rank)));
     return all;
   }
 
   barrier(): Promise<void> {
-    const { symbols, abi } = this.#library;
-    return this.#queue(async () =>
-      this.#check(await symbols.MPI_Barrier(abi.commWorld), "MPI_Barrier")
-    );
+    return this.#order({ operation: "barrier" }, null);
   }
 
   abort(reason: string, code: number): never {
-    this.#closed = true;
+    if (this.rank > 0) this.#ring.rest(PRECEDENCE);
     console.error(`rank ${this.rank} of ${this.size}: ${reason}`);
-    this.#library.symbols.MPI_Abort(this.#library.abi.commWorld, code);
+    this.#ring.abort(code);
+    this.#ring.rest(ABORT_PATIENCE);
     Deno.exit(code);
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    await this.#queue(async () =>
-      this.#check(await this.#library.symbols.MPI_Finalize(), "MPI_Finalize")
-    );
-    this.#closed = true;
+    if (this.#closing) return;
+    const closed = this.#order({ operation: "finalize" }, null);
+    this.#closing = true;
+    await closed;
+    this.#worker.terminate();
   }
 
-  /** Runs an operation on an array, in parts that a library can count. */
-  #parts(
+  /** Orders an operation on an array, in parts that a library can count. */
+  async #inParts(
     values: ReducibleArray | Uint8Array,
-    operation: (pointer: Deno.PointerValue, count: number) => Promise<number>,
-    name: string,
+    orderOf: (address: bigint, count: number) => Order,
   ): Promise<void> {
-    const most = MOST_BYTES / values.BYTES_PER_ELEMENT;
-    return this.#queue(async () => {
-      for (let begin = 0; begin < values.length; begin += most) {
-        const part = values.subarray(begin, begin + most);
-        // the view keeps its memory where it is until the operation is through
-        const pointer = Deno.UnsafePointer.of(part as typeof part & ArrayBufferView<ArrayBuffer>);
-        this.#check(await operation(pointer, part.length), name);
-      }
-    });
+    if (values.length === 0) return;
+    const { BYTES_PER_ELEMENT, length } = values;
+    const view = values as typeof values & ArrayBufferView<ArrayBuffer>; // or of shared memory
+    const first = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
+    const most = MOST_BYTES / BYTES_PER_ELEMENT;
+    const parts: Promise<void>[] = [];
+    for (let begin = 0; begin < length; begin += most) {
+      const address = first + BigInt(begin * BYTES_PER_ELEMENT);
+      parts.push(this.#order(orderOf(address, Math.min(most, length - begin)), values));
+    }
+    await Promise.all(parts);
   }
 
-  #queue(operation: () => Promise<void>): Promise<void> {
-    if (this.#closed) throw new Error("the world is closed");
-    const next = this.#last.then(operation);
-    this.#last = next.catch(() => {});
-    return next;
+  #order(order: Order, values: Pending["values"]): Promise<void> {
+    if (this.#closing) throw new Error("the world is closed");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#pending.push({ order, values, resolve });
+    this.#give();
+    return promise;
   }
 
-  #number(name: "MPI_Comm_rank" | "MPI_Comm_size", communicator: bigint): number {
-    const value = new Int32Array(1);
-    this.#check(this.#library.symbols[name](communicator, value), name);
-    return value[0]!;
+  /** Hands over as many orders as there are slots for. */
+  #give(): void {
+    for (; this.#given < Math.min(this.#pending.length, SLOTS); this.#given++) {
+      this.#ring.give(this.#done + this.#given, this.#pending[this.#given]!.order);
+    }
   }
 
-  #check(code: number, name: string): void {
-    if (code === 0) return;
-    const text = new Uint8Array(1024);
-    const length = new Int32Array(1);
-    this.#library.symbols.MPI_Error_string(code, text, length);
-    throw new CommandError(`${name}: ${new TextDecoder().decode(text.subarray(0, length[0]))}`);
+  /** Takes note of the orders that are done. */
+  #settle(): void {
+    const count = (this.#ring.done - this.#done) | 0;
+    for (const { resolve } of this.#pending.splice(0, count)) resolve();
+    this.#done = (this.#done + count) | 0;
+    this.#given -= count;
+    this.#give();
   }
 }
 
