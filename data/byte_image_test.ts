@@ -1,6 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { makeGrid, toPixels } from "./byte_image.ts";
-import { encodePng } from "./png.ts";
+import { crc32 } from "@dit/core/io";
+import { DamagedImageError } from "./errors.ts";
+import { decodePng, encodePng } from "./png.ts";
 
 const one = { channels: 1, height: 1, width: 1 };
 
@@ -45,4 +47,59 @@ Deno.test("a PNG file has its chunks, and smooth pictures become small", async (
   const text = new TextDecoder("latin1").decode(file);
   assertEquals(["IHDR", "IDAT", "IEND"].map((type) => text.includes(type)), [true, true, true]);
   assertEquals(file.length < 400, true);
+});
+
+/** Rows of a PNG file with the filters of the format by turns, as other programs write them. */
+async function filteredPng(pixels: Uint8Array, width: number, filters: number[]) {
+  const height = filters.length;
+  const rows = new Uint8Array(height * (1 + width));
+  const at = (y: number, x: number) => x < 0 || y < 0 ? 0 : pixels[y * width + x]!;
+  for (let y = 0; y < height; y++) {
+    rows[y * (1 + width)] = filters[y]!;
+    for (let x = 0; x < width; x++) {
+      const [a, b, c] = [at(y, x - 1), at(y - 1, x), at(y - 1, x - 1)];
+      const p = a + b - c;
+      const paeth = Math.abs(p - a) <= Math.abs(p - b) && Math.abs(p - a) <= Math.abs(p - c)
+        ? a
+        : Math.abs(p - b) <= Math.abs(p - c)
+        ? b
+        : c;
+      const predicted = [0, a, b, Math.floor((a + b) / 2), paeth][filters[y]!]!;
+      rows[y * (1 + width) + 1 + x] = at(y, x) - predicted;
+    }
+  }
+  const packed = await new Response(
+    new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate")),
+  ).bytes();
+  const plain = await encodePng(pixels, width, height, 1);
+  const chunk = new Uint8Array(12 + packed.length);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, packed.length);
+  chunk.set([0x49, 0x44, 0x41, 0x54], 4);
+  chunk.set(packed, 8);
+  view.setUint32(8 + packed.length, crc32(chunk.subarray(4, 8 + packed.length)));
+  return await new Blob([plain.subarray(0, 33), chunk, plain.subarray(-12)]).bytes();
+}
+
+Deno.test("decodePng() gives back what was encoded, with every filter of the format", async () => {
+  for (const [width, height, channels] of [[1, 1, 1], [5, 7, 3], [16, 3, 4], [3, 9, 2]] as const) {
+    const pixels = Uint8Array.from({ length: width * height * channels }, (_, i) => i * i * 37);
+    const file = await encodePng(pixels, width, height, channels);
+    assertEquals(await decodePng(file), { pixels, width, height, channels });
+  }
+  const pixels = Uint8Array.from({ length: 7 * 5 }, (_, i) => i * i * 91);
+  const file = await filteredPng(pixels, 7, [4, 3, 1, 2, 4]);
+  assertEquals((await decodePng(file)).pixels, pixels);
+});
+
+Deno.test("decodePng() refuses files that are cut short or changed", async () => {
+  const file = await encodePng(Uint8Array.from({ length: 48 }, (_, i) => i * 7), 4, 4, 3);
+  for (const length of [0, 7, 20, 40, file.length - 1]) {
+    await assertRejects(() => decodePng(file.slice(0, length)), DamagedImageError);
+  }
+  for (let i = 0; i < file.length; i++) {
+    const changed = file.slice();
+    changed[i]! ^= 1;
+    await assertRejects(() => decodePng(changed), DamagedImageError, undefined, `byte ${i}`);
+  }
 });

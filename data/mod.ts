@@ -23,7 +23,7 @@ export {
 } from "./sampler.ts";
 export { type Batch, Loader, type LoaderOptions } from "./loader.ts";
 export { type ByteImage, type GridOptions, makeGrid, toPixels } from "./byte_image.ts";
-export { encodePng } from "./png.ts";
+export { decodePng, encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
 export { decodeImage, type DecodeOptions } from "./decode.ts";
 export { exists, type FolderContent, listFolder, type ListOptions, shown } from "./folder.ts";

@@ -352,6 +352,11 @@ export interface Backend {
   readonly description: string;
   /** Set where what passes for a GPU is this machine's CPU: slow, to compile for it too. */
   readonly isSoftware?: boolean;
+  /**
+   * Set where rows of a forward pass have the same bits whatever stands beside them: no sum is cut
+   * by the number of rows.
+   */
+  readonly isBatchInvariant?: boolean;
   /** Kernels that read and write f16 themselves; others are given f32 copies. */
   readonly halfKernels: ReadonlySet<KernelName>;
 

@@ -48,6 +48,14 @@ export function usualGuidedChannels({ latents }: ModelConfig): 3 | "all" {
   return latents !== null && isPublished(latents.vae) ? 3 : "all";
 }
 
+/** Samples at a time: of small models, and of those wider than `wide`. */
+const BATCH = { small: 32, large: 8, wide: 512 } as const;
+
+/** How many samples at a time keep a device busy. */
+export function usualBatchSize({ dit }: ModelConfig): number {
+  return dit.hiddenSize > BATCH.wide ? BATCH.large : BATCH.small;
+}
+
 /** How often the host waits for the device to catch up, in milliseconds. */
 const SYNC_EVERY = 1000;
 
@@ -97,22 +105,24 @@ export class ImageSampler implements Disposable {
   }
 
   /**
-   * Samples number `first` to `first + labels.length - 1`.
+   * Samples images.
    *
+   * @param numbers Which samples, or the first of as many as there are labels.
    * @param labels The class of each.
    * @param onStep Called after each step with the number of steps taken.
    */
   async sample(
-    first: number,
+    numbers: number | readonly number[],
     labels: readonly number[],
     settings: SampleSettings,
     onStep: (taken: number) => void = () => {},
   ): Promise<SampledImages> {
-    return await this.model.evaluating(() => this.#sample(first, labels, settings, onStep));
+    const all = typeof numbers === "number" ? labels.map((_, i) => numbers + i) : numbers;
+    return await this.model.evaluating(() => this.#sample(all, labels, settings, onStep));
   }
 
   async #sample(
-    first: number,
+    numbers: readonly number[],
     labels: readonly number[],
     settings: SampleSettings,
     onStep: (taken: number) => void,
@@ -133,7 +143,7 @@ export class ImageSampler implements Disposable {
       steps,
       eta: settings.eta,
       modelKwargs: { y },
-      generator: labels.map((_, i) => new Generator(seed, first + i)),
+      generator: numbers.map((number) => new Generator(seed, number)),
       // latents have no limits, pixels have
       clipDenoised: this.config.latents === null,
       ...(guidance ? { guidance } : {}),

@@ -138,8 +138,16 @@ export function encodeNpyHeader(info: TensorInfo, minBytes = 0): Uint8Array<Arra
     throw new TypeError(`npy: expected an element type of NumPy but got ${info.dtype}`);
   }
   const order = HOST_DTYPE_BYTES[info.dtype] > 1 ? "<" : "|";
-  const shape = info.shape.length === 1 ? `(${info.shape[0]},)` : `(${info.shape.join(", ")})`;
-  const text = `{'descr': '${order}${code}', 'fortran_order': False, 'shape': ${shape}, }`;
+  return header(`${order}${code}`, info.shape, minBytes);
+}
+
+function header(
+  descr: string,
+  shape: readonly number[],
+  minBytes = 0,
+): Uint8Array<ArrayBuffer> {
+  const sizes = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${sizes}, }`;
   const bytes = Math.max(minBytes, Math.ceil((10 + text.length + 1) / ALIGNMENT) * ALIGNMENT);
   const header = new Uint8Array(bytes).fill(0x20);
   header.set(MAGIC);
@@ -148,4 +156,40 @@ export function encodeNpyHeader(info: TensorInfo, minBytes = 0): Uint8Array<Arra
   header.set(new TextEncoder().encode(text), 10);
   header[bytes - 1] = 0x0a;
   return header;
+}
+
+/** A text as a whole array of NumPy, of no dimensions: `str(np.load(...)["key"])`. */
+export function encodeNpyText(text: string): Uint8Array<ArrayBuffer> {
+  const points = Array.from(text, (character) => character.codePointAt(0)!);
+  const start = header(`<U${points.length}`, []);
+  const out = new Uint8Array(start.byteLength + 4 * points.length);
+  out.set(start);
+  const view = new DataView(out.buffer, start.byteLength);
+  points.forEach((point, i) => view.setUint32(4 * i, point, true));
+  return out;
+}
+
+/**
+ * Where the characters of a text begin, 4 bytes each.
+ *
+ * @param start The first bytes of an array.
+ * @returns undefined for an array of anything else.
+ */
+export function npyTextOffset(start: Uint8Array): number | undefined {
+  if (MAGIC.some((byte, i) => start[i] !== byte) || start[6] !== 1) return undefined;
+  const offset = 10 + (start[8]! | start[9]! << 8);
+  const fields = parseFields(new TextDecoder("latin1").decode(start.subarray(10, offset)));
+  const isText = /^'<U\d+'$/.test(fields?.get("descr") ?? "") && fields?.get("shape") === "()";
+  return isText ? offset : undefined;
+}
+
+/** The text of characters of 4 bytes each; zeros at its end are NumPy's filling. */
+export function decodeNpyText(characters: Uint8Array): string {
+  const view = new DataView(characters.buffer, characters.byteOffset, characters.byteLength);
+  const points = Array.from(
+    { length: characters.byteLength >> 2 },
+    (_, i) => view.getUint32(4 * i, true),
+  );
+  return points.map((point) => point > 0x10ffff ? "\ufffd" : String.fromCodePoint(point)).join("")
+    .replace(/\0+$/, "");
 }

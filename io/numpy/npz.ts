@@ -16,7 +16,15 @@ import type { SavableTensor } from "../savable.ts";
 import { entryPlace, type ZipEntry } from "../zip/directory.ts";
 import { ZipReader } from "../zip/reader.ts";
 import { ZipWriter } from "../zip/writer.ts";
-import { encodeNpyHeader, MAX_NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader } from "./header.ts";
+import {
+  decodeNpyText,
+  encodeNpyHeader,
+  encodeNpyText,
+  MAX_NPY_HEADER_BYTES,
+  type NpyHeader,
+  npyTextOffset,
+  parseNpyHeader,
+} from "./header.ts";
 import { checkBytes, RowWriter } from "./npy.ts";
 import { isNative, toNative } from "./order.ts";
 
@@ -25,6 +33,9 @@ interface StoredArray {
   readonly entry: ZipEntry;
   readonly header: NpyHeader;
 }
+
+/** A text beside the arrays is not larger. */
+const MOST_TEXT_BYTES = 1 << 20;
 
 /**
  * A `.npz` archive, stored or deflated, of any size, whose headers have been read and whose arrays
@@ -36,12 +47,16 @@ export class NpzFile implements WeightFile {
   readonly #source: RandomAccess;
   readonly #zip: ZipReader;
   readonly #arrays: ReadonlyMap<string, StoredArray>;
+  /** Arrays that are one text each. */
+  readonly texts: ReadonlyMap<string, string>;
 
   private constructor(
     source: RandomAccess,
     zip: ZipReader,
     arrays: ReadonlyMap<string, StoredArray>,
+    texts: ReadonlyMap<string, string>,
   ) {
+    this.texts = texts;
     this.name = source.name;
     this.#source = source;
     this.#zip = zip;
@@ -51,7 +66,7 @@ export class NpzFile implements WeightFile {
   /**
    * Opens the archive at `path`.
    *
-   * @throws {FormatError} If it is no archive, or holds anything but arrays of numbers.
+   * @throws {FormatError} If it is no archive, or holds anything but arrays of numbers and texts.
    */
   static async open(path: string): Promise<NpzFile> {
     return await NpzFile.from(await openFile(path));
@@ -62,16 +77,24 @@ export class NpzFile implements WeightFile {
     try {
       const zip = await ZipReader.open(source);
       const arrays = new Map<string, StoredArray>();
+      const texts = new Map<string, string>();
       for (const entry of zip.entries.values()) {
         const place = entryPlace(entry.name);
         if (!entry.name.endsWith(".npy")) {
           throw new FormatError(source.name, place, "a name that ends in .npy", "another");
         }
         const start = await zip.peek(entry, MAX_NPY_HEADER_BYTES);
+        const key = entry.name.slice(0, -".npy".length);
+        const textOffset = npyTextOffset(start);
+        if (textOffset !== undefined) {
+          const bytes = await zip.read(entry, MOST_TEXT_BYTES);
+          texts.set(key, decodeNpyText(bytes.subarray(textOffset)));
+          continue;
+        }
         const header = parseNpyHeader(start, entry.size, source.name, place);
-        arrays.set(entry.name.slice(0, -".npy".length), { entry, header });
+        arrays.set(key, { entry, header });
       }
-      return new NpzFile(source, zip, arrays);
+      return new NpzFile(source, zip, arrays, texts);
     } catch (error) {
       source.close();
       throw error;
@@ -245,6 +268,11 @@ export class NpzWriter implements AsyncDisposable {
     const headBytes = RowWriter.headBytes(dtype, rowShape);
     const entry = this.#zip.begin(`${key}.npy`, { headBytes });
     return new RowWriter(dtype, rowShape, (bytes) => entry.write(bytes), (h) => entry.end(h));
+  }
+
+  /** Adds a text, which NumPy reads as `str(np.load(path)[key])`; the array before must have ended. */
+  async text(key: string, text: string): Promise<void> {
+    await this.#zip.add(`${key}.npy`, encodeNpyText(text));
   }
 
   /** Completes the archive and lets it appear under its name. */

@@ -167,10 +167,13 @@ diskTest("NpzWriter writes batches and learns their number at the end", async (f
   const labels = npz.begin("arr_1", "i64", []);
   await labels.write(new Uint8Array(BigInt64Array.of(1n, 2n).buffer));
   await labels.end();
+  await npz.text("made_by", '{"seed": "π𝒩"}');
   await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
   await npz.finish();
   using file = await NpzFile.open(path);
   assertEquals(file.info("arr_0").shape, [15, 2, 2, 3]);
+  assertEquals([...file.texts], [["made_by", '{"seed": "π𝒩"}']]);
+  assertEquals(file.keys(), ["arr_0", "arr_1"]);
   assertEquals(await file.read("arr_1"), hostTensor(BigInt64Array.of(1n, 2n)));
   const batches = await Array.fromAsync(file.batches("arr_0", 4));
   assertEquals(batches.map((batch) => batch.shape[0]), [4, 4, 4, 3]);

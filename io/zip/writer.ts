@@ -39,8 +39,16 @@ export class ZipWriter {
   #position = 0;
   #current: ZipEntryWriter | undefined;
 
-  constructor(sink: ByteSink) {
+  readonly #limit: number;
+
+  /**
+   * Writes to a sink from its beginning.
+   *
+   * @param limit Sizes and offsets from this on go into the wider fields; lower in tests only.
+   */
+  constructor(sink: ByteSink, limit: number = zip.IN_ZIP64_32) {
     this.#sink = sink;
+    this.#limit = limit;
   }
 
   /**
@@ -54,7 +62,9 @@ export class ZipWriter {
       throw new FormatError(this.#sink.name, entryPlace(name), "a new name", "one that is taken");
     }
     this.#names.add(name);
-    this.#current = new ZipEntryWriter(this.#sink, name, this.#position, options, (entry, end) => {
+    const { size = Infinity } = options;
+    const place = { offset: this.#position, zip64: size >= this.#limit };
+    this.#current = new ZipEntryWriter(this.#sink, name, place, options, (entry, end) => {
       this.#written.push(entry);
       this.#position = end;
       this.#current = undefined;
@@ -73,8 +83,8 @@ export class ZipWriter {
   async finish(): Promise<void> {
     if (this.#current) throw new Error("ZipWriter.finish: the last entry has not ended");
     const start = this.#position;
-    const directory = concat(this.#written.map(centralHeader));
-    const end = endRecords(this.#written.length, start, directory.byteLength);
+    const directory = concat(this.#written.map((entry) => centralHeader(entry, this.#limit)));
+    const end = endRecords(this.#written.length, start, directory.byteLength, this.#limit);
     await this.#sink.writeAt(start, directory);
     await this.#sink.writeAt(start + directory.byteLength, end);
   }
@@ -99,16 +109,16 @@ export class ZipEntryWriter {
   constructor(
     sink: ByteSink,
     name: string,
-    headerOffset: number,
+    { offset, zip64 }: { readonly offset: number; readonly zip64: boolean },
     { size, align = 1, headBytes = 0 }: ZipEntryOptions,
     ended: (entry: EntryRecord, position: number) => void,
   ) {
     this.#sink = sink;
     this.#place = entryPlace(name);
     this.#name = new TextEncoder().encode(name);
-    this.#headerOffset = headerOffset;
-    this.#zip64 = size === undefined || size >= zip.IN_ZIP64_32;
-    const unpadded = headerOffset + zip.LOCAL_HEADER_BYTES + this.#name.length +
+    this.#headerOffset = offset;
+    this.#zip64 = zip64;
+    const unpadded = offset + zip.LOCAL_HEADER_BYTES + this.#name.length +
       (this.#zip64 ? 20 : 0);
     this.#padding = paddingBytes(unpadded, align);
     this.#dataOffset = unpadded + this.#padding;
@@ -204,9 +214,9 @@ function writeShared(view: DataView, at: number, entry: EntryRecord, zip64: bool
   view.setUint32(at + 18, size, true);
 }
 
-function centralHeader(entry: EntryRecord): Uint8Array<ArrayBuffer> {
-  const wideSize = entry.size >= zip.IN_ZIP64_32;
-  const wideOffset = entry.headerOffset >= zip.IN_ZIP64_32;
+function centralHeader(entry: EntryRecord, limit: number): Uint8Array<ArrayBuffer> {
+  const wideSize = entry.size >= limit;
+  const wideOffset = entry.headerOffset >= limit;
   const wide = [
     ...(wideSize ? [entry.size, entry.size] : []),
     ...(wideOffset ? [entry.headerOffset] : []),
@@ -231,8 +241,13 @@ function centralHeader(entry: EntryRecord): Uint8Array<ArrayBuffer> {
 }
 
 /** The end of the archive: its zip64 records, where needed, and the classic one. */
-function endRecords(count: number, offset: number, bytes: number): Uint8Array<ArrayBuffer> {
-  const zip64 = count >= zip.IN_ZIP64_16 || offset >= zip.IN_ZIP64_32;
+function endRecords(
+  count: number,
+  offset: number,
+  bytes: number,
+  limit: number,
+): Uint8Array<ArrayBuffer> {
+  const zip64 = count >= zip.IN_ZIP64_16 || offset >= limit;
   const classicAt = zip64 ? zip.END_OF_DIRECTORY_64_BYTES + zip.END_LOCATOR_64_BYTES : 0;
   const records = new Uint8Array(classicAt + zip.END_OF_DIRECTORY_BYTES);
   const view = new DataView(records.buffer);
@@ -253,7 +268,7 @@ function endRecords(count: number, offset: number, bytes: number): Uint8Array<Ar
   view.setUint16(classicAt + 8, Math.min(count, zip.IN_ZIP64_16), true);
   view.setUint16(classicAt + 10, Math.min(count, zip.IN_ZIP64_16), true);
   view.setUint32(classicAt + 12, Math.min(bytes, zip.IN_ZIP64_32), true);
-  view.setUint32(classicAt + 16, Math.min(offset, zip.IN_ZIP64_32), true);
+  view.setUint32(classicAt + 16, offset >= limit ? zip.IN_ZIP64_32 : offset, true);
   return records;
 }
 

@@ -106,6 +106,26 @@ Deno.test("archives of more than 65535 entries use the zip64 directory", async (
   assertEquals(await reader.read(reader.entries.get("65599")!), Uint8Array.of(65599 & 255));
 });
 
+Deno.test("entries from a limit on have their sizes and offsets in zip64 fields", async () => {
+  for (const limit of [0, 100, 250]) {
+    const sink = new BytesSink();
+    const writer = new ZipWriter(sink, limit);
+    const streamed = writer.begin("large", { headBytes: 2 });
+    await streamed.write(noise(200));
+    await streamed.end(Uint8Array.of(1, 2));
+    await writer.add("small", noise(50, 2));
+    await writer.finish();
+    const bytes = sink.bytes();
+    const reader = await open(bytes);
+    assertEquals([...reader.entries.values()].map(({ size }) => size), [202, 50]);
+    assertEquals(await reader.read(reader.entries.get("small")!), noise(50, 2));
+    const large = await reader.read(reader.entries.get("large")!);
+    assertEquals(large, Uint8Array.of(1, 2, ...noise(200)));
+    const end = new DataView(bytes.buffer).getUint32(bytes.length - 6, true);
+    assertEquals(end === 0xffffffff, true, "the place of the directory");
+  }
+});
+
 Deno.test("ZipReader inflates deflated entries, whole and by range", async () => {
   const bytes = new Uint8Array(3_000_000);
   bytes.set(noise(100_000), 1_000_000);

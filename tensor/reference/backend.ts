@@ -80,6 +80,7 @@ function roundToHalf(view: View): void {
 
 class ReferenceBackend implements Backend {
   readonly name = "reference";
+  readonly isBatchInvariant = true;
   readonly description = "float64 reference, one thread";
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   #memory: BackendMemory = { reservedBytes: 0, allocations: 0 };

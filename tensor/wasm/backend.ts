@@ -76,6 +76,7 @@ const LAUNCHERS: KernelTable<WasmRuntime> = {
 
 class Wasm implements WasmBackend {
   readonly name = "wasm";
+  readonly isBatchInvariant = true;
   readonly halfKernels: ReadonlySet<KernelName>;
   readonly #runtime: WasmRuntime;
 

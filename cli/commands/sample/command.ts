@@ -22,7 +22,7 @@ import {
   WHERE,
 } from "./flags.ts";
 import { openOutput, outputKind } from "./output.ts";
-import type { SampleSettings } from "../../model/image_sampler.ts";
+import { type SampleSettings, usualBatchSize } from "../../model/image_sampler.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
 import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";
@@ -41,8 +41,6 @@ import { weightLines, type Weights } from "../../model/weights.ts";
 
 /** Frames of a progressive strip. */
 const FRAMES = 10;
-/** Samples at a time, for small models and for those wider than this. */
-const BATCH = { small: 32, large: 8, wide: 512 } as const;
 
 const HELP = `Samples pictures from a model and writes them to a file.
 
@@ -103,8 +101,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   console.log(`samples  ${describeSampling(labels.length, settings)}`);
 
   await using output = await openOutput(out, flags.progressive ? FRAMES : columns);
-  const batch = flags["batch-size"] ??
-    (config.dit.hiddenSize > BATCH.wide ? BATCH.large : BATCH.small);
+  const batch = flags["batch-size"] ?? usualBatchSize(config);
   using line = new ProgressLine("         ");
   const total = Math.ceil(labels.length / batch) * settings.steps;
   for (let first = 0, done = 0; first < labels.length; first += batch, done += settings.steps) {
