@@ -72,9 +72,14 @@ export function denoArguments(
 }
 
 /** Runs a command to its end, in the fast tier or not; returns its exit code. */
-async function run(command: string, args: readonly string[], fast: boolean): Promise<number> {
+async function run(
+  command: string,
+  args: readonly string[],
+  launcher: Launcher | null,
+  fast: boolean,
+): Promise<number> {
   const child = new Deno.Command("deno", {
-    args: denoArguments(command, args, launcherOf(command, args)),
+    args: denoArguments(command, args, launcher),
     env: {
       NODEVICE_SELECT: "1", // keeps a layer of Mesa's from complaining
       DIT_LAUNCHED: "1",
@@ -83,6 +88,7 @@ async function run(command: string, args: readonly string[], fast: boolean): Pro
     // Never written to: it ends when this process ends, whatever ends it, and the command with it.
     stdin: "piped",
   }).spawn();
+  const watch = launcher && endWithParent(child);
   const forward = (signal: Deno.Signal) => () => {
     try {
       child.kill(signal);
@@ -92,9 +98,28 @@ async function run(command: string, args: readonly string[], fast: boolean): Pro
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   const handlers = signals.map((signal) => [signal, forward(signal)] as const);
   for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
-  const { code } = await child.status;
+  const { code, signal } = await child.status;
+  if (launcher && signal) {
+    console.error(`rank ${launcher.rank}: its process was ended by ${signal}`);
+  }
+  clearInterval(watch ?? undefined);
   for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
   return code;
+}
+
+/**
+ * Ends a rank when the process that started this one is gone, which may be killed for a rank's
+ * failure: the other ranks, and their launcher, would wait for it for ever.
+ *
+ * @returns The timer that looks after it.
+ */
+function endWithParent(child: Deno.ChildProcess): ReturnType<typeof setInterval> {
+  const parent = Deno.ppid;
+  return setInterval(() => {
+    if (Deno.ppid === parent) return;
+    child.kill("SIGKILL");
+    Deno.exit(EXIT.failed);
+  }, 1000);
 }
 
 if (import.meta.main) {
@@ -106,8 +131,9 @@ if (import.meta.main) {
   const wanted = Deno.build.arch === "x86_64" && !args.includes("--safe-wasm") &&
     Deno.env.get("DENO_V8_FLAGS") === undefined;
   try {
-    let code = await run(command, args, wanted);
-    if (code === EXIT.unfit && wanted) code = await run(command, args, false);
+    const launcher = launcherOf(command, args);
+    let code = await run(command, args, launcher, wanted);
+    if (code === EXIT.unfit && wanted) code = await run(command, args, launcher, false);
     Deno.exit(code);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
