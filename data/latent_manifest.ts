@@ -4,7 +4,8 @@
  *
  * Shard k holds the latents of images k * shardSize and following. A shard appears whole or not at
  * all, and a manifest names it after that, so extraction can stop anywhere and continue. Each of
- * several processes keeps a manifest of its own: none writes what another one writes.
+ * several processes keeps a manifest of its own: none writes what another one writes. The one that
+ * stays when all is done says all of it.
  */
 import { writeAtomically } from "@dit/core/io";
 import { join } from "@std/path";
@@ -73,6 +74,14 @@ const FORMAT = "dit-latents";
 const VERSION = 1;
 const MANIFEST_FILE = /^manifest(-\d+-of-\d+)?\.json$/;
 
+/** The manifest that stays. */
+export const MANIFEST = "manifest.json";
+
+/** What one of several processes calls its manifest. */
+export function manifestOf(rank: number, world: number): string {
+  return `manifest-${rank}-of-${world}.json`;
+}
+
 /** A tensor of a shard. */
 export type LatentPart =
   | "mean"
@@ -122,6 +131,13 @@ export async function saveManifest(
   await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
 }
 
+/** Removes the manifests of several processes, whose shards the one that stays names. */
+export async function removeOtherManifests(folder: string): Promise<void> {
+  for (const { path } of await manifestsIn(folder)) {
+    if (path !== join(folder, MANIFEST)) await Deno.remove(path);
+  }
+}
+
 /**
  * What all manifests of a folder say together, or undefined where there is none. A `manifest.json` of
  * another program is none.
@@ -130,13 +146,9 @@ export async function saveManifest(
  */
 export async function loadManifest(folder: string): Promise<LatentManifest | undefined> {
   if (!await exists(folder)) return undefined;
-  const { files } = await listFolder(folder);
   let settings: LatentSettings | undefined;
   const shards = new Map<number, ShardRecord>();
-  for (const file of files.filter((name) => MANIFEST_FILE.test(name)).sort()) {
-    const path = join(folder, file);
-    const text = await Deno.readTextFile(path);
-    if (!text.includes(`"${FORMAT}"`)) continue;
+  for (const { path, text } of await manifestsIn(folder)) {
     const manifest = parseManifest(path, text);
     if (settings !== undefined) requireSame(path, manifest.settings, settings);
     settings ??= manifest.settings;
@@ -144,6 +156,18 @@ export async function loadManifest(folder: string): Promise<LatentManifest | und
   }
   if (settings === undefined) return undefined;
   return { settings, shards: [...shards.values()].sort((a, b) => a.number - b.number) };
+}
+
+/** The files of a folder that are manifests, and not another program's, with their text. */
+async function manifestsIn(folder: string): Promise<{ path: string; text: string }[]> {
+  const { files } = await listFolder(folder);
+  const found: { path: string; text: string }[] = [];
+  for (const file of files.filter((name) => MANIFEST_FILE.test(name)).sort()) {
+    const path = join(folder, file);
+    const text = await Deno.readTextFile(path);
+    if (text.includes(`"${FORMAT}"`)) found.push({ path, text });
+  }
+  return found;
 }
 
 /**

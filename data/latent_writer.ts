@@ -15,6 +15,9 @@ import {
   type LatentPart,
   type LatentSettings,
   loadManifest,
+  MANIFEST,
+  manifestOf,
+  removeOtherManifests,
   requireSame,
   saveManifest,
   shardCount,
@@ -48,6 +51,12 @@ export interface ShareOptions {
   readonly rank?: number;
   /** How many processes are at work; 1 by default. */
   readonly world?: number;
+  /**
+   * The shards that are complete, as rank 0 found them ({@linkcode completeShards}), for processes
+   * that can tell each other: what is left is shared evenly, and rank 0, which has to be first to
+   * open the folder, keeps the manifest that stays. By default each process looks for itself.
+   */
+  readonly done?: readonly ShardRecord[];
 }
 
 /**
@@ -74,29 +83,30 @@ export class LatentWriter {
   readonly doneBefore: number;
   readonly #manifestFile: string;
   /** What this process's own manifest names. */
-  readonly #own: ShardRecord[];
+  readonly #own: Map<number, ShardRecord>;
+  readonly #made: ShardRecord[] = [];
 
   private constructor(
     folder: string,
     settings: LatentSettings,
-    done: readonly ShardRecord[],
-    { rank = 0, world = 1 }: ShareOptions,
+    complete: readonly ShardRecord[],
+    { rank = 0, world = 1, done }: ShareOptions,
   ) {
     this.folder = folder;
     this.settings = settings;
-    const complete = new Set(done.map(({ number }) => number));
+    const numbers = new Set(complete.map(({ number }) => number));
     const plans = Array.from({ length: shardCount(settings) }, (_, number): ShardPlan => {
       const first = number * settings.shardSize;
       return { number, first, end: Math.min(settings.count, first + settings.shardSize) };
     });
-    this.doneBefore = plans.filter(({ number }) => complete.has(number))
+    this.doneBefore = plans.filter(({ number }) => numbers.has(number))
       .reduce((sum, { first, end }) => sum + end - first, 0);
-    // By number, not by place among the remaining: others may be at work already.
-    this.remaining = plans.filter(({ number }) => {
-      return number % world === rank && !complete.has(number);
-    });
-    this.#manifestFile = world === 1 ? "manifest.json" : `manifest-${rank}-of-${world}.json`;
-    this.#own = [...done];
+    // By number where processes know nothing of each other: others may be at work already.
+    this.remaining = plans.filter(({ number }) => !numbers.has(number))
+      .filter(({ number }, place) => (done ? place : number) % world === rank);
+    const leads = rank === 0 && (done !== undefined || world === 1);
+    this.#manifestFile = leads ? MANIFEST : manifestOf(rank, world);
+    this.#own = new Map(complete.map((shard) => [shard.number, shard]));
   }
 
   /**
@@ -110,20 +120,31 @@ export class LatentWriter {
     share: ShareOptions = {},
   ): Promise<LatentWriter> {
     checkSettings(folder, settings);
-    const { rank = 0, world = 1 } = share;
+    const { rank = 0, world = 1, done } = share;
     if (!Number.isInteger(rank) || rank < 0 || rank >= world) {
       throw new RangeError(`LatentWriter: expected a rank in [0, ${world}) but got ${rank}`);
     }
-    await Deno.mkdir(folder, { recursive: true });
-    const before = await loadManifest(folder);
-    if (before) requireSame(folder, before.settings, settings);
-    const done: ShardRecord[] = [];
-    for (const shard of before?.shards ?? []) {
-      if (await hasSize(join(folder, shard.file), shard.bytes)) done.push(shard);
+    if (done !== undefined && rank > 0) {
+      return new LatentWriter(folder, settings, done, share);
     }
-    const writer = new LatentWriter(folder, settings, done, share);
+    const complete = done ?? await completeShards(folder, settings);
+    await Deno.mkdir(folder, { recursive: true });
+    const writer = new LatentWriter(folder, settings, complete, share);
     await writer.#save();
+    if (writer.#manifestFile === MANIFEST) await removeOtherManifests(folder);
     return writer;
+  }
+
+  /** Shards that this process has made. */
+  get made(): readonly ShardRecord[] {
+    return this.#made;
+  }
+
+  /** Takes over what other processes have made, and their manifests: for rank 0, at the end. */
+  async take(shards: readonly ShardRecord[]): Promise<void> {
+    for (const shard of shards) this.#own.set(shard.number, shard);
+    await this.#save();
+    await removeOtherManifests(this.folder);
   }
 
   /** Starts a shard. */
@@ -138,14 +159,15 @@ export class LatentWriter {
     const file = shardFile(number);
     await writeAtomically(join(this.folder, file), (target) => target.writeAt(0, bytes));
     const count = tensors.get("labels")!.shape[0]!;
-    this.#own.push({ number, file, count, bytes: bytes.length, sha256: await sha256(bytes) });
-    this.#own.sort((a, b) => a.number - b.number);
+    const shard = { number, file, count, bytes: bytes.length, sha256: await sha256(bytes) };
+    this.#made.push(shard);
+    this.#own.set(number, shard);
     await this.#save();
   }
 
   #save(): Promise<void> {
-    const manifest = { settings: this.settings, shards: this.#own };
-    return saveManifest(this.folder, this.#manifestFile, manifest);
+    const shards = [...this.#own.values()].sort((a, b) => a.number - b.number);
+    return saveManifest(this.folder, this.#manifestFile, { settings: this.settings, shards });
   }
 }
 
@@ -222,6 +244,24 @@ export class ShardBuilder {
     }
     await this.#write(tensors);
   }
+}
+
+/**
+ * The shards of a folder that are complete, by number; none where there is no such folder.
+ *
+ * @throws {DataError} If it holds latents that were made with other settings.
+ */
+export async function completeShards(
+  folder: string,
+  settings: LatentSettings,
+): Promise<ShardRecord[]> {
+  const before = await loadManifest(folder);
+  if (before) requireSame(folder, before.settings, settings);
+  const complete: ShardRecord[] = [];
+  for (const shard of before?.shards ?? []) {
+    if (await hasSize(join(folder, shard.file), shard.bytes)) complete.push(shard);
+  }
+  return complete;
 }
 
 async function hasSize(path: string, bytes: number): Promise<boolean> {

@@ -6,7 +6,12 @@ import { diskTest } from "../tests/fixtures.ts";
 import { DataError } from "./errors.ts";
 import { LatentDataset } from "./latent_dataset.ts";
 import { type LatentSettings, loadManifest } from "./latent_manifest.ts";
-import { type LatentBatch, LatentWriter, type ShareOptions } from "./latent_writer.ts";
+import {
+  completeShards,
+  type LatentBatch,
+  LatentWriter,
+  type ShareOptions,
+} from "./latent_writer.ts";
 
 const LENGTH = 2 * 1 * 3;
 const settings: LatentSettings = {
@@ -48,12 +53,17 @@ function batch(indices: number[]): LatentBatch {
 async function extract(
   folder: string,
   changed: Partial<LatentSettings> = {},
-  { limit = Infinity, damaged = [], ...share }: ShareOptions & {
-    limit?: number;
-    damaged?: number[];
-  } = {},
+  { limit, damaged, ...share }: ShareOptions & { limit?: number; damaged?: number[] } = {},
 ): Promise<number[]> {
   const writer = await LatentWriter.open(folder, { ...settings, ...changed }, share);
+  return await make(writer, limit, damaged);
+}
+
+async function make(
+  writer: LatentWriter,
+  limit = Infinity,
+  damaged: readonly number[] = [],
+): Promise<number[]> {
   const made = writer.remaining.slice(0, limit);
   for (const plan of made) {
     const shard = writer.begin(plan);
@@ -144,6 +154,45 @@ diskTest("processes share the shards, and any number of them continues", async (
   const { images } = await data.read([0, 1, 2, 3, 4, 5, 6]);
   assertEquals(expected.map((_, i) => images[i * LENGTH]), expected);
 });
+
+/** The files of a folder, with their content. */
+async function contentOf(folder: string): Promise<Map<string, Uint8Array>> {
+  const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+  const read = (name: string) => Deno.readFile(join(folder, name));
+  return new Map(
+    await Promise.all(names.sort().map(async (name) => [name, await read(name)] as const)),
+  );
+}
+
+diskTest(
+  "ranks leave what one process leaves, also after one of them was lost",
+  async (folder) => {
+    const [one, many] = [join(folder, "one"), join(folder, "many")];
+    await extract(one);
+    /** The writers of so many ranks, opened one after the other. */
+    const open = async (world: number): Promise<LatentWriter[]> => {
+      const done = await completeShards(many, settings);
+      const ranks = Array.from({ length: world }, (_, rank) => ({ rank, world, done }));
+      return await Array.fromAsync(ranks, (share) => LatentWriter.open(many, settings, share));
+    };
+    // Two of three ranks make their share; then all are gone.
+    const [, second, third] = await open(3);
+    assertEquals([await make(second!), await make(third!)], [[1], [2]]);
+    const lost = ["manifest-1-of-3.json", "manifest-2-of-3.json", "manifest.json"];
+    assertEquals([...(await contentOf(many)).keys()].slice(0, 3), lost);
+    const before = await Deno.stat(join(many, "shard-00002.safetensors"));
+    await Deno.remove(join(many, "shard-00001.safetensors"));
+    const writers = await open(2);
+    assertEquals([...(await contentOf(many)).keys()], ["manifest.json", "shard-00002.safetensors"]);
+    assertEquals(writers.map(({ doneBefore }) => doneBefore), [1, 1]);
+    // what is left is shared evenly, whatever its numbers
+    assertEquals(await Promise.all(writers.map((writer) => make(writer))), [[0], [1]]);
+    await writers[0]!.take(writers.flatMap(({ made }) => made));
+    assertEquals(await contentOf(many), await contentOf(one));
+    assertEquals(await Deno.stat(join(many, "shard-00002.safetensors")), before);
+    assertEquals((await open(4)).map(({ remaining }) => remaining.length), [0, 0, 0, 0]);
+  },
+);
 
 diskTest("damaged images leave no gap", async (folder) => {
   await extract(folder, {}, { damaged: [0, 4, 6] }); // the last shard is empty

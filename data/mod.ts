@@ -39,6 +39,7 @@ export {
   type ShardRecord,
 } from "./latent_manifest.ts";
 export {
+  completeShards,
   type LatentBatch,
   LatentWriter,
   type ShardBuilder,

@@ -1,6 +1,8 @@
 /** Opening a folder of images for the commands that use one, and lines of output about it. */
 import { type Dataset, ImageFolder, shown } from "@dit/data";
 import { relative, resolve } from "@std/path";
+import { gather } from "../distributed/share.ts";
+import type { World } from "../distributed/world.ts";
 import { folderKind } from "./data_kind.ts";
 import { CommandError, UsageError } from "./errors.ts";
 
@@ -99,17 +101,42 @@ export function damagedIn(dataset: Dataset, first = 0): string[] {
 
 /** Lines about damaged and enlarged images of a run; none where there are none. */
 export function findings(dataset: Dataset): string[] {
-  if (!(dataset instanceof ImageFolder)) return [];
-  const { enlarged, size, height } = dataset;
-  const damaged = damagedIn(dataset);
+  return dataset instanceof ImageFolder ? findingLines(dataset, [found(dataset)]) : [];
+}
+
+/**
+ * The same of all ranks together, each of which has read other images. Collective.
+ *
+ * @returns The lines on every rank.
+ */
+export async function allFindings(world: World, images: ImageFolder): Promise<string[]> {
+  return findingLines(images, await gather(world, found(images)));
+}
+
+/** What a process found in the images that it read. */
+interface Found {
+  readonly enlarged: number;
+  readonly damaged: number;
+  /** The first damaged ones, with reasons. */
+  readonly named: readonly string[];
+}
+
+function found(images: ImageFolder): Found {
+  const { enlarged, damaged } = images;
+  return { enlarged, damaged: damaged.size, named: damagedIn(images).slice(0, NAMED) };
+}
+
+function findingLines({ size, height }: ImageFolder, all: readonly Found[]): string[] {
+  const sum = (of: "enlarged" | "damaged") => all.reduce((sum, its) => sum + its[of], 0);
+  const [enlarged, damaged] = [sum("enlarged"), sum("damaged")];
   const lines: string[] = [];
   if (enlarged > 0) {
     lines.push(`enlarged ${counted(enlarged, "image")} smaller than ${height}x${height}`);
   }
-  if (damaged.length > 0) {
-    const more = damaged.length > NAMED ? `; and ${damaged.length - NAMED} more` : "";
-    const names = damaged.slice(0, NAMED).join("; ");
-    lines.push(`damaged  ${damaged.length} of ${counted(size, "image")} left out: ${names}${more}`);
+  if (damaged > 0) {
+    const more = damaged > NAMED ? `; and ${damaged - NAMED} more` : "";
+    const names = all.flatMap(({ named }) => named).slice(0, NAMED).join("; ");
+    lines.push(`damaged  ${damaged} of ${counted(size, "image")} left out: ${names}${more}`);
   }
   return lines;
 }

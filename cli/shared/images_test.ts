@@ -1,8 +1,9 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { encodePng } from "@dit/data";
 import { imageTest } from "../../data/image_test_util.ts";
+import { onRanks } from "../distributed/world_test_util.ts";
 import { CommandError } from "./errors.ts";
-import { findings, openImages } from "./images.ts";
+import { allFindings, findings, openImages } from "./images.ts";
 
 imageTest("the first damaged images are reported, and all of them counted", async (folder) => {
   await Deno.writeFile(`${folder}/sound.png`, await encodePng(new Uint8Array(12), 2, 2, 3));
@@ -16,6 +17,21 @@ imageTest("the first damaged images are reported, and all of them counted", asyn
   assertMatch(warnings[20]!, /^left out more/);
   const [damaged] = findings(images);
   assertMatch(damaged!, /^damaged +30 of 31 images left out: ".*; and 25 more$/);
+});
+
+imageTest("what ranks found in different images is counted once", async (folder) => {
+  await Deno.writeFile(`${folder}/s.png`, await encodePng(new Uint8Array(12), 2, 2, 3));
+  for (const name of ["a", "b", "c"]) await Deno.writeTextFile(`${folder}/${name}.png`, "");
+  const shares = [[0, 3], [1], [2]];
+  const all = await onRanks(3, async (world) => {
+    await using images = await openImages(folder, { size: 4, workers: 0, warn() {} });
+    await images.readSound(shares[world.rank]!);
+    return await allFindings(world, images);
+  });
+  for (const [enlarged, damaged] of all) {
+    assertEquals(enlarged, "enlarged 1 image smaller than 4x4");
+    assertMatch(damaged!, /^damaged +3 of 4 images left out: .*a\.png: .*b\.png: .*c\.png: [^;]*$/);
+  }
 });
 
 imageTest("latents are refused where images are expected", async (folder) => {

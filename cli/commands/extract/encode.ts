@@ -11,39 +11,52 @@ export interface Encoding {
   readonly kind: LatentSettings["kind"];
   /** Whether the mirrored images are encoded too. */
   readonly flips: boolean;
+  /**
+   * Images that are encoded together. On a GPU the last bits of a latent depend on how many there
+   * are, since kernels are divided by the size of the work; so batches begin at fixed images, and
+   * latents are the same whichever process makes them, and after any interruption.
+   */
   readonly batchSize: number;
 }
 
-/** A batch that is encoded. */
-export interface Encoded {
-  /** Its latents; those of damaged images are not among them. */
-  readonly batch: LatentBatch;
-  /** How many images were asked for. */
-  readonly asked: number;
+/** Cuts images `first` to `end` - 1 into batches. */
+export function batchesOf(first: number, end: number, batchSize: number): number[][] {
+  return Array.from({ length: Math.ceil((end - first) / batchSize) }, (_, i) => {
+    const start = first + i * batchSize;
+    return Array.from({ length: Math.min(batchSize, end - start) }, (_, k) => start + k);
+  });
 }
 
-/** Encodes images in the order given. */
+/**
+ * Encodes batches of images in the order given; damaged images are left out of them.
+ *
+ * @param isWanted Batches without any sound image that is wanted are read, but not encoded.
+ */
 export async function* encodeAll(
-  { vae, images, kind, flips, batchSize }: Encoding,
-  indices: readonly number[],
-): AsyncGenerator<Encoded> {
-  const readFrom = (first: number) => {
-    const reading = images.readSound(indices.slice(first, first + batchSize));
+  { vae, images, kind, flips }: Encoding,
+  batches: readonly (readonly number[])[],
+  isWanted: (index: number) => boolean = () => true,
+): AsyncGenerator<LatentBatch> {
+  const read = (batch: readonly number[] = []) => {
+    const reading = images.readSound(batch);
     reading.catch(() => {}); // it is reported when its turn comes
     return reading;
   };
-  let next = readFrom(0);
-  for (let first = 0; first < indices.length; first += batchSize) {
-    const { labels, indices: sound, ...read } = await next;
-    if (first + batchSize < indices.length) next = readFrom(first + batchSize);
-    const asked = Math.min(batchSize, indices.length - first);
+  let next = read(batches[0]);
+  for (let i = 0; i < batches.length; i++) {
+    const { labels, indices, ...examples } = await next;
+    if (i + 1 < batches.length) next = read(batches[i + 1]);
+    if (indices.length > 0 && !indices.some(isWanted)) {
+      yield { indices: [], labels: [], parts: {} };
+      continue;
+    }
     const parts = {
-      ...await encodeParts(vae, read, { indices: sound, kind, flipped: false }),
+      ...await encodeParts(vae, examples, { indices, kind, flipped: false }),
       ...(flips
-        ? await encodeParts(vae, mirrored(read), { indices: sound, kind, flipped: true })
+        ? await encodeParts(vae, mirrored(examples), { indices, kind, flipped: true })
         : {}),
     };
-    yield { batch: { indices: sound, labels, parts }, asked };
+    yield { indices, labels, parts };
   }
 }
 

@@ -14,7 +14,12 @@ import {
   saveNpyFeature,
 } from "@dit/data";
 import { join } from "@std/path";
+import type { Share } from "../../distributed/rounds.ts";
+import { fromRankZero } from "../../distributed/share.ts";
+import type { World } from "../../distributed/world.ts";
 import { exists, readJson, writeWhole } from "../../shared/files.ts";
+import { batchesOf, encodeAll, type Encoding } from "./encode.ts";
+import type { Filling } from "./filling.ts";
 
 const RECORD = "features.json";
 const FORMAT = "dit-npy-features";
@@ -60,37 +65,83 @@ export async function npySettings(folder: string): Promise<LatentSettings | unde
   return settings;
 }
 
+/** Opens a folder of features, or makes it, and shares what is left to make. Collective. */
+export async function fillNpy(
+  world: World,
+  out: string,
+  settings: LatentSettings,
+  encoding: Encoding,
+): Promise<Filling> {
+  const done = await fromRankZero(world, async () => [...await openNpy(out, settings)]);
+  const folder = new NpyFolder(out, settings, new Set(done));
+  const { count } = settings;
+  const missing = (batch: readonly number[]) => batch.filter((i) => folder.lacks(i)).length;
+  // whole batches, also where an image of one is there: see Encoding
+  const left = batchesOf(0, count, encoding.batchSize).filter((batch) => missing(batch) > 0);
+  const batches = left.filter((_, place) => place % world.size === world.rank);
+  const sum = (some: readonly number[][]) => some.reduce((sum, batch) => sum + missing(batch), 0);
+  return {
+    doneBefore: count - sum(left),
+    total: count,
+    share: {
+      steps: steps(folder, batches, batches.map(missing), encoding),
+      count: batches.length,
+      items: sum(batches),
+    },
+    async finish(whole) {
+      if (!whole) return "";
+      await world.barrier();
+      return await fromRankZero(world, async () => {
+        const { size } = await NpyFeatures.open(out);
+        return `${size.toLocaleString("en")} latents`;
+      });
+    },
+  };
+}
+
+async function* steps(
+  folder: NpyFolder,
+  batches: readonly (readonly number[])[],
+  missing: readonly number[],
+  encoding: Encoding,
+): Share["steps"] {
+  const encoded = encodeAll(encoding, batches, (index) => folder.lacks(index));
+  for (const count of missing) {
+    await folder.write((await encoded.next()).value!);
+    yield count;
+  }
+}
+
+/**
+ * Notes in a folder how its features are made; gives the numbers of those that are there.
+ *
+ * @throws {DataError} where they were made in another way.
+ */
+async function openNpy(folder: string, settings: LatentSettings): Promise<Set<number>> {
+  const before = await npySettings(folder);
+  if (before) requireSame(folder, before, settings);
+  await Deno.mkdir(folder, { recursive: true });
+  const text = JSON.stringify({ format: FORMAT, settings }, null, 2) + "\n";
+  await writeWhole(join(folder, RECORD), text);
+  return await numbersIn(folder, settings.imageSize);
+}
+
 /** A folder of one `.npy` file an image, as far as it is filled. */
-export class NpyFolder {
+class NpyFolder {
   readonly #folder: string;
   readonly #settings: LatentSettings;
   readonly #done: ReadonlySet<number>;
 
-  private constructor(folder: string, settings: LatentSettings, done: ReadonlySet<number>) {
+  constructor(folder: string, settings: LatentSettings, done: ReadonlySet<number>) {
     this.#folder = folder;
     this.#settings = settings;
     this.#done = done;
   }
 
-  /**
-   * Opens a folder, or makes it.
-   *
-   * @throws {DataError} where its features were made in another way.
-   */
-  static async open(folder: string, settings: LatentSettings): Promise<NpyFolder> {
-    const before = await npySettings(folder);
-    if (before) requireSame(folder, before, settings);
-    await Deno.mkdir(folder, { recursive: true });
-    const text = JSON.stringify({ format: FORMAT, settings }, null, 2) + "\n";
-    await writeWhole(join(folder, RECORD), text);
-    return new NpyFolder(folder, settings, await numbersIn(folder, settings.imageSize));
-  }
-
-  /** Images that have no features yet. */
-  get remaining(): number[] {
+  /** Whether features of an image, or of its mirror image, are not there yet. */
+  lacks(index: number): boolean {
     const { count, flips } = this.#settings;
-    return Array.from({ length: count }, (_, i) => i)
-      .filter((i) => !this.#done.has(i) || flips && !this.#done.has(count + i));
+    return !this.#done.has(index) || flips && !this.#done.has(count + index);
   }
 
   /** Writes what is not there yet. Image i is number i, mirrored it is number `count` + i. */
@@ -115,12 +166,6 @@ export class NpyFolder {
         });
       }
     }
-  }
-
-  /** Opens what was written, which checks that it is complete; how many features there are. */
-  async check(): Promise<number> {
-    const { size } = await NpyFeatures.open(this.#folder);
-    return size;
   }
 }
 
