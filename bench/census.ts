@@ -77,16 +77,16 @@ export async function census(job: Job, timedSteps = 3): Promise<Census> {
   try {
     using trainee = traineeOf(job);
     const batch = batchFor(trainee, job.batch);
-    const step = () => {
-      trainee.takeStep(batch);
+    const step = async () => {
+      await trainee.takeStep(batch);
       runtime.flush();
     };
-    for (let i = 0; i < WARM_STEPS; i++) step();
+    for (let i = 0; i < WARM_STEPS; i++) await step();
     resetPeak(device);
     gpu.reset();
     const kernels = new Map<string, KernelCount>();
     runtime.onDispatch = (d) => count(kernels, d);
-    step();
+    await step();
     runtime.onDispatch = null;
     const counts = { ...gpu.counts };
     const { peakBytes, reservedBytes } = memory(device);
@@ -94,7 +94,7 @@ export async function census(job: Job, timedSteps = 3): Promise<Census> {
     let hostMilliseconds = Infinity;
     for (let i = 0; i < timedSteps; i++) {
       const start = performance.now();
-      step();
+      await step();
       hostMilliseconds = Math.min(hostMilliseconds, performance.now() - start);
     }
     return {

@@ -180,6 +180,11 @@ export class AdamW implements Disposable {
     for (const p of this.#parameters) p.zeroGrad();
   }
 
+  /** @internal What its parameters are gathered in. */
+  get buffers(): readonly FlatBuffer[] {
+    return this.#buffers;
+  }
+
   /** Gradients as a few flat tensors, for norms and clipping. */
   flatGrads(): Tensor[] {
     return this.#buffers.map((buffer) => buffer.completeGrads());

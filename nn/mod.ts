@@ -6,6 +6,7 @@
  */
 export * from "./adamw.ts";
 export * from "./attention.ts";
+export * from "./buckets.ts";
 export * from "./ema.ts";
 export * from "./grad_scaler.ts";
 export * from "./gradients.ts";

@@ -371,6 +371,11 @@ export interface Backend {
    * that work failed. The reference device gives floats as float64.
    */
   read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray>;
+  /**
+   * `length` f32 elements from `offset` on, in place, as they are after all work so far; missing
+   * where the host cannot reach the device's memory. Valid until the buffer is freed.
+   */
+  hostView?(buffer: DeviceBuffer, offset: number, length: number): Float32Array;
   /** Starts (or does) the work. `op` names the public op for errors. */
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void;
   /** Checks that every index lies in [0, limit): at once where the device can, else at the next read. */

@@ -12,7 +12,7 @@ export async function onTheCpu(report: Report, tiny: boolean): Promise<void> {
     const job = jobs(tiny)[0]!;
     using trainee = traineeOf(job);
     const batch = batchFor(trainee, job.batch);
-    trainee.takeStep(batch);
+    await trainee.takeStep(batch);
     const seconds = tiny ? 0 : 3;
     const step = await measure(() => trainee.takeStep(batch), { seconds, batchSeconds: 0 });
     using _ = scope("bench");

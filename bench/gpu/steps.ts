@@ -79,13 +79,13 @@ async function timed(
   const { runtime } = backend;
   using trainee = traineeOf(job);
   const batch = batchFor(trainee, job.batch);
-  const step = () => {
-    trainee.takeStep(batch);
+  const step = async () => {
+    await trainee.takeStep(batch);
     backend.flush();
   };
-  const wait = async (run: () => void): Promise<number> => {
+  const wait = async (run: () => Promise<void>): Promise<number> => {
     const start = performance.now();
-    run();
+    await run();
     await backend.sync();
     return performance.now() - start;
   };
@@ -102,7 +102,7 @@ async function timed(
   const start = performance.now();
   for (let i = 0; i < steps; i++) {
     const begun = performance.now();
-    step();
+    await step();
     host.push(performance.now() - begun);
     await backend.ready();
   }

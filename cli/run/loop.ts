@@ -104,7 +104,7 @@ export class TrainingLoop {
     while (trainee.step < steps && !stopping()) {
       const beginning = { position: loader.position, streams: trainee.streams() };
       this.#beginnings.set(trainee.step + 1, beginning);
-      trainee.takeStep(await loader.next());
+      await trainee.takeStep(await loader.next());
       await trainee.afterStep();
       await this.#giveWay();
 

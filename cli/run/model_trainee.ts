@@ -1,8 +1,17 @@
 /** A trainee that is one model with one loss: AdamW on it, scaled losses, an average of the weights. */
-import { backward, mul } from "@dit/core/autograd";
-import { AdamW, countNonFinite, Ema, GradScaler, type Module, type Schedule } from "@dit/core/nn";
-import { type Generator, scope, type Tensor } from "@dit/core/tensor";
+import { backward, type GradientHook, mul } from "@dit/core/autograd";
+import {
+  AdamW,
+  countNonFinite,
+  Ema,
+  GradientBuckets,
+  GradScaler,
+  type Module,
+  type Schedule,
+} from "@dit/core/nn";
+import { type Generator, scope, type Share, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
+import { ALONE, type World } from "../distributed/world.ts";
 import type { Fields } from "../shared/fields.ts";
 import { type BatchPart, splitBatch } from "./batch_parts.ts";
 import type { RunFolder } from "./folder.ts";
@@ -42,8 +51,15 @@ export interface ModelParts<Model extends Module> {
   readonly schedule: Schedule;
   /** Whether the decay of the average starts low. */
   readonly emaWarmup: boolean;
-  /** Random streams that steps draw from, by purpose. */
+  /** Random streams that steps draw from, by purpose: this rank's share of them. */
   readonly generators: Readonly<Record<string, Generator>>;
+  /** The ranks that share every batch; none but this one by default. */
+  readonly world?: World | undefined;
+}
+
+/** This rank's share of what is drawn for a batch. */
+export function shareOf({ rank, size }: World = ALONE): Share {
+  return { index: rank, of: size };
 }
 
 /** One model with one loss. */
@@ -59,19 +75,28 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   readonly optimizer: AdamW;
   readonly ema: Ema;
   readonly scaler: GradScaler;
-  readonly records: StepRecords = new StepRecords();
+  readonly records: StepRecords;
+  readonly world: World;
+  /** Where ranks combine their gradients; null for a world of one. */
+  readonly #buckets: GradientBuckets | null;
   readonly #schedule: Schedule;
   readonly #generators: Readonly<Record<string, Generator>>;
   #isSound = true;
 
   /** Takes over the model. */
-  constructor(settings: Settings, { model, schedule, emaWarmup, generators }: ModelParts<Model>) {
+  constructor(settings: Settings, parts: ModelParts<Model>) {
+    const { model, schedule, emaWarmup, generators, world = ALONE } = parts;
     const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
     this.settings = settings;
     this.model = model;
     this.optimizer = new AdamW(model.namedParameters(), { lr, weightDecay });
     this.ema = new Ema(model, { decay: emaDecay, warmup: emaWarmup });
     this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
+    this.records = new StepRecords(world);
+    this.world = world;
+    this.#buckets = world.size === 1
+      ? null
+      : new GradientBuckets(this.optimizer, (values) => world.allReduce(values));
     this.#schedule = schedule;
     this.#generators = generators;
   }
@@ -90,11 +115,25 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     return this.#isSound;
   }
 
-  /** One step of AdamW on a batch, whose gradients are added up part by part. */
-  takeStep(batch: Examples): void {
+  /** One step of AdamW on a batch, whose gradients are added up part by part, then over all ranks. */
+  async takeStep(batch: Examples): Promise<void> {
+    this.#computeGradients(batch);
+    if (this.#buckets) await this.#buckets.finish();
+    this.#update();
+  }
+
+  #computeGradients(batch: Examples): void {
+    using _ = scope("gradients of a step");
+    let left = this.settings.gradAccum;
+    for (const part of splitBatch(batch, left)) {
+      this.#addGradients(part, --left === 0 ? this.#buckets?.begin() : undefined);
+    }
+  }
+
+  /** Moves the weights by the gradients. */
+  #update(): void {
     using _ = scope("training step");
     const { optimizer, scaler, ema, records, settings, lr } = this;
-    for (const part of splitBatch(batch, settings.gradAccum)) this.#addGradients(part);
     this.#isSound = false; // until all of it has moved on
     optimizer.lr = lr;
     const norm = scaler.step(optimizer, {
@@ -108,14 +147,20 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     records.endStep(this.step, norm, lr);
   }
 
-  /** Adds the gradients of a part of a batch, and its share of what is recorded. Its loss. */
-  #addGradients(part: BatchPart): Tensor {
+  /**
+   * Adds the gradients of a part of a batch, and its share of what is recorded. Its loss.
+   *
+   * Shares are of the means over all parts and ranks. A rank scales its loss down rather than its
+   * gradients, so that those of a sample are the same numbers however many ranks there are, in half
+   * precision too.
+   */
+  #addGradients(part: BatchPart, onGradient?: GradientHook): Tensor {
     using s = scope("gradients");
-    const share = (t: Tensor) => mul(t, 1 / this.settings.gradAccum);
+    const share = (t: Tensor) => mul(t, 1 / (this.settings.gradAccum * this.world.size));
     const { loss, shown = loss, others = {} } = this.loss(part);
     const shared = Object.entries(others).map(([name, t]) => [name, share(t)] as const);
     this.records.addLoss(share(shown), Object.fromEntries(shared));
-    backward(this.scaler.scale(share(loss)));
+    backward(this.scaler.scale(share(loss)), undefined, onGradient ? { onGradient } : {});
     return s.keep(loss);
   }
 

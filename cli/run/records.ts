@@ -4,6 +4,7 @@
  */
 import { add, concat, detach, reshape } from "@dit/core/autograd";
 import { outsideScopes, scope, type Tensor } from "@dit/core/tensor";
+import { ALONE, type World } from "../distributed/world.ts";
 
 /** One step. */
 export interface StepRecord {
@@ -63,8 +64,12 @@ export function sortOut(
 /** A view of what a step computed that outlives the step's scope. */
 const own = (t: Tensor): Tensor => outsideScopes(() => t.as(t.shape, t.strides));
 
-/** Records of steps since they were last taken. */
+/**
+ * Records of steps since they were last taken. Where ranks share batches, each has its share of what
+ * is added up, and what is taken is that of all: then all take it together.
+ */
 export class StepRecords implements Disposable {
+  readonly #world: World;
   #held: Held[] = [];
   /** Sums of the step under way. */
   #sums = new Map<string, Tensor>();
@@ -72,6 +77,11 @@ export class StepRecords implements Disposable {
   #feedback: { timesteps: readonly number[]; losses: Tensor }[] = [];
   /** How much of `#feedback` is of whole steps. */
   #whole = 0;
+
+  /** @param world The ranks that share batches. */
+  constructor(world: World = ALONE) {
+    this.#world = world;
+  }
 
   /** Adds a part's share of the loss of the step under way, and of what else is measured. */
   addLoss(loss: Tensor, others: Readonly<Record<string, Tensor>> = {}): void {
@@ -111,14 +121,26 @@ export class StepRecords implements Disposable {
     const held = this.#held;
     if (held.length === 0) return [];
     this.#held = [];
-    const numbers = (await readAll(held.flatMap(({ values }) => [...values.values()]))).values();
+    const numbers = await readAll(held.flatMap(({ values }) => [...values.values()]));
+    await this.#addUp(held, numbers);
+    const rest = numbers.values();
     return held.map(({ step, lr, values }): StepRecord => {
-      const measured = Array.from(values.keys(), (name) => [name, numbers.next().value!]);
+      const measured = Array.from(values.keys(), (name) => [name, rest.next().value!]);
       return { step, lr, ...Object.fromEntries(measured) };
     });
   }
 
-  /** Takes the losses that the timestep sampler has not been given. Waits for the device. */
+  /** Makes shares the sums over all ranks, which the norm is already: it is of reduced gradients. */
+  async #addUp(held: readonly Held[], numbers: Float64Array): Promise<void> {
+    if (this.#world.size === 1) return;
+    const names = held.flatMap(({ values }) => [...values.keys()]);
+    const norms = numbers.filter((_, i) => names[i] === "gradNorm");
+    await this.#world.allReduce(numbers);
+    let next = 0;
+    names.forEach((name, i) => name === "gradNorm" && (numbers[i] = norms[next++]!));
+  }
+
+  /** Takes the losses (of all ranks) that the timestep sampler has not been given. Waits for the device. */
   async takeFeedback(): Promise<PendingFeedback[]> {
     const all = await this.peekFeedback();
     this.#known = [];
@@ -130,13 +152,22 @@ export class StepRecords implements Disposable {
     const waiting = this.#feedback;
     [this.#feedback, this.#whole] = [[], 0];
     if (waiting.length === 0) return this.#known;
-    const values = await readAll(waiting.map(({ losses }) => losses));
+    const losses = await readAll(waiting.map(({ losses }) => losses));
+    const timesteps = Float64Array.from(waiting.flatMap(({ timesteps }) => timesteps));
+    const [allTimesteps, allLosses] = [await this.#gather(timesteps), await this.#gather(losses)];
     let at = 0;
-    for (const { timesteps } of waiting) {
-      const losses = values.slice(at, at += timesteps.length);
-      this.#known.push({ timesteps, losses });
+    for (const { timesteps: { length } } of waiting) {
+      const [begin, end] = [at, at += length];
+      const ofPart = (all: Float64Array[]) => all.flatMap((its) => [...its.subarray(begin, end)]);
+      this.#known.push({ timesteps: ofPart(allTimesteps), losses: ofPart(allLosses) });
     }
     return this.#known;
+  }
+
+  /** The numbers of every rank, by rank. */
+  async #gather(numbers: Float64Array<ArrayBuffer>): Promise<Float64Array[]> {
+    const all = await this.#world.allGather(new Uint8Array(numbers.buffer));
+    return all.map((bytes) => new Float64Array(bytes.slice().buffer));
   }
 
   /** Puts back what a checkpoint kept. */
@@ -159,9 +190,14 @@ export class StepRecords implements Disposable {
 }
 
 /** The elements of all of `tensors`, which are freed. */
-async function readAll(tensors: readonly Tensor[]): Promise<number[]> {
-  using _ = scope("records");
+async function readAll(tensors: readonly Tensor[]): Promise<Float64Array<ArrayBuffer>> {
+  using flat = joined(tensors);
+  return Float64Array.from(await flat.data());
+}
+
+function joined(tensors: readonly Tensor[]): Tensor {
+  using s = scope("records");
   const flat = concat(tensors.map((t) => reshape(t, [-1])));
   for (const t of tensors) t.dispose();
-  return Array.from(await flat.data());
+  return s.keep(flat);
 }

@@ -69,8 +69,11 @@ export interface Trainee extends Disposable {
   /** The line above the pictures of the page. */
   readonly caption: string;
 
-  /** One step on a batch. Nothing waits for the device. */
-  takeStep(batch: Examples): void;
+  /**
+   * One step on a batch, or on this rank's share of it. Nothing waits for the device but where ranks
+   * combine their gradients.
+   */
+  takeStep(batch: Examples): Promise<void>;
   /** What follows a step and may wait for the device. Always at the same steps. */
   afterStep(): Promise<void>;
   /** Undoes a step that was not taken to its end; `streams` are the random streams before it. */
@@ -86,7 +89,7 @@ export interface Trainee extends Disposable {
   seek(streams: Streams): void;
   /** The tensors that continue it exactly, by section. */
   sections(): Readonly<Record<string, Stateful>>;
-  /** What else continues it exactly. Plain JSON. */
+  /** What else continues it exactly. Plain JSON. All ranks ask for it together. */
   state(): Promise<Readonly<Record<string, unknown>>>;
   /**
    * Takes that from a checkpoint.

@@ -131,6 +131,11 @@ class Wasm implements WasmBackend {
     return Promise.resolve(data);
   }
 
+  hostView(buffer: DeviceBuffer, offset: number, length: number): Float32Array {
+    const bytes = this.#bytes(buffer, offset * 4, length * 4, "hostView");
+    return new Float32Array(bytes.buffer, bytes.byteOffset, length);
+  }
+
   #bytes(buffer: DeviceBuffer, start: number, bytes: number, op: string): Uint8Array {
     if (start < 0 || start + bytes > buffer.bytes) {
       throw new RangeError(

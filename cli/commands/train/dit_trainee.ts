@@ -6,13 +6,14 @@ import { hostTensor } from "@dit/core/io";
 import { constantSchedule, cosineSchedule, type Schedule, warmupSchedule } from "@dit/core/nn";
 import { Generator, scope, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
+import type { World } from "../../distributed/world.ts";
 import { buildModel, type ModelConfig } from "../../model/config.ts";
 import { DIT } from "../../model/dit_checkpoint.ts";
 import { ImageSampler } from "../../model/image_sampler.ts";
 import type { BatchPart } from "../../run/batch_parts.ts";
 import { writeCheckpoint } from "../../run/checkpoint.ts";
 import type { RunFolder } from "../../run/folder.ts";
-import { ModelTrainee, type PartLoss } from "../../run/model_trainee.ts";
+import { ModelTrainee, type PartLoss, shareOf } from "../../run/model_trainee.ts";
 import type { PendingFeedback } from "../../run/records.ts";
 import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
@@ -56,6 +57,8 @@ export interface DiTParts {
   readonly decoder?: AutoencoderKL | null;
   /** A file for the averaged weights as f16, at the end. */
   readonly exportTo?: string | undefined;
+  /** The ranks that share every batch; none but this one by default. */
+  readonly world?: World | undefined;
 }
 
 /** A Diffusion Transformer in training. */
@@ -76,12 +79,15 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     const generator = new Generator(seed, STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
+    const { steps, world } = parts;
+    const share = shareOf(world);
     const generators = {
-      noise: new Generator(seed, STREAMS.noise),
-      labels: new Generator(seed, STREAMS.labels),
-      timesteps: new Generator(seed, STREAMS.timesteps),
+      noise: new Generator(seed, STREAMS.noise, share),
+      labels: new Generator(seed, STREAMS.labels, share),
+      timesteps: new Generator(seed, STREAMS.timesteps, share),
     };
-    super(settings, { model, schedule: scheduleOf(settings, parts.steps), emaWarmup, generators });
+    const schedule = scheduleOf(settings, steps);
+    super(settings, { model, schedule, emaWarmup, generators, world });
     this.config = config;
     this.process = process;
     const { timestepSampler, timeMean: mean, timeScale: scale } = settings;

@@ -59,7 +59,7 @@ function batchOf(step: number): Examples {
 
 async function go(run: DiTTrainee, steps: number): Promise<StepRecord[]> {
   for (let i = 0; i < steps; i++) {
-    run.takeStep(batchOf(run.step));
+    await run.takeStep(batchOf(run.step));
     await run.afterStep();
   }
   return await run.records.take();
@@ -160,7 +160,7 @@ eachDevice("a NaN changes no weight and its source is named", async () => {
   const before = await weights(run);
   const batch = batchOf(2);
   batch.images[5] = NaN;
-  run.takeStep(batch);
+  await run.takeStep(batch);
   const [record] = await run.records.take();
   assertEquals(record!.step, 3);
   assert(Number.isNaN(record!.loss));

@@ -52,7 +52,7 @@ eachDevice("memoryEstimate() is what a training step takes", async (device) => {
       using trainee = make();
       assertEquals(parameterCount(trainee.config.dit), trainee.model.parameterCount());
       for (let i = 0; i < 2; i++) {
-        trainee.takeStep({
+        await trainee.takeStep({
           images: new Float32Array(8 * 1024),
           shape: [8, 1, 32, 32],
           labels: new Int32Array(8),

@@ -17,9 +17,10 @@ import { Generator, withGenerator } from "@dit/core/tensor";
 import { AutoencoderKL, DiagonalGaussian } from "@dit/core/vae";
 import type { ImageFolder } from "@dit/data";
 import { join } from "@std/path";
+import type { World } from "../../distributed/world.ts";
 import type { BatchPart } from "../../run/batch_parts.ts";
 import type { RunFolder } from "../../run/folder.ts";
-import { ModelTrainee, type PartLoss } from "../../run/model_trainee.ts";
+import { ModelTrainee, type PartLoss, shareOf } from "../../run/model_trainee.ts";
 import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
 import { writeWhole } from "../../shared/files.ts";
@@ -81,16 +82,21 @@ export class VaeTrainee extends ModelTrainee<VaeSettings, AutoencoderKL> {
   readonly #images: ImageFolder | null;
   readonly #noise: Generator;
 
-  /** Fresh weights and a fresh optimiser on the current device. */
-  constructor(settings: VaeSettings, images: ImageFolder | null) {
+  /**
+   * Fresh weights and a fresh optimiser on the current device.
+   *
+   * @param world The ranks that share every batch; none but this one by default.
+   */
+  constructor(settings: VaeSettings, images: ImageFolder | null, world?: World) {
     const { seed, steps, warmup } = settings;
-    const noise = new Generator(seed, STREAMS.noise);
+    const noise = new Generator(seed, STREAMS.noise, shareOf(world));
     const after = cosineSchedule(Math.max(1, steps - warmup));
     super(settings, {
       model: buildAutoencoder(settings),
       schedule: warmupSchedule(warmup, after),
       emaWarmup: true,
       generators: { noise },
+      world,
     });
     this.#images = images;
     this.#noise = noise;

@@ -48,7 +48,7 @@ function batchOf(step: number): Examples {
 }
 
 async function go(run: VaeTrainee, steps: number): Promise<StepRecord[]> {
-  for (let i = 0; i < steps; i++) run.takeStep(batchOf(run.step));
+  for (let i = 0; i < steps; i++) await run.takeStep(batchOf(run.step));
   return await run.records.take();
 }
 
@@ -60,7 +60,7 @@ async function weights(run: VaeTrainee): Promise<number[][]> {
 
 eachDevice("training an autoencoder lowers the loss and leaves nothing behind", async () => {
   using run = new VaeTrainee(settings({ steps: 10 }), null);
-  for (let i = 0; i < 10; i++) run.takeStep(batchOf(0));
+  for (let i = 0; i < 10; i++) await run.takeStep(batchOf(0));
   const records = await run.records.take();
   expect(records.at(-1)!.loss).toBeLessThan(0.9 * records[0]!.loss);
   assert(records.every(({ kl }) => kl! > 0));
