@@ -117,13 +117,23 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
 
   /** One step of AdamW on a batch, whose gradients are added up part by part, then over all ranks. */
   async takeStep(batch: Examples): Promise<void> {
-    this.#computeGradients(batch);
-    if (this.#buckets) await this.#buckets.finish();
+    const buckets = this.#buckets;
+    if (!buckets) {
+      using _ = scope("training step");
+      this.#computeGradients(batch);
+      this.#update();
+      return;
+    }
+    { // scopes must not span an await
+      using _ = scope("gradients of a step");
+      this.#computeGradients(batch);
+    }
+    await buckets.finish();
+    using _ = scope("update of a step");
     this.#update();
   }
 
   #computeGradients(batch: Examples): void {
-    using _ = scope("gradients of a step");
     let left = this.settings.gradAccum;
     for (const part of splitBatch(batch, left)) {
       this.#addGradients(part, --left === 0 ? this.#buckets?.begin() : undefined);
@@ -132,7 +142,6 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
 
   /** Moves the weights by the gradients. */
   #update(): void {
-    using _ = scope("training step");
     const { optimizer, scaler, ema, records, settings, lr } = this;
     this.#isSound = false; // until all of it has moved on
     optimizer.lr = lr;
