@@ -1,5 +1,6 @@
 /** Choosing a device, and testing its kernels before work begins. */
 import { type Device, init, selfTest } from "@dit/core/tensor";
+import { ALONE, type World } from "../distributed/world.ts";
 import { CommandError, messageOf } from "./errors.ts";
 
 /** Devices that `--device` can name. */
@@ -18,13 +19,17 @@ export class FastTierError extends CommandError {
 /**
  * Sets up a device and checks it.
  *
+ * @param world The processes that share this machine's cores.
  * @throws {CommandError} where it is not there, or gives wrong numbers.
  * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
-export async function startDevice(device: typeof DEVICES[number]): Promise<Device> {
+export async function startDevice(
+  device: typeof DEVICES[number],
+  { threads }: World = ALONE,
+): Promise<Device> {
   let started: Device;
   try {
-    started = await init({ device });
+    started = await init({ device, ...(threads === null ? {} : { wasm: { threads } }) });
   } catch (error) {
     throw new CommandError(`--device ${device}: ${messageOf(error)}`, { cause: error });
   }

@@ -27,6 +27,8 @@ export type Message =
     readonly size: number;
     readonly localRank: number;
     readonly localSize: number;
+    /** The lowest rank of this machine. */
+    readonly machine: number;
     readonly version: string;
     readonly path: string;
   }
@@ -67,9 +69,11 @@ class Communicator {
       symbols.MPI_Comm_split_type(abi.commWorld, abi.commTypeShared, 0, abi.infoNull, machine),
     );
     const local = new BigUint64Array(machine.buffer)[0]!;
+    const rank = this.#number("MPI_Comm_rank", abi.commWorld);
     return {
       kind: "ready",
-      rank: this.#number("MPI_Comm_rank", abi.commWorld),
+      rank,
+      machine: this.#lowest(rank, local),
       size: this.#number("MPI_Comm_size", abi.commWorld),
       localRank: this.#number("MPI_Comm_rank", local),
       localSize: this.#number("MPI_Comm_size", local),
@@ -94,6 +98,27 @@ class Communicator {
   awaitAbort(): void {
     while (this.#ring.aborted === null) this.#ring.rest(100);
     this.#abort();
+  }
+
+  /** The least of numbers of the processes of a communicator. */
+  #lowest(own: number, communicator: bigint): number {
+    const { symbols, abi: { inPlace, types, ops } } = this.#library;
+    const value = Int32Array.of(own);
+    const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(value)));
+    this.#check(
+      "MPI_Iallreduce",
+      symbols.MPI_Iallreduce(
+        inPlace,
+        address,
+        1,
+        types.int32,
+        ops.min,
+        communicator,
+        this.#request,
+      ),
+    );
+    this.#wait({ operation: "barrier" });
+    return value[0]!;
   }
 
   #carryOut(order: Order): void {

@@ -1,5 +1,6 @@
 /** A world of MPI's: COMM_WORLD of the launcher that started this process. */
 import { CommandError } from "../../shared/errors.ts";
+import { boundCores, type Cores, threadsFor } from "../cores.ts";
 import type { Launcher } from "../launcher.ts";
 import type { ReducibleArray, Reduction, World } from "../world.ts";
 import type { DataType } from "./abi.ts";
@@ -41,9 +42,16 @@ export class MpiWorld implements World {
   readonly size: number;
   readonly localRank: number;
   readonly localSize: number;
+  /** The lowest rank of this machine. */
+  readonly machine: number;
   readonly transport: string;
+  #threads: number | null = null;
   readonly #worker: Worker;
   readonly #ring: Ring;
+  get threads(): number | null {
+    return this.#threads;
+  }
+
   /** Whether it was left. */
   get isClosed(): boolean {
     return this.#closing;
@@ -61,6 +69,7 @@ export class MpiWorld implements World {
     [this.#worker, this.#ring] = [worker, ring];
     ({ rank: this.rank, size: this.size } = ready);
     ({ localRank: this.localRank, localSize: this.localSize } = ready);
+    this.machine = ready.machine;
     this.transport = `MPI (${ready.version})`;
   }
 
@@ -99,7 +108,16 @@ export class MpiWorld implements World {
           `(srun --mpi=pmix for Open MPI, --mpi=pmi2 for MPICH)`,
       );
     }
+    await world.#shareCores();
     return world;
+  }
+
+  async #shareCores(): Promise<void> {
+    const { machine, rank } = this;
+    const own: Cores = { machine, bound: boundCores(), usable: navigator.hardwareConcurrency };
+    const all = await this.allGather(new TextEncoder().encode(JSON.stringify(own)));
+    const text = new TextDecoder();
+    this.#threads = threadsFor(rank, all.map((bytes) => JSON.parse(text.decode(bytes)) as Cores));
   }
 
   allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {
