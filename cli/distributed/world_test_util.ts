@@ -43,6 +43,7 @@ export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Pro
       size,
       localRank: rank,
       localSize: size,
+      threads: 1,
       transport: "ranks of a test",
       async allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {
         const all = await meet(`allReduce ${reduction} ${values.length}`, values.slice());
