@@ -22,10 +22,10 @@ export async function agree(
   const texts = (await world.allGather(own)).map((bytes) => new TextDecoder().decode(bytes));
   const { usual, odd } = oddOnes(texts);
   if (odd.length === 0) return;
+  const those = odd.length > 1 ? `ranks ${odd.join(", ")} have` : `rank ${odd[0]} has`;
   throw new CommandError(
-    `${what}: expected the same on all ${world.size} ranks but rank ${odd.join(", ")} ` +
-      `${odd.length > 1 ? "have" : "has"} ${shortened(texts[odd[0]!]!)} and the others ` +
-      `${shortened(usual)}; ${advice}`,
+    `${what}: expected the same on all ${world.size} ranks but ${those} ` +
+      `${shortened(texts[odd[0]!]!)} where the others have ${shortened(usual)}; ${advice}`,
   );
 }
 

@@ -87,6 +87,8 @@ export function findLauncher(get: Environment = (name) => Deno.env.get(name)): L
     const text = name === "" ? undefined : get(name);
     return text !== undefined && /^\d+$/.test(text) ? Number(text) : null;
   };
+  // the shell of an interactive job is a step of one process too
+  if (row.shown === "SLURM_STEP_ID" && number(row.size) === 1) return null;
   return {
     name: row.name,
     // srun speaks PMIx to Open MPI and PMI to MPICH, as a rule

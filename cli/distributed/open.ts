@@ -9,6 +9,7 @@
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { findLauncher } from "./launcher.ts";
 import type { MpiWorld } from "./mpi/world.ts";
+import { requireSameLaunch } from "./same_launch.ts";
 import { ALONE, type World } from "./world.ts";
 
 /** What `--distributed` can be: auto joins other processes where a launcher has started some. */
@@ -31,7 +32,7 @@ let opened: MpiWorld | null = null;
  *
  * @returns `ALONE` where there is no launcher: MPI is not loaded then.
  * @throws {CommandError} where `mpi` is asked for and there is no launcher, where its library is
- * missing, or where it counts other processes than the launcher.
+ * missing or counts other processes than the launcher, or where ranks were started differently.
  */
 export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Promise<World> {
   if (distributed === "off") return ALONE;
@@ -53,7 +54,19 @@ export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Pro
     onFailure: (world, message) => world.abort(message, 1),
   });
   endTogether(opened);
+  await requireSameLaunch(opened);
   return opened;
+}
+
+/** Such as "4 ranks on 2 machines, MPI (Open MPI 4.1.4)", for a summary; null for a world of one. */
+export async function worldText(world: World): Promise<string | null> {
+  if (world.size === 1) return null;
+  const firsts = Int32Array.of(world.localRank === 0 ? 1 : 0);
+  await world.allReduce(firsts);
+  const [machines] = firsts;
+  return `${world.size} ranks on ${machines} machine${
+    machines === 1 ? "" : "s"
+  }, ${world.transport}`;
 }
 
 /** Leaves the world, where one was joined. */

@@ -6,7 +6,7 @@
  *     deno task extract-features --data photos --image-size 64 --vae results/vae
  */
 import { OutOfMemoryError } from "@dit/core/tensor";
-import { openWorld } from "../../distributed/open.ts";
+import { openWorld, worldText } from "../../distributed/open.ts";
 import { inRounds } from "../../distributed/rounds.ts";
 import { requireSharedFolder } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
@@ -75,7 +75,7 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
   });
   if (world.rank === 0) await refuseOtherLayout(out, layout);
   const path = await findAutoencoder(settings.vae, false);
-  const device = await startDevice(settings.device);
+  const device = await startDevice(settings.device, world);
   const vae = await loadAutoencoder(path);
   try {
     if (settings.tile !== null) vae.tiling = { size: settings.tile };
@@ -83,7 +83,8 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
     say(`images   ${imagesText(images)}`);
     say(`vae      ${path}, scaling factor ${Number(latents.scalingFactor.toPrecision(5))}`);
     say(`device   ${deviceText(device)}`);
-    if (world.size > 1) say(`ranks    ${world.size} by ${world.transport}`);
+    const ranks = await worldText(world);
+    if (ranks !== null) say(`ranks    ${ranks}`);
     say(`latents  ${latentsText(latents)}`);
     await requireSharedFolder(world, "--out", out);
     const encoding: Encoding = { vae, images, kind, flips, batchSize };
