@@ -18,9 +18,15 @@ const PROGRAMS = {
 const VERSIONS = { "Open MPI": /Open MPI|OpenRTE/, "MPICH": /HYDRA/i } as const;
 
 /** Options that each needs on any machine: ranks may share cores, and no rank is bound to one. */
-const OPTIONS = {
+export const OPTIONS = {
   "Open MPI": ["--oversubscribe", "--bind-to", "none"],
   "MPICH": ["-bind-to", "none"],
+} as const;
+
+/** Variables that each needs in containers, where everything is root's. */
+export const AS_ROOT = {
+  OMPI_ALLOW_RUN_AS_ROOT: "1",
+  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
 } as const;
 
 /** The MPIs, installed or not. */
@@ -85,9 +91,7 @@ export class Ranks implements AsyncDisposable {
     const env = {
       NO_COLOR: "1",
       ...(Deno.build.arch === "x86_64" ? { DENO_V8_FLAGS: FAST_TIER } : {}),
-      // in containers, where everything is root's
-      OMPI_ALLOW_RUN_AS_ROOT: "1",
-      OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
+      ...AS_ROOT,
     };
     const pipes = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
     if (mpi === null) {

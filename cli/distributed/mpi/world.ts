@@ -34,6 +34,8 @@ export interface MpiOptions {
   readonly patience: number;
   /** Gets the message where an operation has failed: no rank can go on. */
   readonly onFailure: (world: MpiWorld, message: string) => void;
+  /** Bytes of one message at most. */
+  readonly mostBytes?: number;
 }
 
 /** The processes of a launcher, joined. */
@@ -64,6 +66,7 @@ export class MpiWorld implements World {
   /** Orders that were done before those. */
   #done = 0;
   #closing = false;
+  #mostBytes = MOST_BYTES;
 
   private constructor(worker: Worker, ring: Ring, ready: Message & { readonly kind: "ready" }) {
     [this.#worker, this.#ring] = [worker, ring];
@@ -79,7 +82,7 @@ export class MpiWorld implements World {
    * @throws {CommandError} where its library is missing or counts other processes than the
    * launcher.
    */
-  static async join({ launcher, patience, onFailure }: MpiOptions): Promise<MpiWorld> {
+  static async join({ launcher, patience, onFailure, mostBytes }: MpiOptions): Promise<MpiWorld> {
     const worker = new Worker(new URL("thread.ts", import.meta.url), { type: "module" });
     const ring = new Ring();
     const { promise, resolve, reject } = Promise.withResolvers<Message>();
@@ -93,6 +96,7 @@ export class MpiWorld implements World {
     if (ready.kind === "failed") throw new CommandError(ready.message);
     if (ready.kind !== "ready") throw new Error(`expected MPI to be ready but got ${ready.kind}`);
     const world = new MpiWorld(worker, ring, ready);
+    world.#mostBytes = mostBytes ?? MOST_BYTES;
     worker.onmessage = ({ data }: MessageEvent<Message>) =>
       data.kind === "failed" ? onFailure(world, data.message) : world.#settle();
     worker.onerror = (event) => {
@@ -177,7 +181,7 @@ export class MpiWorld implements World {
     const { BYTES_PER_ELEMENT, length } = values;
     const view = values as typeof values & ArrayBufferView<ArrayBuffer>; // or of shared memory
     const first = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
-    const most = MOST_BYTES / BYTES_PER_ELEMENT;
+    const most = this.#mostBytes / BYTES_PER_ELEMENT;
     const parts: Promise<void>[] = [];
     for (let begin = 0; begin < length; begin += most) {
       const address = first + BigInt(begin * BYTES_PER_ELEMENT);

@@ -1,0 +1,85 @@
+/** Tests of several ranks, under each MPI that is installed. */
+import { AS_ROOT, findMpis, type Mpi, OPTIONS } from "../bench/distributed/launch.ts";
+import type { Ended } from "./commands.ts";
+import { granted, tempDir } from "./fixtures.ts";
+
+const MPIS = granted({ name: "run", command: "mpirun" })
+  ? await findMpis()
+  : (["Open MPI", "MPICH"] as const).map((name): Mpi => ({ name, program: null }));
+
+/**
+ * Registers a test for each MPI; it is ignored where that is not installed.
+ *
+ * @param run gets the MPI, and a folder of its own.
+ */
+export function mpiTest(name: string, run: (mpi: Mpi, folder: string) => Promise<void>): void {
+  for (const mpi of MPIS) {
+    Deno.test({
+      name: `${name}, ${mpi.name}` +
+        (mpi.program === null ? " (needs its mpirun and --allow-run)" : ""),
+      ignore: mpi.program === null,
+      fn: async () => {
+        await using folder = await tempDir();
+        await run(mpi, folder.path);
+      },
+    });
+  }
+}
+
+/** Milliseconds after which ranks are taken to hang. */
+const HANGING = 120_000;
+
+/** How ranks are started. */
+export interface RanksOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Arguments of `deno` for ranks `from` and more: `[[2, [...]]]` starts two alike. */
+export type RankGroup = readonly [ranks: number, denoArguments: readonly string[]];
+
+/** Starts ranks, those of each group with arguments of their own. */
+export function startRanks(
+  { name, program }: Mpi,
+  groups: readonly RankGroup[],
+  { cwd, env }: RanksOptions = {},
+): Deno.ChildProcess {
+  const each = groups.map(([ranks, args]) => ["-n", String(ranks), "deno", ...args]);
+  return new Deno.Command(program!, {
+    args: [...OPTIONS[name], ...each.flatMap((words, i) => i === 0 ? words : [":", ...words])],
+    env: { NO_COLOR: "1", ...AS_ROOT, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(HANGING),
+  }).spawn();
+}
+
+/** Waits for the end of ranks. */
+export async function ended(child: Deno.ChildProcess): Promise<Ended> {
+  const { code, stdout, stderr } = await child.output();
+  const text = new TextDecoder();
+  return { code, out: text.decode(stdout), err: text.decode(stderr) };
+}
+
+/** Runs ranks that are started alike. */
+export function runRanks(
+  mpi: Mpi,
+  ranks: number,
+  args: readonly string[],
+  options?: RanksOptions,
+): Promise<Ended> {
+  return ended(startRanks(mpi, [[ranks, args]], options));
+}
+
+/** Arguments of `deno` for a script beside this file. */
+export function script(name: string, ...args: string[]): string[] {
+  return ["run", "-q", "--no-check", "-A", new URL(name, import.meta.url).href, ...args];
+}
+
+/** Arguments of `deno` for a command, as `deno task` starts it. */
+export function launched(...args: string[]): string[] {
+  const launch = new URL("../cli/launch.ts", import.meta.url).href;
+  return ["run", "-q", "--allow-run=deno", "--allow-env", launch, ...args];
+}
