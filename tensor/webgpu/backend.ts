@@ -14,6 +14,7 @@ import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
 import { checkAccesses } from "./access_check.ts";
 import {
+  adapterName,
   BACKEND_VARIABLE,
   describeAdapter,
   findAdapter,
@@ -24,6 +25,7 @@ import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { WebGpuOptions } from "./device/options.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
+import { traitsOf } from "./device/traits.ts";
 import { Transfers } from "./device/transfer.ts";
 
 export type { WebGpuOptions } from "./device/options.ts";
@@ -41,10 +43,13 @@ export class WebGpuBackend implements Backend {
   readonly #transfers: Transfers;
 
   constructor(device: GPUDevice, adapter: GPUAdapter, options: WebGpuOptions = {}) {
-    this.runtime = new WebGpuRuntime(device, options);
+    this.isSoftware = isSoftwareAdapter(adapter);
+    // Deno gives the card's name as the description, Dawn as the device.
+    const names = `${adapterName(adapter)} ${adapter.info.device}`;
+    const traits = { ...traitsOf(names, this.isSoftware), ...options.traits };
+    this.runtime = new WebGpuRuntime(device, { ...options, traits });
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
-    this.isSoftware = isSoftwareAdapter(adapter);
     this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
   }
 

@@ -1,3 +1,5 @@
+import type { GpuTraits } from "./traits.ts";
+
 /** Settings of the WebGPU device. */
 export interface WebGpuOptions {
   /** Where adapters come from; `navigator.gpu` by default. */
@@ -24,4 +26,6 @@ export interface WebGpuOptions {
   submitSeconds?: number;
   /** Bind less of a buffer at once than the GPU could, to test work in parts on small arrays. */
   maxBindingBytes?: number;
+  /** What kernels are planned by, where it is not to be what is known of the adapter. */
+  traits?: Partial<GpuTraits>;
 }

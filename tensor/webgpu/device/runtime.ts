@@ -17,6 +17,7 @@ import { type Pipeline, Pipelines } from "./pipelines.ts";
 import { BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
 import { Profiler, type ProfileRow } from "./profiler.ts";
 import { StagedRing } from "./staged_ring.ts";
+import { type GpuTraits, USUAL_TRAITS } from "./traits.ts";
 
 /** Counts since the start, for tests and benchmarks. */
 export interface RuntimeStats {
@@ -38,6 +39,8 @@ const BATCH_DISPATCHES = 1024;
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
+  /** What kernels are planned by. */
+  readonly traits: GpuTraits;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */
@@ -77,6 +80,7 @@ export class WebGpuRuntime {
       throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
+    this.traits = { ...USUAL_TRAITS, ...options.traits };
     this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
     this.maxArrays = this.limits.maxStorageBuffersPerShaderStage;
     this.#bindings = new Bindings(

@@ -8,6 +8,7 @@
  * a VAE) are divided among workgroups that each compute the scores anew, which costs less than
  * writing the scores to memory.
  */
+import { PLAIN_CODE } from "./product_plan.ts";
 import {
   multiplyStaged,
   type Operand,
@@ -105,7 +106,7 @@ export function multiplyHeads(
 ${stage("left", left, rowOrigin, slice, "d0", `${depth}u`, ragged)}
 ${stage("right", right, columnOrigin, slice, "d0", `${depth}u`, ragged)}
     workgroupBarrier();
-${multiplyStaged(SCORES, name, slice)}
+${multiplyStaged(SCORES, name, PLAIN_CODE, slice)}
     workgroupBarrier();
   }`;
 }
@@ -134,7 +135,7 @@ export function collect(
   return chunkNames(plan, name).map((chunk, c) => `
 ${stage("right", right, `(column0 + ${c * 32}u)`, SCORES.columns, origin, end, true)}
     workgroupBarrier();
-${multiplyStaged(SCORES, chunk, SCORES.columns)}
+${multiplyStaged(SCORES, chunk, PLAIN_CODE)}
     workgroupBarrier();`).join("\n");
 }
 

@@ -57,7 +57,7 @@ export function groupNorm(
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * groups;
   const width = channels / groups * spatial;
-  const parts = partsFor(rows, width, SHORTEST_PART);
+  const parts = partsFor(runtime.traits, rows, width, SHORTEST_PART);
   const perPart = wholeFours(width / parts);
   withScratch(runtime, op, [[rows, parts], [rows, parts]], (means, squares) => {
     const layout = rowLayout(Math.ceil(width / parts), canVec4Rows(spatial, x));
@@ -229,7 +229,7 @@ function channelSums(
   const { x, g, weight, bias, groups, silu, mean, rstd } = args;
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * channels;
-  const parts = partsFor(rows, spatial, SHORTEST_PART);
+  const parts = partsFor(runtime.traits, rows, spatial, SHORTEST_PART);
   const layout = rowLayout(Math.ceil(spatial / parts), canVec4Rows(spatial, x, g));
   const { byVec4 } = layout;
   const launch = (sums: View, products: View): void =>

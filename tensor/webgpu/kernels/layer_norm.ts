@@ -217,7 +217,7 @@ function affineGrad(runtime: WebGpuRuntime, args: AffineGrad, op: string): void 
   while (columns < width && columns < 64) columns *= 2;
   const lanes = COLUMN_THREADS / columns;
   const blocks = Math.ceil(width / columns);
-  const parts = partsFor(samples * blocks, rows, SHORTEST_PART);
+  const parts = partsFor(runtime.traits, samples * blocks, rows, SHORTEST_PART);
   const source = `
 var<workgroup> found: array<vec2f, ${COLUMN_THREADS}>;
 @compute @workgroup_size(${COLUMN_THREADS})

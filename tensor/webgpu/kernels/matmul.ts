@@ -2,7 +2,8 @@
 import type { Activation, KernelArgs, View } from "../../backend.ts";
 import { declareActivation } from "../shader/activation.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
-import { type Plan, runProduct } from "./product.ts";
+import { runProduct } from "./product.ts";
+import type { Plan } from "./product_plan.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
 import { ranInChunks } from "../device/chunks.ts";
@@ -11,7 +12,7 @@ import { ranInChunks } from "../device/chunks.ts";
 export interface MatmulOptions {
   /** Bias of rows, [M], instead of columns: channels of a convolution. */
   readonly rowBias?: View | null;
-  /** For tests: tile and splits instead of the usual ones. */
+  /** For tests and benchmarks: this plan instead of the usual one. */
   readonly plan?: Plan;
 }
 

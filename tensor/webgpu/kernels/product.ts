@@ -1,12 +1,12 @@
 /**
- * The kernel around a tiled product: which tile a shape gets, how tiles are numbered, how a deep
- * product with few tiles is split, and where results go. What the operands and the result are is
- * plugged in, so that matrix products and convolutions share it.
+ * The kernel around a tiled product: how tiles are numbered, how a deep product with few tiles is
+ * split, and where results go. What the operands and the result are is plugged in, so that matrix
+ * products and convolutions share it.
  */
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
-import { ENOUGH_WORKGROUPS } from "./sum_parts.ts";
+import { type Plan, planProduct, TILES } from "./product_plan.ts";
 import {
   declareAccumulators,
   declareStaging,
@@ -14,64 +14,8 @@ import {
   type Operand,
   stageOperand,
   threadsOf,
-  type Tile,
   visitAccumulators,
 } from "../shader/tile.ts";
-
-/**
- * Tiles by name. Square ones read least memory a product; 8 x 8 and 8 x 4 a thread read workgroup
- * memory seldom enough (4 vec4s for 64 products) to leave the arithmetic units busy, and their
- * registers (64 and 32 for sums) let several workgroups run at once.
- *
- * Reasoned from published measurements on Apple and NVIDIA GPUs, not measured on one. Measured on
- * Mesa's software adapter (22.3, 384^3): large and medium 3.7 to 4.0 GFLOPS, small and wide 2.1 to
- * 2.5; `fma` or `a * b + c`, and 2, 4 or 8 steps written out, made no difference there.
- */
-export const TILES = {
-  large: { rows: 128, columns: 64, threadRows: 8, threadColumns: 8, depth: 16 },
-  medium: { rows: 64, columns: 64, threadRows: 8, threadColumns: 4, depth: 16 },
-  small: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 },
-  /** For few rows (a batch of conditioning vectors) or few columns. */
-  wide: { rows: 16, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 },
-  tall: { rows: 64, columns: 16, threadRows: 4, threadColumns: 4, depth: 16 },
-} as const satisfies Record<string, Tile>;
-
-/** The name of a tile. */
-export type TileName = keyof typeof TILES;
-
-/** A split shallower than this costs more in partial sums than it gains. */
-const SHALLOWEST_SPLIT = 256;
-const MOST_SPLITS = 32;
-
-/** How a product of one shape is computed. */
-export interface Plan {
-  readonly tile: TileName;
-  /** Parts of the depth, each summed by workgroups of its own. */
-  readonly splits: number;
-}
-
-/** The largest tile that keeps enough workgroups busy, if need be by splitting the depth. */
-export function planProduct(batches: number, m: number, n: number, k: number): Plan {
-  const candidates: TileName[] = m <= 16
-    ? ["wide"]
-    : n <= 16
-    ? ["tall"]
-    : m <= 32 || n <= 32
-    ? ["small"]
-    : m <= 64
-    ? ["medium", "small"]
-    : ["large", "medium", "small"];
-  const mostSplits = Math.min(MOST_SPLITS, Math.max(1, Math.floor(k / SHALLOWEST_SPLIT)));
-  let plan: Plan | undefined;
-  for (const tile of candidates) {
-    const { rows, columns } = TILES[tile];
-    const tiles = batches * Math.ceil(m / rows) * Math.ceil(n / columns);
-    const splits = Math.min(mostSplits, Math.ceil(ENOUGH_WORKGROUPS / tiles));
-    plan = { tile, splits };
-    if (tiles * splits >= ENOUGH_WORKGROUPS) break;
-  }
-  return plan!;
-}
 
 /** A product and what is plugged into its kernel. */
 export interface Product {
@@ -96,18 +40,43 @@ export interface Product {
   readonly outputs: readonly ViewBinding[];
   /** Uniforms of operands and `finish`. */
   readonly uniforms: Readonly<Record<string, number>>;
-  /** For tests: this plan instead of the usual one. */
+  /** For tests and benchmarks: this plan instead of the usual one. */
   readonly plan?: Plan | undefined;
 }
 
 /** Tiles are visited in bands of this many rows, whose operands then stay in the cache. */
 const BAND = 8;
 
-function productSource(product: Product, tile: Tile, splits: number): string {
+function productSource(product: Product, { tile: name, splits, code }: Plan): string {
+  const tile = TILES[name];
   const threads = threadsOf(tile);
   const ragged = product.k % tile.depth !== 0;
   const left = stageOperand(tile, "left", product.left, "row0", ragged);
   const right = stageOperand(tile, "right", product.right, "column0", ragged);
+  const slices = `  for (var slice = kBegin; slice < kEnd; slice += ${tile.depth}u) {`;
+  const multiply = `    workgroupBarrier();
+${multiplyStaged(tile, "c", code)}
+    workgroupBarrier();`;
+  const staged = `${slices}
+    let k0 = slice;
+${left.stage}
+${right.stage}
+${multiply}
+  }`;
+  // The last slice is read twice: cheaper than a branch.
+  const prefetched = `  var k0 = kBegin;
+${left.registers}
+${right.registers}
+${left.fetch}
+${right.fetch}
+${slices}
+${left.store}
+${right.store}
+    k0 = select(slice, slice + ${tile.depth}u, slice + ${tile.depth}u < kEnd);
+${left.fetch}
+${right.fetch}
+${multiply}
+  }`;
   const store = splits === 1 ? product.finish : `
 // A part of the sum, to be finished when all parts are there; rows padded to whole vec4s.
 fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
@@ -148,13 +117,7 @@ ${product.locate}
 ${left.prepare}
 ${right.prepare}
 ${declareAccumulators(tile, "c")}
-  for (var k0 = kBegin; k0 < kEnd; k0 += ${tile.depth}u) {
-${left.stage}
-${right.stage}
-    workgroupBarrier();
-${multiplyStaged(tile, "c")}
-    workgroupBarrier();
-  }
+${code.prefetch ? prefetched : staged}
 ${
     visitAccumulators(tile, "c", (row, column, acc) =>
       `  finish(${splits === 1 ? "batch" : "split * params.batches + batch"}, ` +
@@ -192,7 +155,7 @@ fn main(
 /** Starts a product; a split one in two dispatches. */
 export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   const { op, batches, m, n, k } = product;
-  const plan = product.plan ?? planProduct(batches, m, n, k);
+  const plan = product.plan ?? planProduct(product, runtime.traits);
   const tile = TILES[plan.tile];
   // Whole slices a split, so that only the last one can be ragged.
   const splitDepth = Math.ceil(Math.ceil(k / plan.splits) / tile.depth) * tile.depth;
@@ -200,12 +163,15 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   const tiles = Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns);
   const sizes = { batches, m, n, k };
   const flops = 2 * batches * m * n * k;
-  const key = `product/${plan.tile}${k % tile.depth ? "/ragged" : ""}/${product.key}`;
+  const { masked, unrolled, prefetch } = plan.code;
+  const code = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
+  const key = `product/${plan.tile}${code && `-${code}`}${k % tile.depth ? "/ragged" : ""}/` +
+    product.key;
   if (splits === 1) {
     runtime.dispatch({
       op,
       key,
-      source: () => productSource(product, tile, 1),
+      source: () => productSource(product, { ...plan, splits }),
       views: [...product.inputs, ...product.outputs],
       u32: { ...sizes, ...product.uniforms },
       workgroups: tiles * batches,
@@ -219,7 +185,7 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
     runtime.dispatch({
       op,
       key: `${key}/split`,
-      source: () => productSource(product, tile, splits),
+      source: () => productSource(product, { ...plan, splits }),
       views: [...product.inputs, { name: "partial", view: partial!, access: "write", vec4: true }],
       u32,
       workgroups: tiles * batches * splits,

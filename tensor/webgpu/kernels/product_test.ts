@@ -1,12 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Backend } from "../../backend.ts";
+import type { Backend, View } from "../../backend.ts";
 import { runConformance } from "../../conformance/suite.ts";
 import { conformanceCase, normal, permuted } from "../../conformance/fixture.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { gpuTest } from "../device/device_test_util.ts";
+import { everyWebGpu } from "../../../tests/devices.ts";
 import { matmul } from "./matmul.ts";
-import { type Plan, planProduct, type TileName, TILES } from "./product.ts";
-import { pitchOf, threadsOf } from "../shader/tile.ts";
+import { codeOf, PLAIN_CODE, type Plan, type TileName, TILES } from "./product_plan.ts";
+import { pitchOf, threadsOf, type TileCode } from "../shader/tile.ts";
 
 Deno.test("every tile keeps within WebGPU's default limits", () => {
   for (const tile of Object.values(TILES)) {
@@ -14,28 +15,6 @@ Deno.test("every tile keeps within WebGPU's default limits", () => {
     assert(vectors * 16 <= 16384);
     assert(threadsOf(tile).all <= 256);
   }
-});
-
-Deno.test("planProduct() takes large tiles for large products, and whole depths", () => {
-  // The layers of DiT-S/2 on 32 images of 32 x 32 latents.
-  assertEquals(planProduct(1, 8192, 1152, 384), { tile: "large", splits: 1 });
-  assertEquals(planProduct(1, 8192, 1536, 384), { tile: "large", splits: 1 });
-});
-
-Deno.test("planProduct() splits the depth of a weight gradient with few tiles", () => {
-  const { tile, splits } = planProduct(1, 384, 1152, 8192);
-  assertEquals(tile, "large");
-  assert(splits > 1 && splits <= 32);
-});
-
-Deno.test("planProduct() does not split what is shallow", () => {
-  assertEquals(planProduct(1, 40, 40, 300).splits, 1);
-});
-
-Deno.test("planProduct() fits few rows and few columns", () => {
-  assertEquals(planProduct(1, 8, 2304, 384).tile, "wide");
-  assertEquals(planProduct(1, 8192, 16, 384).tile, "tall");
-  assertEquals(planProduct(1, 8192, 32, 384).tile, "small");
 });
 
 /** The device with one plan for all matrix products. */
@@ -76,18 +55,18 @@ const product = conformanceCase("matmul", "270x84 . 84x132 in batches", {}, (f) 
 for (const tile of Object.keys(TILES) as TileName[]) {
   gpuTest(
     `a product by ${tile} tiles is right`,
-    (b) => runConformance(withPlan(b, { tile, splits: 1 }), product),
+    (b) => runConformance(withPlan(b, { tile, splits: 1, code: PLAIN_CODE }), product),
   );
 }
 
 gpuTest(
   "a product split in three is right, epilogue and batches included",
-  (b) => runConformance(withPlan(b, { tile: "medium", splits: 3 }), product),
+  (b) => runConformance(withPlan(b, { tile: "medium", splits: 3, code: PLAIN_CODE }), product),
 );
 
 gpuTest("a split product of odd width adds to what is there", (b) =>
   runConformance(
-    withPlan(b, { tile: "small", splits: 4 }),
+    withPlan(b, { tile: "small", splits: 4, code: PLAIN_CODE }),
     conformanceCase("matmul", "17x100 . 100x33 accumulating", {}, (f) => ({
       a: f.input([1, 1, 17, 100]),
       b: f.input([1, 1, 100, 33]),
@@ -98,3 +77,70 @@ gpuTest("a split product of odd width adds to what is there", (b) =>
       accumulate: true,
     })),
   ));
+
+/** Layouts of both operands, sizes that fill no tile, and how the depth is divided. */
+interface Shape {
+  readonly a: "row" | "column";
+  readonly b: "row" | "column";
+  readonly tile: TileName;
+  /** Over whole tiles. */
+  readonly rest: number;
+  readonly k: number;
+  readonly splits: number;
+}
+
+/** Together they go every way that operands are staged. */
+const SHAPES: readonly Shape[] = [
+  { a: "row", b: "column", tile: "large", rest: 4, k: 64, splits: 1 },
+  { a: "column", b: "row", tile: "square", rest: 4, k: 52, splits: 1 },
+  { a: "row", b: "row", tile: "medium", rest: 3, k: 81, splits: 3 },
+  { a: "column", b: "column", tile: "small", rest: 5, k: 33, splits: 1 },
+];
+
+/** Every way to write them, and what is usual on a GPU. */
+const CODES: readonly TileCode[] = [
+  { masked: true, unrolled: false, prefetch: false },
+  { masked: false, unrolled: true, prefetch: false },
+  { masked: false, unrolled: false, prefetch: true },
+  { masked: true, unrolled: true, prefetch: true },
+];
+
+/** The bits of a product whose result held NaN before. */
+async function bitsOf(backend: WebGpuBackend, shape: Shape, code: TileCode): Promise<Uint32Array> {
+  const { tile, rest, k, splits } = shape;
+  const [m, n] = [TILES[tile].rows + rest, TILES[tile].columns + rest];
+  const matrix = (rows: number, columns: number, order: "row" | "column", seed: number): View => {
+    let state = seed;
+    const data = Float32Array.from({ length: rows * columns }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) | 0;
+      return (state >>> 8) / 2 ** 23 - 1;
+    });
+    const buffer = backend.alloc(data.byteLength, "test");
+    backend.write(buffer, 0, data);
+    const strides = order === "row" ? [0, 0, columns, 1] : [0, 0, 1, rows];
+    return { buffer, dtype: "f32", offset: 0, shape: [1, 1, rows, columns], strides };
+  };
+  const [a, b, out] = [matrix(m, k, shape.a, 1), matrix(k, n, shape.b, 2), matrix(m, n, "row", 3)];
+  backend.write(out.buffer, 0, new Float32Array(m * n).fill(NaN));
+  const others = { bias: null, activation: "none", pre: null, accumulate: false } as const;
+  matmul(backend.runtime, { ...others, a, b, out }, "test", { plan: { tile, splits, code } });
+  const values = await backend.read(out.buffer, "f32", 0, m * n) as Float32Array;
+  for (const { buffer } of [a, b, out]) backend.free(buffer);
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+const shapes = everyWebGpu
+  ? (Object.keys(TILES) as TileName[]).flatMap((tile) => SHAPES.map((s) => ({ ...s, tile })))
+  : SHAPES;
+
+gpuTest("a product has the same bits however its kernel is written", async (backend) => {
+  for (const shape of shapes) {
+    const usual = codeOf(shape.tile, { writtenOut: true });
+    const want = await bitsOf(backend, shape, PLAIN_CODE);
+    assert(want.every((bits) => (bits & 0x7fffffff) <= 0x7f800000), "what was there is left");
+    for (const code of everyWebGpu ? CODES : [usual]) {
+      // Twice: threads that do not wait for each other need not meet every time.
+      for (let i = 0; i < 2; i++) assertEquals(await bitsOf(backend, shape, code), want);
+    }
+  }
+});

@@ -12,7 +12,7 @@ import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { literal, PRELUDE, programSource, scalarUniforms } from "../shader/wgsl.ts";
 import { needChunks, slice } from "../device/chunks.ts";
-import { ENOUGH_WORKGROUPS } from "./sum_parts.ts";
+import { enoughGroups } from "./sum_parts.ts";
 
 type Op = KernelArgs["reduce"]["op"];
 type Shape3 = readonly [number, number, number];
@@ -84,7 +84,10 @@ function reduceFrom(
   const tiles = Math.ceil(outputs / tile.columns);
   const splits = Math.max(
     1,
-    Math.min(Math.floor(ENOUGH_WORKGROUPS / tiles), Math.floor(R / (tile.rows * ROWS_A_THREAD))),
+    Math.min(
+      Math.floor(enoughGroups(runtime.traits) / tiles),
+      Math.floor(R / (tile.rows * ROWS_A_THREAD)),
+    ),
   );
   if (splits === 1) return launch(runtime, args, name, base, tile, 1);
   const partial = temporary(runtime, splits, outputs, name);

@@ -1,6 +1,7 @@
 /** The second stage of sums that many workgroups take part in. */
 import type { View } from "../../backend.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
+import type { GpuTraits } from "../device/traits.ts";
 
 const THREADS = 64;
 
@@ -40,17 +41,24 @@ fn main(
   });
 }
 
-/**
- * Workgroups that keep a GPU busy: two or more for each of the 10 to 130 cores of today's. WebGPU
- * does not tell how many there are.
- */
-export const ENOUGH_WORKGROUPS = 256;
+/** Workgroups that keep a core busy: they wait for memory at different times. */
+const GROUPS_A_CORE = 4;
+
+/** Workgroups that keep all of a GPU busy. */
+export function enoughGroups({ cores }: GpuTraits): number {
+  return GROUPS_A_CORE * cores;
+}
 
 /**
  * Parts in which to sum `length` numbers where whole sums would make `groups` workgroups: enough
  * to keep a GPU busy, none much shorter than `shortest`.
  */
-export function partsFor(groups: number, length: number, shortest: number): number {
-  const wanted = Math.ceil(ENOUGH_WORKGROUPS / groups);
+export function partsFor(
+  traits: GpuTraits,
+  groups: number,
+  length: number,
+  shortest: number,
+): number {
+  const wanted = Math.ceil(enoughGroups(traits) / groups);
   return Math.max(1, Math.min(wanted, Math.floor(length / shortest)));
 }

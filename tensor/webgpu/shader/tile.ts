@@ -58,31 +58,52 @@ export function declareAccumulators(tile: Tile, name: string): string {
     .join("\n");
 }
 
+/** How a kernel is written around its tile; the order of sums is the same in every way. */
+export interface TileCode {
+  /**
+   * Whether threads' places are masked where they index workgroup memory: compilers then know that
+   * indices are in bounds, drop the checks that WebGPU adds, and put offsets into instructions.
+   */
+  readonly masked: boolean;
+  /** Whether no loop over the staged depth is left. */
+  readonly unrolled: boolean;
+  /** Whether the next slice is read into registers while one is multiplied. */
+  readonly prefetch: boolean;
+}
+
 /**
  * `name += left . right` over the staged depth (or the `depth` given). Reads `down` and `across`,
  * the thread's place in the workgroup. Rows and columns of a thread come in groups of four, the
  * groups of neighbouring threads side by side, so that neighbours read neighbouring banks.
  *
- * Eight steps are written out and the rest is a loop: drivers hardly unroll loops of this size.
+ * Where it is not unrolled eight steps are written out and the rest is a loop: drivers hardly
+ * unroll loops of this size.
  */
-export function multiplyStaged(tile: Tile, name: string, depth: number = tile.depth): string {
+export function multiplyStaged(
+  tile: Tile,
+  name: string,
+  { masked, unrolled }: Pick<TileCode, "masked" | "unrolled">,
+  depth: number = tile.depth,
+): string {
   const threads = threadsOf(tile);
   const acc = accumulators(tile, name);
-  const unroll = depth % 8 === 0 ? 8 : 4;
-  const lines = [`    for (var k = 0u; k < ${depth}u; k += ${unroll}u) {`];
-  for (let k = 0; k < unroll; k++) {
-    const load = (array: string, place: string, pitch: number, group: number, step: number) =>
-      `${array}[(k + ${k}u) * ${pitch}u + ${place} + ${group * step}u]`;
+  const steps = unrolled ? depth : depth % 8 === 0 ? 8 : 4;
+  const lines = unrolled ? [] : [`    for (var k = 0u; k < ${depth}u; k += ${steps}u) {`];
+  const place = (name: "down" | "across"): string =>
+    masked ? `(${name} & ${threads[name] - 1}u)` : name;
+  for (let k = 0; k < steps; k++) {
+    const load = (array: string, at: string, pitch: number, group: number, step: number) =>
+      unrolled
+        ? `${array}[${k * pitch + group * step}u + ${at}]`
+        : `${array}[(k + ${k}u) * ${pitch}u + ${at} + ${group * step}u]`;
     lines.push("      {");
     for (let g = 0; g < tile.threadRows / 4; g++) {
-      lines.push(
-        `        let l${g} = ${load("left", "down", pitchOf(tile.rows), g, threads.down)};`,
-      );
+      const from = load("left", place("down"), pitchOf(tile.rows), g, threads.down);
+      lines.push(`        let l${g} = ${from};`);
     }
     for (let g = 0; g < tile.threadColumns / 4; g++) {
-      lines.push(
-        `        let r${g} = ${load("right", "across", pitchOf(tile.columns), g, threads.across)};`,
-      );
+      const from = load("right", place("across"), pitchOf(tile.columns), g, threads.across);
+      lines.push(`        let r${g} = ${from};`);
     }
     acc.forEach((row, r) =>
       row.forEach((c, g) =>
@@ -91,7 +112,7 @@ export function multiplyStaged(tile: Tile, name: string, depth: number = tile.de
     );
     lines.push("      }");
   }
-  lines.push("    }");
+  if (!unrolled) lines.push("    }");
   return lines.join("\n");
 }
 
@@ -128,10 +149,34 @@ export interface Operand {
   load(name: string, k: string, lane: number): string;
 }
 
+/** Statements that stage an operand. They use `thread` and the tile's first row or column. */
+export interface Staging {
+  /** Before the loop over the depth. */
+  readonly prepare: string;
+  /** Declares the registers that `fetch` fills. */
+  readonly registers: string;
+  /** Reads the slice that begins at depth `k0` into registers; those from `kEnd` on as 0. */
+  readonly fetch: string;
+  /** Writes the registers to workgroup memory. */
+  readonly store: string;
+  /** Both at once, without registers that outlive it. */
+  readonly stage: string;
+}
+
+/** Some vec4s of a slice that a thread reads and writes at once. */
+interface StagedPart {
+  /** Which threads do, as `if (...) `, or nothing for all of them. */
+  readonly guard: string;
+  /** Declares what `values` are made of. */
+  readonly load: string;
+  readonly values: readonly string[];
+  /** Writes them, by these names, to workgroup memory. */
+  store(values: readonly string[]): string;
+}
+
 /**
- * Statements that stage an operand, in two parts: `prepare` before the loop over the depth and
- * `stage` inside it. They use `thread`, `origin` (the tile's first row or column) and, inside the
- * loop, `k0` and `kEnd`: where `ragged`, depths from kEnd on are staged as 0.
+ * Stages one operand of a tile, `origin` being its first row or column: depths from `kEnd` on as 0
+ * where `ragged`.
  */
 export function stageOperand(
   tile: Tile,
@@ -139,41 +184,79 @@ export function stageOperand(
   operand: Operand,
   origin: string,
   ragged: boolean,
-): { prepare: string; stage: string } {
-  const threads = threadsOf(tile).all;
+): Staging {
+  const { prepare, parts } = operand.order === "across"
+    ? stageAcross(tile, side, operand, origin, ragged)
+    : stageDeep(tile, side, operand, origin, ragged);
+  const names = parts.map(({ values }, i) => values.map((_, j) => `${side}V${i}_${j}`));
+  return {
+    prepare,
+    registers: names.flat().map((name) => `  var ${name} = vec4f();`).join("\n"),
+    fetch: parts.map(({ guard, load, values }, i) =>
+      `    ${guard}{\n${load}\n${
+        values.map((value, j) => `      ${names[i]![j]} = ${value};`).join("\n")
+      }\n    }`
+    ).join("\n"),
+    store: parts.map(({ guard, store }, i) => `    ${guard}{\n${store(names[i]!)}\n    }`).join(
+      "\n",
+    ),
+    stage: parts.map(({ guard, load, values, store }) =>
+      `    ${guard}{\n${load}\n${store(values)}\n    }`
+    ).join("\n"),
+  };
+}
+
+/**
+ * A thread keeps its neighbours along the tile and walks down the depth, so addresses along the
+ * tile are computed once.
+ */
+function stageAcross(
+  tile: Tile,
+  side: "left" | "right",
+  operand: Operand,
+  origin: string,
+  ragged: boolean,
+): { prepare: string; parts: StagedPart[] } {
   const extent = side === "left" ? tile.rows : tile.columns;
   const pitch = pitchOf(extent);
   const groups = extent / 4;
   const [x4, k] = [`${side}X4`, `${side}K`];
-
-  if (operand.order === "across") {
-    // A thread keeps its neighbours and walks down the depth, so addresses along the tile are
-    // computed once.
-    const rows = threads / groups;
-    const prepare = `
+  const rows = threadsOf(tile).all / groups;
+  const prepare = `
   let ${x4} = thread % ${groups}u;
   let ${k} = thread / ${groups}u;
 ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
-    const lines: string[] = [];
-    for (let first = 0; first < tile.depth; first += rows) {
-      const value = ragged ? "select(vec4f(), value, k < kEnd)" : "value";
-      const body = `{
-      let k = k0 + ${k} + ${first}u;
-${operand.load("value", "k", 0)}
-      ${side}[(${k} + ${first}u) * ${pitch}u + ${x4}] = ${value};
-    }`;
+  const parts: StagedPart[] = [];
+  for (let first = 0; first < tile.depth; first += rows) {
+    parts.push({
       // More threads than vec4s in a slice: the rest sit out.
-      lines.push(first + rows > tile.depth ? `if (${k} < ${tile.depth - first}u) ${body}` : body);
-    }
-    return { prepare, stage: "    " + lines.join("\n    ") };
+      guard: first + rows > tile.depth ? `if (${k} < ${tile.depth - first}u) ` : "",
+      load: `      let k = k0 + ${k} + ${first}u;\n${operand.load("value", "k", 0)}`,
+      values: [ragged ? "select(vec4f(), value, k < kEnd)" : "value"],
+      store: ([value]) => `      ${side}[(${k} + ${first}u) * ${pitch}u + ${x4}] = ${value};`,
+    });
   }
+  return { prepare, parts };
+}
 
+/** A thread transposes blocks of four depths of four neighbours along the tile. */
+function stageDeep(
+  tile: Tile,
+  side: "left" | "right",
+  operand: Operand,
+  origin: string,
+  ragged: boolean,
+): { prepare: string; parts: StagedPart[] } {
+  const threads = threadsOf(tile).all;
+  const extent = side === "left" ? tile.rows : tile.columns;
+  const pitch = pitchOf(extent);
+  const [x4, k] = [`${side}X4`, `${side}K`];
   const quads = tile.depth / 4;
-  const blocks = groups * quads;
+  const blocks = extent / 4 * quads;
   if (blocks > threads) throw new RangeError(`a ${side} tile of ${extent} has too few threads`);
   // Where half of the threads are enough, the right operand takes the other half.
   const from = side === "right" ? threads - blocks : 0;
-  const busy = blocks === threads
+  const guard = blocks === threads
     ? ""
     : from > 0
     ? `if (thread >= ${from}u) `
@@ -184,19 +267,23 @@ ${operand.load("value", "k", 0)}
   let ${x4} = ${side}Block / ${quads}u;
 ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
   const mask = "(vec4u(k) + vec4u(0u, 1u, 2u, 3u)) < vec4u(kEnd)";
-  const part = (lane: number): string =>
+  const lanes = [0, 1, 2, 3];
+  const load = (lane: number): string =>
     ragged
       ? `${operand.load(`raw${lane}`, "k", lane)}
       let part${lane} = select(vec4f(), raw${lane}, ${mask});`
       : operand.load(`part${lane}`, "k", lane);
-  const stage = `    ${busy}{
-      let k = k0 + ${k};
-${[0, 1, 2, 3].map(part).join("\n")}
-${
+  const store = (values: readonly string[]): string =>
     ["x", "y", "z", "w"].map((c, i) =>
-      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(part0.${c}, part1.${c}, part2.${c}, part3.${c});`
-    ).join("\n")
-  }
-    }`;
-  return { prepare, stage };
+      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(${
+        values.map((value) => `${value}.${c}`).join(", ")
+      });`
+    ).join("\n");
+  const parts = [{
+    guard,
+    load: `      let k = k0 + ${k};\n${lanes.map(load).join("\n")}`,
+    values: lanes.map((lane) => `part${lane}`),
+    store,
+  }];
+  return { prepare, parts };
 }

@@ -1,0 +1,189 @@
+/**
+ * How products are computed: which tile a shape gets, how the kernel is written, and into how many
+ * parts a deep product of few tiles is split. The cheapest of all tiles and splits is taken, by an
+ * estimate of what they cost a GPU of so many cores.
+ */
+import type { GpuTraits } from "../device/traits.ts";
+import { threadsOf, type Tile, type TileCode } from "../shader/tile.ts";
+
+/** A tile, and what the estimate needs to know of it. */
+interface PlannedTile extends Tile {
+  /** Share of a core's multipliers that enough workgroups keep busy. */
+  readonly share: number;
+  /** Workgroups that a core has registers for. */
+  readonly resident: number;
+  /** Whether the next slice is read while one is multiplied, where code is written out. */
+  readonly prefetch: boolean;
+}
+
+/**
+ * Tiles by name. 8 x 8 and 8 x 4 a thread read workgroup memory seldom enough (4 vec4s for 64
+ * products) to leave the arithmetic units busy, and their registers (64 and 32 for sums) let
+ * several workgroups run at once.
+ *
+ * Measured on an H200 (8192 x 4608 x 1152, code written out, TFLOPS without and with prefetch):
+ * large 37.0 and 38.3, square 36.0 and 37.7, medium 32.6 and 32.9, 4 x 4 a thread 27 to 29 and 21.
+ * Slices of 32 (20), of 8 (33), and 128 x 128 tiles (31 to 36) were slower.
+ */
+export const TILES = {
+  large: {
+    rows: 128,
+    columns: 64,
+    threadRows: 8,
+    threadColumns: 8,
+    depth: 16,
+    share: 0.9,
+    resident: 5,
+    prefetch: true,
+  },
+  square: {
+    rows: 64,
+    columns: 64,
+    threadRows: 8,
+    threadColumns: 8,
+    depth: 16,
+    share: 0.87,
+    resident: 8,
+    prefetch: true,
+  },
+  medium: {
+    rows: 64,
+    columns: 64,
+    threadRows: 8,
+    threadColumns: 4,
+    depth: 16,
+    share: 0.78,
+    resident: 7,
+    prefetch: true,
+  },
+  small: {
+    rows: 32,
+    columns: 32,
+    threadRows: 4,
+    threadColumns: 4,
+    depth: 16,
+    share: 0.55,
+    resident: 16,
+    prefetch: false,
+  },
+  /** For few rows (a batch of conditioning vectors) or few columns. */
+  wide: {
+    rows: 16,
+    columns: 64,
+    threadRows: 4,
+    threadColumns: 4,
+    depth: 16,
+    share: 0.5,
+    resident: 16,
+    prefetch: false,
+  },
+  tall: {
+    rows: 64,
+    columns: 16,
+    threadRows: 4,
+    threadColumns: 4,
+    depth: 16,
+    share: 0.5,
+    resident: 16,
+    prefetch: false,
+  },
+} as const satisfies Record<string, PlannedTile>;
+
+/** The name of a tile. */
+export type TileName = keyof typeof TILES;
+
+/** How a product of one shape is computed. */
+export interface Plan {
+  readonly tile: TileName;
+  /** Parts of the depth, each summed by workgroups of its own. */
+  readonly splits: number;
+  /** How the kernel is written; it makes no difference to the bits of the result. */
+  readonly code: TileCode;
+}
+
+/** Sizes of a product, and how many there are of it. */
+export interface ProductSize {
+  readonly batches: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** The way that is short to compile. */
+export const PLAIN_CODE: TileCode = { masked: false, unrolled: false, prefetch: false };
+
+/** How the kernel of a tile is written for a GPU. */
+export function codeOf(tile: TileName, { writtenOut }: Pick<GpuTraits, "writtenOut">): TileCode {
+  return writtenOut ? { masked: true, unrolled: true, prefetch: TILES[tile].prefetch } : PLAIN_CODE;
+}
+
+/** A split shallower than this costs more in partial sums than it gains. */
+const SHALLOWEST_SPLIT = 256;
+const MOST_SPLITS = 32;
+
+/** Multiplications of a core in a cycle. */
+const MULTIPLIERS = 128;
+/** Cycles that a slice waits for memory where no other workgroup runs meanwhile. */
+const LATENCY = 900;
+/** Bytes that memory gives a core in a cycle. */
+const BANDWIDTH = 16;
+/** Cycles of another launch: it waits for the last, and the host takes as long to record it. */
+const LAUNCH = 16_000;
+/** What the estimate may err by: splits that gain less are not worth their memory. */
+const ERROR = 1.1;
+
+/**
+ * Cycles that a plan takes, about: to be compared with others only. What keeps a slice waiting for
+ * memory is hidden by other workgroups of the core, which wait at other times.
+ */
+function cyclesOf(
+  { batches, m, n, k }: ProductSize,
+  { tile: name, splits }: Omit<Plan, "code">,
+  cores: number,
+): number {
+  const tile = TILES[name];
+  const { rows, columns, depth, resident } = tile;
+  const groups = batches * Math.ceil(m / rows) * Math.ceil(n / columns) * splits;
+  // The core that has most to do ends last.
+  const most = Math.ceil(groups / cores);
+  const slice = rows * columns * depth / MULTIPLIERS / tile.share;
+  // A workgroup of fewer threads than a core has multipliers keeps some of them idle.
+  const alone = slice * Math.max(1, MULTIPLIERS / threadsOf(tile).all) + LATENCY;
+  const together = (count: number): number =>
+    count === 0 ? 0 : Math.max(alone, count * slice + LATENCY / count);
+  const rounds = Math.floor(most / resident) * together(resident) + together(most % resident);
+  const stored = most * rows * columns * 4 / BANDWIDTH + LATENCY;
+  const product = Math.ceil(k / splits / depth) * rounds + stored;
+  const finish = LAUNCH + batches * m * n * 4 * (splits + 1) / cores / BANDWIDTH;
+  return splits === 1 ? product : product + finish;
+}
+
+const known = new WeakMap<GpuTraits, Map<string, Plan>>();
+
+/** The plan that costs a GPU with these traits least. */
+export function planProduct(size: ProductSize, traits: GpuTraits): Plan {
+  let plans = known.get(traits);
+  if (!plans) known.set(traits, plans = new Map());
+  const key = `${size.batches} ${size.m} ${size.n} ${size.k}`;
+  let plan = plans.get(key);
+  if (!plan) plans.set(key, plan = cheapest(size, traits));
+  return plan;
+}
+
+/** Of the plans that cost least, give or take what the estimate may err by, one with few splits. */
+function cheapest(size: ProductSize, traits: GpuTraits): Plan {
+  const mostSplits = Math.min(MOST_SPLITS, Math.max(1, Math.floor(size.k / SHALLOWEST_SPLIT)));
+  const bySplits = Array.from({ length: mostSplits }, (_, i) => cheapestTile(size, i + 1, traits));
+  const most = ERROR * Math.min(...bySplits.map(({ cycles }) => cycles));
+  const { tile, splits } = bySplits.find(({ cycles }) => cycles <= most)!;
+  return { tile, splits, code: codeOf(tile, traits) };
+}
+
+function cheapestTile(size: ProductSize, splits: number, { cores }: GpuTraits) {
+  let best: { tile: TileName; splits: number; cycles: number } | undefined;
+  for (const tile of Object.keys(TILES) as TileName[]) {
+    const cycles = cyclesOf(size, { tile, splits }, cores);
+    if (best === undefined || cycles < best.cycles) best = { tile, splits, cycles };
+  }
+  return best!;
+}
