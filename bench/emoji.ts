@@ -22,7 +22,7 @@ export async function run(report: Report): Promise<void> {
     const start = performance.now();
     console.log(`\n> deno task ${[task, ...args].join(" ")}`);
     const { success } = await new Deno.Command("deno", {
-      args: ["run", "--quiet", "--allow-run=deno", "--allow-env", LAUNCH.href, task, ...args],
+      args: ["run", "--quiet", "--allow-run", "--allow-env", LAUNCH.href, task, ...args],
       cwd: FOLDER,
     }).spawn().status;
     if (!success) throw new Error(`deno task ${task} failed`);

@@ -18,7 +18,7 @@ Deno.test("deno.json has a task for every command, with what the list of command
   for (const [name, { description }] of Object.entries(COMMANDS)) {
     assertEquals(tasks[name], {
       description,
-      command: `deno run -q --allow-run=deno --allow-env cli/launch.ts ${name}`,
+      command: `deno run -q --allow-run --allow-env cli/launch.ts ${name}`,
       dependencies: ["std"],
     });
   }

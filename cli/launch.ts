@@ -2,12 +2,14 @@
  * Starts a command in a process of its own, with the V8 flags that suit the machine and no more
  * rights than the command line needs:
  *
- *     deno run --allow-run=deno --allow-env cli/launch.ts train --steps 100
+ *     deno run --allow-run --allow-env cli/launch.ts train --steps 100
  *
  * Where a launcher of MPI has started this process, the command gets the right to load its library.
  * V8's flags act from the start of a process, so they cannot be set from inside the command. This
  * process can start others, and therefore reads nothing and computes nothing; the one that reads
- * pictures and weights can write to its results only.
+ * pictures and weights can write to its results only. It needs `--allow-run` without a name: with
+ * one, Deno starts nothing where `LD_LIBRARY_PATH` is set, as `mpirun` and a cluster's modules do,
+ * and MPI's library and a GPU's driver may be found through it.
  */
 import { COMMANDS, findCommand, unknownCommand } from "./commands.ts";
 import { type Environment, findLauncher, type Launcher } from "./distributed/launcher.ts";

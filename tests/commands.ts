@@ -38,7 +38,7 @@ export async function command(
     args: [
       "run",
       "-q",
-      "--allow-run=deno",
+      "--allow-run",
       "--allow-env",
       launch,
       name,

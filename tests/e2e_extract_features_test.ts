@@ -92,7 +92,7 @@ commandTest("an extraction that is killed continues and writes no shard twice", 
   const shards = words("--shard-size 1 --batch-size 1 --num-workers 1");
   const child = new Deno.Command("deno", {
     args: [
-      ...words("run --quiet --allow-run=deno --allow-env"),
+      ...words("run --quiet --allow-run --allow-env"),
       launch,
       "extract-features",
       ...args,

@@ -80,7 +80,7 @@ for (const [name, flags] of Object.entries({ "": [], " in parts and half precisi
         const launch = new URL("../cli/launch.ts", import.meta.url).href;
         const child = new Deno.Command("deno", {
           args: [
-            ...words("run --quiet --allow-run=deno --allow-env"),
+            ...words("run --quiet --allow-run --allow-env"),
             launch,
             "train-vae",
             ...words("--device wasm --num-workers 1"),
