@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
-import { FEATURES_OUT, RESULTS, SAMPLE_OUT, VAE_OUT } from "./shared/defaults.ts";
+import { FEATURES_OUT, RESULTS, SAMPLE_OUT, SAMPLES, VAE_OUT } from "./shared/defaults.ts";
 import type { RawFlags } from "./shared/flags.ts";
 import { namedData } from "./shared/named_data.ts";
 
@@ -74,6 +74,18 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     grants: ({ values }) => ({
       write: [
         outFolder(values["out"] ?? SAMPLE_OUT),
+        ...given(values["image-size"] && PRETRAINED_FOLDER),
+      ],
+      net: values["image-size"] === undefined ? [] : downloadHosts(),
+    }),
+  },
+  "sample-many": {
+    description: "Samples pictures by the ten thousand for evaluation, on any number of processes",
+    module: "commands/sample_many/command.ts",
+    shared: true,
+    grants: ({ values }) => ({
+      write: [
+        values["sample-dir"] ?? SAMPLES,
         ...given(values["image-size"] && PRETRAINED_FOLDER),
       ],
       net: values["image-size"] === undefined ? [] : downloadHosts(),

@@ -1,5 +1,5 @@
 /** Autoencoders from files: finding, loading and comparing them. */
-import { asVae, sha256, toFloat32 } from "@dit/core/io";
+import { asVae } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
@@ -9,7 +9,12 @@ import type { LatentConfig } from "./config.ts";
 import { obtain } from "./pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
 import { vaeOptionsOf } from "./latent_shape.ts";
-import { diffusersFile, type OpenWeightFile, openWeightFile } from "./weight_file.ts";
+import {
+  diffusersFile,
+  type OpenWeightFile,
+  openWeightFile,
+  weightsDigest,
+} from "./weight_file.ts";
 
 /** Published autoencoders by the short names of the original's `--vae`. */
 const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
@@ -130,12 +135,7 @@ export async function openAutoencoder(path: string): Promise<OpenWeightFile> {
  */
 export async function autoencoderDigest(path: string): Promise<string> {
   using file = await openAutoencoder(path);
-  const source = asVae(file.source, "diffusers");
-  const lines: string[] = [];
-  for (const name of source.keys().toSorted()) {
-    lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
-  }
-  return await sha256(new TextEncoder().encode(lines.join("")));
+  return await weightsDigest(asVae(file.source, "diffusers"));
 }
 
 /**

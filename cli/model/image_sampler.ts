@@ -56,7 +56,7 @@ export function usualBatchSize({ dit }: ModelConfig): number {
   return dit.hiddenSize > BATCH.wide ? BATCH.large : BATCH.small;
 }
 
-/** How often the host waits for the device to catch up, in milliseconds. */
+/** How often the host waits for the device to catch up, and lets other tasks run, in milliseconds. */
 const SYNC_EVERY = 1000;
 
 /** A model with what else it takes to sample images. */
@@ -152,6 +152,7 @@ export class ImageSampler implements Disposable {
       if (shown.has(step)) kept.push(detach(sample));
       if (performance.now() - synced > SYNC_EVERY) {
         await currentDevice().backend.sync();
+        await new Promise((resolve) => setTimeout(resolve)); // a device may compute in this thread
         synced = performance.now();
       }
       onStep(step + 1);

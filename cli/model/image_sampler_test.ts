@@ -4,6 +4,7 @@ import { mapSource } from "@dit/core/io";
 import { type Device, Generator, memory, setDevice } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../../tests/commands.ts";
 import { eachDevice } from "../../tests/devices.ts";
+import type { WasmBackend } from "../../tensor/wasm/backend.ts";
 import { UsageError } from "../shared/errors.ts";
 import { buildModel, type ModelConfig } from "./config.ts";
 import { planLabels } from "../commands/sample/flags.ts";
@@ -40,6 +41,37 @@ eachDevice("a sample's bits depend on its number, not on the batch", async (devi
     assert(new Set(images).size > 100, "expected pictures that are not all alike");
   }
 });
+
+/** So wide that sums are long, and of sizes that are no multiples of anything. */
+const SIZES: readonly Partial<ModelConfig["dit"]>[] = [
+  { patchSize: 4, hiddenSize: 384, numHeads: 6, depth: 1 },
+  { inputSize: 10, inChannels: 3, hiddenSize: 72, numHeads: 3, learnSigma: true },
+];
+
+eachDevice("on a CPU no bit depends on batch, threads, or the sizes of a model", async (device) => {
+  assert(device.backend.isBatchInvariant);
+  const backend = device.backend as WasmBackend;
+  const { threads } = backend;
+  for (const sizes of SIZES) {
+    using sampler = await samplerOf(device, { ...SMALL, dit: { ...SMALL.dit, ...sizes } });
+    const settings = { ...SETTINGS, sampler: "ddpm", steps: 2 } as const;
+    const labels = [0, 1, 2, 3, 4, 5, 0, 1];
+    const { images } = await sampler.sample(0, labels, settings);
+    const size = images.length / labels.length;
+    try {
+      for (const [count, numbers] of [[1, [0, 5]], [2, [2, 7]], [3, [6, 1, 4]]] as const) {
+        await backend.setThreads(count);
+        const some = await sampler.sample(numbers, numbers.map((k) => labels[k]!), settings);
+        for (const [i, k] of numbers.entries()) {
+          const want = images.slice(k * size, (k + 1) * size);
+          assertEquals(some.images.slice(i * size, (i + 1) * size), want, `sample ${k}`);
+        }
+      }
+    } finally {
+      await backend.setThreads(threads);
+    }
+  }
+}, ["wasm"]);
 
 eachDevice("what is predicted of pixels has limits, of latents it has none", async (device) => {
   // an untrained model that predicts noise leaves it in, which grows when it is scaled up

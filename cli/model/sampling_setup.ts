@@ -101,11 +101,16 @@ export async function samplingAutoencoder(
   return path;
 }
 
-/** Loads what samples, and shows how far it is. */
+/**
+ * Loads what samples.
+ *
+ * @param isShown Whether a line says how far it is.
+ */
 export async function loadImageSampler(
   weights: Weights,
   vaePath: string | null,
   dtype: "f32" | "f16",
+  isShown = true,
 ): Promise<ImageSampler> {
   const config = vaePath === null
     ? weights.config
@@ -115,7 +120,7 @@ export async function loadImageSampler(
   try {
     return await ImageSampler.load({ source: weights.source, config }, vae, {
       dtype,
-      onProgress: (done, total) => line.show(done, total, "tensors"),
+      onProgress: (done, total) => isShown && line.show(done, total, "tensors"),
     });
   } catch (error) {
     vae?.dispose();

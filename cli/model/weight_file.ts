@@ -7,9 +7,11 @@ import {
   Namespace,
   Opaque,
   SafetensorsFile,
+  sha256,
   ShardedFile,
   type StoredTensor,
   type TensorSource,
+  toFloat32,
   TorchFile,
   type TorchKey,
   type TorchValue,
@@ -201,4 +203,13 @@ function rankOf(name: string): string | undefined {
     isIndex ? 1 : 0,
   ];
   return order.join("") + name;
+}
+
+/** SHA-256 of weights, the same in whichever file, order and element type they are stored. */
+export async function weightsDigest(source: TensorSource): Promise<string> {
+  const lines: string[] = [];
+  for (const name of source.keys().toSorted()) {
+    lines.push(`${name} ${await sha256(toFloat32(await source.read(name)))}\n`);
+  }
+  return await sha256(new TextEncoder().encode(lines.join("")));
 }

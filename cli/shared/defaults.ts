@@ -8,3 +8,5 @@ export const VAE_OUT = "results/vae";
 export const FEATURES_OUT = "features";
 /** Pictures that are sampled. */
 export const SAMPLE_OUT = "samples/sample.png";
+/** The folder of pictures by the ten thousand. */
+export const SAMPLES = "samples";

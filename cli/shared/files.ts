@@ -85,10 +85,17 @@ const PART = 1 << 16;
 /** What `@dit/core/io` calls files that it is writing. */
 const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
 
-/** Removes what a killed process left half written in a folder. */
-export async function removeTemporaries(folder: string): Promise<void> {
+/**
+ * Removes what a killed process left half written in a folder.
+ *
+ * @param of The only file whose leftovers go, by its name; any by default.
+ */
+export async function removeTemporaries(folder: string, of?: string): Promise<void> {
   for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (isFile && TEMPORARY.test(name)) await Deno.remove(join(folder, name));
+    if (!isFile || !TEMPORARY.test(name)) continue;
+    if (of === undefined || name.replace(TEMPORARY, "") === of) {
+      await Deno.remove(join(folder, name));
+    }
   }
 }
 

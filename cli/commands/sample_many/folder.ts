@@ -1,0 +1,107 @@
+/** The folder of samples: begun, gone on with, or finished; the same for all ranks. */
+import { basename, dirname, join } from "@std/path";
+import type { World } from "../../distributed/world.ts";
+import { CommandError } from "../../shared/errors.ts";
+import { removeTemporaries, writeWhole } from "../../shared/files.ts";
+import { readArchive } from "./archive.ts";
+import { recordText, requireSameRecord, type SampleRecord } from "./record.ts";
+import type { SampleStore } from "./store.ts";
+import { fromBits, toBits } from "./work.ts";
+
+/** What says in a folder what its samples were made by. */
+const RECORD_FILE = "made_by.json";
+
+/** A folder and what is to be in it. */
+export interface SampleFolder {
+  readonly folder: string;
+  /** The archive beside it. */
+  readonly archive: string;
+  readonly store: SampleStore;
+  /** How many samples. */
+  readonly count: number;
+  readonly record: SampleRecord;
+}
+
+/**
+ * Begins a folder or goes on with it: rank 0 looks at what is there and tells the others. Collective.
+ *
+ * @returns Which samples are there; null where the archive of all of them is.
+ * @throws {CommandError} where they were made otherwise, or a rank does not see the folder.
+ */
+export async function shareFolder(world: World, wanted: SampleFolder): Promise<boolean[] | null> {
+  const { count, folder } = wanted;
+  const message = new Uint8Array(1 + Math.ceil(count / 8));
+  if (world.rank === 0) {
+    const isThere = await openFolder(wanted);
+    message[0] = isThere === null ? 1 : 0;
+    if (isThere !== null) message.set(toBits(isThere), 1);
+  }
+  await world.broadcast(message);
+  if (message[0] === 1) return null;
+  if (world.rank > 0) await requireSeen(folder, world.rank);
+  return fromBits(message.subarray(1), count);
+}
+
+async function openFolder(
+  { folder, archive, store, count, record }: SampleFolder,
+): Promise<boolean[] | null> {
+  const { settings } = record;
+  const done = await readArchive(archive);
+  if (done !== null) {
+    requireSameRecord(done.madeBy, settings, archive);
+    if (done.count === count) return null;
+    if (done.count > count) {
+      throw new CommandError(
+        `${archive}: has ${done.count} samples already, the first ${count} of which are those asked ` +
+          "for; leave --num-fid-samples as it was, or give another --sample-dir",
+      );
+    }
+    if (!settings.png) {
+      throw new CommandError(
+        `${archive}: expected ${count} samples but it has ${done.count}, and without PNG files ` +
+          "none can be added; remove it, or give another --sample-dir",
+      );
+    }
+  }
+  await Deno.mkdir(folder, { recursive: true });
+  const path = join(folder, RECORD_FILE);
+  const stored = await Deno.readTextFile(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  });
+  const isThere = await store.present(count);
+  if (stored !== null) {
+    requireSameRecord(stored, settings, path);
+  } else {
+    if (isThere.includes(true)) {
+      throw new CommandError(
+        `${folder}: expected ${RECORD_FILE} beside samples but found none, so what they were made ` +
+          "by is not known; move them away, or give another --sample-dir",
+      );
+    }
+    await writeWhole(path, recordText(record));
+  }
+  await removeTemporaries(folder);
+  await removeTemporaries(dirname(archive), basename(archive));
+  return isThere;
+}
+
+/** How often a rank looks for the folder, and how long it waits between: network drives are late. */
+const LOOKS = 30, PAUSE = 1000;
+
+async function requireSeen(folder: string, rank: number): Promise<void> {
+  for (let look = 1;; look++) {
+    try {
+      await Deno.stat(join(folder, RECORD_FILE));
+      return;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (look === LOOKS) break;
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+  throw new CommandError(
+    `rank ${rank} does not see ${folder}, which rank 0 has made; give a --sample-dir that all ` +
+      "machines share",
+  );
+}

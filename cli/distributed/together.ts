@@ -1,0 +1,47 @@
+/** Work that takes each rank its own time, watched by all until all are done. */
+import type { World } from "./world.ts";
+
+/** How the work is watched. */
+export interface Watch {
+  /** How much of its work this rank has done. */
+  readonly done?: () => number;
+  /** Is told how much all ranks have done. */
+  readonly onTotal?: (total: number) => void;
+}
+
+/** Milliseconds between two times that ranks tell each other: few at first, so that short work is short. */
+const PAUSE = { first: 10, longest: 1000 } as const;
+
+/**
+ * Runs this rank's part of the work, and ends when all ranks have done theirs. Ranks tell each other
+ * how far they are meanwhile, so that one that has long to work is not taken for one that is lost:
+ * the work has to let other tasks run now and then. Collective.
+ *
+ * @throws What the work throws.
+ */
+export async function workTogether(
+  world: World,
+  work: () => Promise<void>,
+  { done = () => 0, onTotal }: Watch = {},
+): Promise<void> {
+  let isBusy = true;
+  const working = work().finally(() => isBusy = false);
+  const watch = async (): Promise<void> => {
+    for (let next: number = PAUSE.first;; next = Math.min(2 * next, PAUSE.longest)) {
+      const state = Float64Array.of(done(), isBusy ? 1 : 0);
+      await world.allReduce(state);
+      onTotal?.(state[0]!);
+      if (state[1] === 0) return;
+      await pause(isBusy ? working : null, next);
+    }
+  };
+  await Promise.all([working, watch()]);
+}
+
+/** Waits, or until the work has ended. */
+async function pause(working: Promise<void> | null, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
+  await Promise.race([timeout, ...(working ? [working.catch(() => {})] : [])]);
+  clearTimeout(timer);
+}
