@@ -23,6 +23,8 @@ export interface World {
   readonly localRank: number;
   /** How many of them run on this machine. */
   readonly localSize: number;
+  /** The lowest rank of this machine, which ranks of other machines do not have. */
+  readonly machine: number;
   /** Threads for this process on the CPU, its share of the machine; null for as many as it has. */
   readonly threads: number | null;
   /** What it runs under: `MPI (Open MPI 4.1.4)`; null for a world of one. */
@@ -50,6 +52,7 @@ export const ALONE: World = {
   size: 1,
   localRank: 0,
   localSize: 1,
+  machine: 0,
   threads: null,
   transport: null,
   allReduce: () => Promise.resolve(),

@@ -43,6 +43,7 @@ export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Pro
       size,
       localRank: rank,
       localSize: size,
+      machine: 0,
       threads: 1,
       transport: "ranks of a test",
       async allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {

@@ -1,5 +1,6 @@
 /** Choosing a device, and testing its kernels before work begins. */
 import { type Device, init, selfTest } from "@dit/core/tensor";
+import { refuseSharedGpu, takeGpu } from "../distributed/gpus.ts";
 import { ALONE, type World } from "../distributed/world.ts";
 import { CommandError, messageOf } from "./errors.ts";
 
@@ -19,20 +20,24 @@ export class FastTierError extends CommandError {
 /**
  * Sets up a device and checks it.
  *
- * @param world The processes that share this machine's cores.
+ * @param world The processes that share this machine's cores and GPUs; collective then.
  * @throws {CommandError} where it is not there, or gives wrong numbers.
  * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
 export async function startDevice(
   device: typeof DEVICES[number],
-  { threads }: World = ALONE,
+  world: World = ALONE,
 ): Promise<Device> {
+  const { threads } = world;
   let started: Device;
+  if (device !== "wasm") await takeGpu(world);
   try {
     started = await init({ device, ...(threads === null ? {} : { wasm: { threads } }) });
   } catch (error) {
     throw new CommandError(`--device ${device}: ${messageOf(error)}`, { cause: error });
   }
+  const { backend } = started;
+  await refuseSharedGpu(world, "isSoftware" in backend && !backend.isSoftware);
   try {
     await selfTest(started);
   } catch (error) {
