@@ -17,7 +17,8 @@ const COMBINE: Readonly<Record<Reduction, (a: number, b: number) => number>> = {
 
 /**
  * Runs `run` as each of `size` ranks at the same time; gives what each returned, by rank. It fails
- * where one of them fails, or where they do not begin the same operations in the same order.
+ * where one of them fails, where they do not begin the same operations in the same order, or where
+ * one touches numbers that are being reduced.
  */
 export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Promise<T[]> {
   const meetings: Meeting[] = [];
@@ -47,7 +48,11 @@ export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Pro
       threads: 1,
       transport: "ranks of a test",
       async allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {
-        const all = await meet(`allReduce ${reduction} ${values.length}`, values.slice());
+        const own = values.slice();
+        const all = await meet(`allReduce ${reduction} ${values.length}`, own);
+        if (!values.every((value, i) => Object.is(value, own[i]))) {
+          throw new Error(`rank ${rank} touched what it was reducing`);
+        }
         values.set(values.map((_, i) => all.map((its) => its[i]!).reduce(COMBINE[reduction])));
       },
       async broadcast(bytes: Uint8Array, root = 0): Promise<void> {

@@ -2,14 +2,17 @@
 import type { Device } from "@dit/core/tensor";
 import { BatchSampler, type Dataset, Loader, type SamplerPosition } from "@dit/data";
 import { basename } from "@std/path";
+import { anyRank } from "../distributed/agree.ts";
+import { gather } from "../distributed/share.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import { damagedCount, damagedIn, findings } from "../shared/images.ts";
+import { allFindings, damagedIn, findings } from "../shared/images.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
 import type { RunFolder } from "./folder.ts";
 import { Meter, waitingText } from "./metrics.ts";
 import { sortOut } from "./records.ts";
 import { type History, reportHtml } from "./report.ts";
 import { saveTrainee } from "./saving.ts";
+import { agreeOnTrainee } from "./shares.ts";
 import type { Streams, Trainee } from "./trainee.ts";
 
 /** A run that is set up. */
@@ -17,7 +20,8 @@ export interface Run {
   readonly trainee: Trainee;
   readonly dataset: Dataset;
   readonly device: Device;
-  readonly folder: RunFolder;
+  /** Null on ranks other than 0, which write and say nothing. */
+  readonly folder: RunFolder | null;
   /** All that was measured so far. */
   readonly history: History;
   /** Of the whole run. */
@@ -33,6 +37,9 @@ export interface Run {
 /** Steps whose records are kept on the device at most. */
 const DRAIN_EVERY = 100;
 
+/** Steps between two proofs that all ranks train the same. */
+const PROOF_EVERY = 100;
+
 /** Milliseconds between two versions of the page, which reloads itself more rarely. */
 const REPORT_EVERY = 2000;
 
@@ -42,12 +49,15 @@ interface Beginning {
   readonly streams: Streams;
 }
 
-/** Takes the steps of a run, to its end or until it is to stop. */
+/**
+ * Takes the steps of a run, to its end or until it is to stop. Ranks that share the run all take
+ * them, and come to each operation that is collective at the same place.
+ */
 export class TrainingLoop {
   readonly #run: Run;
   readonly #sampler: BatchSampler;
   readonly #progress: ProgressLine;
-  readonly #terminal = Deno.stderr.isTerminal();
+  readonly #terminal: boolean;
   readonly #meter: Meter;
   /** Where each step since the records were drained began. */
   readonly #beginnings = new Map<number, Beginning>();
@@ -57,23 +67,29 @@ export class TrainingLoop {
   #reported = -Infinity;
   /** Steps left out for overflow that were reported. */
   #skipped = 0;
-  /** Damaged images that log.txt has. */
+  /** Damaged images of this rank that log.txt has. */
   #logged = 0;
+  /** Damaged images that any rank has found. */
+  readonly #damaged = new Set<string>();
 
   /** Starts nothing yet. */
   constructor(run: Run) {
     this.#run = run;
-    const { trainee: { settings, step }, dataset, position, folder, device } = run;
+    const { trainee: { settings, step, world }, dataset, position, folder, device } = run;
     this.#sampler = new BatchSampler({
       size: dataset.size,
       batchSize: settings.batchSize,
       seed: settings.seed,
       flip: settings.flip && dataset.flippable,
+      parts: settings.gradAccum,
+      rank: world.rank,
+      world: world.size,
       ...(position ? { position } : {}),
     });
     this.#saved = step;
+    this.#terminal = folder !== null && Deno.stderr.isTerminal();
     this.#progress = new ProgressLine("", this.#terminal);
-    this.#meter = new Meter(device, settings.batchSize, step, folder.lastMetrics);
+    this.#meter = new Meter(device, settings.batchSize, step, folder?.lastMetrics);
   }
 
   /**
@@ -96,15 +112,21 @@ export class TrainingLoop {
 
   async #takeSteps(loader: Loader): Promise<void> {
     const { trainee, steps, stopping } = this.#run;
-    const { logEvery, sampleEvery, ckptEvery } = trainee.settings;
+    const { world, settings: { logEvery, sampleEvery, ckptEvery } } = trainee;
     const isTime = (every: number) =>
       every > 0 && (trainee.step % every === 0 || trainee.step === steps);
+    const isAlone = world.size === 1;
     this.#skipped = (await trainee.lossScale())?.skipped ?? 0; // before a run that is continued
+    await agreeOnTrainee(trainee);
     await this.#report(null);
-    while (trainee.step < steps && !stopping()) {
+    let isOver = isAlone && stopping();
+    while (trainee.step < steps && !isOver) {
       const beginning = { position: loader.position, streams: trainee.streams() };
       this.#beginnings.set(trainee.step + 1, beginning);
-      await trainee.takeStep(await loader.next());
+      const batch = await loader.next();
+      // beside the gradients: agreed by the time that they are there
+      const isAsked = isAlone ? undefined : anyRank(world, stopping());
+      await trainee.takeStep(batch);
       await trainee.afterStep();
       await this.#giveWay();
 
@@ -112,8 +134,10 @@ export class TrainingLoop {
       else if (this.#beginnings.size >= DRAIN_EVERY) await this.#drainRecords();
       if (isTime(sampleEvery)) await this.#between(() => this.#draw());
       if (isTime(ckptEvery)) await this.#between(() => this.#save(loader.position));
+      else if (trainee.step % PROOF_EVERY === 0) await agreeOnTrainee(trainee);
       if (isTime(logEvery)) await this.#between(() => this.#report(null));
       this.#show();
+      isOver = isAlone ? stopping() : await isAsked!;
     }
     if (trainee.step > this.#saved) await this.#save(loader.position);
   }
@@ -126,10 +150,12 @@ export class TrainingLoop {
 
   /**
    * Saves what can be saved of a run that something ended: the last whole step, unless its numbers
-   * are wrong. Throws nothing: the error to report is the one that ended the run.
+   * are wrong. Throws nothing: the error to report is the one that ended the run. One rank of several
+   * saves nothing: it would have to ask others, which are elsewhere.
    */
   async #rescue(position: SamplerPosition): Promise<void> {
     const { trainee } = this.#run;
+    if (trainee.world.size > 1) return;
     if (!trainee.isSound || trainee.step <= this.#saved) return;
     const next = this.#beginnings.get(trainee.step + 1); // a step that was not taken to its end
     try {
@@ -141,9 +167,14 @@ export class TrainingLoop {
     }
   }
 
-  /** Prints damaged and enlarged images, and writes the report for the last time. */
-  async finish(ended: string): Promise<void> {
-    const found = findings(this.#run.dataset);
+  /**
+   * Prints damaged and enlarged images, and writes the report for the last time.
+   *
+   * @param isTogether Whether all ranks are here, and tell what they have found.
+   */
+  async finish(ended: string, isTogether: boolean): Promise<void> {
+    const { dataset, trainee: { world } } = this.#run;
+    const found = isTogether ? await allFindings(world, dataset) : findings(dataset);
     for (const line of found) await this.#note(line);
     await this.#report([ended, ...found].join("\n"));
   }
@@ -159,7 +190,9 @@ export class TrainingLoop {
       this.#sampler.seek(position);
       const plan = this.#sampler.next();
       trainee.seek(streams);
-      const culprit = await trainee.findNonFinite(await dataset.read(plan.indices, plan));
+      const batch = await dataset.read(plan.indices, plan);
+      const culprits = await gather(trainee.world, await trainee.findNonFinite(batch));
+      const culprit = culprits.find((name) => name !== null) ?? "the norm of the gradients";
       throw new CommandError(
         `step ${wrong.step}: ${culprit} is not a finite number. The run stops here; its ` +
           `checkpoints are from before. A lower --lr or a --grad-clip may help` +
@@ -179,17 +212,15 @@ export class TrainingLoop {
   /** A line of metrics. */
   async #measure(waited: number): Promise<void> {
     await this.#drainRecords();
-    const { trainee, folder, history, dataset, steps } = this.#run;
+    const { trainee, folder, history, steps } = this.#run;
     const { step } = trainee;
     const scaler = await trainee.lossScale();
-    const damaged = damagedCount(dataset);
-    const metrics = this.#meter.read({ step, waited, damaged, scaler });
+    await this.#logDamaged();
+    const metrics = this.#meter.read({ step, waited, damaged: this.#damaged.size, scaler });
     if (metrics) {
       history.add(metrics);
-      await folder.measure(metrics);
+      await folder?.measure(metrics);
     }
-    for (const text of damagedIn(dataset, this.#logged)) await folder.log(`left out ${text}`);
-    this.#logged = damaged;
     if (scaler && scaler.skipped > this.#skipped) {
       const count = scaler.skipped - this.#skipped;
       await this.#note(
@@ -198,8 +229,20 @@ export class TrainingLoop {
       this.#skipped = scaler.skipped;
     }
     const line = `step ${step}/${steps}  ${this.#figures()}`;
-    if (this.#terminal) await folder.log(line);
+    if (this.#terminal) await folder?.log(line);
     else await this.#note(`${line}, ${duration(this.#left())} left`);
+  }
+
+  /** Logs images that any rank has found damaged since the last time. */
+  async #logDamaged(): Promise<void> {
+    const { trainee, folder, dataset } = this.#run;
+    const own = damagedIn(dataset, this.#logged);
+    this.#logged += own.length;
+    for (const text of (await gather(trainee.world, own)).flat()) {
+      if (this.#damaged.has(text)) continue; // by another rank, in a pass before
+      this.#damaged.add(text);
+      await folder?.log(`left out ${text}`);
+    }
   }
 
   #figures(): string {
@@ -221,14 +264,16 @@ export class TrainingLoop {
   }
 
   async #note(message: string): Promise<void> {
+    const { folder } = this.#run;
+    if (!folder) return;
     this.#progress.end();
     console.log(message);
-    await this.#run.folder.log(message);
+    await folder.log(message);
   }
 
   async #draw(): Promise<void> {
     const { trainee, folder } = this.#run;
-    const png = await trainee.draw();
+    const png = folder && await trainee.draw();
     if (png) await folder.keepPictures(trainee.step, png);
   }
 
@@ -236,9 +281,15 @@ export class TrainingLoop {
     await this.#drainRecords();
     const { trainee, folder } = this.#run;
     const { step, settings } = trainee;
-    await folder.save(step, settings.keep, (path) => saveTrainee(path, trainee, position));
+    await agreeOnTrainee(trainee);
+    const state = await trainee.state();
+    await folder?.save(
+      step,
+      settings.keep,
+      (path) => saveTrainee(path, trainee, { position, state }),
+    );
     this.#saved = step;
-    await folder.log(`checkpoint of step ${step}`);
+    await folder?.log(`checkpoint of step ${step}`);
   }
 
   async #report(ended: string | null): Promise<void> {
@@ -246,6 +297,7 @@ export class TrainingLoop {
     if (ended === null && now - this.#reported < REPORT_EVERY) return;
     this.#reported = now;
     const { trainee, folder, history, summary, steps } = this.#run;
+    if (!folder) return;
     const html = reportHtml({
       title: basename(folder.path),
       summary,

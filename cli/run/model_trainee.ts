@@ -28,8 +28,6 @@ export interface ModelSettings extends RunSettings {
   readonly emaDecay: number;
   /** Limit of the gradient's norm; 0 for none. */
   readonly gradClip: number;
-  /** Parts that a batch is computed in. */
-  readonly gradAccum: number;
   /** Whether products and activations are half precision. */
   readonly mixedPrecision: "no" | "fp16";
 }
@@ -192,7 +190,7 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
    * batch, a weight, the loss, a gradient. The step is computed again from the weights as they are,
    * which a step with a NaN among its gradients leaves alone.
    */
-  async findNonFinite(batch: Examples): Promise<string> {
+  async findNonFinite(batch: Examples): Promise<string | null> {
     if (!batch.images.every(Number.isFinite)) return "the batch";
     using _ = scope("diagnosis");
     const isBad = async (t: Tensor): Promise<boolean> => await countNonFinite([t]).item() > 0;
@@ -206,7 +204,7 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     for (const [name, p] of [...this.model.namedParameters()].toReversed()) {
       if (p.grad && await isBad(p.grad)) return `the gradient of ${name}`;
     }
-    return "the norm of the gradients";
+    return null;
   }
 
   streams(): Streams {

@@ -8,14 +8,14 @@ import { History } from "./report.ts";
 import { stopRequests } from "./stop.ts";
 import type { TraineeKind } from "./trainee.ts";
 
-/** A run's folder, and what was measured in it so far. */
+/** A run's folder (null on ranks that write nothing), and what was measured in it so far. */
 export interface OpenedFolder {
-  readonly folder: RunFolder;
+  readonly folder: RunFolder | null;
   readonly history: History;
 }
 
 /** The folder of a new run. */
-export function newFolder(kind: TraineeKind, folder: RunFolder): OpenedFolder {
+export function newFolder(kind: TraineeKind, folder: RunFolder | null): OpenedFolder {
   return { folder, history: new History(kind.curves) };
 }
 
@@ -46,35 +46,41 @@ export async function resumedFolder(
 export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   const { trainee, folder, steps, summary, device } = run;
   const { kind, settings, config } = trainee;
-  await folder.describe({ // first: it says whose the other files are
+  const say = async (line: string): Promise<void> => {
+    if (!folder) return;
+    console.log(line);
+    await folder.log(line);
+  };
+  await folder?.describe({ // first: it says whose the other files are
     trainee: kind.trainee,
     settings,
     model: config,
     device: `${device.name} (${device.backend.description})`,
     steps,
   });
-  for (const line of summary) {
-    console.log(line);
-    await folder.log(line);
-  }
-  using stop = stopRequests();
+  for (const line of summary) await say(line);
+  using stop = folder ? stopRequests() : stopRequests(null);
   const loop = new TrainingLoop({ ...run, stopping: () => stop.requested });
   let lines: string[] = [];
   try {
-    if (await loop.train()) lines = await trainee.finish(folder);
+    if (await loop.train() && folder) lines = await trainee.finish(folder);
   } catch (error) {
-    await loop.finish(messageOf(error)); // or the page would reload itself for ever
+    await loop.finish(messageOf(error), false); // or the page would reload itself for ever
     throw error;
   }
   if (trainee.step < steps) {
-    await loop.finish(`stopped at step ${trainee.step} of ${steps}`);
-    console.log(
-      `stopped at step ${trainee.step}; continue with: deno task ${kind.command} --resume ${folder.path}`,
-    );
+    await loop.finish(`stopped at step ${trainee.step} of ${steps}`, true);
+    if (folder) {
+      console.log(
+        `stopped at step ${trainee.step}; continue with: deno task ${kind.command} --resume ${folder.path}`,
+      );
+    }
     return EXIT.interrupted;
   }
-  await loop.finish([`finished: ${steps.toLocaleString("en")} steps`, ...lines].join("\n"));
-  for (const line of lines) console.log(line);
-  console.log(`finished: ${folder.file("report.html")} shows it`);
+  await loop.finish([`finished: ${steps.toLocaleString("en")} steps`, ...lines].join("\n"), true);
+  if (folder) {
+    for (const line of lines) console.log(line);
+    console.log(`finished: ${folder.file("report.html")} shows it`);
+  }
   return 0;
 }

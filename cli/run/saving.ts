@@ -5,18 +5,24 @@ import { CommandError, messageOf } from "../shared/errors.ts";
 import { type Checkpoint, type SavedTraining, writeCheckpoint } from "./checkpoint.ts";
 import type { Trainee } from "./trainee.ts";
 
+/** Where a training stands beside its tensors. */
+export interface Standing {
+  /** Where its data continue. */
+  readonly position: SamplerPosition;
+  /** What the trainee says of itself. */
+  readonly state: Readonly<Record<string, unknown>>;
+}
+
 /**
  * Writes all that continues a run exactly.
- *
- * @param position Where its data continue.
  */
 export async function saveTrainee(
   path: string,
   trainee: Trainee,
-  position: SamplerPosition,
+  { position, state }: Standing,
 ): Promise<void> {
   const { kind, step, config, settings } = trainee;
-  const training = { ...await trainee.state(), position, settings };
+  const training = { ...state, position, settings };
   using _ = scope("checkpoint");
   const sections = Object.fromEntries(
     Object.entries(trainee.sections()).map(([name, part]) => [name, part.stateDict()]),

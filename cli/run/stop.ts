@@ -13,17 +13,17 @@ export interface StopRequests extends Disposable {
 /**
  * Listens for requests to stop. The second Ctrl-C ends the process at once.
  *
- * @param answer Printed at the first one.
+ * @param answer Printed at the first one; null for none.
  */
 export function stopRequests(
-  answer = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
+  answer: string | null = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
 ): StopRequests {
   let first: number | undefined;
   const ask = (): void => {
     const now = performance.now();
     if (first === undefined) {
       first = now;
-      console.error(`\n${answer}`);
+      if (answer !== null) console.error(`\n${answer}`);
     } else if (now - first > SAME) {
       Deno.exit(EXIT.interrupted);
     }

@@ -3,6 +3,7 @@ import type { Scaled } from "./records.ts";
 import type { StateDict, StateValue } from "@dit/core/nn";
 import type { GeneratorState } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
+import type { World } from "../distributed/world.ts";
 import type { Fields } from "../shared/fields.ts";
 import type { CheckpointKind } from "./checkpoint.ts";
 import type { FolderNames } from "./find.ts";
@@ -15,8 +16,10 @@ import type { Curve } from "./report.ts";
 export interface RunSettings {
   /** Where the examples come from. */
   readonly data: string;
-  /** Examples a step. */
+  /** Examples a step, of all ranks. */
   readonly batchSize: number;
+  /** Parts that a batch is computed in, each of them shared by all ranks. */
+  readonly gradAccum: number;
   /** Everything random follows from it. */
   readonly seed: number;
   /** Whether every other example is mirrored. */
@@ -60,6 +63,8 @@ export interface Trainee extends Disposable {
   /** What is trained. Plain JSON, that `kind.readConfig` reads. */
   readonly config: object;
   readonly settings: RunSettings;
+  /** The ranks that share every batch. */
+  readonly world: World;
   /** Optimiser steps taken. */
   step: number;
   /** What the steps were like, kept on the device until it is asked for. */
@@ -80,8 +85,11 @@ export interface Trainee extends Disposable {
   abandonStep(streams: Streams): void;
   /** The scale of the loss and how many steps overflowed; null in full precision. */
   lossScale(): Promise<Scaled | null>;
-  /** Names the first tensor of a step on a batch that is not finite. Gradients are lost. */
-  findNonFinite(batch: Examples): Promise<string>;
+  /**
+   * Names the first tensor of a step on a batch, or this rank's share of it, that is not finite; null
+   * where only what comes of them is not. Gradients are lost.
+   */
+  findNonFinite(batch: Examples): Promise<string | null>;
 
   /** Where the random streams stand. */
   streams(): Streams;

@@ -109,8 +109,9 @@ export function findings(dataset: Dataset): string[] {
  *
  * @returns The lines on every rank.
  */
-export async function allFindings(world: World, images: ImageFolder): Promise<string[]> {
-  return findingLines(images, await gather(world, found(images)));
+export async function allFindings(world: World, dataset: Dataset): Promise<string[]> {
+  if (!(dataset instanceof ImageFolder)) return [];
+  return findingLines(dataset, await gather(world, found(dataset)));
 }
 
 /** What a process found in the images that it read. */

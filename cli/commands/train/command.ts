@@ -11,11 +11,15 @@ import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, join } from "@std/path";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { type ModelConfig, processOf } from "../../model/config.ts";
+import { openWorld } from "../../distributed/open.ts";
+import { fromRankZero } from "../../distributed/share.ts";
+import type { World } from "../../distributed/world.ts";
 import { Checkpoint } from "../../run/checkpoint.ts";
 import { findCheckpoint, latestRun, unfinishedRun } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee } from "../../run/saving.ts";
+import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import { deviceLimit, deviceText, startDevice } from "../../shared/device.ts";
@@ -64,8 +68,10 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    const checkpoint = await checkpointOf(flags);
-    return await (checkpoint === undefined ? start(flags) : resume(flags, checkpoint));
+    const world = await openWorld(flags);
+    // by one rank: a folder may change between two looks, and disks show changes late
+    const checkpoint = await fromRankZero(world, async () => await checkpointOf(flags) ?? null);
+    return await (checkpoint === null ? start(flags, world) : resume(flags, world, checkpoint));
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(
@@ -109,9 +115,10 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
 }
 
 /** A new run. */
-async function start(flags: TrainFlags): Promise<number> {
+async function start(flags: TrainFlags, world: World): Promise<number> {
   const asked = settingsOf(flags);
-  const device = await startDevice(flags.device ?? "auto");
+  refuseUneven(world, "global-batch-size", asked);
+  const device = await startDevice(flags.device ?? "auto", world);
   await using data = await openData(asked, {
     usualSize: usualImageSize(flags),
     warn: warnAbove,
@@ -121,20 +128,22 @@ async function start(flags: TrainFlags): Promise<number> {
   const config = modelConfigOf(flags, asked, data.shape);
   const settings = settledBy(data.shape, asked, flags, data.dataset.size);
   const steps = totalSteps(settings, data.dataset.size);
-  checkMemory(config, settings, device);
-  const { decoder, note } = await loadDecoder(config);
+  checkMemory(config, settings, device, world);
+  await agreeOnData(world, settings.data, data.dataset);
+  const { decoder, note } = await loadDecoder(config, world);
   using _ = decoder;
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
-  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo });
-  const opened = newFolder(DIT_KIND, await newRunFolder(flags, config));
-  const summary = await summaryLines({ trainee, data, device, folder: opened.folder, steps, note });
-  await writeClasses(opened.folder.path, config.classNames);
+  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo, world });
+  const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
+  if (folder) await writeClasses(folder.path, config.classNames);
+  const summary = folder ? await summaryLines({ trainee, data, device, folder, steps, note }) : [];
+  const opened = newFolder(DIT_KIND, folder);
   return await runTraining({ ...opened, trainee, dataset, device, steps, summary });
 }
 
 /** A run that is continued. */
-async function resume(flags: TrainFlags, path: string): Promise<number> {
+async function resume(flags: TrainFlags, world: World, path: string): Promise<number> {
   using checkpoint = await Checkpoint.open(path, DIT_KIND);
   const { config, step, training } = checkpoint.header;
   if (training === null) {
@@ -142,7 +151,8 @@ async function resume(flags: TrainFlags, path: string): Promise<number> {
   }
   const before = readSettings(TRAIN_FLAGS, training.settings.values, path);
   const settings = resumedSettings(before, flags, config);
-  const device = await startDevice(flags.device ?? "auto");
+  refuseUneven(world, "global-batch-size", settings);
+  const device = await startDevice(flags.device ?? "auto", world);
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
     warn: warnAbove,
@@ -150,22 +160,30 @@ async function resume(flags: TrainFlags, path: string): Promise<number> {
   });
   checkSameData(config, settings, data);
   const steps = totalSteps(settings, data.dataset.size);
-  if (step >= steps && !await isWanting(path, flags, settings)) {
-    console.log(`${path} has all of its ${steps} steps; give more --steps to continue`);
+  if (
+    step >= steps && !await fromRankZero(world, () => isWanting(path, flags, settings))
+  ) {
+    if (world.rank === 0) {
+      console.log(`${path} has all of its ${steps} steps; give more --steps to continue`);
+    }
     return 0;
   }
-  checkMemory(config, settings, device);
-  const { decoder, note } = await loadDecoder(config);
+  checkMemory(config, settings, device, world);
+  await agreeOnData(world, settings.data, data.dataset);
+  const { decoder, note } = await loadDecoder(config, world);
   using _ = decoder;
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
-  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo });
+  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo, world });
   const position = await loadTrainee(trainee, checkpoint, training);
-  const opened = await resumedFolder(DIT_KIND, checkpoint, () => newRunFolder(flags, config));
-  const summary = await summaryLines({ trainee, data, device, folder: opened.folder, steps, note });
-  if (!await exists(opened.folder.file("classes.json"))) {
-    await writeClasses(opened.folder.path, config.classNames);
+  const opened = world.rank === 0
+    ? await resumedFolder(DIT_KIND, checkpoint, () => newRunFolder(flags, config))
+    : newFolder(DIT_KIND, null);
+  const { folder } = opened;
+  if (folder && !await exists(folder.file("classes.json"))) {
+    await writeClasses(folder.path, config.classNames);
   }
+  const summary = folder ? await summaryLines({ trainee, data, device, folder, steps, note }) : [];
   return await runTraining({ ...opened, trainee, dataset, device, steps, summary, position });
 }
 
@@ -199,15 +217,28 @@ async function isWanting(
 }
 
 /** Refuses, before anything is made, what the device cannot hold. */
-function checkMemory(config: ModelConfig, settings: TrainSettings, device: Device): void {
-  const bytes = memoryEstimate(config.dit, settings);
-  const limit = deviceLimit(device);
-  if (limit === null || bytes <= limit) return;
+function checkMemory(
+  config: ModelConfig,
+  settings: TrainSettings,
+  device: Device,
+  world: World,
+): void {
+  const bytes = memoryEstimate(config.dit, shareOfBatch(settings, world));
+  const all = deviceLimit(device);
+  if (all === null) return;
+  const limit = device.name === "wasm" ? all / world.localSize : all; // the machine's own memory
+  if (bytes <= limit) return;
+  const each = world.size === 1 ? "" : " on each rank";
   throw new CommandError(
-    `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)} but ` +
-      `${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
+    `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)}${each} ` +
+      `but ${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
       `--mixed-precision fp16, or a smaller model or --global-batch-size`,
   );
+}
+
+/** Settings of which the batch is what one rank has of it. */
+function shareOfBatch(settings: TrainSettings, { size }: World): TrainSettings {
+  return { ...settings, batchSize: settings.batchSize / size };
 }
 
 /** What the first lines are made of. */
@@ -225,10 +256,11 @@ interface Summarised {
 async function summaryLines(
   { trainee, data, device, folder, steps, note }: Summarised,
 ): Promise<string[]> {
-  const { settings, config, model, step } = trainee;
+  const { settings, config, model, step, world } = trainee;
   const count = (n: number) => n.toLocaleString("en");
-  const seconds = (steps - step) * await stepSeconds(device, config.dit, settings);
-  const bytes = memoryEstimate(config.dit, settings);
+  const share = shareOfBatch(settings, world);
+  const seconds = (steps - step) * await stepSeconds(device, config.dit, share);
+  const bytes = memoryEstimate(config.dit, share);
   const classes = classesText(config);
   const begun = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
   return [
@@ -240,6 +272,7 @@ async function summaryLines(
     `data     ${basename(settings.data)}, ${data.text}`,
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
+    ...(world.size === 1 ? [] : [ranksText(world, settings.batchSize)]),
     `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
     `results  ${folder.path}: open report.html in a browser to watch`,
     ...(namedData(settings.data)
@@ -249,11 +282,15 @@ async function summaryLines(
   ];
 }
 
-/** The autoencoder of a model of latents, to make pictures with; without it there are none. */
+/**
+ * The autoencoder of a model of latents, to make pictures with; without it there are none, as on
+ * ranks other than 0.
+ */
 async function loadDecoder(
   { latents }: ModelConfig,
+  { rank }: World,
 ): Promise<{ decoder: AutoencoderKL | null; note: string | null }> {
-  if (latents === null) return { decoder: null, note: null };
+  if (latents === null || rank > 0) return { decoder: null, note: null };
   try {
     const path = await findAutoencoder(latents.vae, false);
     await checkAutoencoder(path, latents);

@@ -200,7 +200,10 @@ for (
     {
       using first = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);
       await go(first, 13);
-      await saveTrainee(path, first, { epoch: 0, step: 13 });
+      await saveTrainee(path, first, {
+        position: { epoch: 0, step: 13 },
+        state: await first.state(),
+      });
     }
     using checkpoint = await Checkpoint.open(path, DIT_KIND);
     using second = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);

@@ -5,7 +5,7 @@ import { type Generator, randn, type Tensor } from "@dit/core/tensor";
 import { BatchSampler, type Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
-import { fakeWorlds } from "../../distributed/fake_world_test_util.ts";
+import { onRanks } from "../../distributed/world_test_util.ts";
 import { ALONE, type World } from "../../distributed/world.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { Scaled, StepRecord } from "../../run/records.ts";
@@ -117,8 +117,7 @@ async function compare(
 ): Promise<Result> {
   const alone = await go(ALONE, changed, steps);
   for (const size of sizes) {
-    const { worlds } = fakeWorlds(size);
-    const all = await Promise.all(worlds.map((world) => go(world, changed, steps)));
+    const all = await onRanks(size, (world) => go(world, changed, steps));
     for (const { records, weights, state, scaled } of all) {
       records.forEach((record, i) => {
         for (const name of ["loss", "gradNorm"] as const) {

@@ -9,11 +9,15 @@ import { OutOfMemoryError } from "@dit/core/tensor";
 import type { ImageFolder, SamplerPosition } from "@dit/data";
 import { join } from "@std/path";
 import { DIFFUSERS_FILES } from "../../model/weight_file.ts";
+import { openWorld } from "../../distributed/open.ts";
+import { fromRankZero } from "../../distributed/share.ts";
+import type { World } from "../../distributed/world.ts";
 import { Checkpoint } from "../../run/checkpoint.ts";
 import { describeRun, findCheckpoint, listCheckpoints } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, type OpenedFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee } from "../../run/saving.ts";
+import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
@@ -49,8 +53,9 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    const checkpoint = await checkpointOf(flags);
-    return await (checkpoint === undefined ? start(flags) : resume(flags, checkpoint));
+    const world = await openWorld(flags);
+    const checkpoint = await fromRankZero(world, async () => await checkpointOf(flags) ?? null);
+    return await (checkpoint === null ? start(flags, world) : resume(flags, world, checkpoint));
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     const advice =
@@ -124,20 +129,22 @@ async function refuseTaken(out: string): Promise<void> {
 }
 
 /** A new run. */
-async function start(flags: VaeFlags): Promise<number> {
+async function start(flags: VaeFlags, world: World): Promise<number> {
   const settings = vaeSettings(flags);
+  refuseUneven(world, "batch-size", settings);
   const out = outOf(flags);
   refuseInside("--out", out, settings.data);
-  await refuseTaken(out);
-  await using images = await open(settings);
-  const device = await startDevice(flags.device ?? "auto");
-  using trainee = new VaeTrainee(settings, images);
-  const opened = newFolder(VAE_KIND, await RunFolder.at(out, VAE_KIND.names));
+  const isFirst = world.rank === 0;
+  if (isFirst) await refuseTaken(out);
+  await using images = await open(settings, world);
+  const device = await startDevice(flags.device ?? "auto", world);
+  using trainee = new VaeTrainee(settings, images, world);
+  const opened = newFolder(VAE_KIND, isFirst ? await RunFolder.at(out, VAE_KIND.names) : null);
   return await train({ trainee, images, device, opened });
 }
 
 /** A run that is continued. */
-async function resume(flags: VaeFlags, path: string): Promise<number> {
+async function resume(flags: VaeFlags, world: World, path: string): Promise<number> {
   using checkpoint = await Checkpoint.open(path, VAE_KIND);
   const { step, training } = checkpoint.header;
   if (training === null) throw new CommandError(`${path}: these weights cannot be trained on`);
@@ -148,24 +155,30 @@ async function resume(flags: VaeFlags, path: string): Promise<number> {
   if (step > settings.steps) {
     throw new UsageError(`--steps: expected ${step} or more, which ${path} has, already`);
   }
-  await using images = await open(settings);
-  const device = await startDevice(flags.device ?? "auto");
-  using trainee = new VaeTrainee(settings, images);
+  refuseUneven(world, "batch-size", settings);
+  await using images = await open(settings, world);
+  const device = await startDevice(flags.device ?? "auto", world);
+  using trainee = new VaeTrainee(settings, images, world);
   const position = await loadTrainee(trainee, checkpoint, training);
   const out = outOf(flags);
   refuseInside("--out", out, settings.data);
-  const opened = await resumedFolder(VAE_KIND, checkpoint, async () => {
-    await refuseTaken(out);
-    return await RunFolder.at(out, VAE_KIND.names);
-  });
+  const opened = world.rank > 0 ? newFolder(VAE_KIND, null) : await resumedFolder(
+    VAE_KIND,
+    checkpoint,
+    async () => {
+      await refuseTaken(out);
+      return await RunFolder.at(out, VAE_KIND.names);
+    },
+  );
   return await train({ trainee, images, device, opened, position });
 }
 
-async function open(settings: VaeSettings): Promise<ImageFolder> {
+async function open(settings: VaeSettings, world: World): Promise<ImageFolder> {
   const { data, imageSize: size, workers, strict, batchSize } = settings;
   const images = await openImages(data, { size, workers, strict, warn: warnAbove });
   try {
     refuseLargeBatch("batch-size", batchSize, images.size);
+    await agreeOnData(world, data, images);
     return images;
   } catch (error) {
     await images[Symbol.asyncDispose]();
@@ -183,15 +196,17 @@ interface Parts {
 }
 
 async function train({ trainee, images, device, opened, position }: Parts): Promise<number> {
-  const { model, settings, step } = trainee;
+  const { model, settings, step, world } = trainee;
   const { imageSize, latentChannels, steps, batchSize } = settings;
   const side = imageSize / model.factor;
-  const summary = [
+  const { folder } = opened;
+  const summary = folder === null ? [] : [
     `model    autoencoder, ${model.parameterCount().toLocaleString("en")} parameters`,
     `images   ${imagesText(images)}; latents ${[latentChannels, side, side].join("x")}`,
     `run      steps ${step} to ${steps} of ${batchSize} images`,
+    ...(world.size === 1 ? [] : [ranksText(world, batchSize)]),
     `device   ${deviceText(device)}`,
-    `results  ${opened.folder.path}: open report.html in a browser to watch`,
+    `results  ${folder.path}: open report.html in a browser to watch`,
   ];
   const run = { ...opened, trainee, dataset: images, device, steps, summary };
   return await runTraining(position ? { ...run, position } : run);

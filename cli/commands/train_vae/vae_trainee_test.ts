@@ -133,7 +133,7 @@ diskTest("a run in parts and half precision continues bit for bit", async (folde
   {
     using first = new VaeTrainee(chosen, null);
     await go(first, 7);
-    await saveTrainee(path, first, POSITION);
+    await saveTrainee(path, first, { position: POSITION, state: await first.state() });
   }
   using second = await resumed(path);
   assertEquals(await go(second, 5), expected.slice(7));
@@ -152,7 +152,7 @@ diskTest(
     {
       using first = new VaeTrainee(settings(), null);
       await go(first, 7);
-      await saveTrainee(path, first, POSITION);
+      await saveTrainee(path, first, { position: POSITION, state: await first.state() });
     }
     // as it was written then
     let header: Record<string, unknown>;
