@@ -14,6 +14,7 @@ import { fileName, type GpuSource, gpuSource, information } from "./gpu/adapter.
 import { onTheCpu } from "./gpu/beside.ts";
 import { ceilings } from "./gpu/ceilings.ts";
 import { conformance } from "./gpu/conformance.ts";
+import { plans } from "./gpu/plans.ts";
 import { sampling } from "./gpu/sampling.ts";
 import { trainingSteps } from "./gpu/steps.ts";
 import { sweep } from "./gpu/sweep.ts";
@@ -29,6 +30,7 @@ export const tiered = false;
 export const SECTIONS = [
   "conformance",
   "ceilings",
+  "plans",
   "steps",
   "sampling",
   "cpu",
@@ -99,6 +101,7 @@ async function measure(
     conformance: () =>
       conformance(report, device, { tiny, seconds: Math.min(left() / 3, CONFORMANCE_SECONDS) }),
     ceilings: () => ceilings(report, device, bench),
+    plans: () => plans(report, device, bench),
     steps: () => trainingSteps(report, device, bench),
     sampling: () => sampling(report, device, bench),
     cpu: () => onTheCpu(report, tiny),

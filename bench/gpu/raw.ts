@@ -40,12 +40,16 @@ export class RawGpu {
     return buffer;
   }
 
-  /** What a buffer holds. */
-  async read(buffer: GPUBuffer): Promise<ArrayBuffer> {
-    const { size } = buffer;
+  /** Sets a buffer to 0, so that what a launch leaves out is seen. */
+  clear(buffer: GPUBuffer): void {
+    this.#submit((encoder) => encoder.clearBuffer(buffer));
+  }
+
+  /** What a buffer holds, or `size` bytes of it from `start` on. */
+  async read(buffer: GPUBuffer, start = 0, size = buffer.size): Promise<ArrayBuffer> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     const staging = this.device.createBuffer({ size, usage });
-    this.#submit((encoder) => encoder.copyBufferToBuffer(buffer, 0, staging, 0, size));
+    this.#submit((encoder) => encoder.copyBufferToBuffer(buffer, start, staging, 0, size));
     await staging.mapAsync(GPUMapMode.READ);
     const bytes = staging.getMappedRange().slice(0);
     staging.destroy();
