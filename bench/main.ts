@@ -40,7 +40,7 @@ const TIERS = {
 
 type Tier = keyof typeof TIERS;
 
-/** What a suite may do; the task in deno.json grants the same and `--allow-run=deno`. */
+/** What a suite may do; the task in deno.json grants the same and `--allow-run`. */
 const PERMISSIONS = ["--allow-read", "--allow-env", "--allow-write=bench/results", "--allow-ffi"];
 
 const folder = new URL("./", import.meta.url);

@@ -1,4 +1,5 @@
 /** How long all-reduces take, alone and while a rank computes: what every rank runs. */
+import process from "node:process";
 import { type Device, matmul, randn, scope } from "@dit/core";
 import type { World } from "../../cli/distributed/world.ts";
 
@@ -11,11 +12,13 @@ export interface AllReduceJob {
   readonly seconds: number;
 }
 
-/** What was found of one size, in seconds; medians of the slowest rank. */
+/** What was found of one size: seconds, medians of the slowest rank. */
 export interface AllReduceResult {
   readonly bytes: number;
   /** One all-reduce, with nothing beside it. */
   readonly alone: number;
+  /** Cores that a rank keeps busy meanwhile: processor seconds a second. */
+  readonly cores: number;
   /** As many all-reduces as take about as long as some products, the products, and both at once. */
   readonly several: number;
   readonly products: number;
@@ -71,9 +74,13 @@ async function measureSize(
     together: [],
   };
   const rounds = Math.max(3, Math.min(100, Math.ceil(seconds / (4 * alike * once))));
+  let busy = 0;
   for (let round = 0; round < rounds; round++) {
     found.alone.push(await timed(world, reduce));
+    const before = process.cpuUsage();
     found.several.push(await timed(world, () => many(alike)));
+    const { user, system } = process.cpuUsage(before);
+    busy += (user + system) / 1e6;
     found.products.push(await timed(world, () => compute(products)));
     found.together.push(
       await timed(world, async () => {
@@ -88,6 +95,7 @@ async function measureSize(
   return {
     bytes,
     alone: await of("alone"),
+    cores: await meanOf(world, busy) / found.several.reduce((sum, each) => sum + each, 0),
     several: await of("several"),
     products: await of("products"),
     together: await of("together"),
@@ -102,6 +110,13 @@ async function timed(world: World, work: () => void | Promise<unknown>): Promise
   const seconds = Float64Array.of((performance.now() - start) / 1000);
   await world.allReduce(seconds, "max"); // so that all agree on how often to repeat it
   return seconds[0]!;
+}
+
+/** The mean of all ranks. */
+async function meanOf(world: World, value: number): Promise<number> {
+  const sum = Float64Array.of(value);
+  await world.allReduce(sum);
+  return sum[0]! / world.size;
 }
 
 /** The median, over repetitions, of the slowest rank's times. */

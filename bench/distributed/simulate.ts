@@ -5,7 +5,7 @@
  * is computed: threads share cores, a bucket waits for the slowest rank and for the bucket before it.
  */
 
-/** A part of the backward pass, at whose end gradients of so many bytes are complete. */
+/** A part of the backward pass, at whose end a bucket of so many bytes is full. */
 export interface Segment {
   readonly seconds: number;
   readonly bytes: number;
@@ -31,8 +31,6 @@ export interface BucketCosts {
 /** The machine that the ranks run on, and how gradients go round. */
 export interface Setup {
   readonly costs: BucketCosts;
-  /** A bucket is sent when it has so many bytes. */
-  readonly bucketBytes: number;
   /** When buckets are sent: as soon as they are full, or only after the backward pass. */
   readonly when: "during backward" | "after backward";
   /** Cores that all ranks share; Infinity where each has what it needs, as on GPUs. */
@@ -40,10 +38,10 @@ export interface Setup {
   /** Cores that the computing of one rank keeps busy; 1 unless given. */
   readonly threads?: number;
   /**
-   * Whether an all-reduce is the work of a thread of each rank, as through shared memory, rather than
-   * of a network card.
+   * Cores that an all-reduce keeps busy on each rank: 1 where it is nothing but the work of a thread,
+   * as through shared memory, 0 where it is that of a network card.
    */
-  readonly onCores: boolean;
+  readonly coresOfReducing: number;
   /** Whether a rank keeps a core busy while it waits for others to bring their bucket. */
   readonly polling: boolean;
 }
@@ -56,7 +54,6 @@ export interface StepResult {
   readonly waiting: number;
   /** During which some all-reduce was under way. */
   readonly reducing: number;
-  readonly buckets: number;
 }
 
 /** Something that is under way. */
@@ -128,36 +125,19 @@ class Queue {
   };
 }
 
-/** The last segment of every bucket, and its bytes. */
-export function bucketsOf(
-  backward: readonly Segment[],
-  bucketBytes: number,
-): { last: number; bytes: number }[] {
-  const buckets: { last: number; bytes: number }[] = [];
-  let bytes = 0;
-  backward.forEach((segment, i) => {
-    bytes += segment.bytes;
-    if (bytes < bucketBytes && i < backward.length - 1) return;
-    if (bytes > 0) buckets.push({ last: i, bytes });
-    bytes = 0;
-  });
-  return buckets;
-}
-
 /**
  * Simulates a step.
  *
- * @param ranks What each rank computes; the segments' bytes are the same for all.
+ * @param ranks What each rank computes; the bytes of buckets are the same for all.
  */
 export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepResult {
-  const { costs, onCores, polling, threads = 1 } = setup;
+  const { costs, coresOfReducing, polling, threads = 1 } = setup;
   const clock = new Clock(setup.cores);
-  const buckets = bucketsOf(ranks[0]!.backward, setup.bucketBytes);
-  const collective = new Collective(clock, ranks.length, onCores, polling);
+  const collective = new Collective(clock, ranks.length, coresOfReducing, polling);
   let waiting = 0;
   for (const [rank, { forward, backward, optimizer }] of ranks.entries()) {
     const [toHost, fromHost] = [new Queue(), new Queue()];
-    let missing = buckets.length;
+    let missing = backward.length;
     let computed = -1; // when the backward pass was over
     const compute = (seconds: number, done: () => void) => clock.start(seconds, threads, done);
     const copy = (queue: Queue, seconds: number, done: () => void) => {
@@ -174,8 +154,7 @@ export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepRes
       waiting += clock.now - computed;
       compute(optimizer, () => {});
     };
-    const send = (index: number) => {
-      const { bytes } = buckets[index]!;
+    const send = ({ bytes }: Segment) => {
       copy(toHost, costs.toHost?.(bytes) ?? 0, () => {
         collective.join(rank, costs.allReduce(bytes), () => {
           copy(fromHost, costs.fromHost?.(bytes) ?? 0, () => {
@@ -185,26 +164,25 @@ export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepRes
         });
       });
     };
-    const step = (i: number, full: number) => {
-      if (i === backward.length) {
-        if (setup.when === "after backward") buckets.forEach((_, index) => send(index));
+    const step = (i: number) => {
+      const segment = backward[i];
+      if (!segment) {
+        if (setup.when === "after backward") backward.forEach(send);
         computed = clock.now;
         return finish();
       }
-      compute(backward[i]!.seconds, () => {
-        const isFull = buckets[full]?.last === i;
-        if (isFull && setup.when === "during backward") send(full);
-        step(i + 1, isFull ? full + 1 : full);
+      compute(segment.seconds, () => {
+        if (setup.when === "during backward") send(segment);
+        step(i + 1);
       });
     };
-    compute(forward, () => step(0, 0));
+    compute(forward, () => step(0));
   }
   clock.run();
   return {
     seconds: clock.now,
     waiting: waiting / ranks.length,
     reducing: collective.seconds,
-    buckets: buckets.length,
   };
 }
 
@@ -227,7 +205,7 @@ class Collective {
   constructor(
     readonly clock: Clock,
     ranks: number,
-    readonly onCores: boolean,
+    readonly cores: number,
     readonly polling: boolean,
   ) {
     this.#brought = Array.from({ length: ranks }, () => []);
@@ -254,7 +232,7 @@ class Collective {
     const heads = this.#brought.map((queue) => queue.shift()!);
     const began = clock.now;
     this.#isBusy = true;
-    let left = this.onCores ? heads.length : 1;
+    let left = heads.length;
     const end = () => {
       if (--left > 0) return;
       this.seconds += clock.now - began;
@@ -262,8 +240,7 @@ class Collective {
       for (const { done } of heads) done();
       this.#next();
     };
-    if (this.onCores) { for (const { seconds } of heads) clock.start(seconds, 1, end); }
-    else clock.start(Math.max(...heads.map(({ seconds }) => seconds)), 0, end);
+    for (const { seconds } of heads) clock.start(seconds, this.cores, end);
   }
 
   /** Ranks that have a bucket keep a core busy until the others have one too. */

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { bucketsOf, type Setup, simulateStep, type StepTimes } from "./simulate.ts";
+import { type Setup, simulateStep, type StepTimes } from "./simulate.ts";
 
 const MB = 2 ** 20;
 
@@ -11,10 +11,9 @@ const STEP: StepTimes = {
 };
 const GPUS: Setup = {
   costs: { allReduce: () => 0 },
-  bucketBytes: MB,
   when: "during backward",
   cores: Infinity,
-  onCores: false,
+  coresOfReducing: 0,
   polling: false,
 };
 
@@ -24,17 +23,7 @@ function simulated(setup: Partial<Setup>, ranks = [STEP, STEP]) {
 }
 
 Deno.test("without costs a step takes as long as what it computes", () => {
-  assertEquals(simulated({}), { seconds: 3.5, waiting: 0, reducing: 0, buckets: 4 });
-});
-
-Deno.test("buckets close when they are full, and the last with what is left", () => {
-  assertEquals(bucketsOf(STEP.backward, 2.5 * MB), [
-    { last: 2, bytes: 3 * MB },
-    { last: 3, bytes: MB },
-  ]);
-  assertEquals(bucketsOf(STEP.backward, Infinity), [{ last: 3, bytes: 4 * MB }]);
-  const none = [{ seconds: 1, bytes: MB }, { seconds: 1, bytes: 0 }];
-  assertEquals(bucketsOf(none, MB), [{ last: 0, bytes: MB }]);
+  assertEquals(simulated({}), { seconds: 3.5, waiting: 0, reducing: 0 });
 });
 
 Deno.test("what is sent during backward is hidden but for the last bucket", () => {
@@ -82,16 +71,16 @@ Deno.test("ranks that share cores slow each other down", () => {
 
 Deno.test("an all-reduce on the cores of the ranks takes its time from their computing", () => {
   const costs = { allReduce: () => 0.1 };
-  const hidden = simulated({ costs, cores: 4, onCores: true });
+  const hidden = simulated({ costs, cores: 4, coresOfReducing: 1 });
   assertAlmostEquals(hidden.seconds, 3.6);
-  const shared = simulated({ costs, cores: 2, onCores: true });
+  const shared = simulated({ costs, cores: 2, coresOfReducing: 1 });
   // All work of both ranks, on two cores that never idle.
   assertAlmostEquals(shared.seconds, 3.9);
 });
 
 Deno.test("polling for a late rank takes cores from it", () => {
   const late = { ...STEP, forward: 1.5 };
-  const quiet = simulated({ cores: 1.5, onCores: true }, [STEP, late]);
-  const polled = simulated({ cores: 1.5, onCores: true, polling: true }, [STEP, late]);
+  const quiet = simulated({ cores: 1.5, coresOfReducing: 1 }, [STEP, late]);
+  const polled = simulated({ cores: 1.5, coresOfReducing: 1, polling: true }, [STEP, late]);
   assert(polled.seconds > quiet.seconds + 0.05, `${polled.seconds} and ${quiet.seconds}`);
 });

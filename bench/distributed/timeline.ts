@@ -1,5 +1,5 @@
 /**
- * When, in the backward pass of a DiT, which gradients are complete: counted, in operations, on the
+ * When, in the backward pass of a DiT, buckets of gradients are full: counted, in operations, on the
  * engine itself and at full size, with a device that computes nothing.
  */
 import {
@@ -10,13 +10,13 @@ import {
   init,
   mean,
   nn,
-  type Parameter,
   randn,
   scope,
   shutdown,
   square,
   tensor,
 } from "@dit/core";
+import type { Backend, DeviceBuffer } from "@dit/core/tensor";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import { CountingGpu } from "../../tensor/webgpu/counting_gpu_test_util.ts";
 import type { StepTimes } from "./simulate.ts";
@@ -25,7 +25,7 @@ import type { StepTimes } from "./simulate.ts";
 export interface Timeline {
   /** Of the forward pass. */
   readonly forward: number;
-  /** Between one complete gradient and the next, with the elements of that gradient. */
+  /** Until each bucket is full, since the one before it, with the elements of the bucket. */
   readonly backward: readonly { readonly flops: number; readonly elements: number }[];
 }
 
@@ -35,6 +35,8 @@ export interface TimelineJob {
   readonly batch: number;
   /** Whether blocks are computed again in the backward pass. */
   readonly checkpointing: boolean;
+  /** Bytes of a bucket, of f32. */
+  readonly bucketBytes: number;
   /** Size of the latents; 32 unless given. */
   readonly inputSize?: number;
 }
@@ -48,22 +50,26 @@ export async function countTimeline(job: TimelineJob): Promise<Timeline> {
     const inputSize = job.inputSize ?? 32;
     using model = nn.withoutInit(() => createDiT(job.model, { inputSize }));
     model.gradientCheckpointing = job.checkpointing;
-    // an optimizer's flat buffers, as in training
-    using _optimizer = new AdamW(model.namedParameters());
+    using optimizer = new AdamW(model.namedParameters());
     const generator = new Generator(1);
     const x = randn([job.batch, 4, inputSize, inputSize], { generator });
     const labels = tensor(new Int32Array(job.batch));
     let flops = 0;
     runtime.onDispatch = (dispatch) => flops += dispatch.flops ?? 0;
+    const found: { flops: number; elements: number }[] = [];
+    const reduce = ({ length }: { length: number }) => {
+      found.push({ flops, elements: length });
+      flops = 0;
+      return Promise.resolve();
+    };
+    // Gradients that the host sees are handed over at once.
+    const view = (_: DeviceBuffer, __: number, length: number) => ({ length }) as Float32Array;
+    (device.backend as Backend).hostView = view;
+    const buckets = new nn.GradientBuckets(optimizer, reduce, { bytes: job.bucketBytes });
     const loss = mean(square(model.forward(x, labels, labels)));
     const forward = flops;
-    const found: { flops: number; elements: number }[] = [];
     flops = 0;
-    const onGradient = ({ size }: Parameter) => {
-      found.push({ flops, elements: size });
-      flops = 0;
-    };
-    backward(loss, undefined, { onGradient });
+    backward(loss, undefined, { onGradient: buckets.begin() });
     return { forward, backward: found };
   } finally {
     await shutdown(device);

@@ -1,7 +1,7 @@
 /** The training runs whose steps are measured: by this kit, by the census and beside PyTorch. */
 import { Generator } from "@dit/core";
 import type { Examples } from "@dit/data";
-import { DiTTrainee } from "../../cli/commands/train/dit_trainee.ts";
+import { type DiTParts, DiTTrainee } from "../../cli/commands/train/dit_trainee.ts";
 import { LATENT_FROM, type TrainFlags } from "../../cli/commands/train/flags.ts";
 import { modelConfigOf, settingsOf, usualImageSize } from "../../cli/commands/train/settings.ts";
 
@@ -24,8 +24,15 @@ export function titleOf({ model, batch, precision, checkpointing }: Job): string
   return `${model}, batch ${batch}, ${precision}${checkpointing ? ", checkpointing" : ""}`;
 }
 
-/** What `deno task train` would train: digits, or the paper's models on latents of ImageNet. */
-export function traineeOf({ model, batch, precision, checkpointing, flags }: Job): DiTTrainee {
+/**
+ * What `deno task train` would train: digits, or the paper's models on latents of ImageNet.
+ *
+ * @param parts The ranks that share it.
+ */
+export function traineeOf(
+  { model, batch, precision, checkpointing, flags }: Job,
+  parts: Pick<DiTParts, "world" | "bucketBytes"> = {},
+): DiTTrainee {
   const given: TrainFlags = {
     ...flags,
     model,
@@ -43,7 +50,7 @@ export function traineeOf({ model, batch, precision, checkpointing, flags }: Job
       : { channels: 1, side: imageSize, classNames: names(10), latents: null }),
     imageSize,
   });
-  return new DiTTrainee(config, settings, { steps: STEPS });
+  return new DiTTrainee(config, settings, { steps: STEPS, ...parts });
 }
 
 const LATENTS = { vae: "ema", scalingFactor: 0.18215, downsample: 8 } as const;

@@ -53,6 +53,8 @@ export interface ModelParts<Model extends Module> {
   readonly generators: Readonly<Record<string, Generator>>;
   /** The ranks that share every batch; none but this one by default. */
   readonly world?: World | undefined;
+  /** Bytes of gradients that the ranks combine at a time. */
+  readonly bucketBytes?: number | undefined;
 }
 
 /** This rank's share of what is drawn for a batch. */
@@ -83,7 +85,7 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
 
   /** Takes over the model. */
   constructor(settings: Settings, parts: ModelParts<Model>) {
-    const { model, schedule, emaWarmup, generators, world = ALONE } = parts;
+    const { model, schedule, emaWarmup, generators, world = ALONE, bucketBytes } = parts;
     const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
     this.settings = settings;
     this.model = model;
@@ -92,9 +94,11 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.records = new StepRecords(world);
     this.world = world;
-    this.#buckets = world.size === 1
-      ? null
-      : new GradientBuckets(this.optimizer, (values) => world.allReduce(values));
+    this.#buckets = world.size === 1 ? null : new GradientBuckets(
+      this.optimizer,
+      (values) => world.allReduce(values),
+      bucketBytes === undefined ? {} : { bytes: bucketBytes },
+    );
     this.#schedule = schedule;
     this.#generators = generators;
   }

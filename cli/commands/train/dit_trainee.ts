@@ -59,6 +59,8 @@ export interface DiTParts {
   readonly exportTo?: string | undefined;
   /** The ranks that share every batch; none but this one by default. */
   readonly world?: World | undefined;
+  /** Bytes of gradients that they combine at a time. */
+  readonly bucketBytes?: number | undefined;
 }
 
 /** A Diffusion Transformer in training. */
@@ -79,7 +81,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     const generator = new Generator(seed, STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
-    const { steps, world } = parts;
+    const { steps, world, bucketBytes } = parts;
     const share = shareOf(world);
     const generators = {
       noise: new Generator(seed, STREAMS.noise, share),
@@ -87,7 +89,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
       timesteps: new Generator(seed, STREAMS.timesteps, share),
     };
     const schedule = scheduleOf(settings, steps);
-    super(settings, { model, schedule, emaWarmup, generators, world });
+    super(settings, { model, schedule, emaWarmup, generators, world, bucketBytes });
     this.config = config;
     this.process = process;
     const { timestepSampler, timeMean: mean, timeScale: scale } = settings;
