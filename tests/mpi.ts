@@ -81,5 +81,5 @@ export function script(name: string, ...args: string[]): string[] {
 /** Arguments of `deno` for a command, as `deno task` starts it. */
 export function launched(...args: string[]): string[] {
   const launch = new URL("../cli/launch.ts", import.meta.url).href;
-  return ["run", "-q", "--allow-run=deno", "--allow-env", launch, ...args];
+  return ["run", "-q", "--allow-run", "--allow-env", launch, ...args];
 }

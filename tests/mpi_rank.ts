@@ -80,6 +80,8 @@ async function end(how: string): Promise<void> {
     case "exit":
       Deno.exit(0);
       break;
+    case "hang":
+      for (;;) { /* whatever it waits for */ }
     case "kill":
       Deno.kill(Deno.pid, "SIGKILL");
       return await new Promise((resolve) => setTimeout(resolve, 60_000));

@@ -14,12 +14,15 @@ mpiTest("three ranks combine, spread and gather values", async (mpi) => {
 const ENDS = {
   reject: /rank 1 of 2: Error: a bug/,
   exit: /rank 1 of 2: ended before its work was done/,
+  hang: /rank 0 of 2: waited 3 s for the other ranks/,
   kill: /(rank 1|EXIT CODE: 9)/i,
 } as const;
 
-mpiTest("a rank that fails, exits or is killed ends all", async (mpi) => {
+mpiTest("a rank that fails, exits, hangs or is killed ends all", async (mpi) => {
   for (const [how, says] of Object.entries(ENDS)) {
-    const { code, out, err } = await runRanks(mpi, 2, script("mpi_rank.ts", how));
+    const { code, out, err } = await runRanks(mpi, 2, script("mpi_rank.ts", how), {
+      env: how === "hang" ? { DIT_MPI_TIMEOUT: "3" } : {},
+    });
     assert(code !== 0, how);
     assertMatch(out + err, says, how);
     assert(!out.includes("through"), how);
@@ -27,7 +30,7 @@ mpiTest("a rank that fails, exits or is killed ends all", async (mpi) => {
 });
 
 mpiTest(
-  "commands under mpirun: those that cannot share, and ranks with other flags",
+  "a command whose work ranks cannot share is refused",
   async (mpi) => {
     const refused = await runRanks(mpi, 2, launched("sample", "--classes", "3"));
     assertEquals(refused.code, 2, refused.err);

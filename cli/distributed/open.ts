@@ -50,7 +50,7 @@ export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Pro
   const { MpiWorld } = await import("./mpi/world.ts");
   opened = await MpiWorld.join({
     launcher,
-    patience: 1000 * Number(get(TIMEOUT_VARIABLE) ?? PATIENCE),
+    patience: 1000 * secondsOf(TIMEOUT_VARIABLE, get(TIMEOUT_VARIABLE)),
     onFailure: (world, message) => world.abort(message, 1),
   });
   endTogether(opened);
@@ -77,6 +77,13 @@ export async function closeWorld(): Promise<void> {
 /** Ends all ranks because this one has failed; returns where it is alone. */
 export function abortWorld(reason: string, code: number): void {
   if (opened && !opened.isClosed) opened.abort(reason, code);
+}
+
+/** How long ranks wait for each other. */
+function secondsOf(variable: string, text: string | undefined): number {
+  const seconds = text === undefined ? PATIENCE : Number(text);
+  if (seconds > 0) return seconds;
+  throw new CommandError(`${variable}: expected seconds above 0 but got "${text}"`);
 }
 
 /** Whatever ends this process ends all ranks: they would wait for it for ever. */

@@ -81,7 +81,6 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const world = await openWorld({ distributed: flags.distributed });
   try {
-    await agree(world, "the command line", args);
     await sampleMany(world, flags);
   } catch (error) {
     throw toCommandError(error);
@@ -96,7 +95,7 @@ async function sampleMany(world: World, flags: SampleManyFlags): Promise<void> {
   const settings = settingsOf(flags, weights);
   const vaePath = await inTurn(world, () => samplingAutoencoder(weights, flags));
   weightLines(weights).forEach(say);
-  const device = await startDevice(flags.device ?? SAMPLE_MANY_FLAGS.device.default);
+  const device = await startDevice(flags.device ?? SAMPLE_MANY_FLAGS.device.default, world);
   say(`device   ${deviceText(device)}`);
   if (world.transport !== null) say(`ranks    ${world.size}, ${world.transport}`);
   const record = await recordOf(flags, weights, vaePath, settings, device);

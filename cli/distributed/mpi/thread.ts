@@ -133,6 +133,9 @@ class Communicator {
 
   #carryOut(order: Order): void {
     if (order.operation === "finalize") {
+      // MPI_Finalize would keep a processor busy until the last rank is through
+      this.#check("MPI_Ibarrier", this.#begin({ operation: "barrier" }));
+      this.#wait(order);
       this.#check("MPI_Finalize", this.#library.symbols.MPI_Finalize());
     } else {
       this.#check(order.operation, this.#begin(order));
@@ -175,7 +178,8 @@ class Communicator {
       if (this.#ring.aborted !== null) this.#abort();
       const now = performance.now();
       if (now - since < EAGER) continue;
-      if (now - start > this.#patience) this.#giveUp(order, now - start);
+      const hasGivenUp = now - start > this.#patience && order.operation !== "finalize";
+      if (hasGivenUp) this.#giveUp(order, now - start);
       const late = now - start > prompt;
       this.#ring.rest(late ? Math.min((now - start) / 20, LONGEST_PAUSE) : PAUSE);
       since = performance.now();
