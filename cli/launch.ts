@@ -102,6 +102,8 @@ async function run(
   for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
   const { code, signal } = await child.status;
   if (launcher && signal) {
+    // MPI's library may end a rank where another one vanishes, which is the one to be named
+    if (signal !== "SIGKILL") await new Promise((resolve) => setTimeout(resolve, 1000));
     console.error(`rank ${launcher.rank}: its process was ended by ${signal}`);
   }
   clearInterval(watch ?? undefined);
