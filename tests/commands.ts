@@ -22,6 +22,12 @@ const noCommands: string | undefined = granted({ name: "run", command: "deno" })
   ? unreadable
   : "needs --allow-run=deno";
 
+/** Arguments of `deno` that start a command as its task does. */
+export function launchArguments(name: string, args: readonly string[]): string[] {
+  const launch = new URL("../cli/launch.ts", import.meta.url).href;
+  return ["run", "-q", "--allow-run", "--allow-env", launch, name, ...args];
+}
+
 /**
  * Runs `deno task NAME ARGUMENTS`, but in another folder.
  *
@@ -33,17 +39,8 @@ export async function command(
   cwd: string,
   env: Record<string, string> = {},
 ): Promise<Ended> {
-  const launch = new URL("../cli/launch.ts", import.meta.url).href;
   const { code, stdout, stderr } = await new Deno.Command("deno", {
-    args: [
-      "run",
-      "-q",
-      "--allow-run",
-      "--allow-env",
-      launch,
-      name,
-      ...args,
-    ],
+    args: launchArguments(name, args),
     cwd,
     env: { NO_COLOR: "1", GALLIVM_PERF: "nopt", ...env }, // see prepareMesa()
   }).output();

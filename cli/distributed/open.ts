@@ -6,7 +6,7 @@
  * It is opened once, before work begins. `main.ts` closes it when the command has returned, on all
  * ranks alike; whatever ends one of them before that, with any exit code, ends all.
  */
-import { CommandError, messageOf } from "../shared/errors.ts";
+import { CommandError, EXIT, messageOf } from "../shared/errors.ts";
 import { findLauncher } from "./launcher.ts";
 import type { MpiWorld } from "./mpi/world.ts";
 import { requireSameLaunch } from "./same_launch.ts";
@@ -96,6 +96,14 @@ function endTogether(world: MpiWorld): void {
   addEventListener("error", (event) => abort(event.error ?? event.message));
   addEventListener("unhandledrejection", (event) => abort(event.reason));
   addEventListener("unload", () => abort("ended before its work was done"));
+  // and so does what ends the process that started this one: MPI knows only that one's end
+  const starter = Deno.ppid;
+  const watch = setInterval(() => {
+    if (Deno.ppid === starter) return;
+    abort("the process that started it has ended");
+    Deno.exit(EXIT.failed); // it was leaving the world, where the others may never come to
+  }, 1000);
+  Deno.unrefTimer(watch);
 }
 
 /** `launch.ts` gives the right to the environment where it has seen a launcher. */

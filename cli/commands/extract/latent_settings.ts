@@ -20,18 +20,6 @@ export interface Opened {
   readonly device: Device;
 }
 
-/** What decides the bits of a latent, or where it is stored. */
-const SAME = [
-  "layout",
-  "imageSize",
-  "kind",
-  "flips",
-  "dtype",
-  "shardSize",
-  "tile",
-  "batchSize",
-] as const satisfies readonly (keyof ExtractSettings)[];
-
 /**
  * How the latents are to be made. Collective.
  *
@@ -46,7 +34,6 @@ export async function agreedSettings(
   requireFit(imageSize, images, vae, path);
   const [sha256, files] = [await autoencoderDigest(path), await images.namesDigest()];
   const machines = "the same files have to be on all machines";
-  for (const key of SAME) await agree(world, `setting ${key}`, settings[key]);
   await agree(world, `the names of the images in ${data}`, [images.size, files], machines);
   await agree(world, `the weights of the autoencoder ${path}`, sha256, machines);
   await agree(world, "the device", device.name, "their last bits differ; choose one by --device");
