@@ -1,4 +1,5 @@
 /** Work that takes each rank its own time, watched by all until all are done. */
+import type { StopRequests } from "../run/stop.ts";
 import type { World } from "./world.ts";
 
 /** How the work is watched. */
@@ -7,6 +8,8 @@ export interface Watch {
   readonly done?: () => number;
   /** Is told how much all ranks have done. */
   readonly onTotal?: (total: number) => void;
+  /** Whether this rank is asked to stop, which is to stop all. */
+  readonly stop?: Pick<StopRequests, "requested">;
 }
 
 /** Milliseconds between two times that ranks tell each other: few at first, so that short work is short. */
@@ -17,20 +20,22 @@ const PAUSE = { first: 10, longest: 1000 } as const;
  * how far they are meanwhile, so that one that has long to work is not taken for one that is lost:
  * the work has to let other tasks run now and then. Collective.
  *
+ * @param work Gets a function to ask between its steps, which says whether some rank is to stop.
  * @throws What the work throws.
  */
 export async function workTogether(
   world: World,
-  work: () => Promise<void>,
-  { done = () => 0, onTotal }: Watch = {},
+  work: (isStopped: () => boolean) => Promise<void>,
+  { done = () => 0, onTotal, stop }: Watch = {},
 ): Promise<void> {
-  let isBusy = true;
-  const working = work().finally(() => isBusy = false);
+  let [isBusy, isStopped] = [true, false];
+  const working = work(() => isStopped ||= stop?.requested ?? false).finally(() => isBusy = false);
   const watch = async (): Promise<void> => {
     for (let next: number = PAUSE.first;; next = Math.min(2 * next, PAUSE.longest)) {
-      const state = Float64Array.of(done(), isBusy ? 1 : 0);
+      const state = Float64Array.of(done(), isBusy ? 1 : 0, stop?.requested ? 1 : 0);
       await world.allReduce(state);
       onTotal?.(state[0]!);
+      isStopped ||= state[2]! > 0;
       if (state[1] === 0) return;
       await pause(isBusy ? working : null, next);
     }

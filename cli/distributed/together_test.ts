@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { workTogether } from "./together.ts";
 import { ALONE, type World } from "./world.ts";
+import { onRanks } from "./world_test_util.ts";
 
 /** Ranks of one process, which meet in every sum. */
 function ranks(size: number): World[] {
@@ -51,4 +52,21 @@ Deno.test("workTogether() throws what the work throws, and is done at once alone
   let done = 0;
   await workTogether(ALONE, () => Promise.resolve().then(() => void done++));
   assertEquals(done, 1);
+});
+
+Deno.test("workTogether() stops all ranks where one is asked to", async () => {
+  const steps = await onRanks(3, async (world) => {
+    const stop = { requested: false };
+    let taken = 0;
+    const work = async (isStopped: () => boolean): Promise<void> => {
+      while (!isStopped()) {
+        taken++;
+        if (world.rank === 1) stop.requested = taken === 3;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    };
+    await workTogether(world, work, { stop });
+    return taken;
+  });
+  assertEquals(steps[1], 3);
 });

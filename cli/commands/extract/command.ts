@@ -7,8 +7,8 @@
  */
 import { OutOfMemoryError } from "@dit/core/tensor";
 import { openWorld, worldText } from "../../distributed/open.ts";
-import { inRounds } from "../../distributed/rounds.ts";
 import { requireSharedFolder } from "../../distributed/share.ts";
+import { workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { stopRequests } from "../../run/stop.ts";
@@ -95,10 +95,19 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
       ? await fillShards(world, { out, part }, latents, encoding)
       : await fillNpy(world, out, latents, encoding);
     const progress = new Progress(line, world.rank === 0, filling);
-    const whole = await inRounds(world, filling.share, {
+    let done = 0;
+    const work = async (isStopped: () => boolean): Promise<void> => {
+      for await (const images of filling.steps) {
+        done += images;
+        if (isStopped()) break;
+      }
+    };
+    await workTogether(world, work, {
+      done: () => done,
+      onTotal: (total) => progress.show(total),
       stop,
-      onProgress: (done) => progress.show(done),
     });
+    const { whole } = progress;
     line.end();
     const text = await filling.finish(whole);
     if (!whole) {
@@ -135,6 +144,11 @@ class Progress {
   show(done: number): void {
     this.#done = done;
     if (this.#shown) this.#line.show(this.#before + done, this.#total, this.text);
+  }
+
+  /** Whether all are done. */
+  get whole(): boolean {
+    return this.#before + this.#done === this.#total;
   }
 
   /** Such as "12.3 images/s", of this run alone. */

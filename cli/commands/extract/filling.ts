@@ -1,5 +1,4 @@
 /** What both layouts are to the command. */
-import type { Share } from "../../distributed/rounds.ts";
 
 /** A folder that is being filled. */
 export interface Filling {
@@ -7,8 +6,8 @@ export interface Filling {
   readonly doneBefore: number;
   /** Images that will be done then, by the processes that can tell each other. */
   readonly total: number;
-  /** What this rank does. */
-  readonly share: Share;
+  /** This rank's share: does a step, and gives how many images it was. */
+  readonly steps: AsyncIterable<number>;
   /**
    * Ends the work, also where it was stopped. Collective.
    *

@@ -14,7 +14,6 @@ import {
   saveNpyFeature,
 } from "@dit/data";
 import { join } from "@std/path";
-import type { Share } from "../../distributed/rounds.ts";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { exists, readJson, writeWhole } from "../../shared/files.ts";
@@ -79,15 +78,10 @@ export async function fillNpy(
   // whole batches, also where an image of one is there: see Encoding
   const left = batchesOf(0, count, encoding.batchSize).filter((batch) => missing(batch) > 0);
   const batches = left.filter((_, place) => place % world.size === world.rank);
-  const sum = (some: readonly number[][]) => some.reduce((sum, batch) => sum + missing(batch), 0);
   return {
-    doneBefore: count - sum(left),
+    doneBefore: count - left.reduce((sum, batch) => sum + missing(batch), 0),
     total: count,
-    share: {
-      steps: steps(folder, batches, batches.map(missing), encoding),
-      count: batches.length,
-      items: sum(batches),
-    },
+    steps: steps(folder, batches, batches.map(missing), encoding),
     async finish(whole) {
       if (!whole) return "";
       await world.barrier();
@@ -104,7 +98,7 @@ async function* steps(
   batches: readonly (readonly number[])[],
   missing: readonly number[],
   encoding: Encoding,
-): Share["steps"] {
+): AsyncGenerator<number> {
   const encoded = encodeAll(encoding, batches, (index) => folder.lacks(index));
   for (const count of missing) {
     await folder.write((await encoded.next()).value!);

@@ -6,7 +6,6 @@ import {
   LatentWriter,
   type ShardRecord,
 } from "@dit/data";
-import type { Share } from "../../distributed/rounds.ts";
 import { fromRankZero, gather } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { removeTemporaries } from "../../shared/files.ts";
@@ -31,11 +30,11 @@ export async function fillShards(
     : await openTogether(world, out, settings);
   const { remaining, doneBefore } = writer;
   const ranges = remaining.map(({ first, end }) => batchesOf(first, end, encoding.batchSize));
-  const items = remaining.reduce((sum, { first, end }) => sum + end - first, 0);
+  const left = remaining.reduce((sum, { first, end }) => sum + end - first, 0);
   return {
     doneBefore,
-    total: part.world > 1 ? doneBefore + items : settings.count,
-    share: { steps: steps(writer, ranges, encoding), count: ranges.flat().length, items },
+    total: part.world > 1 ? doneBefore + left : settings.count,
+    steps: steps(writer, ranges, encoding),
     async finish(whole) {
       if (part.world > 1) return `the shards of process ${part.rank} of ${part.world} are complete`;
       const made = (await gather(world, writer.made)).flat();
@@ -72,7 +71,7 @@ async function* steps(
   writer: LatentWriter,
   ranges: readonly (readonly number[][])[],
   encoding: Encoding,
-): Share["steps"] {
+): AsyncGenerator<number> {
   const encoded = encodeAll(encoding, ranges.flat());
   for (const [i, batches] of ranges.entries()) {
     const shard = writer.begin(writer.remaining[i]!);
