@@ -1,8 +1,13 @@
 /** A trainee in a checkpoint, and back. */
-import { scope } from "@dit/core/tensor";
+import { type Keepable, scope } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import { type Checkpoint, type SavedTraining, writeCheckpoint } from "./checkpoint.ts";
+import {
+  type Checkpoint,
+  type SavedTraining,
+  type Sections,
+  writeCheckpoint,
+} from "./checkpoint.ts";
 import type { Trainee } from "./trainee.ts";
 
 /** Where a training stands beside its tensors. */
@@ -23,11 +28,21 @@ export async function saveTrainee(
 ): Promise<void> {
   const { kind, step, config, settings } = trainee;
   const training = { ...state, position, settings };
-  using _ = scope("checkpoint");
+  const { sections, views } = tensorsOf(trainee);
+  try {
+    await writeCheckpoint(path, { trainee: kind.trainee, step, config, training }, sections);
+  } finally {
+    for (const view of views) view.dispose();
+  }
+}
+
+/** The tensors of all sections, and those among them that were made for it and are to be freed. */
+function tensorsOf(trainee: Trainee): { sections: Sections; views: readonly Keepable[] } {
+  using s = scope("checkpoint");
   const sections = Object.fromEntries(
     Object.entries(trainee.sections()).map(([name, part]) => [name, part.stateDict()]),
   );
-  await writeCheckpoint(path, { trainee: kind.trainee, step, config, training }, sections);
+  return { sections, views: s.keep([...s.owned]) };
 }
 
 /**
@@ -40,10 +55,11 @@ export async function loadTrainee(
   checkpoint: Checkpoint,
   { position, state }: SavedTraining,
 ): Promise<SamplerPosition> {
-  using _ = scope("load");
   for (const [name, part] of Object.entries(trainee.sections())) {
     if (name === "scaler" && !checkpoint.has(name)) continue; // from before there was one
-    part.loadStateDict(await checkpoint.state(name));
+    const state = await checkpoint.state(name);
+    using _ = scope("load");
+    part.loadStateDict(state);
   }
   try {
     trainee.restore(state);

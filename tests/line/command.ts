@@ -1,6 +1,7 @@
 /** Fitting a line as a command does: a new run, and one that is continued. */
 import type { Device } from "@dit/core/tensor";
 import type { Dataset } from "@dit/data";
+import { ALONE, type World } from "../../cli/distributed/world.ts";
 import { Checkpoint } from "../../cli/run/checkpoint.ts";
 import { RunFolder } from "../../cli/run/folder.ts";
 import type { ModelSettings } from "../../cli/run/model_trainee.ts";
@@ -31,29 +32,33 @@ export interface Fit {
   readonly steps: number;
   readonly settings?: Partial<ModelSettings>;
   readonly dataset?: Dataset;
+  /** The ranks that share the run. */
+  readonly world?: World;
   /** Gets the trainee before the first step. */
   readonly prepare?: (trainee: LineTrainee) => void;
 }
 
 /** A new run; its command. */
 export async function fit(results: string, options: Fit): Promise<number> {
-  const { device, steps, settings, dataset = POINTS, prepare } = options;
-  using trainee = new LineTrainee({ ...SETTINGS, ...settings });
+  const { device, steps, settings, dataset = POINTS, world = ALONE, prepare } = options;
+  using trainee = new LineTrainee({ ...SETTINGS, ...settings }, world);
   prepare?.(trainee);
-  const opened = newFolder(LINE, await RunFolder.create(results, trainee.name, LINE.names));
+  const isFirst = world.rank === 0; // which writes
+  const folder = isFirst ? await RunFolder.create(results, trainee.name, LINE.names) : null;
+  const opened = newFolder(LINE, folder);
   return await runTraining({ ...opened, trainee, dataset, device, steps, summary: ["a line"] });
 }
 
 /** A run that is continued. */
 export async function resumeFit(results: string, path: string, options: Fit): Promise<number> {
-  const { device, steps, settings, dataset = POINTS, prepare } = options;
+  const { device, steps, settings, dataset = POINTS, world = ALONE, prepare } = options;
   using checkpoint = await Checkpoint.open(path, LINE);
   const training = checkpoint.header.training!;
   const before = training.settings.values as unknown as ModelSettings;
-  using trainee = new LineTrainee({ ...before, ...settings });
+  using trainee = new LineTrainee({ ...before, ...settings }, world);
   const position = await loadTrainee(trainee, checkpoint, training);
   prepare?.(trainee);
-  const opened = await resumedFolder(
+  const opened = world.rank > 0 ? newFolder(LINE, null) : await resumedFolder(
     LINE,
     checkpoint,
     () => RunFolder.create(results, trainee.name, LINE.names),

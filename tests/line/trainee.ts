@@ -5,7 +5,13 @@ import { Generator, rand } from "@dit/core/tensor";
 import { encodePng } from "@dit/data";
 import type { BatchPart } from "../../cli/run/batch_parts.ts";
 import type { RunFolder } from "../../cli/run/folder.ts";
-import { type ModelSettings, ModelTrainee, type PartLoss } from "../../cli/run/model_trainee.ts";
+import type { World } from "../../cli/distributed/world.ts";
+import {
+  type ModelSettings,
+  ModelTrainee,
+  type PartLoss,
+  shareOf,
+} from "../../cli/run/model_trainee.ts";
 import { COMMON_CURVES } from "../../cli/run/report.ts";
 import type { TraineeKind } from "../../cli/run/trainee.ts";
 
@@ -45,9 +51,13 @@ export class LineTrainee extends ModelTrainee<ModelSettings, Linear> {
   readonly config = { inputs: 1 };
   readonly #noise: Generator;
 
-  /** A level line. */
-  constructor(settings: ModelSettings) {
-    const noise = new Generator(settings.seed);
+  /**
+   * A level line.
+   *
+   * @param world The ranks that share every batch; none but this one by default.
+   */
+  constructor(settings: ModelSettings, world?: World) {
+    const noise = new Generator(settings.seed, 0, shareOf(world));
     const model = withoutInit(() => new Linear(1, 1));
     const zeros = (shape: readonly number[]) => ({ shape, data: new Float32Array(1) });
     model.loadStateDict({ weight: zeros([1, 1]), bias: zeros([1]) });
@@ -56,6 +66,7 @@ export class LineTrainee extends ModelTrainee<ModelSettings, Linear> {
       schedule: constantSchedule(),
       emaWarmup: false,
       generators: { noise },
+      world,
     });
     this.#noise = noise;
   }
