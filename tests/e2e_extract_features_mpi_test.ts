@@ -4,7 +4,7 @@ import { saveSafetensors } from "@dit/core/io";
 import { vaeConfigOf } from "@dit/core/vae";
 import { loadManifest } from "@dit/data";
 import { command, type Ended, SMALL_VAE, smallVaeWeights, words } from "./commands.ts";
-import { webgpuMissing } from "./devices.ts";
+import { requireWebGpu, webgpuMissing } from "./devices.ts";
 import { ended, launched, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
 import { writePictures } from "./pictures.ts";
 
@@ -103,29 +103,34 @@ mpiTest("the share of a rank that was killed is done at the next start", async (
   assertEquals(await written(), before);
 });
 
-mpiTest("the original's layout is shared by batches, on any device", async (mpi, folder) => {
-  await prepare(folder, 5);
-  const npy = [...USUAL, ...words("--layout npy --batch-size 2")];
-  const devices = ["wasm", ...(webgpuMissing ? [] : ["webgpu"])];
-  for (const device of devices) {
-    const args = [...npy, "--device", device];
-    const [one, two] = [`${device}-1`, `${device}-2`];
-    assertDone(await command("extract-features", [...args, "--out", one], folder));
-    // a batch of which one image is there already
-    await Deno.mkdir(`${folder}/${two}`);
-    await Deno.copyFile(`${folder}/${one}/features.json`, `${folder}/${two}/features.json`);
-    for (const kind of ["features", "labels"]) {
-      const name = `imagenet32_${kind}`;
-      await Deno.mkdir(`${folder}/${two}/${name}`);
-      await Deno.copyFile(`${folder}/${one}/${name}/3.npy`, `${folder}/${two}/${name}/3.npy`);
+const noWebGpu = requireWebGpu ? undefined : webgpuMissing;
+const devices = noWebGpu ? "wasm" : "wasm and webgpu";
+
+mpiTest(
+  `the original's layout is shared by batches [${devices}${noWebGpu ? `; ${noWebGpu}` : ""}]`,
+  async (mpi, folder) => {
+    await prepare(folder, 5);
+    const npy = [...USUAL, ...words("--layout npy --batch-size 2")];
+    for (const device of devices.split(" and ")) {
+      const args = [...npy, "--device", device];
+      const [one, two] = [`${device}-1`, `${device}-2`];
+      assertDone(await command("extract-features", [...args, "--out", one], folder));
+      // a batch of which one image is there already
+      await Deno.mkdir(`${folder}/${two}`);
+      await Deno.copyFile(`${folder}/${one}/features.json`, `${folder}/${two}/features.json`);
+      for (const kind of ["features", "labels"]) {
+        const name = `imagenet32_${kind}`;
+        await Deno.mkdir(`${folder}/${two}/${name}`);
+        await Deno.copyFile(`${folder}/${one}/${name}/3.npy`, `${folder}/${two}/${name}/3.npy`);
+      }
+      const run = launched("extract-features", ...args, "--out", two);
+      const done = await runRanks(mpi, 2, run, { cwd: folder });
+      assertDone(done);
+      assertStringIncludes(done.err, "1 images are done already");
+      await assertSame(folder, one, two);
     }
-    const run = launched("extract-features", ...args, "--out", two);
-    const done = await runRanks(mpi, 2, run, { cwd: folder });
-    assertDone(done);
-    assertStringIncludes(done.err, "1 images are done already");
-    await assertSame(folder, one, two);
-  }
-});
+  },
+);
 
 mpiTest("what ranks do not agree on is refused", async (mpi, folder) => {
   await prepare(folder, 2);

@@ -31,6 +31,9 @@ export function mpiTest(name: string, run: (mpi: Mpi, folder: string) => Promise
   }
 }
 
+/** In a container one process may not read another's memory: Open MPI would try, and complain. */
+const IN_CONTAINER = { OMPI_MCA_btl_vader_single_copy_mechanism: "none" };
+
 /** Milliseconds after which ranks are taken to hang. */
 const HANGING = 120_000;
 
@@ -52,7 +55,8 @@ export function startRanks(
   const each = groups.map(([ranks, args]) => ["-n", String(ranks), "deno", ...args]);
   return new Deno.Command(program!, {
     args: [...OPTIONS[name], ...each.flatMap((words, i) => i === 0 ? words : [":", ...words])],
-    env: { NO_COLOR: "1", ...AS_ROOT, ...env },
+    // see prepareMesa()
+    env: { NO_COLOR: "1", GALLIVM_PERF: "nopt", ...AS_ROOT, ...IN_CONTAINER, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdin: "null",
     stdout: "piped",
