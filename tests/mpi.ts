@@ -3,6 +3,8 @@ import { AS_ROOT, findMpis, type Mpi, OPTIONS } from "../bench/distributed/launc
 import { type Ended, launchArguments } from "./commands.ts";
 import { env, granted, tempDir } from "./fixtures.ts";
 
+export type { Mpi };
+
 const MPIS = granted({ name: "run", command: "mpirun" })
   ? await findMpis()
   : (["Open MPI", "MPICH"] as const).map((name): Mpi => ({ name, program: null }));
@@ -15,13 +17,18 @@ const required = env("DIT_REQUIRE_MPI") === "1";
  * `DIT_REQUIRE_MPI=1`.
  *
  * @param run gets the MPI, and a folder of its own.
+ * @param lacks Another reason to ignore it.
  */
-export function mpiTest(name: string, run: (mpi: Mpi, folder: string) => Promise<void>): void {
+export function mpiTest(
+  name: string,
+  run: (mpi: Mpi, folder: string) => Promise<void>,
+  lacks: string | null = null,
+): void {
   for (const mpi of MPIS) {
+    const reason = mpi.program === null ? "needs its mpirun and --allow-run" : lacks;
     Deno.test({
-      name: `${name}, ${mpi.name}` +
-        (mpi.program === null ? " (needs its mpirun and --allow-run)" : ""),
-      ignore: mpi.program === null && !required,
+      name: `${name}, ${mpi.name}` + (reason === null ? "" : ` (${reason})`),
+      ignore: reason !== null && !(required && lacks === null),
       fn: async () => {
         if (mpi.program === null) throw new Error(`expected ${mpi.name} to be installed`);
         await using folder = await tempDir();

@@ -1,6 +1,10 @@
 /** Ranks under a real MPI: what they tell each other, and that none outlives another. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { launched, mpiTest, runRanks, script } from "./mpi.ts";
+import { Checkpoint } from "../cli/run/checkpoint.ts";
+import { DIT_KIND } from "../cli/commands/train/dit_trainee.ts";
+import { type Ended, words } from "./commands.ts";
+import { ended, launched, type Mpi, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
+import { writeTinyDigits } from "./tiny_digits.ts";
 
 mpiTest("three ranks combine, spread and gather values", async (mpi) => {
   const { code, out, err } = await runRanks(mpi, 3, script("mpi_rank.ts", "operations"));
@@ -40,3 +44,68 @@ mpiTest(
     );
   },
 );
+
+/** Training of a few thousand parameters, longer than the test. */
+const TRAINING = words(
+  "--data digits --device wasm --hidden-size 16 --depth 1 --num-heads 2 --patch-size 8",
+  "--batch-size 4 --sample-every 0 --final-samples 0 --log-every 1 --ckpt-every 3",
+  "--steps 1000000 --resume auto",
+);
+
+/** Starts training on two ranks; waits for some steps, then sends a signal to one of them. */
+async function signalled(
+  mpi: Mpi,
+  cwd: string,
+  steps: number,
+  signal: Deno.Signal,
+): Promise<Ended> {
+  const ranks = startRanks(mpi, [[2, launched("train", ...TRAINING)]], { cwd });
+  const err = new Response(ranks.stderr).text();
+  let out = "";
+  let isSent = false;
+  for await (const text of ranks.stdout.pipeThrough(new TextDecoderStream())) {
+    out += text;
+    if (isSent || (out.match(/^step /gm)?.length ?? 0) < steps) continue;
+    isSent = true;
+    const args = script("signal_rank.ts", await Deno.realPath(cwd), signal);
+    const { stdout } = await new Deno.Command("deno", { args }).output();
+    assertMatch(new TextDecoder().decode(stdout), /^sent/);
+  }
+  return { code: (await ranks.status).code, out, err: await err };
+}
+
+/** The last checkpoint's step, as its file says. */
+async function lastStep(folder: string): Promise<number> {
+  const checkpoints = `${folder}/results/000-DiT-Mini-4/checkpoints`;
+  const names = Array.from(Deno.readDirSync(checkpoints), ({ name }) => name)
+    .filter((name) => name.endsWith(".safetensors")).sort();
+  using checkpoint = await Checkpoint.open(`${checkpoints}/${names.at(-1)}`, DIT_KIND);
+  return checkpoint.header.step;
+}
+
+mpiTest("training saves and stops at a signal, and a killed rank ends all", async (mpi, folder) => {
+  await writeTinyDigits(`${folder}/digits`, 30);
+  const stopped = await signalled(mpi, folder, 2, "SIGTERM");
+  const [, at] = /stopped at step (\d+);/.exec(stopped.out) ?? [];
+  assert(at !== undefined && stopped.code !== 0, stopped.out + stopped.err);
+  assertEquals(await lastStep(folder), Number(at));
+
+  const killed = await signalled(mpi, folder, 4, "SIGKILL");
+  assert(killed.code !== 0, killed.out);
+  assertMatch(killed.err + killed.out, /rank 1: its process was ended by SIGKILL|EXIT CODE: 9/);
+  assertMatch(killed.out, new RegExp(`^step ${Number(at) + 1}/`, "m")); // it went on
+  assert(await lastStep(folder) > Number(at));
+}, Deno.build.os === "linux" ? null : "finds a process as on Linux");
+
+mpiTest("ranks with other flags are refused, and named", async (mpi, folder) => {
+  const others = [...TRAINING, "--lr", "0.1"];
+  const ranks = startRanks(mpi, [[1, launched("train", ...TRAINING)], [
+    1,
+    launched("train", ...others),
+  ]], {
+    cwd: folder,
+  });
+  const { code, err } = await ended(ranks);
+  assert(code !== 0, err);
+  assertMatch(err, /the command line: expected the same on all 2 ranks but rank 1 has/);
+});
