@@ -27,6 +27,20 @@ export async function fromRankZero<T>(world: World, make: () => Promise<T>): Pro
 }
 
 /**
+ * Does on every rank what may download a file: on rank 0 first, then once on each machine, so that
+ * the others find it there. Collective.
+ */
+export async function inTurn<T>(world: World, find: () => Promise<T>): Promise<T> {
+  const turn = world.rank === 0 ? 0 : world.localRank === 0 ? 1 : 2;
+  let found: T | undefined;
+  for (const now of [0, 1, 2]) {
+    if (now === turn) found = await find();
+    if (now < 2) await world.barrier();
+  }
+  return found!;
+}
+
+/**
  * Makes sure that a folder that all ranks write to is one folder, not one on every machine. It is
  * made where it is not there. Collective: all throw or none.
  *

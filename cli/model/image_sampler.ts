@@ -59,6 +59,17 @@ export function usualBatchSize({ dit }: ModelConfig): number {
 /** How often the host waits for the device to catch up, and lets other tasks run, in milliseconds. */
 const SYNC_EVERY = 1000;
 
+/** Waits for the device and lets other tasks run, where that is some time ago. */
+function regularly(): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    if (performance.now() - last < SYNC_EVERY) return;
+    await currentDevice().backend.sync();
+    await new Promise((resolve) => setTimeout(resolve)); // a CPU computes in this thread
+    last = performance.now();
+  };
+}
+
 /** A model with what else it takes to sample images. */
 export class ImageSampler implements Disposable {
   readonly config: ModelConfig;
@@ -137,7 +148,7 @@ export class ImageSampler implements Disposable {
       (_, i) => Math.round((i + 1) / frames * steps) - 1,
     ));
     const kept: Tensor[] = [];
-    let synced = performance.now();
+    const catchUp = regularly();
     const loop = sampleProgressive(this.process, this.model, shape, {
       sampler: settings.sampler,
       steps,
@@ -150,14 +161,10 @@ export class ImageSampler implements Disposable {
     });
     for await (const { sample, step } of loop) {
       if (shown.has(step)) kept.push(detach(sample));
-      if (performance.now() - synced > SYNC_EVERY) {
-        await currentDevice().backend.sync();
-        await new Promise((resolve) => setTimeout(resolve)); // a device may compute in this thread
-        synced = performance.now();
-      }
+      await catchUp();
       onStep(step + 1);
     }
-    return await this.#images(kept, labels.length);
+    return await this.#images(kept, labels.length, catchUp);
   }
 
   #guidance(count: number, settings: SampleSettings): ClassifierFreeOptions | null {
@@ -170,7 +177,11 @@ export class ImageSampler implements Disposable {
   }
 
   /** Reads frames back, a sample's one after the other, through the autoencoder if there is one. */
-  async #images(frames: readonly Tensor[], count: number): Promise<SampledImages> {
+  async #images(
+    frames: readonly Tensor[],
+    count: number,
+    catchUp: () => Promise<void>,
+  ): Promise<SampledImages> {
     const planes: Float32Array[] = []; // [C, H, W] each
     let size: readonly number[] = [];
     for (let k = 0; k < count; k++) {
@@ -183,6 +194,7 @@ export class ImageSampler implements Disposable {
         const [, channels, height, width] = image.shape as [number, number, number, number];
         planes.push(inFalseColours ? falseColours(data, channels) : data);
         size = [inFalseColours ? 3 : channels, height, width];
+        await catchUp();
       }
     }
     const [channels, height, width] = size as [number, number, number];

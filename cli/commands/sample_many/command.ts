@@ -13,6 +13,7 @@ import type { Process, SamplerName } from "@dit/core/diffusion";
 import type { Device } from "@dit/core/tensor";
 import { agree } from "../../distributed/agree.ts";
 import { openWorld } from "../../distributed/open.ts";
+import { inTurn } from "../../distributed/share.ts";
 import { workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { autoencoderDigest, shortName } from "../../model/autoencoder.ts";
@@ -102,7 +103,11 @@ async function sampleMany(world: World, flags: SampleManyFlags): Promise<void> {
   const advice = "start all ranks with the same files and the same kind of device";
   await agree(world, "what decides the samples", record.settings, advice);
   const count = flags["num-fid-samples"] ?? WHAT["num-fid-samples"].default;
-  say(`samples  ${describeSampling(count, settings)}, ${record.settings.labels} classes`);
+  const { group, labels } = record.settings;
+  say(`samples  ${describeSampling(count, settings)}, ${labels} classes`);
+  if (group !== null) {
+    say(`         computed ${group} at a time: on a GPU bits depend on how many are`);
+  }
 
   const name = folderOf(flags, weights, vaePath, settings);
   const folder = join(flags["sample-dir"] ?? WHERE["sample-dir"].default, name);
@@ -116,14 +121,14 @@ async function sampleMany(world: World, flags: SampleManyFlags): Promise<void> {
   const found = isThere.filter((is) => is).length;
   say(`folder   ${folder}${found > 0 ? `, where ${found} samples are already` : ""}`);
   const { numClasses } = weights.config.dit;
-  const kind = { seed: settings.seed, numClasses, balanced: record.settings.labels === "balanced" };
+  const kind = { seed: settings.seed, numClasses, balanced: labels === "balanced" };
   const label = (number: number) => labelOf(number, kind);
   await sampleMissing(world, {
     weights,
     vaePath,
     settings,
     dtype: record.settings.dtype,
-    group: record.settings.group,
+    group,
     batch: flags["per-proc-batch-size"] ?? WHERE["per-proc-batch-size"].default,
     label,
     isThere,
@@ -156,20 +161,6 @@ async function archiveSamples(
     `written  ${path} (arr_0: ${content.count} pictures, arr_1: their classes, made_by), ` +
       `${bytesText(size)}, ${taken}`,
   );
-}
-
-/**
- * Does on every rank what may download a file: on rank 0 first, then once on each machine, so that
- * the others find it there.
- */
-async function inTurn<T>(world: World, find: () => Promise<T>): Promise<T> {
-  const turn = world.rank === 0 ? 0 : world.localRank === 0 ? 1 : 2;
-  let found: T | undefined;
-  for (const now of [0, 1, 2]) {
-    if (now === turn) found = await find();
-    if (now < 2) await world.barrier();
-  }
-  return found!;
 }
 
 function settingsOf(flags: SampleManyFlags, weights: Weights): SampleSettings {

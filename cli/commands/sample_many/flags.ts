@@ -43,7 +43,12 @@ export const WHERE = {
   ),
   "png": withDefaultText(toggle("PNG files too; --no-png writes the archive alone"), "on"),
   "per-proc-batch-size": withDefault(
-    count("samples at a time of each process; no byte depends on it", 1, MOST_SAMPLES),
+    count(
+      "samples at a time of each process (a GPU always takes 32, or 8 of wide models); no byte " +
+        "depends on it",
+      1,
+      MOST_SAMPLES,
+    ),
     32,
   ),
   "half": HALF,

@@ -1,5 +1,6 @@
 /** The folder of samples: begun, gone on with, or finished; the same for all ranks. */
 import { basename, dirname, join } from "@std/path";
+import { fromRankZero, requireSharedFolder } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { removeTemporaries, writeWhole } from "../../shared/files.ts";
@@ -29,17 +30,12 @@ export interface SampleFolder {
  * @throws {CommandError} where they were made otherwise, or a rank does not see the folder.
  */
 export async function shareFolder(world: World, wanted: SampleFolder): Promise<boolean[] | null> {
-  const { count, folder } = wanted;
-  const message = new Uint8Array(1 + Math.ceil(count / 8));
-  if (world.rank === 0) {
+  await requireSharedFolder(world, "--sample-dir", dirname(wanted.folder));
+  const bits = await fromRankZero(world, async () => {
     const isThere = await openFolder(wanted);
-    message[0] = isThere === null ? 1 : 0;
-    if (isThere !== null) message.set(toBits(isThere), 1);
-  }
-  await world.broadcast(message);
-  if (message[0] === 1) return null;
-  if (world.rank > 0) await requireSeen(folder, world.rank);
-  return fromBits(message.subarray(1), count);
+    return isThere && toBits(isThere).toBase64();
+  });
+  return bits === null ? null : fromBits(Uint8Array.fromBase64(bits), wanted.count);
 }
 
 async function openFolder(
@@ -84,24 +80,4 @@ async function openFolder(
   await removeTemporaries(folder);
   await removeTemporaries(dirname(archive), basename(archive));
   return isThere;
-}
-
-/** How often a rank looks for the folder, and how long it waits between: network drives are late. */
-const LOOKS = 30, PAUSE = 1000;
-
-async function requireSeen(folder: string, rank: number): Promise<void> {
-  for (let look = 1;; look++) {
-    try {
-      await Deno.stat(join(folder, RECORD_FILE));
-      return;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-    if (look === LOOKS) break;
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
-  }
-  throw new CommandError(
-    `rank ${rank} does not see ${folder}, which rank 0 has made; give a --sample-dir that all ` +
-      "machines share",
-  );
 }
