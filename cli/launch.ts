@@ -14,6 +14,7 @@
 import { COMMANDS, findCommand, unknownCommand } from "./commands.ts";
 import { type Environment, findLauncher, type Launcher } from "./distributed/launcher.ts";
 import { MIRROR_VARIABLE } from "./model/catalog.ts";
+import { STOP_SIGNALS } from "./run/stop.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 import { rawFlags } from "./shared/flags.ts";
 
@@ -97,8 +98,7 @@ async function run(
     } catch { // it has ended already
     }
   };
-  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
-  const handlers = signals.map((signal) => [signal, forward(signal)] as const);
+  const handlers = STOP_SIGNALS.map((signal) => [signal, forward(signal)] as const);
   for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
   const { code, signal } = await child.status;
   if (launcher && signal) {

@@ -1,6 +1,15 @@
 /** Being asked to stop: Ctrl-C, a signal, or the end of the process that started this one. */
 import { EXIT } from "../shared/errors.ts";
 
+/**
+ * Signals that ask a command to stop. SIGUSR2 is for `mpirun` of Open MPI, which passes it on and
+ * leaves the ranks the time that they need; after SIGTERM it kills them a second later.
+ * (SIGUSR1 makes Deno open a port for its debugger.)
+ */
+export const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM", "SIGUSR2"];
+
 /** Two signals closer than this, in milliseconds, are one: a terminal and `launch.ts` both send it. */
 const SAME = 300;
 
@@ -11,7 +20,8 @@ export interface StopRequests extends Disposable {
 }
 
 /**
- * Listens for requests to stop. The second Ctrl-C ends the process at once.
+ * Listens for requests to stop. The second Ctrl-C ends the process at once; other signals may come
+ * several times, from each process above this one.
  *
  * @param answer Printed at the first one; null for none.
  */
@@ -19,24 +29,24 @@ export function stopRequests(
   answer: string | null = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
 ): StopRequests {
   let first: number | undefined;
-  const ask = (): void => {
+  const ask = (signal: Deno.Signal): void => {
     const now = performance.now();
     if (first === undefined) {
       first = now;
       if (answer !== null) console.error(`\n${answer}`);
-    } else if (now - first > SAME) {
+    } else if (signal === "SIGINT" && now - first > SAME) {
       Deno.exit(EXIT.interrupted);
     }
   };
-  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
-  for (const signal of signals) Deno.addSignalListener(signal, ask);
+  const handlers = STOP_SIGNALS.map((signal) => [signal, () => ask(signal)] as const);
+  for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
   if (wasLaunched()) askAtEndOfInput(() => first ??= performance.now());
   return {
     get requested() {
       return first !== undefined;
     },
     [Symbol.dispose]() {
-      for (const signal of signals) Deno.removeSignalListener(signal, ask);
+      for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
     },
   };
 }
