@@ -1,6 +1,6 @@
 /** `deno task sample-many` from end to end, alone and on several ranks. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { NpzFile, saveSafetensors } from "@dit/core/io";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { NpzFile, saveSafetensors, saveTorch } from "@dit/core/io";
 import { decodePng } from "@dit/data";
 import type { ModelConfig } from "@dit/cli";
 import { vaeConfigOf } from "@dit/core/vae";
@@ -13,6 +13,7 @@ import {
   SMALL_VAE,
   smallLatents,
   smallVaeWeights,
+  smallWeights,
   words,
   writeRun,
 } from "./commands.ts";
@@ -163,6 +164,23 @@ commandTest("sample-many refuses what it cannot do, and foreign pictures", async
   const { labels, shape } = await archive(`${other}.npz`);
   assertEquals(labels, [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]);
   assertEquals(shape, [12, 8, 8, 1]);
+});
+
+commandTest("sample-many --image-size samples what sample_ddp.py samples", async (folder) => {
+  const shape = { inputSize: 32, patchSize: 8, hiddenSize: 32, depth: 1, numClasses: 1000 };
+  const vae = `${folder}/pretrained_models/sd-vae-ft-ema`;
+  await Deno.mkdir(vae, { recursive: true });
+  await Deno.writeTextFile(`${vae}/config.json`, JSON.stringify(vaeConfigOf(SMALL_VAE)));
+  await saveSafetensors(`${vae}/diffusion_pytorch_model.safetensors`, await smallVaeWeights());
+  const weights = await smallWeights(smallLatents(shape, "mse"));
+  await saveTorch(`${folder}/pretrained_models/DiT-XL-2-256x256.pt`, weights);
+  const ended = await sampleMany(folder, ...words("--image-size 256 --num-fid-samples 2"));
+  assertDone(ended);
+  assertStringIncludes(ended.out, "2, ddpm, 3 steps, guidance 1.5, seed 0, random classes");
+  const [found] = names(`${folder}/samples`).filter((name) => name.endsWith(".npz"));
+  // the model is a small one, which has no name
+  assertMatch(found!, /-pretrained-size-256-vae-ema-cfg-1\.5-seed-0\.npz$/);
+  assertEquals((await archive(`${folder}/samples/${found}`)).shape, [2, 256, 256, 3]);
 });
 
 /** Runs the command alone and on ranks, each into a folder of its own; all write the same bytes. */

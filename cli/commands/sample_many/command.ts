@@ -41,6 +41,7 @@ import {
   SAMPLE_MANY_FLAGS,
   type SampleManyFlags,
   USUAL_CFG_SCALE,
+  USUAL_VAE,
   WHAT,
   WHERE,
 } from "./flags.ts";
@@ -89,10 +90,11 @@ export async function run(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-async function sampleMany(world: World, flags: SampleManyFlags): Promise<void> {
+async function sampleMany(world: World, given: SampleManyFlags): Promise<void> {
   const say = (line: string) => world.rank === 0 && console.log(line);
-  const path = await inTurn(world, () => findWeights(flags));
-  using weights = await openSampled(path, flags);
+  const path = await inTurn(world, () => findWeights(given));
+  using weights = await openSampled(path, given);
+  const flags = weights.knowsLatents ? given : { ...given, vae: given.vae ?? USUAL_VAE };
   const settings = settingsOf(flags, weights);
   const vaePath = await inTurn(world, () => samplingAutoencoder(weights, flags));
   weightLines(weights).forEach(say);

@@ -18,9 +18,13 @@ const MOST_SAMPLES = 1e7;
 /** Guidance where it is not given, as in the original. */
 export const USUAL_CFG_SCALE = 1.5;
 
+/** The autoencoder of weights that do not say which is theirs, as in the original. */
+export const USUAL_VAE = "ema";
+
 /** What to sample. */
 export const WHAT = {
   ...MODEL_FLAGS,
+  "vae": withDefaultText(MODEL_FLAGS.vae, `the checkpoint's, otherwise ${USUAL_VAE}`),
   "num-fid-samples": withDefault(count("how many pictures", 1, MOST_SAMPLES), 50_000),
   "balanced-labels": toggle("every class equally often, by turns; otherwise drawn at random"),
   "global-seed": withDefault(
