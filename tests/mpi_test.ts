@@ -109,3 +109,20 @@ mpiTest("ranks with other flags are refused, and named", async (mpi, folder) => 
   assert(code !== 0, err);
   assertMatch(err, /the command line: expected the same on all 2 ranks but rank 1 has/);
 });
+
+mpiTest("processes of srun that MPI takes for single ones are refused", async (mpi, folder) => {
+  const { code, stderr } = await new Deno.Command("deno", {
+    args: script("mpi_rank.ts", "exit"),
+    cwd: folder,
+    env: {
+      NO_COLOR: "1",
+      SLURM_JOB_ID: "7",
+      SLURM_STEP_ID: "0",
+      SLURM_STEP_NUM_TASKS: "2",
+      ...(mpi.name === "MPICH" ? { PMI_RANK: "0" } : {}),
+    },
+  }).output();
+  const err = new TextDecoder().decode(stderr);
+  assert(code !== 0, err);
+  assertStringIncludes(err, `srun of Slurm started 2 processes, but ${mpi.name}`);
+});

@@ -7,6 +7,7 @@
  * ranks alike; whatever ends one of them before that, with any exit code, ends all.
  */
 import { CommandError, EXIT, messageOf } from "../shared/errors.ts";
+import { idleCoresText } from "./cores.ts";
 import { findLauncher } from "./launcher.ts";
 import type { MpiWorld } from "./mpi/world.ts";
 import { requireSameLaunch } from "./same_launch.ts";
@@ -55,6 +56,8 @@ export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Pro
   });
   endTogether(opened);
   await requireSameLaunch(opened);
+  const idle = launcher.families[0] === "Open MPI" ? idleCoresText(opened.cores) : null;
+  if (idle !== null && opened.rank === 0) console.warn(idle);
   return opened;
 }
 

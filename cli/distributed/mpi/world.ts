@@ -1,6 +1,6 @@
 /** A world of MPI's: COMM_WORLD of the launcher that started this process. */
 import { CommandError } from "../../shared/errors.ts";
-import { boundCores, type Cores, threadsFor } from "../cores.ts";
+import { type Cores, ownCores, threadsFor } from "../cores.ts";
 import type { Launcher } from "../launcher.ts";
 import type { ReducibleArray, Reduction, World } from "../world.ts";
 import type { DataType } from "./abi.ts";
@@ -48,10 +48,16 @@ export class MpiWorld implements World {
   readonly machine: number;
   readonly transport: string;
   #threads: number | null = null;
+  #cores: readonly Cores[] = [];
   readonly #worker: Worker;
   readonly #ring: Ring;
   get threads(): number | null {
     return this.#threads;
+  }
+
+  /** Where each rank may run. */
+  get cores(): readonly Cores[] {
+    return this.#cores;
   }
 
   /** Whether it was left. */
@@ -116,12 +122,12 @@ export class MpiWorld implements World {
     return world;
   }
 
+  /** Shares the cores of each machine among its ranks. */
   async #shareCores(): Promise<void> {
-    const { machine, rank } = this;
-    const own: Cores = { machine, bound: boundCores(), usable: navigator.hardwareConcurrency };
-    const all = await this.allGather(new TextEncoder().encode(JSON.stringify(own)));
+    const own = new TextEncoder().encode(JSON.stringify(ownCores(this.machine)));
     const text = new TextDecoder();
-    this.#threads = threadsFor(rank, all.map((bytes) => JSON.parse(text.decode(bytes)) as Cores));
+    this.#cores = (await this.allGather(own)).map((bytes) => JSON.parse(text.decode(bytes)));
+    this.#threads = threadsFor(this.rank, this.#cores);
   }
 
   allReduce(values: ReducibleArray, reduction: Reduction = "sum"): Promise<void> {
