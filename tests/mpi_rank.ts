@@ -1,5 +1,7 @@
 /** What a rank of `mpi_test.ts` does; its first argument says what. */
 import { assert, assertEquals } from "@std/assert";
+import { init } from "@dit/core/tensor";
+import { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { findLauncher } from "../cli/distributed/launcher.ts";
 import { MpiWorld } from "../cli/distributed/mpi/world.ts";
 import { closeWorld, openWorld } from "../cli/distributed/open.ts";
@@ -25,7 +27,7 @@ if (what === "operations") {
   );
 } else {
   const world = await openWorld({ distributed: "mpi" });
-  if (world.rank === 1) await end(what);
+  if (world.rank === 1) await (what === "lose" ? loseGpu() : end(what));
   await world.allReduce(new Float32Array(1000)); // without the rank that has ended
   await closeWorld();
   console.log(`rank ${world.rank} is through`); // never
@@ -70,6 +72,18 @@ async function tryOperations(world: World): Promise<void> {
   assertEquals(gathered.map(({ length }) => length), ranks);
   await world.barrier();
   assert(world.threads !== null && world.threads >= 1);
+}
+
+/** Computes on a GPU that is taken away. */
+async function loseGpu(): Promise<void> {
+  const { backend } = await init({ device: "webgpu" });
+  if (!(backend instanceof WebGpuBackend)) throw new Error("expected WebGPU");
+  const buffer = backend.alloc(16, "test");
+  backend.runtime.device.destroy();
+  for (;;) {
+    await backend.read(buffer, "f32", 0, 4);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 async function end(how: string): Promise<void> {

@@ -4,6 +4,7 @@ import { Checkpoint } from "../cli/run/checkpoint.ts";
 import { DIT_KIND } from "../cli/commands/train/dit_trainee.ts";
 import { type Ended, words } from "./commands.ts";
 import { ended, launched, type Mpi, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
+import { requireWebGpu, webgpuMissing } from "./devices.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 mpiTest("three ranks combine, spread and gather values", async (mpi) => {
@@ -32,6 +33,13 @@ mpiTest("a rank that fails, exits, hangs or is killed ends all", async (mpi) => 
     assert(!out.includes("through"), how);
   }
 });
+
+mpiTest("a rank that loses its GPU ends all", async (mpi) => {
+  const { code, out, err } = await runRanks(mpi, 2, script("mpi_rank.ts", "lose"));
+  assert(code !== 0, err);
+  assertMatch(err, /rank 1 of 2: Device(Lost)?Error: read: the GPU/);
+  assert(!out.includes("through"), out);
+}, requireWebGpu ? null : webgpuMissing ?? null);
 
 mpiTest(
   "a command whose work ranks cannot share is refused",
