@@ -1,4 +1,5 @@
 /** A run as a command starts it: its folder, the training, and its last lines of output. */
+import { agree } from "../distributed/agree.ts";
 import { EXIT, messageOf } from "../shared/errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { runOf } from "./find.ts";
@@ -45,7 +46,10 @@ export async function resumedFolder(
 /** Prints the summary, trains, writes the final files; returns the command's exit code. */
 export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   const { trainee, folder, steps, summary, device } = run;
-  const { kind, settings, config } = trainee;
+  const { kind, settings, config, world } = trainee;
+  const tier = "tier" in device.backend ? device.backend.tier : undefined;
+  const advice = "name one with --device; kinds of devices round differently";
+  await agree(world, "the device", { name: device.name, tier }, advice);
   const say = async (line: string): Promise<void> => {
     if (!folder) return;
     console.log(line);

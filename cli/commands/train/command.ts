@@ -53,6 +53,7 @@ const HELP = `Trains a class-conditional Diffusion Transformer and shows what it
   deno task train --data photos                      one's own images, a subfolder a class
   deno task train --data features --model DiT-XL/2   as the original's train.py
   deno task train --resume latest                    continues the last run where it stopped
+  mpirun -n 2 deno task train                        two processes ("ranks") share every batch
 
 Classes are numbered in the order of their folders' names, character by character: "Zebra" comes
 before "ant", and "class10" before "class2", unlike in a file manager; see classes.json of the run.

@@ -42,6 +42,7 @@ const HELP = `Trains an autoencoder of images, for latents of them.
   deno task train-vae --data photos --image-size 64
   deno task extract-features --data photos --image-size 64 --vae results/vae
   deno task train-vae --resume                     continues where it was ended
+  mpirun -n 2 deno task train-vae --data photos    two processes ("ranks") share every batch
 
 ${flagsHelp(VAE_GROUPS)}`;
 

@@ -7,6 +7,8 @@ import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
+import type { World } from "../../distributed/world.ts";
+import { onRanks } from "../../distributed/world_test_util.ts";
 import type { StepRecord } from "../../run/records.ts";
 import {
   resumedVaeSettings,
@@ -79,6 +81,35 @@ eachDevice("parts of a batch come to the loss and the gradient of the whole", as
     assertAlmostEquals(parts![name]! / whole![name]!, 1, 1e-4, name);
   }
 }, ["wasm", "gpu"]);
+
+/** The rows of a batch that one rank of two has. */
+function shareOf({ images, shape: [count, ...shape], labels }: Examples, rank: number): Examples {
+  const [half, size] = [count / 2, images.length / 2];
+  return {
+    images: images.slice(rank * size, (rank + 1) * size),
+    shape: [half, ...shape],
+    labels: labels.slice(rank * half, (rank + 1) * half),
+  };
+}
+
+eachDevice("ranks come to the loss, divergence and gradient of one process", async () => {
+  const records = async (world?: World): Promise<StepRecord[]> => {
+    using run = new VaeTrainee(settings({ klWeight: 1 }), null, world);
+    for (let i = 0; i < 3; i++) {
+      const batch = batchOf(i);
+      await run.takeStep(world ? shareOf(batch, world.rank) : batch);
+    }
+    return await run.records.take();
+  };
+  const alone = await records();
+  for (const shared of await onRanks(2, records)) {
+    shared.forEach((record, i) => {
+      for (const name of ["loss", "kl", "mse", "gradNorm"] as const) {
+        assertAlmostEquals(record[name]! / alone[i]![name]!, 1, 1e-4, `${name} of step ${i + 1}`);
+      }
+    });
+  }
+}, ["wasm"]);
 
 eachDevice("mixed precision follows full precision in less memory", async (device) => {
   const results: { records: StepRecord[]; peak: number }[] = [];
