@@ -114,8 +114,16 @@ export function duration(seconds: number): string {
 /** A row of a table: what stands in each column, by its head. */
 export type Row = Readonly<Record<string, string | number>>;
 
-/** Rows as aligned text: the heads, a rule, numbers to the right; counts are exact. */
-export function table(rows: readonly Row[]): string {
+/** A table as text: heads, cells, and for each column its width and whether it holds numbers. */
+interface Columns {
+  readonly heads: readonly string[];
+  readonly cells: readonly (readonly string[])[];
+  readonly widths: readonly number[];
+  readonly isNumeric: readonly boolean[];
+}
+
+/** Counts are exact, other numbers have three digits. */
+function columnsOf(rows: readonly Row[]): Columns {
   const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = rows.map((row) =>
     heads.map((head) => {
@@ -129,11 +137,32 @@ export function table(rows: readonly Row[]): string {
   const widths = heads.map((head, i) =>
     Math.max(head.length, ...cells.map((row) => row[i]!.length))
   );
+  return { heads, cells, widths, isNumeric };
+}
+
+/** Rows as aligned text: the heads, a rule, numbers to the right. */
+export function table(rows: readonly Row[]): string {
+  const { heads, cells, widths, isNumeric } = columnsOf(rows);
   const line = (row: readonly string[]): string =>
     row.map((cell, i) => isNumeric[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))
       .join("  ").trimEnd();
   return [line(heads), widths.map((width) => "-".repeat(width)).join("  "), ...cells.map(line)]
     .join("\n");
+}
+
+/** Rows as a table of Markdown, as `deno fmt` has it. */
+export function markdown(rows: readonly Row[]): string {
+  const { heads, cells, widths, isNumeric } = columnsOf(rows);
+  const wide = widths.map((width) => Math.max(3, width));
+  const line = (row: readonly string[]): string =>
+    `| ${
+      row.map((cell, i) => isNumeric[i] ? cell.padStart(wide[i]!) : cell.padEnd(wide[i]!))
+        .join(" | ")
+    } |`;
+  const rule = wide.map((width, i) =>
+    isNumeric[i] ? `${"-".repeat(width - 1)}:` : "-".repeat(width)
+  );
+  return [line(heads), line(rule), ...cells.map(line)].join("\n");
 }
 
 /** Where a suite puts what it found. */

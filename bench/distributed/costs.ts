@@ -62,14 +62,29 @@ export interface Cluster {
 }
 
 /**
- * Seconds of an all-reduce in two levels: the ranks of a machine reduce and scatter among themselves,
- * each all-reduces its piece with those of the other machines, and the machine gathers the pieces. All
- * pieces of a machine go through its one network card.
+ * Seconds of an all-reduce by halving and doubling among all ranks of a cluster.
+ *
+ * Where the ranks of a machine follow each other ("block"), the large pieces go between neighbours and
+ * stay inside the machine. Where they are dealt out to machines in turns ("cyclic"), the large pieces
+ * all go through its one network card.
  */
-export function hierarchicalSeconds(bytes: number, cluster: Cluster): number {
-  const { machines, ranksPerMachine, inside, between } = cluster;
-  return 2 * scatterSeconds(bytes, ranksPerMachine, inside) +
-    allReduceSeconds(bytes, machines, between);
+export function clusterSeconds(
+  bytes: number,
+  { machines, ranksPerMachine, inside, between }: Cluster,
+  placement: "block" | "cyclic" = "block",
+): number {
+  const rounds = (ranks: number) => Math.ceil(Math.log2(ranks));
+  const insideRounds = rounds(ranksPerMachine);
+  const all = insideRounds + rounds(machines);
+  let seconds = 0;
+  for (let round = 0; round < all; round++) {
+    const piece = bytes / 2 ** (round + 1);
+    const isInside = placement === "block" ? round < insideRounds : round >= all - insideRounds;
+    seconds += isInside
+      ? inside.latency + piece / inside.bandwidth
+      : between.latency + ranksPerMachine * piece / between.bandwidth;
+  }
+  return 2 * seconds; // scattered, and gathered again
 }
 
 /** A time that was measured at some size. */

@@ -2,10 +2,9 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import {
   type Algorithm,
   allReduceSeconds,
+  clusterSeconds,
   fitLink,
-  hierarchicalSeconds,
   interpolated,
-  scatterSeconds,
 } from "./costs.ts";
 
 const LINK = { latency: 1e-5, bandwidth: 1e9 };
@@ -45,16 +44,29 @@ Deno.test("the fastest doubles small messages and cuts large ones", () => {
   assertEquals(of(2 ** 24), of(2 ** 24, "halving and doubling"));
 });
 
-Deno.test("two levels send little between machines", () => {
+Deno.test("ranks that follow each other on a machine send little between machines", () => {
   const slow = { latency: 1e-5, bandwidth: 1e8 };
   const cluster = { machines: 2, ranksPerMachine: 4, inside: LINK, between: slow };
   const bytes = 2 ** 24;
+  // Each rank has an eighth left when it leaves the machine, with which four share a card.
   assertAlmostEquals(
-    hierarchicalSeconds(bytes, cluster),
-    2 * scatterSeconds(bytes, 4, LINK) + allReduceSeconds(bytes, 2, slow),
+    clusterSeconds(bytes, cluster),
+    2 * (2e-5 + 0.75 * bytes / 1e9) + 2 * (1e-5 + 4 * bytes / 8 / 1e8),
   );
-  const one = { ...cluster, machines: 1 };
-  assertEquals(hierarchicalSeconds(bytes, one), allReduceSeconds(bytes, 4, LINK, "ring"));
+  assertAlmostEquals(
+    clusterSeconds(bytes, cluster, "cyclic"),
+    2 * (1e-5 + 4 * bytes / 2 / 1e8) + 2 * (2e-5 + (1 / 4 + 1 / 8) * bytes / 1e9),
+  );
+  for (
+    const cluster of [{ machines: 8, ranksPerMachine: 1 }, { machines: 1, ranksPerMachine: 8 }]
+  ) {
+    for (const placement of ["block", "cyclic"] as const) {
+      assertAlmostEquals(
+        clusterSeconds(bytes, { ...cluster, inside: LINK, between: LINK }, placement),
+        allReduceSeconds(bytes, 8, LINK, "halving and doubling"),
+      );
+    }
+  }
 });
 
 Deno.test("measured times are met, and go on at the last rate", () => {

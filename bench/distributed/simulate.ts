@@ -5,7 +5,7 @@
  * is computed: threads share cores, a bucket waits for the slowest rank and for the bucket before it.
  */
 
-/** A part of the backward pass, at whose end a bucket of so many bytes is full. */
+/** A part of a forward and backward pass, at whose end a bucket of so many bytes is full. */
 export interface Segment {
   readonly seconds: number;
   readonly bytes: number;
@@ -13,8 +13,8 @@ export interface Segment {
 
 /** What one rank computes in a step, in its order. */
 export interface StepTimes {
-  readonly forward: number;
-  readonly backward: readonly Segment[];
+  /** The first one holds the forward pass. */
+  readonly passes: readonly Segment[];
   readonly optimizer: number;
 }
 
@@ -24,6 +24,8 @@ export interface BucketCosts {
   readonly allReduce: (bytes: number) => number;
   /** Out of a GPU's memory; not needed on the CPU. */
   readonly toHost?: (bytes: number) => number;
+  /** Seconds that a bucket is late after that, though the next may follow at once. */
+  readonly delay?: number;
   /** Back into it. */
   readonly fromHost?: (bytes: number) => number;
 }
@@ -135,9 +137,9 @@ export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepRes
   const clock = new Clock(setup.cores);
   const collective = new Collective(clock, ranks.length, coresOfReducing, polling);
   let waiting = 0;
-  for (const [rank, { forward, backward, optimizer }] of ranks.entries()) {
+  for (const [rank, { passes, optimizer }] of ranks.entries()) {
     const [toHost, fromHost] = [new Queue(), new Queue()];
-    let missing = backward.length;
+    let missing = passes.length;
     let computed = -1; // when the backward pass was over
     const compute = (seconds: number, done: () => void) => clock.start(seconds, threads, done);
     const copy = (queue: Queue, seconds: number, done: () => void) => {
@@ -155,19 +157,22 @@ export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepRes
       compute(optimizer, () => {});
     };
     const send = ({ bytes }: Segment) => {
-      copy(toHost, costs.toHost?.(bytes) ?? 0, () => {
+      const reduce = () =>
         collective.join(rank, costs.allReduce(bytes), () => {
           copy(fromHost, costs.fromHost?.(bytes) ?? 0, () => {
             missing--;
             finish();
           });
         });
+      copy(toHost, costs.toHost?.(bytes) ?? 0, () => {
+        if (costs.delay) clock.start(costs.delay, 0, reduce);
+        else reduce();
       });
     };
     const step = (i: number) => {
-      const segment = backward[i];
+      const segment = passes[i];
       if (!segment) {
-        if (setup.when === "after backward") backward.forEach(send);
+        if (setup.when === "after backward") passes.forEach(send);
         computed = clock.now;
         return finish();
       }
@@ -176,7 +181,7 @@ export function simulateStep(ranks: readonly StepTimes[], setup: Setup): StepRes
         step(i + 1);
       });
     };
-    compute(forward, () => step(0));
+    step(0);
   }
   clock.run();
   return {

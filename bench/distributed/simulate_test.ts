@@ -5,8 +5,7 @@ const MB = 2 ** 20;
 
 /** 1 s forward, 2 s backward in four parts of 1 MB, half a second of the optimizer. */
 const STEP: StepTimes = {
-  forward: 1,
-  backward: Array.from({ length: 4 }, () => ({ seconds: 0.5, bytes: MB })),
+  passes: Array.from({ length: 4 }, (_, i) => ({ seconds: i === 0 ? 1.5 : 0.5, bytes: MB })),
   optimizer: 0.5,
 };
 const GPUS: Setup = {
@@ -16,6 +15,12 @@ const GPUS: Setup = {
   coresOfReducing: 0,
   polling: false,
 };
+
+/** The same with a forward pass of so many seconds. */
+const withForward = (seconds: number): StepTimes => ({
+  ...STEP,
+  passes: STEP.passes.map((each, i) => i === 0 ? { ...each, seconds: seconds + 0.5 } : each),
+});
 
 /** The result of two equal ranks, or of those given. */
 function simulated(setup: Partial<Setup>, ranks = [STEP, STEP]) {
@@ -49,7 +54,7 @@ Deno.test("all-reduces that take longer than backward queue up", () => {
 });
 
 Deno.test("ranks wait for the slowest", () => {
-  const slow = { ...STEP, forward: 2 };
+  const slow = withForward(2);
   const { seconds, waiting } = simulated({}, [STEP, slow]);
   assertAlmostEquals(seconds, 4.5);
   assertAlmostEquals(waiting, 0.5); // one waits 1 s, the other not at all
@@ -61,6 +66,11 @@ Deno.test("copies from and to a GPU are a pipeline with the all-reduces", () => 
   // One kind of copy at a time: the slower queue decides.
   const slow = { allReduce: () => 0, toHost: () => 1, fromHost: () => 0 };
   assertAlmostEquals(simulated({ costs: slow }).seconds, 1.5 + 4 + 0.5);
+});
+
+Deno.test("a delay holds up every bucket, but not the next", () => {
+  const costs = { allReduce: () => 0.1, toHost: () => 0.4, delay: 1 };
+  assertAlmostEquals(simulated({ costs }).seconds, 3 + 0.4 + 1 + 0.1 + 0.5);
 });
 
 Deno.test("ranks that share cores slow each other down", () => {
@@ -79,7 +89,7 @@ Deno.test("an all-reduce on the cores of the ranks takes its time from their com
 });
 
 Deno.test("polling for a late rank takes cores from it", () => {
-  const late = { ...STEP, forward: 1.5 };
+  const late = withForward(1.5);
   const quiet = simulated({ cores: 1.5, coresOfReducing: 1 }, [STEP, late]);
   const polled = simulated({ cores: 1.5, coresOfReducing: 1, polling: true }, [STEP, late]);
   assert(polled.seconds > quiet.seconds + 0.05, `${polled.seconds} and ${quiet.seconds}`);

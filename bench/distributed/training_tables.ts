@@ -53,12 +53,8 @@ export async function trainingTables(
   const jobs = tiny ? [TINY] : JOBS;
   for (const job of jobs) {
     const found = await measure(mpi, job, ways(tiny), tiny ? 0 : seconds / jobs.length);
-    const timeline = tiny ? null : await countTimeline({
-      model: job.model,
-      batch: job.batch,
-      checkpointing: false,
-      bucketBytes: BUCKET_BYTES,
-    });
+    const counted = { ...job, precision: "f32", checkpointing: false } as const;
+    const timeline = tiny ? null : await countTimeline(counted, BUCKET_BYTES);
     report.add(
       `training ${job.model}, batch ${job.batch}, ${mpi.name}`,
       rowsOf(job.batch, found, reduced, timeline),
@@ -169,8 +165,11 @@ function rowsOf(
       ...(way.sending === "during backward"
         ? { "overlap, %": 100 * Math.max(0, 1 - (waiting - late) / (afterwards - late)) }
         : {}),
-      ...(timeline && way.bucketBytes === BUCKET_BYTES
-        ? { "simulated images/s": batch / simulated(way, never, reduced, timeline) }
+      ...(timeline && way.sending !== "never" && way.bucketBytes === BUCKET_BYTES
+        ? {
+          "simulated images/s": batch /
+            simulated(way.ranks, way.sending, never, reduced, timeline),
+        }
         : {}),
     };
   });
@@ -186,34 +185,24 @@ function lateness(ranks: readonly StepParts[]): number {
  * The median of simulated steps, one for each that was measured without sending: with the times that
  * each rank took to compute, and those of all-reduces by themselves.
  */
-function simulated(way: Way, never: Steps, reduced: Reduced, timeline: Timeline): number {
+function simulated(
+  ranks: number,
+  when: Exclude<Sending, "never">,
+  never: Steps,
+  reduced: Reduced,
+  timeline: Timeline,
+): number {
   const cores = navigator.hardwareConcurrency;
-  // Times were measured with all ranks at work, the simulation takes those of a rank with a core.
-  const share = Math.min(1, cores / way.ranks);
-  const results = reduced.get(way.ranks)!;
-  const allReduce = interpolated(
-    results.map(({ bytes, alone }) => ({ bytes, seconds: alone })),
-  );
-  const busy = results.find(({ bytes }) => bytes === way.bucketBytes)!.cores;
-  return median(never.map((ranks) => {
-    const times = ranks.map(({ passes, optimizer }) =>
+  // Times were measured with all ranks at work; the simulation takes those of a rank with a core.
+  const share = Math.min(1, cores / ranks);
+  const results = reduced.get(ranks)!;
+  const allReduce = interpolated(results.map(({ bytes, alone }) => ({ bytes, seconds: alone })));
+  const coresOfReducing = results.find(({ bytes }) => bytes === BUCKET_BYTES)!.cores;
+  const setup = { costs: { allReduce }, when, cores, coresOfReducing, polling: false };
+  return median(never.map((step) => {
+    const times = step.map(({ passes, optimizer }) =>
       spread(timeline, { passes: passes * share, optimizer: optimizer * share })
     );
-    if (way.sending === "never") {
-      const free = { ...SETUP, cores, costs: { allReduce: () => 0 }, coresOfReducing: 0 };
-      return Math.max(...times.map((own) => simulateStep([own], free).seconds / share));
-    }
-    const { sending: when } = way;
-    return simulateStep(times, {
-      ...SETUP,
-      cores,
-      costs: { allReduce },
-      when,
-      coresOfReducing: busy,
-    })
-      .seconds;
+    return simulateStep(times, setup).seconds;
   }));
 }
-
-/** What is the same in all simulations: ranks that wait leave their core to others. */
-const SETUP = { when: "during backward", polling: false } as const;
