@@ -1,9 +1,9 @@
 /** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
-import { hostTensor, NpzWriter } from "@dit/core/io";
 import { encodePng, type ImageShape, makeGrid, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
 import { writeWhole } from "../../shared/files.ts";
+import { SampleArchive } from "../../shared/sample_archive.ts";
 import type { SampledImages } from "../../model/image_sampler.ts";
 
 /** Takes pictures in order, batch by batch. */
@@ -39,7 +39,7 @@ export async function openOutput(path: string, columns: number): Promise<Output>
   const kind = outputKind(path);
   await Deno.mkdir(kind === "folder" ? path : dirname(path), { recursive: true });
   if (kind === "png") return new Grid(path, columns);
-  if (kind === "npz") return new Archive(path, await NpzWriter.create(path));
+  if (kind === "npz") return new Archive(path, await SampleArchive.create(path));
   await refusePictures(path);
   return new Folder(path);
 }
@@ -116,35 +116,29 @@ class Folder implements Output {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-/** `arr_0`, u8 [N, H, W, C], as the ADM suite reads it, and the classes `arr_1`, i64 [N]. */
+/** An archive for evaluation. */
 class Archive implements Output {
   readonly #path: string;
-  readonly #npz: NpzWriter;
+  readonly #archive: SampleArchive;
   readonly #labels: number[] = [];
-  #images: ReturnType<NpzWriter["begin"]> | undefined;
 
-  constructor(path: string, npz: NpzWriter) {
+  constructor(path: string, archive: SampleArchive) {
     this.#path = path;
-    this.#npz = npz;
+    this.#archive = archive;
   }
 
   async write({ images, ...shape }: SampledImages, labels: readonly number[]): Promise<void> {
     const { channels, height, width } = shape;
-    this.#images ??= this.#npz.begin("arr_0", "u8", [height, width, channels]);
-    await this.#images.write(toPixels(images, shape));
+    await this.#archive.write({ pixels: toPixels(images, shape), size: [height, width, channels] });
     this.#labels.push(...labels);
   }
 
   async finish(): Promise<string> {
-    await this.#images!.end();
-    const labels = this.#npz.begin("arr_1", "i64", []);
-    await labels.write(hostTensor(BigInt64Array.from(this.#labels, BigInt)).data);
-    await labels.end();
-    await this.#npz.finish();
+    await this.#archive.finish((number) => this.#labels[number]!);
     return `${this.#path} (arr_0: ${this.#labels.length} pictures, arr_1: their classes)`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#npz[Symbol.asyncDispose]();
+    await this.#archive[Symbol.asyncDispose]();
   }
 }

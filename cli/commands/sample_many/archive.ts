@@ -1,5 +1,6 @@
-/** The archive that evaluation reads: `FOLDER.npz`, written from finished samples as a stream. */
-import { hostTensor, NpzFile, NpzWriter } from "@dit/core/io";
+/** The archive that evaluation reads, `FOLDER.npz`: written from finished samples, and looked into. */
+import { NpzFile } from "@dit/core/io";
+import { SampleArchive } from "../../shared/sample_archive.ts";
 import type { SampleStore } from "./store.ts";
 
 /** Name of the text that says what samples were made by. */
@@ -15,13 +16,8 @@ export interface ArchiveContent {
   readonly madeBy: string;
 }
 
-/** Classes that are written at a time. */
-const LABELS = 1 << 16;
-
 /**
- * Writes `arr_0`, u8 [N, H, W, C], which the ADM suite reads; `arr_1`, i64 [N], the classes; and the
- * text `made_by`. The file appears under its name when it is whole; memory stays that of a few
- * samples.
+ * Writes all samples of a store, with what they were made by as the text `made_by`.
  *
  * @param onImages Called with how many samples are written.
  */
@@ -31,25 +27,12 @@ export async function writeArchive(
   { count, label, madeBy }: ArchiveContent,
   onImages: (done: number) => void = () => {},
 ): Promise<void> {
-  await using npz = await NpzWriter.create(path);
-  let images: ReturnType<NpzWriter["begin"]> | undefined;
-  let done = 0;
-  for await (const { pixels, size } of store.read(count)) {
-    images ??= npz.begin("arr_0", "u8", size);
-    await images.write(pixels);
-    done += pixels.length / size.reduce((product, d) => product * d, 1);
-    onImages(done);
+  await using archive = await SampleArchive.create(path);
+  for await (const images of store.read(count)) {
+    await archive.write(images);
+    onImages(archive.count);
   }
-  await images!.end();
-  const labels = npz.begin("arr_1", "i64", []);
-  for (let first = 0; first < count; first += LABELS) {
-    const length = Math.min(LABELS, count - first);
-    const some = BigInt64Array.from({ length }, (_, i) => BigInt(label(first + i)));
-    await labels.write(hostTensor(some).data);
-  }
-  await labels.end();
-  await npz.text(MADE_BY, madeBy);
-  await npz.finish();
+  await archive.finish(label, { [MADE_BY]: madeBy });
 }
 
 /** How many samples an archive has, and what they were made by; null where there is none. */

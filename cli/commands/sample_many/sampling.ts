@@ -7,7 +7,8 @@ import { loadImageSampler, modelLine } from "../../model/sampling_setup.ts";
 import type { Weights } from "../../model/weights.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
-import type { Images, SampleStore } from "./store.ts";
+import type { Images } from "../../shared/sample_archive.ts";
+import type { SampleStore } from "./store.ts";
 import { planUnits, type Unit } from "./work.ts";
 
 /** What is made, and how. */

@@ -10,7 +10,8 @@ import type { ModelConfig } from "../../model/config.ts";
 import { type SampleSettings, usualBatchSize } from "../../model/image_sampler.ts";
 import type { Weights } from "../../model/weights.ts";
 import { sampleMissing, type SamplingJob } from "./sampling.ts";
-import type { Images, SampleStore } from "./store.ts";
+import type { Images } from "../../shared/sample_archive.ts";
+import type { SampleStore } from "./store.ts";
 
 /** Draws noise in every step. */
 const SETTINGS: SampleSettings = {

@@ -7,16 +7,7 @@ import { decodePng, encodePng } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, messageOf } from "../../shared/errors.ts";
 import { writeWhole } from "../../shared/files.ts";
-
-/** Size of an image, as arrays have it. */
-export type Size = readonly [height: number, width: number, channels: number];
-
-/** Images that are kept or read. */
-export interface Images {
-  /** `[N, H, W, C]` */
-  readonly pixels: Uint8Array;
-  readonly size: Size;
-}
+import type { Images } from "../../shared/sample_archive.ts";
 
 /** Finished samples of a folder. */
 export interface SampleStore {

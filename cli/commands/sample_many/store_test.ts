@@ -3,7 +3,8 @@ import { loadNpz } from "@dit/core/io";
 import { diskTest } from "../../../tests/fixtures.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { readArchive, writeArchive } from "./archive.ts";
-import { type Images, PartStore, PngStore, type SampleStore } from "./store.ts";
+import type { Images } from "../../shared/sample_archive.ts";
+import { PartStore, PngStore, type SampleStore } from "./store.ts";
 
 /** Samples of 3x2 pixels whose first byte is their number. */
 function images(numbers: readonly number[]): Images {
