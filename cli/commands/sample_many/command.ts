@@ -152,7 +152,7 @@ async function archiveSamples(
   const write = async (): Promise<void> => {
     if (world.rank > 0) return;
     await writeArchive(path, store, content, (done) => line.show(done, content.count));
-    await store.clear();
+    await store.clear(content.count);
   };
   await workTogether(world, write);
   line.end();

@@ -3,7 +3,7 @@ import { basename, dirname, join } from "@std/path";
 import { fromRankZero, requireSharedFolder } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { CommandError } from "../../shared/errors.ts";
-import { removeTemporaries, writeWhole } from "../../shared/files.ts";
+import { exists, removeTemporaries, writeWhole } from "../../shared/files.ts";
 import { readArchive } from "./archive.ts";
 import { recordText, requireSameRecord, type SampleRecord } from "./record.ts";
 import type { SampleStore } from "./store.ts";
@@ -45,7 +45,10 @@ async function openFolder(
   const done = await readArchive(archive);
   if (done !== null) {
     requireSameRecord(done.madeBy, settings, archive);
-    if (done.count === count) return null;
+    if (done.count === count) {
+      if (await exists(folder)) await store.clear(count); // it may have been ended just before
+      return null;
+    }
     if (done.count > count) {
       throw new CommandError(
         `${archive}: has ${done.count} samples already, the first ${count} of which are those asked ` +

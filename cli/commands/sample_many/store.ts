@@ -17,8 +17,8 @@ export interface SampleStore {
   write(numbers: readonly number[], images: Images): Promise<void>;
   /** The first `count` samples in order, some at a time. */
   read(count: number): AsyncGenerator<Images>;
-  /** Removes what the archive has as well. */
-  clear(): Promise<void>;
+  /** Removes what is of no use once an archive has the first `count` samples. */
+  clear(count: number): Promise<void>;
 }
 
 /** Samples that are read at a time. */
@@ -148,8 +148,8 @@ export class PartStore implements SampleStore {
     if (at < count) throw missing(this.#folder, at);
   }
 
-  async clear(): Promise<void> {
-    for (const { path } of await this.#parts()) await Deno.remove(path);
+  async clear(count: number): Promise<void> {
+    for (const { end, path } of await this.#parts()) if (end <= count) await Deno.remove(path);
   }
 
   /** By their first sample, the longest first. */
