@@ -6,7 +6,7 @@ import type { IndexChecks } from "./index_checks.ts";
 import { gpuBuffer } from "./pool.ts";
 import type { WebGpuRuntime } from "./runtime.ts";
 
-/** Read-back buffers above this size are not kept: they are rare, and memory is not. */
+/** Read-back buffers for more data are not kept: they are rare, and memory is not. */
 const KEPT_BYTES = 1 << 24;
 /** Bytes before the data, for the record of index checks. */
 const RECORD_BYTES = 16;
@@ -88,7 +88,7 @@ export class Transfers {
     runtime.faults.checkLost(op);
     const from = Math.floor(start / 4) * 4;
     const to = Math.ceil(end / 4) * 4;
-    const staging = this.#staging(RECORD_BYTES + to - from);
+    const staging = this.#staging(to - from);
     const encoder = runtime.copyEncoder();
     this.checks.copyRecord(encoder, staging);
     if (buffer !== null && to > from) {
@@ -114,18 +114,19 @@ export class Transfers {
     this.checks.examine(record);
   }
 
+  /** A read-back buffer for so much data and the record before it. */
   #staging(bytes: number): GPUBuffer {
-    const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
-    const fitted = size > KEPT_BYTES ? bytes : size;
-    return this.#idle.get(fitted)?.pop() ?? this.runtime.device.createBuffer({
+    const fitted = bytes > KEPT_BYTES ? bytes : Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
+    const size = RECORD_BYTES + fitted;
+    return this.#idle.get(size)?.pop() ?? this.runtime.device.createBuffer({
       label: "read-back",
-      size: fitted,
+      size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
     });
   }
 
   #keep(staging: GPUBuffer): void {
-    if (staging.size > KEPT_BYTES) return staging.destroy();
+    if (staging.size > RECORD_BYTES + KEPT_BYTES) return staging.destroy();
     const list = this.#idle.get(staging.size);
     if (list) list.push(staging);
     else this.#idle.set(staging.size, [staging]);
