@@ -102,9 +102,12 @@ async function run(
   for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
   const { code, signal } = await child.status;
   if (launcher && signal) {
+    const rest = (milliseconds: number) =>
+      new Promise((resolve) => setTimeout(resolve, milliseconds));
     // MPI's library may end a rank where another one vanishes, which is the one to be named
-    if (signal !== "SIGKILL") await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (signal !== "SIGKILL") await rest(1000);
     console.error(`rank ${launcher.rank}: its process was ended by ${signal}`);
+    await rest(300); // the launcher may end all without reading what is left
   }
   clearInterval(watch ?? undefined);
   for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);

@@ -14,7 +14,10 @@ const MOST_BYTES = 2 ** 30;
  * Milliseconds that ranks other than the first wait before they end all: where all fail alike, the
  * first says it for all.
  */
-const PRECEDENCE = 1000;
+const PRECEDENCE = 1500;
+
+/** Milliseconds for the launcher to pass the reason on: it may end ranks without reading the rest. */
+const PASSING_ON = 500;
 
 /** Milliseconds that the library has to end all ranks, before this process ends by itself. */
 const ABORT_PATIENCE = 5000;
@@ -165,6 +168,7 @@ export class MpiWorld implements World {
   abort(reason: string, code: number): never {
     if (this.rank > 0) this.#ring.rest(PRECEDENCE);
     console.error(`rank ${this.rank} of ${this.size}: ${reason}`);
+    this.#ring.rest(PASSING_ON);
     this.#ring.abort(code);
     this.#ring.rest(ABORT_PATIENCE);
     Deno.exit(code);
