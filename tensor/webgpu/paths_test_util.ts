@@ -9,7 +9,7 @@ import type { Program } from "../expr.ts";
 import { CountingGpu } from "./counting_gpu_test_util.ts";
 import { Bindings } from "./device/bindings.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
-import { planHead } from "./kernels/attention_tile.ts";
+import { planAttention, planHead } from "./kernels/attention_tile.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 
 /** A case, and what it makes a device compile. */
@@ -117,6 +117,8 @@ function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted 
   return { test, shaders, paths, arrays };
 }
 
+const CODE = planAttention({ writtenOut: false }).forward;
+
 /** What a part of a shader's name says of the path: sizes that are alike are the same. */
 function pathsOf(key: string, part: string): string[] {
   // Sizes of a convolution, or how one divides by them.
@@ -127,8 +129,9 @@ function pathsOf(key: string, part: string): string[] {
   if (/^\d+x4$/.test(part) && key.startsWith("attention")) return ["x4"];
   if (key.startsWith("attention") && /^\d+$/.test(part)) {
     const depth = Number(part);
-    const { slice, chunks, parts } = planHead(depth, 4);
-    return [`${chunks} chunks`, `${parts} parts`, `ragged ${depth % slice !== 0}`];
+    const { slice, chunks, eights, parts } = planHead(depth, 128, CODE);
+    const columns = [`${chunks} chunks`, `${eights} eights`, `${parts} parts`];
+    return [...columns, `ragged ${depth % slice !== 0}`];
   }
   return part.split(",").map((word, i) => `${i} ${word}`);
 }

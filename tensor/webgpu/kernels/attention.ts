@@ -5,38 +5,51 @@
 import type { KernelArgs, View } from "../../backend.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import {
+  ACROSS,
   ATTENTION_THREADS,
-  chunkNames,
+  type AttentionCode,
+  codeKey,
   collect,
+  collectedOf,
+  declareAttention,
+  declareCollected,
   declareFinish,
+  DOWN,
+  finishCollected,
+  groupsOf,
   type HeadPlan,
   multiplyHeads,
   placeWorkgroup,
+  planAttention,
   planHead,
-  SCORES,
-  stageScores,
+  ROWS,
+  scoresOf,
 } from "./attention_tile.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
-import {
-  declareAccumulators,
-  declareStaging,
-  threadsOf,
-  visitAccumulators,
-} from "../shader/tile.ts";
+import { declareAccumulators } from "../shader/tile.ts";
 import { ranInChunks } from "../device/chunks.ts";
 
-/** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
-const MOST_CHUNKS = 4;
+/** Columns collected at a time: 64 registers, as in the largest matrix product. */
+const MOST_COLUMNS = 128;
 
-/** See {@linkcode KernelArgs}. */
-export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"], op: string): void {
-  const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op);
+/**
+ * See {@linkcode KernelArgs}.
+ *
+ * @param code How the kernel is written; as planned for the GPU unless given.
+ */
+export function attention(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["attention"],
+  op: string,
+  code: AttentionCode = planAttention(runtime.traits).forward,
+): void {
+  const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op, code);
   if (ranInChunks(runtime, "attention", args, op, again)) return;
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
-  const plan = planHead(depth, MOST_CHUNKS);
+  const plan = planHead(depth, MOST_COLUMNS, code);
   const operands = {
     q: stridedOperand("q", q, 2, 3, "params.queries"),
     k: stridedOperand("k", k, 2, 3, "params.keys"),
@@ -45,7 +58,8 @@ export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"],
   const byVec4 = depth % 4 === 0 && canVec4(out);
   runtime.dispatch({
     op,
-    key: `attention/${depth}/${operands.q.key}/${operands.k.key}/${operands.v.key}/${byVec4}`,
+    key: `attention/${depth}/${codeKey(code)}/${operands.q.key}/${operands.k.key}/` +
+      `${operands.v.key}/${byVec4}`,
     source: () => attentionSource(plan, operands, byVec4),
     views: [
       ...Object.values(operands).map((o) => o.binding),
@@ -63,7 +77,7 @@ export function attention(runtime: WebGpuRuntime, args: KernelArgs["attention"],
     },
     // e^x is 2^(x log2 e).
     f32: { scale: scale * Math.LOG2E },
-    workgroups: Math.ceil(queries / SCORES.rows) * plan.parts * batch * heads,
+    workgroups: Math.ceil(queries / ROWS) * plan.parts * batch * heads,
     flops: 4 * batch * heads * queries * keys * depth,
   });
 }
@@ -82,16 +96,23 @@ function attentionSource(
   { q, k, v }: Record<"q" | "k" | "v", StridedOperand>,
   byVec4: boolean,
 ): string {
-  const { down, across } = threadsOf(SCORES);
   const rows = [0, 1, 2, 3];
-  const chunks = chunkNames(plan, "o");
+  const scores = scoresOf(plan);
+  const groups = groupsOf(plan);
   // Each component of these vec4s belongs to one of the thread's four rows.
   const perRow = (value: (r: number) => string): string => `vec4f(${rows.map(value).join(", ")})`;
   const reduce = (start: string, combine: (a: string, b: string) => string): string =>
-    Array.from({ length: across }, (_, i) => `lanes[${i * down}u + down]`).reduce(combine, start);
-  return `${declareStaging(SCORES)}
-// What each of the ${across} threads that share rows has found.
-var<workgroup> lanes: array<vec4f, ${down * across}>;
+    Array.from({ length: ACROSS }, (_, i) => `lanes[${i * DOWN}u + down]`).reduce(combine, start);
+  const each = (statement: (r: number, g: number) => string): string =>
+    groups.flatMap(({ g }) => rows.map((r) => statement(r, g))).join("\n");
+  const largestOf = (r: number): string =>
+    groups.map(({ g }) => `max(max(s${r}_${g}.x, s${r}_${g}.y), max(s${r}_${g}.z, s${r}_${g}.w))`)
+      .reduce((a, b) => `max(${a}, ${b})`);
+  const sumOf = (r: number): string =>
+    groups.map(({ g }) => `dot(s${r}_${g}, vec4f(1.0))`).join(" + ");
+  return `${declareAttention(plan)}
+// What each of the ${ACROSS} threads that share rows has found.
+var<workgroup> lanes: array<vec4f, ${ATTENTION_THREADS}>;
 ${declareFinish("result", plan, "params.queries", byVec4)}
 @compute @workgroup_size(${ATTENTION_THREADS})
 fn main(
@@ -99,48 +120,41 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 ) {
 ${placeWorkgroup(plan, "params.queries")}
-${chunks.map((c) => declareAccumulators(SCORES, c)).join("\n")}
+${declareCollected(plan, "o")}
   var largest = vec4f(${LOWEST});
   // Sum of the thread's own columns; the threads of a row are added at the end.
   var total = vec4f();
-  for (var key0 = 0u; key0 < params.keys; key0 += ${SCORES.columns}u) {
-${declareAccumulators(SCORES, "s")}
+  for (var key0 = 0u; key0 < params.keys; key0 += ${scores.columns}u) {
+${declareAccumulators(scores, "s")}
 ${multiplyHeads(plan, "s", q, "row0", k, "key0")}
-    let inside = vec4u(key0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.keys);
 ${
-    rows.map((r) => `    s${r}_0 = select(vec4f(${LOWEST}), s${r}_0, inside);`).join(
-      "\n",
-    )
+    groups.map(({ g, first }) =>
+      `    let inside${g} = vec4u(key0 + ${first}u + across * 4u) + vec4u(0u, 1u, 2u, 3u) <
+      vec4u(params.keys);`
+    ).join("\n")
   }
-    lanes[across * ${down}u + down] = ${
-    perRow((r) => `max(max(s${r}_0.x, s${r}_0.y), max(s${r}_0.z, s${r}_0.w))`)
-  };
+${each((r, g) => `    s${r}_${g} = select(vec4f(${LOWEST}), s${r}_${g}, inside${g});`)}
+    lanes[across * ${DOWN}u + down] = ${perRow(largestOf)};
     workgroupBarrier();
     let top = ${reduce("largest", (a, b) => `max(${a}, ${b})`)};
     let fade = exp2((largest - top) * params.scale);
     largest = top;
 ${
-    rows.map((r) =>
+    each((r, g) =>
       // Subtracted before they are scaled: the difference is exact, whatever their size.
-      `    s${r}_0 = select(vec4f(), exp2((s${r}_0 - vec4f(top[${r}])) * params.scale), inside);`
-    ).join("\n")
+      `    s${r}_${g} = select(vec4f(), exp2((s${r}_${g} - vec4f(top[${r}])) * params.scale),
+      inside${g});`
+    )
   }
-    total = total * fade + ${perRow((r) => `dot(s${r}_0, vec4f(1.0))`)};
-${chunks.flatMap((c) => rows.map((r) => `    ${c}${r}_0 *= fade[${r}];`)).join("\n")}
-${stageScores("s")}
-${collect(plan, "o", v, "key0", "params.keys")}
+    total = total * fade + ${perRow(sumOf)};
+${collectedOf(plan, "o").map((sum) => `    ${sum.name} *= ${sum.of("fade")};`).join("\n")}
+${collect(plan, "o", "s", v, "key0", "params.keys")}
   }
-  lanes[across * ${down}u + down] = total;
+  lanes[across * ${DOWN}u + down] = total;
   workgroupBarrier();
   total = ${reduce("vec4f()", (a, b) => `${a} + ${b}`)};
   let factor = 1.0 / total;
-${
-    chunks.map((chunk, c) =>
-      visitAccumulators(SCORES, chunk, (row, column, sum, r) =>
-        `  result_finish(outer, inner, row0 + ${row}, column0 + ${c * 32}u + ${column},
-    ${sum} * factor[${r}]);`)
-    ).join("\n")
-  }
+${finishCollected(plan, "o", "result", (sum) => `${sum.name} * ${sum.of("factor")}`)}
   if (across == 0u && column0 == 0u) {
     let logSum = log2(total) * ${Math.LN2};
     let row = row0 + down * 4u;

@@ -12,15 +12,22 @@ import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { placeUniforms } from "./attention.ts";
 import {
   ATTENTION_THREADS,
-  chunkNames,
+  type AttentionCode,
+  type AttentionPlan,
+  codeKey,
   collect,
+  declareAttention,
+  declareCollected,
   declareFinish,
+  finishCollected,
+  groupsOf,
   type HeadPlan,
   multiplyHeads,
   placeWorkgroup,
+  planAttention,
   planHead,
-  SCORES,
-  stageScores,
+  ROWS,
+  scoresOf,
 } from "./attention_tile.ts";
 import {
   alongRow,
@@ -33,32 +40,39 @@ import {
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
-import { declareAccumulators, declareStaging, visitAccumulators } from "../shader/tile.ts";
+import { declareAccumulators } from "../shader/tile.ts";
 import { ranInChunks } from "../device/chunks.ts";
 
-/** Groups of 32 columns collected at a time: 64 registers, as in the largest matrix product. */
-const MOST_CHUNKS = 4;
+/** Columns collected at a time: 64 registers, as in the largest matrix product. */
+const MOST_COLUMNS = 128;
+/** Of each of two results that are collected at once: 80 registers. */
+const MOST_OF_BOTH = 80;
 
-const ROWS = [0, 1, 2, 3];
+/** The rows of a thread. */
+const FOUR = [0, 1, 2, 3];
 
-/** See {@linkcode KernelArgs}. */
+/**
+ * See {@linkcode KernelArgs}.
+ *
+ * @param plan How the kernels are written; as planned for the GPU unless given.
+ */
 export function attentionGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   op: string,
+  plan: Omit<AttentionPlan, "forward"> = planAttention(runtime.traits),
 ): void {
-  const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op);
+  const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op, plan);
   if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;
   const depth = args.q.shape[3]!;
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     rowDots(runtime, args, delta!, op);
-    queryGrad(runtime, args, delta!, op);
-    // Both results at once where that takes no more registers than one of a wide head.
-    if (2 * Math.ceil(depth / 32) <= MOST_CHUNKS) {
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op);
+    queryGrad(runtime, args, delta!, op, plan.queries);
+    if (depth <= MOST_OF_BOTH) {
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op, plan.keys);
     } else {
-      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op);
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op);
+      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op, plan.keys);
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op, plan.keys);
     }
   });
 }
@@ -156,14 +170,27 @@ function inputs(
 function perQuery(name: string, at: string, part = 0, parts = 1): string {
   const place = (i: number): string =>
     `batch * params.queries + min(${at} + ${i}u, params.queries - 1u)`;
-  const loads = ROWS.map((i) => `${name}_load(${parts}u * (${place(i)}) + ${part}u)`);
+  const loads = FOUR.map((i) => `${name}_load(${parts}u * (${place(i)}) + ${part}u)`);
   return `vec4f(${loads.join(",\n      ")})`;
 }
 
 /** WGSL for the largest scores and the logarithms of the sums of four queries from `at` on. */
-function perQueryStats(at: string): string {
-  return `let largest = ${perQuery("stats", at, 0, 2)};
-    let logSums = ${perQuery("stats", at, 1, 2)} * ${Math.LOG2E};`;
+function perQueryStats(at: string, suffix = ""): string {
+  return `let largest${suffix} = ${perQuery("stats", at, 0, 2)};
+    let logSums${suffix} = ${perQuery("stats", at, 1, 2)} * ${Math.LOG2E};`;
+}
+
+/** Statements for every vec4 of a thread's scores, of row `r` and group `g`. */
+function eachScore(plan: HeadPlan, statement: (r: number, g: number) => string): string {
+  return groupsOf(plan).flatMap(({ g }) => FOUR.map((r) => statement(r, g))).join("\n");
+}
+
+/** Declares for each group which of a thread's columns there are, of `count` from `from` on. */
+function declareInside(plan: HeadPlan, from: string, count: string): string {
+  return groupsOf(plan).map(({ g, first }) =>
+    `    let inside${g} = vec4u(${from} + ${first}u + across * 4u) + vec4u(0u, 1u, 2u, 3u) <
+      vec4u(${count});`
+  ).join("\n");
 }
 
 const MAIN = `
@@ -173,38 +200,27 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 ) {`;
 
-/** Calls `NAME_finish` for every collected vec4. */
-function finishAll(plan: HeadPlan, name: string): string {
-  return chunkNames(plan, name).map((chunk, c) =>
-    visitAccumulators(
-      SCORES,
-      chunk,
-      (row, column, sum) =>
-        `  ${name}_finish(outer, inner, row0 + ${row}, column0 + ${c * 32}u + ${column}, ${sum});`,
-    )
-  ).join("\n");
-}
-
 function queryGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   delta: View,
   op: string,
+  code: AttentionCode,
 ): void {
   const { q, k, dq } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
-  const plan = planHead(depth, MOST_CHUNKS);
+  const plan = planHead(depth, MOST_COLUMNS, code);
   const operands = alongRows(args);
   const given = inputs(args, operands, delta);
   const byVec4 = depth % 4 === 0 && canVec4(dq);
   runtime.dispatch({
     op,
-    key: `attentionGrad/query/${given.key}/${byVec4}`,
+    key: `attentionGrad/query/${codeKey(code)}/${given.key}/${byVec4}`,
     source: () => queryGradSource(plan, operands, alongColumns("k", k), byVec4),
     views: [...given.views, { name: "dq", view: dq, access: "write", vec4: byVec4 }],
     u32: { ...given.u32, ...placeUniforms("dq", dq) },
     f32: given.f32,
-    workgroups: Math.ceil(queries / SCORES.rows) * plan.parts * batch * heads,
+    workgroups: Math.ceil(queries / ROWS) * plan.parts * batch * heads,
     flops: 6 * batch * heads * queries * k.shape[2]! * depth,
   });
 }
@@ -215,31 +231,30 @@ function queryGradSource(
   keyColumns: StridedOperand,
   byVec4: boolean,
 ): string {
-  return `${declareStaging(SCORES)}
+  const scores = scoresOf(plan);
+  return `${declareAttention(plan)}
 ${declareFinish("dq", plan, "params.queries", byVec4)}
 ${MAIN}
 ${placeWorkgroup(plan, "params.queries")}
   // Of the thread's four rows.
   ${perQueryStats("row0 + down * 4u")}
   let deltas = ${perQuery("delta", "row0 + down * 4u")};
-${chunkNames(plan, "dq").map((c) => declareAccumulators(SCORES, c)).join("\n")}
-  for (var key0 = 0u; key0 < params.keys; key0 += ${SCORES.columns}u) {
-${declareAccumulators(SCORES, "s")}
+${declareCollected(plan, "dq")}
+  for (var key0 = 0u; key0 < params.keys; key0 += ${scores.columns}u) {
+${declareAccumulators(scores, "s")}
 ${multiplyHeads(plan, "s", q, "row0", k, "key0")}
-${declareAccumulators(SCORES, "t")}
+${declareAccumulators(scores, "t")}
 ${multiplyHeads(plan, "t", g, "row0", v, "key0")}
-    let inside = vec4u(key0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.keys);
+${declareInside(plan, "key0", "params.keys")}
 ${
-    ROWS.map((r) =>
-      `    s${r}_0 = select(vec4f(),
-      exp2(min(s${r}_0 - largest[${r}], vec4f()) * params.scaleLog2 - logSums[${r}]) *
-      (t${r}_0 - deltas[${r}]) * params.scale, inside);`
-    ).join("\n")
+    eachScore(plan, (r, g) =>
+      `    s${r}_${g} = select(vec4f(),
+      exp2(min(s${r}_${g} - largest[${r}], vec4f()) * params.scaleLog2 - logSums[${r}]) *
+      (t${r}_${g} - deltas[${r}]) * params.scale, inside${g});`)
   }
-${stageScores("s")}
-${collect(plan, "dq", keyColumns, "key0", "params.keys")}
+${collect(plan, "dq", "s", keyColumns, "key0", "params.keys")}
   }
-${finishAll(plan, "dq")}
+${finishCollected(plan, "dq", "dq")}
 }
 `;
 }
@@ -256,11 +271,12 @@ function keyGrad(
   delta: View,
   results: KeyResults,
   op: string,
+  code: AttentionCode,
 ): void {
   const { q, k, g } = args;
   const [batch, heads, keys, depth] = k.shape as [number, number, number, number];
   const { dk, dv } = results;
-  const plan = planHead(depth, dk && dv ? MOST_CHUNKS / 2 : MOST_CHUNKS);
+  const plan = planHead(depth, dk && dv ? MOST_OF_BOTH : MOST_COLUMNS, code);
   const operands = alongRows(args);
   const given = inputs(args, operands, delta);
   const written = [dk, dv].filter((view) => view !== null);
@@ -268,7 +284,8 @@ function keyGrad(
   const byVec4 = depth % 4 === 0 && written.every(canVec4);
   runtime.dispatch({
     op,
-    key: `attentionGrad/keys/${dk ? "dk" : ""}${dv ? "dv" : ""}/${given.key}/${byVec4}`,
+    key: `attentionGrad/keys/${dk ? "dk" : ""}${dv ? "dv" : ""}/${codeKey(code)}/${given.key}/` +
+      `${byVec4}`,
     source: () =>
       keyGradSource(
         plan,
@@ -288,7 +305,7 @@ function keyGrad(
       ...dv ? placeUniforms("dv", dv) : {},
     },
     f32: given.f32,
-    workgroups: Math.ceil(keys / SCORES.rows) * plan.parts * batch * heads,
+    workgroups: Math.ceil(keys / ROWS) * plan.parts * batch * heads,
     flops: (dk ? 6 : 2) * batch * heads * q.shape[2]! * keys * depth,
   });
 }
@@ -301,40 +318,40 @@ function keyGradSource(
   byVec4: boolean,
 ): string {
   const names = [queryColumns ? "dk" : "", gradColumns ? "dv" : ""].filter(Boolean);
-  const valueGrad = gradColumns && `
-${stageScores("s")}
-${collect(plan, "dv", gradColumns, "query0", "params.queries")}`;
+  const scores = scoresOf(plan);
+  const groups = groupsOf(plan);
+  // Of the thread's columns: scores lie transposed here.
+  const at = (first: number): string => `query0 + ${first}u + across * 4u`;
+  const valueGrad = gradColumns &&
+    collect(plan, "dv", "s", gradColumns, "query0", "params.queries");
   const keyGrad = queryColumns && `
-${declareAccumulators(SCORES, "t")}
+${declareAccumulators(scores, "t")}
 ${multiplyHeads(plan, "t", v, "row0", g, "query0")}
-    let deltas = ${perQuery("delta", "query0 + across * 4u")};
-${ROWS.map((r) => `    s${r}_0 *= (t${r}_0 - deltas) * params.scale;`).join("\n")}
-${stageScores("s")}
-${collect(plan, "dk", queryColumns, "query0", "params.queries")}`;
-  return `${declareStaging(SCORES)}
+${
+    groups.map(({ g, first }) => `    let deltas${g} = ${perQuery("delta", at(first))};`)
+      .join("\n")
+  }
+${eachScore(plan, (r, g) => `    s${r}_${g} *= (t${r}_${g} - deltas${g}) * params.scale;`)}
+${collect(plan, "dk", "s", queryColumns, "query0", "params.queries")}`;
+  return `${declareAttention(plan)}
 ${names.map((name) => declareFinish(name, plan, "params.keys", byVec4)).join("\n")}
 ${MAIN}
 ${placeWorkgroup(plan, "params.keys")}
-${
-    names.flatMap((name) => chunkNames(plan, name)).map((c) => declareAccumulators(SCORES, c))
-      .join("\n")
-  }
-  for (var query0 = 0u; query0 < params.queries; query0 += ${SCORES.columns}u) {
-${declareAccumulators(SCORES, "s")}
+${names.map((name) => declareCollected(plan, name)).join("\n")}
+  for (var query0 = 0u; query0 < params.queries; query0 += ${scores.columns}u) {
+${declareAccumulators(scores, "s")}
 ${multiplyHeads(plan, "s", k, "row0", q, "query0")}
-    // Of the thread's four columns: scores lie transposed here.
-    ${perQueryStats("query0 + across * 4u")}
-    let inside = vec4u(query0 + across * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.queries);
+${groups.map(({ g, first }) => `    ${perQueryStats(at(first), `${g}`)}`).join("\n")}
+${declareInside(plan, "query0", "params.queries")}
 ${
-    ROWS.map((r) =>
-      `    s${r}_0 = select(vec4f(),
-      exp2(min(s${r}_0 - largest, vec4f()) * params.scaleLog2 - logSums), inside);`
-    ).join("\n")
+    eachScore(plan, (r, g) =>
+      `    s${r}_${g} = select(vec4f(),
+      exp2(min(s${r}_${g} - largest${g}, vec4f()) * params.scaleLog2 - logSums${g}), inside${g});`)
   }
 ${valueGrad ?? ""}
 ${keyGrad ?? ""}
   }
-${names.map((name) => finishAll(plan, name)).join("\n")}
+${names.map((name) => finishCollected(plan, name, name)).join("\n")}
 }
 `;
 }

@@ -1,27 +1,45 @@
 import { assert, assertEquals } from "@std/assert";
 import { conformanceCases, runConformance } from "../../conformance/suite.ts";
 import { conformanceCase, normal } from "../../conformance/fixture.ts";
-import { ATTENTION_THREADS, planHead, SCORES } from "./attention_tile.ts";
+import {
+  ATTENTION_THREADS,
+  type AttentionCode,
+  planHead,
+  stagedVectors,
+} from "./attention_tile.ts";
 import { gpuTest } from "../device/device_test_util.ts";
-import { pitchOf } from "../shader/tile.ts";
+import type { Backend } from "../../backend.ts";
+import type { WebGpuBackend } from "../backend.ts";
+import { everyWebGpu } from "../../../tests/devices.ts";
+import { attention } from "./attention.ts";
+import { attentionGrad } from "./attention_grad.ts";
 
-Deno.test("attention keeps within WebGPU's default limits", () => {
-  const staged = SCORES.depth * (pitchOf(SCORES.rows) + pitchOf(SCORES.columns));
-  assert((staged + ATTENTION_THREADS) * 16 <= 16384);
-  assert(ATTENTION_THREADS <= 256);
-});
+const PLAIN: AttentionCode = { masked: false, unrolled: false, groups: 1 };
+const FULL: AttentionCode = { masked: true, unrolled: true, groups: 2 };
 
-Deno.test("planHead() covers heads of any depth", () => {
+Deno.test("planHead() covers heads of any depth within WebGPU's default limits", () => {
   for (let depth = 1; depth <= 512; depth++) {
-    for (const most of [2, 4]) {
-      const { slice, chunks, parts } = planHead(depth, most);
-      assert(slice % 4 === 0 && slice <= 32 && chunks <= most);
-      assert(chunks * 32 * parts >= depth);
+    for (const code of [PLAIN, FULL]) {
+      for (const most of [80, 128]) {
+        const plan = planHead(depth, most, code);
+        const { slice, chunks, eights, parts } = plan;
+        assert(slice % 4 === 0 && slice <= 32 && eights <= 2);
+        const columns = 32 * chunks + 8 * eights;
+        assert(columns <= 128 && columns * parts >= depth);
+        assert(parts === 1 || eights === 0);
+        const { left, right } = stagedVectors(plan);
+        assert((left + right + ATTENTION_THREADS) * 16 <= 16384, `${depth} ${code.groups} ${most}`);
+      }
     }
   }
-  assertEquals(planHead(64, 4), { depth: 64, slice: 32, chunks: 2, parts: 1 });
-  assertEquals(planHead(72, 4), { depth: 72, slice: 24, chunks: 3, parts: 1 });
-  assertEquals(planHead(512, 4), { depth: 512, slice: 32, chunks: 4, parts: 4 });
+  const shape = (depth: number, code: AttentionCode) => {
+    const { slice, chunks, eights, parts } = planHead(depth, 128, code);
+    return { slice, chunks, eights, parts };
+  };
+  assertEquals(shape(64, PLAIN), { slice: 32, chunks: 2, eights: 0, parts: 1 });
+  assertEquals(shape(72, PLAIN), { slice: 24, chunks: 2, eights: 1, parts: 1 });
+  assertEquals(shape(72, FULL), { slice: 12, chunks: 2, eights: 1, parts: 1 });
+  assertEquals(shape(512, PLAIN), { slice: 32, chunks: 4, eights: 0, parts: 4 });
 });
 
 const LARGER = ["wide heads", "many tokens"];
@@ -47,3 +65,38 @@ gpuTest("attention over a head of 512 with other keys than queries agrees", (b) 
       stats: f.output("stats", [1, 1, 67, 2]),
     })),
   ));
+
+/** The device with all kernels of attention written in one way. */
+function withCode(b: WebGpuBackend, code: AttentionCode): Backend {
+  const run: Backend["run"] = (kernel, args, op) => {
+    if (kernel === "attention") {
+      attention(b.runtime, args as Parameters<typeof attention>[1], op, code);
+    } else if (kernel === "attentionGrad") {
+      const plan = { queries: code, keys: code };
+      attentionGrad(b.runtime, args as Parameters<typeof attentionGrad>[1], op, plan);
+    } else b.run(kernel, args, op);
+  };
+  return new Proxy(b, {
+    get(target, name) {
+      if (name === "run") return run;
+      const value = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Software adapters take a minute to compile the code that is written out. */
+const OTHERS: readonly AttentionCode[] = [
+  { ...PLAIN, masked: true, groups: 2 },
+  ...(everyWebGpu ? [FULL, { ...FULL, groups: 1 } as const] : []),
+];
+
+gpuTest("attention agrees with the reference however its kernels are written", async (b) => {
+  const cases = conformanceCases().filter(({ kernel, name, half }) =>
+    kernel.startsWith("attention") &&
+    (everyWebGpu || !half && (name.startsWith("wide heads") || name.startsWith("odd offsets")))
+  );
+  for (const code of OTHERS) {
+    for (const test of cases) await runConformance(withCode(b, code), test);
+  }
+});
