@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
-import { denoArguments } from "./launch.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "./shared/errors.ts";
+import { denoArguments, launcherOf } from "./launch.ts";
 
 const written = (command: string, ...args: string[]): string | undefined =>
   denoArguments(command, args).find((arg) => arg.startsWith("--allow-write"));
@@ -29,4 +30,24 @@ Deno.test("only what decodes images may load native code", () => {
   for (const flag of ["--data", "--data-path", "--feature-path", "--resume"]) {
     assertEquals(isNative(flag, "toString"), true, flag);
   }
+});
+
+Deno.test("a rank may load MPI's library, unless its launcher is left aside", () => {
+  const variables: Record<string, string> = {
+    OMPI_COMM_WORLD_SIZE: "2",
+    OMPI_COMM_WORLD_RANK: "1",
+  };
+  const launcher = (command: string, ...args: string[]) =>
+    launcherOf(command, args, (name) => variables[name]);
+  const rights = (...args: string[]) => denoArguments("train", args, launcher("train", ...args));
+  assert(rights("--steps", "3").includes("--allow-ffi"));
+  assert(rights("--steps", "3").includes("--allow-env"));
+  assert(!rights("--distributed", "off").includes("--allow-ffi"));
+  assertThrows(
+    () => launcher("download"),
+    UsageError,
+    "expected to be started once, but mpirun of Open MPI started 2 processes; train, ",
+  );
+  variables["OMPI_COMM_WORLD_SIZE"] = "1";
+  assertEquals(launcher("download"), null);
 });

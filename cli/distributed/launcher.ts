@@ -16,10 +16,6 @@ export interface Launcher {
   readonly size: number | null;
   /** This one among them; null where it does not say. */
   readonly rank: number | null;
-  /** This process among those of its machine; null where it is not known yet. */
-  readonly localRank: number | null;
-  /** How many of them are on this machine; null where it is not known yet. */
-  readonly localSize: number | null;
 }
 
 /** Reads one variable of the environment. */
@@ -33,8 +29,6 @@ const LAUNCHERS = [
     families: ["Open MPI"],
     size: "OMPI_COMM_WORLD_SIZE",
     rank: "OMPI_COMM_WORLD_RANK",
-    localRank: "OMPI_COMM_WORLD_LOCAL_RANK",
-    localSize: "OMPI_COMM_WORLD_LOCAL_SIZE",
   },
   // before Slurm: under `srun mpirun`, and in a job's allocation, both are there
   {
@@ -43,8 +37,6 @@ const LAUNCHERS = [
     families: ["MPICH"],
     size: "PMI_SIZE",
     rank: "PMI_RANK",
-    localRank: "MPI_LOCALRANKID",
-    localSize: "MPI_LOCALNRANKS",
   },
   {
     shown: "SLURM_STEP_ID",
@@ -52,8 +44,6 @@ const LAUNCHERS = [
     families: ["Open MPI", "MPICH"],
     size: "SLURM_STEP_NUM_TASKS",
     rank: "SLURM_PROCID",
-    localRank: "SLURM_LOCALID",
-    localSize: "", // SLURM_STEP_TASKS_PER_NODE is a list of all machines
   },
   {
     shown: "PMI_RANK",
@@ -61,8 +51,6 @@ const LAUNCHERS = [
     families: ["MPICH", "Open MPI"],
     size: "PMI_SIZE",
     rank: "PMI_RANK",
-    localRank: "MPI_LOCALRANKID",
-    localSize: "MPI_LOCALNRANKS",
   },
   {
     shown: "PMIX_RANK",
@@ -70,8 +58,6 @@ const LAUNCHERS = [
     families: ["Open MPI", "MPICH"],
     size: "",
     rank: "PMIX_RANK",
-    localRank: "",
-    localSize: "",
   },
 ] as const;
 
@@ -97,7 +83,5 @@ export function findLauncher(get: Environment = (name) => Deno.env.get(name)): L
       : row.families,
     size: number(row.size),
     rank: number(row.rank),
-    localRank: number(row.localRank),
-    localSize: number(row.localSize),
   };
 }

@@ -17,8 +17,6 @@ Deno.test("findLauncher() knows who started a process, as which of how many", ()
   const openMpi = {
     OMPI_COMM_WORLD_SIZE: "4",
     OMPI_COMM_WORLD_RANK: "3",
-    OMPI_COMM_WORLD_LOCAL_RANK: "1",
-    OMPI_COMM_WORLD_LOCAL_SIZE: "2",
     PMIX_RANK: "3",
   };
   assertEquals(launcherIn(openMpi), {
@@ -26,20 +24,16 @@ Deno.test("findLauncher() knows who started a process, as which of how many", ()
     families: ["Open MPI"],
     size: 4,
     rank: 3,
-    localRank: 1,
-    localSize: 2,
   });
   const mpich = {
     HYDI_CONTROL_FD: "6",
     PMI_FD: "7",
     PMI_SIZE: "2",
     PMI_RANK: "0",
-    MPI_LOCALRANKID: "0",
-    MPI_LOCALNRANKS: "2",
   };
   const launcher = launcherIn(mpich);
   assertEquals(launcher?.families, ["MPICH"]);
-  assertEquals([launcher?.rank, launcher?.size, launcher?.localSize], [0, 2, 2]);
+  assertEquals([launcher?.rank, launcher?.size], [0, 2]);
 });
 
 Deno.test("findLauncher() takes mpirun's word in a job of Slurm's, and srun's by what it speaks", () => {
@@ -48,15 +42,12 @@ Deno.test("findLauncher() takes mpirun's word in a job of Slurm's, and srun's by
     SLURM_STEP_ID: "0",
     SLURM_STEP_NUM_TASKS: "8",
     SLURM_PROCID: "5",
-    SLURM_LOCALID: "1",
   };
   assertEquals(launcherIn({ ...step, PMIX_RANK: "5" }), {
     name: "srun of Slurm",
     families: ["Open MPI", "MPICH"],
     size: 8,
     rank: 5,
-    localRank: 1,
-    localSize: null,
   });
   assertEquals(launcherIn({ ...step, PMI_RANK: "5" })?.families, ["MPICH", "Open MPI"]);
   const inStep = { ...step, OMPI_COMM_WORLD_SIZE: "2", OMPI_COMM_WORLD_RANK: "1" };

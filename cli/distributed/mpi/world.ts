@@ -113,9 +113,12 @@ export class MpiWorld implements World {
       onFailure(world, event.message);
     };
     // not aborted but thrown: such a world is of this process alone
-    if (launcher.size !== null && launcher.size !== world.size) {
+    const isAlone = world.size === 1 && (launcher.rank ?? 0) > 0;
+    if (isAlone || (launcher.size ?? world.size) !== world.size) {
       throw new CommandError(
-        `${launcher.name} started ${launcher.size} processes, but ${ready.version} (${ready.path}) ` +
+        `${launcher.name} started ${
+          launcher.size ?? "several"
+        } processes, but ${ready.version} (${ready.path}) ` +
           `sees ${world.size}: it is not the library of this launcher. Start with its own mpirun, ` +
           `set DIT_MPI_LIBRARY to the launcher's library, or under Slurm choose how they meet ` +
           `(srun --mpi=pmix for Open MPI, --mpi=pmi2 for MPICH)`,
