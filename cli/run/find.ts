@@ -179,17 +179,18 @@ export async function latestRun(results: string, trainee = "dit"): Promise<strin
 /**
  * The newest unfinished run in a results folder: the one that `auto` resumes.
  *
- * @param isSame Whether it is a run that is asked for, by its newest checkpoint.
+ * @param isAsked Whether it is a run that is asked for, by its newest checkpoint; where that has all
+ * steps, whether something else is left to do, too.
  */
 export async function unfinishedRun(
   results: string,
   trainee: string,
-  isSame: (checkpoint: string) => Promise<boolean>,
+  isAsked: (checkpoint: string, hasAllSteps: boolean) => Promise<boolean>,
 ): Promise<string | undefined> {
   for (const run of await listRuns(results, trainee)) {
     const { steps = Infinity } = await describeRun(run) ?? {};
     const { step, path } = (await listCheckpoints(run)).at(-1)!;
-    if (step < steps && await isSame(path)) return run;
+    if (await isAsked(path, step >= steps)) return run;
   }
   return undefined;
 }

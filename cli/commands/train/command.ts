@@ -89,17 +89,23 @@ async function checkpointOf(flags: TrainFlags): Promise<string | undefined> {
   if (flags.resume === undefined) return undefined;
   if (flags.resume === "latest") return await findCheckpoint(await latestRun(results));
   if (flags.resume !== "auto") return await findCheckpoint(flags.resume);
-  const run = await unfinishedRun(results, DIT_KIND.trainee, (path) => isOf(flags, path));
+  const run = await unfinishedRun(
+    results,
+    DIT_KIND.trainee,
+    (path, hasAllSteps) => isOf(flags, path, hasAllSteps),
+  );
   return run && await findCheckpoint(run);
 }
 
-/** Whether a checkpoint is one of a run of these flags. */
-async function isOf(flags: TrainFlags, path: string): Promise<boolean> {
+/** Whether a checkpoint is one of a run of these flags that has something left to do. */
+async function isOf(flags: TrainFlags, path: string, hasAllSteps: boolean): Promise<boolean> {
   try {
     using checkpoint = await Checkpoint.open(path, DIT_KIND);
     const { config, training } = checkpoint.header;
     if (training === null) return false;
     const settings = readSettings(TRAIN_FLAGS, training.settings.values, path);
+    // one that was ended while it made its samples has all steps
+    if (hasAllSteps && !await lacksSamples(path, settings)) return false;
     return sameRun(flags, { settings, config });
   } catch (error) {
     if (error instanceof CommandError) return false;
@@ -211,9 +217,17 @@ function checkSameData(config: ModelConfig, { data: path }: TrainSettings, data:
 async function isWanting(
   checkpoint: string,
   flags: TrainFlags,
-  { finalSamples }: TrainSettings,
+  settings: TrainSettings,
 ): Promise<boolean> {
   if (flags["export-demo"] !== undefined || flags["final-samples"] !== undefined) return true;
+  return await lacksSamples(checkpoint, settings);
+}
+
+/** Whether the samples for an evaluation are missing in the folder of a run. */
+async function lacksSamples(
+  checkpoint: string,
+  { finalSamples }: TrainSettings,
+): Promise<boolean> {
   return finalSamples > 0 && !await exists(join(checkpoint, "../..", FINAL_SAMPLES));
 }
 
