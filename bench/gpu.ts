@@ -11,6 +11,7 @@ import { init, shutdown } from "@dit/core";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { findAdapter, isSoftwareAdapter } from "../tensor/webgpu/backend.ts";
 import { fileName, type GpuSource, gpuSource, information } from "./gpu/adapter.ts";
+import { attentionPlans } from "./gpu/attention_plans.ts";
 import { onTheCpu } from "./gpu/beside.ts";
 import { ceilings } from "./gpu/ceilings.ts";
 import { conformance } from "./gpu/conformance.ts";
@@ -30,6 +31,7 @@ export const tiered = false;
 export const SECTIONS = [
   "conformance",
   "ceilings",
+  "attention",
   "plans",
   "steps",
   "sampling",
@@ -101,6 +103,7 @@ async function measure(
     conformance: () =>
       conformance(report, device, { tiny, seconds: Math.min(left() / 3, CONFORMANCE_SECONDS) }),
     ceilings: () => ceilings(report, device, bench),
+    attention: () => attentionPlans(report, device, bench),
     plans: () => plans(report, device, bench),
     steps: () => trainingSteps(report, device, bench),
     sampling: () => sampling(report, device, bench),

@@ -1,4 +1,5 @@
 /** The engine's attention, of the shapes of training steps, written in several ways. */
+import type { Device } from "@dit/core";
 import { type DType, DTYPE_BYTES } from "@dit/core/tensor";
 import type { View } from "../../tensor/backend.ts";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
@@ -53,9 +54,10 @@ const RESULTS = ["out", "dq", "dk", "dv"] as const;
  */
 export async function attentionPlans(
   report: Report,
-  backend: WebGpuBackend,
+  device: Device,
   { tiny, left, warmer }: Bench,
 ): Promise<void> {
+  const backend = device.backend as WebGpuBackend;
   const planned = planAttention(backend.runtime.traits);
   report.note(
     "attention as planned",

@@ -1,6 +1,6 @@
 /**
- * The engine's own products and attention, of the shapes of training steps, under other plans than
- * the planner's: whether it chooses well on this card, and what each way to write a kernel gains.
+ * The engine's own products, of the shapes of training steps, under other plans than the planner's:
+ * whether it chooses well on this card, and what each way to write the kernel gains.
  */
 import type { Device } from "@dit/core";
 import { type DType, DTYPE_BYTES } from "@dit/core/tensor";
@@ -17,7 +17,6 @@ import {
   TILES,
 } from "../../tensor/webgpu/kernels/product_plan.ts";
 import type { Report, Row } from "../measure.ts";
-import { attentionPlans } from "./attention_plans.ts";
 import { type Bench, keepsTime } from "./clock.ts";
 import { fillUniform } from "./raw.ts";
 
@@ -67,9 +66,8 @@ const LARGEST_ERROR = { f32: 1e-5, f16: 1e-2 } as const;
 export async function plans(
   report: Report,
   device: Device,
-  bench: Bench,
+  { tiny, left, warmer }: Bench,
 ): Promise<void> {
-  const { tiny, left, warmer } = bench;
   const backend = device.backend as WebGpuBackend;
   report.note("traits", { ...backend.runtime.traits });
   const products: Row[] = [];
@@ -80,7 +78,7 @@ export async function plans(
     const sums = new Map<string, number>();
     for (const [outputs, inputs] of model.layers) {
       for (const kind of KINDS) {
-        if (left() < 4) return report.note("products", "no time left for all of them");
+        if (left() < 4) return report.note("plans", "no time left for all of them");
         const product = new Product(arrays, kind, outputs, inputs);
         const candidates = candidatesOf(product.size, backend.runtime.traits);
         const errors = await product.check(candidates);
@@ -119,7 +117,6 @@ export async function plans(
     report.add("products by plan", products);
     report.add("products of a step by plan", totals);
   }
-  await attentionPlans(report, backend, bench);
   if (wrong.length > 0) throw new Error(wrong.join("; "));
 }
 

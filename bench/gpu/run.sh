@@ -6,6 +6,7 @@
 #   OUT     where results go; bench/results unless given
 #   PARTS   of deno, dawn and torch: those to run; all unless given
 #   ONLY    sections of the part deno, after commas; SECONDS_OF_DENO how long it may take
+#   ONLY_OF_DAWN, SECONDS_OF_DAWN  the same of the part dawn
 #   TORCH_ONLY  one table of PyTorch's
 #   TINY=1  everything in miniature, on a software adapter too
 #   FULL=1  then also the engine on Dawn, and PyTorch's compiled steps: another three minutes
@@ -99,7 +100,8 @@ if runs deno; then
 fi
 if runs dawn && [ -f "$WORK/dawn/index.js" ]; then
   say "products by variant and tensor cores on Dawn, whose checks are off"
-  DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure 50 --only tensor-cores,sweep
+  DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure "${SECONDS_OF_DAWN:-50}" \
+    --only "${ONLY_OF_DAWN:-tensor-cores,sweep}"
 fi
 # The python3 that has it, which may not be the first.
 python=
