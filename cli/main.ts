@@ -2,6 +2,7 @@
 import { findCommand, unknownCommand } from "./commands.ts";
 import { abortWorld, closeWorld } from "./distributed/open.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
+import { rawFlags } from "./shared/flags.ts";
 
 /** A command: gets its arguments, returns its exit code. */
 export interface Command {
@@ -23,17 +24,22 @@ export async function main([name = "", ...args]: readonly string[]): Promise<num
     await closeWorld();
     return code;
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
+    const isShared = row.shared === true && rawFlags(args).values["distributed"] !== "off";
+    if (!(error instanceof CommandError)) {
+      const text = error instanceof Error && error.stack ? error.stack : String(error);
+      await abortWorld(text, EXIT.failed, isShared);
+      throw error;
+    }
     const text = `${name}: ${error.message}`;
     if (error.name === "FastTierError") { // by name: its module loads the engine
-      abortWorld(`${text}; start all ranks with --safe-wasm`, EXIT.failed);
+      await abortWorld(`${text}; start all ranks with --safe-wasm`, EXIT.failed, isShared);
       console.error(`${text}; starting again without the fast kernels`);
       return EXIT.unfit;
     }
     const isUsage = error instanceof UsageError;
     const code = isUsage ? EXIT.usage : EXIT.failed;
     const advice = isUsage ? `\nSee: deno task ${name} --help` : "";
-    abortWorld(text + advice, code);
+    await abortWorld(text + advice, code, isShared);
     console.error(text + advice);
     return code;
   }

@@ -108,17 +108,18 @@ mpiTest("training saves and stops at a signal, and a killed rank ends all", asyn
   assert(await lastStep(folder) > Number(at));
 }, Deno.build.os === "linux" ? null : "finds a process as on Linux");
 
-mpiTest("ranks with other flags are refused, and named", async (mpi, folder) => {
-  const others = [...TRAINING, "--lr", "0.1"];
-  const ranks = startRanks(mpi, [[1, launched("train", ...TRAINING)], [
-    1,
-    launched("train", ...others),
-  ]], {
-    cwd: folder,
-  });
-  const { code, err } = await ended(ranks);
-  assert(code !== 0, err);
-  assertMatch(err, /the command line: expected the same on all 2 ranks but rank 1 has/);
+mpiTest("ranks with other or wrong flags are refused, and named", async (mpi, cwd) => {
+  const withSecond = async (...flags: string[]): Promise<Ended> => {
+    const two = [TRAINING, [...TRAINING, ...flags]];
+    return await ended(
+      startRanks(mpi, two.map((args) => [1, launched("train", ...args)]), { cwd }),
+    );
+  };
+  const [other, wrong] = await Promise.all([withSecond("--lr", "0.1"), withSecond("--lrr", "1")]);
+  assert(other.code !== 0, other.err);
+  assertMatch(other.err, /the command line: expected the same on all 2 ranks but rank 1 has/);
+  assertEquals(wrong.code, 2, wrong.err);
+  assertMatch(wrong.err, /rank 1 of 2: train: unknown flag --lrr/);
 });
 
 mpiTest("processes of srun that MPI takes for single ones are refused", async (mpi, folder) => {

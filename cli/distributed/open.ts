@@ -8,7 +8,7 @@
  */
 import { CommandError, EXIT, messageOf } from "../shared/errors.ts";
 import { idleCoresText } from "./cores.ts";
-import { findLauncher } from "./launcher.ts";
+import { findLauncher, type Launcher } from "./launcher.ts";
 import type { MpiWorld } from "./mpi/world.ts";
 import { requireSameLaunch } from "./same_launch.ts";
 import { ALONE, type World } from "./world.ts";
@@ -28,6 +28,9 @@ const PATIENCE = 1800;
 /** The world that was joined, until it is left. */
 let opened: MpiWorld | null = null;
 
+/** Whether one was, or was to be. */
+let joining = false;
+
 /**
  * Joins the processes that a launcher started together with this one.
  *
@@ -37,8 +40,7 @@ let opened: MpiWorld | null = null;
  */
 export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Promise<World> {
   if (distributed === "off") return ALONE;
-  const get = (name: string) => Deno.env.get(name);
-  const launcher = isReadable() ? findLauncher(get) : null;
+  const launcher = isReadable() ? findLauncher() : null;
   if (!launcher) {
     if (distributed === "auto") return ALONE;
     throw new CommandError(
@@ -46,19 +48,29 @@ export async function openWorld({ distributed = "auto" }: OpenOptions = {}): Pro
         "but no launcher is there",
     );
   }
-  if (opened) throw new Error("the world is open already");
+  const world = await join(launcher);
+  await requireSameLaunch(world);
+  const idle = launcher.families[0] === "Open MPI" ? idleCoresText(world.cores) : null;
+  if (idle !== null && world.rank === 0) console.warn(idle);
+  return world;
+}
+
+async function join(launcher: Launcher): Promise<MpiWorld> {
+  if (joining) throw new Error("the world is open already");
+  joining = true;
   const { TIMEOUT_VARIABLE } = await import("./mpi/library.ts");
   const { MpiWorld } = await import("./mpi/world.ts");
   opened = await MpiWorld.join({
     launcher,
-    patience: 1000 * secondsOf(TIMEOUT_VARIABLE, get(TIMEOUT_VARIABLE)),
+    patience: 1000 * secondsOf(TIMEOUT_VARIABLE, variable(TIMEOUT_VARIABLE)),
     onFailure: (world, message) => world.abort(message, 1),
   });
   endTogether(opened);
-  await requireSameLaunch(opened);
-  const idle = launcher.families[0] === "Open MPI" ? idleCoresText(opened.cores) : null;
-  if (idle !== null && opened.rank === 0) console.warn(idle);
   return opened;
+}
+
+function variable(name: string): string | undefined {
+  return Deno.env.get(name);
 }
 
 /** Such as "4 ranks on 2 machines, MPI (Open MPI 4.1.4)", for a summary; null for a world of one. */
@@ -77,8 +89,21 @@ export async function closeWorld(): Promise<void> {
   await opened?.close();
 }
 
-/** Ends all ranks because this one has failed; returns where it is alone. */
-export function abortWorld(reason: string, code: number): void {
+/**
+ * Ends all ranks because this one has failed; returns where it is alone. One that fails before it
+ * has joined the others does that first: they wait for it, and MPICH's mpirun would let them.
+ *
+ * @param isShared Whether the command that failed is one whose work ranks share.
+ */
+export async function abortWorld(reason: string, code: number, isShared: boolean): Promise<void> {
+  const launcher = isShared && !joining && isReadable() ? findLauncher() : null;
+  if (launcher && launcher.size !== 1) {
+    try {
+      await join(launcher);
+    } catch { // the reason to be told is the one that was given
+      return;
+    }
+  }
   if (opened && !opened.isClosed) opened.abort(reason, code);
 }
 

@@ -19,6 +19,9 @@ const PRECEDENCE = 1500;
 /** Milliseconds for the launcher to pass the reason on: it may end ranks without reading the rest. */
 const PASSING_ON = 500;
 
+/** Milliseconds in which all ranks come to MPI's start, which has no end of its own. */
+const START_PATIENCE = 300_000;
+
 /** Milliseconds that the library has to end all ranks, before this process ends by itself. */
 const ABORT_PATIENCE = 5000;
 
@@ -101,7 +104,13 @@ export class MpiWorld implements World {
       reject(new Error(event.message));
     };
     worker.postMessage({ ring: ring.buffer, launcher, patience } satisfies Start);
-    const ready = await promise;
+    const late = setTimeout(() =>
+      reject(
+        new CommandError(
+          `MPI did not start within ${START_PATIENCE / 1000} s: another rank may have ended before`,
+        ),
+      ), START_PATIENCE);
+    const ready = await promise.finally(() => clearTimeout(late));
     if (ready.kind === "failed") throw new CommandError(ready.message);
     if (ready.kind !== "ready") throw new Error(`expected MPI to be ready but got ${ready.kind}`);
     const world = new MpiWorld(worker, ring, ready);
