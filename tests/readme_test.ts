@@ -54,7 +54,9 @@ Deno.test({
 
 commandTest("every flag of the README's commands is one that the command has", async (folder) => {
   const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
-  const shown = await readmeCommands();
+  const processes = await readmeCommands(undefined, "docs/distributed.md");
+  assert(processes.length >= 6, "expected commands of several processes");
+  const shown = [...await readmeCommands(), ...processes];
   const flagsOf = new Map<string, string>();
   for (const { task, args } of shown) {
     assert(task in tasks, `deno.json has no task ${task}`);

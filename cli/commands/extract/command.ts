@@ -88,7 +88,7 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
     say(`latents  ${latentsText(latents)}`);
     await requireSharedFolder(world, "--out", out);
     const encoding: Encoding = { vae, images, kind, flips, batchSize };
-    using stop = stopRequests("stopping; Ctrl-C again stops at once");
+    using stop = stopRequests(world.rank === 0 ? "stopping; Ctrl-C again stops at once" : null);
     const start = performance.now();
     const part = { rank: settings.rank, world: settings.world };
     const filling = layout === "shards"
