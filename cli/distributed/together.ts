@@ -43,6 +43,16 @@ export async function workTogether(
   await Promise.all([working, watch()]);
 }
 
+/**
+ * Work of rank 0, for which the others wait however long it takes. Collective.
+ *
+ * @throws What the work throws.
+ */
+export async function onRankZero(world: World, work: () => Promise<void>): Promise<void> {
+  if (world.size === 1) return await work();
+  await workTogether(world, world.rank === 0 ? work : async () => {});
+}
+
 /** Waits, or until the work has ended. */
 async function pause(working: Promise<void> | null, milliseconds: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -4,6 +4,7 @@ import { BatchSampler, type Dataset, Loader, type SamplerPosition } from "@dit/d
 import { basename } from "@std/path";
 import { anyRank } from "../distributed/agree.ts";
 import { gather } from "../distributed/share.ts";
+import { onRankZero } from "../distributed/together.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { allFindings, damagedIn, findings } from "../shared/images.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
@@ -273,8 +274,10 @@ export class TrainingLoop {
 
   async #draw(): Promise<void> {
     const { trainee, folder } = this.#run;
-    const png = folder && await trainee.draw();
-    if (png) await folder.keepPictures(trainee.step, png);
+    await onRankZero(trainee.world, async () => {
+      const png = folder && await trainee.draw();
+      if (png) await folder.keepPictures(trainee.step, png);
+    });
   }
 
   async #save(position: SamplerPosition): Promise<void> {

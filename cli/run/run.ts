@@ -1,5 +1,6 @@
 /** A run as a command starts it: its folder, the training, and its last lines of output. */
 import { agree } from "../distributed/agree.ts";
+import { onRankZero } from "../distributed/together.ts";
 import { EXIT, messageOf } from "../shared/errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { runOf } from "./find.ts";
@@ -67,7 +68,11 @@ export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
   const loop = new TrainingLoop({ ...run, stopping: () => stop.requested });
   let lines: string[] = [];
   try {
-    if (await loop.train() && folder) lines = await trainee.finish(folder);
+    if (await loop.train()) {
+      await onRankZero(world, async () => {
+        if (folder) lines = await trainee.finish(folder);
+      });
+    }
   } catch (error) {
     await loop.finish(messageOf(error), false); // or the page would reload itself for ever
     throw error;
