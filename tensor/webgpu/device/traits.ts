@@ -13,14 +13,16 @@ export interface GpuTraits {
   readonly cores: number;
   /**
    * Whether kernels are written for the optimizer of a GPU's driver: without loops over what is
-   * staged, with indices of known bounds, and the next slice read ahead. Adapters that are
-   * programs on the CPU only compile them longer.
+   * staged, and with indices of known bounds. Adapters that are programs on the CPU only compile
+   * them longer.
    */
   readonly writtenOut: boolean;
+  /** Whether a thread has registers for a slice that is read ahead, besides 64 sums. */
+  readonly readsAhead: boolean;
 }
 
 /** Of a GPU of which nothing is known. */
-export const USUAL_TRAITS: GpuTraits = { cores: 48, writtenOut: true };
+export const USUAL_TRAITS: GpuTraits = { cores: 48, writtenOut: true, readsAhead: true };
 
 /** Cores by name; the first that fits counts. */
 const CORES: readonly (readonly [name: RegExp, cores: number])[] = [
@@ -44,10 +46,13 @@ const CORES: readonly (readonly [name: RegExp, cores: number])[] = [
   [/intel|iris|uhd graphics/i, 6],
 ];
 
+/** GPUs whose threads have 128 registers, or half of them. */
+const INTEL = /intel|iris|uhd graphics|\barc\b/i;
+
 /** What is known of an adapter of this name, which may be a program on the CPU. */
 export function traitsOf(adapterName: string, isSoftware: boolean): GpuTraits {
   // Programs on the CPU keep to the usual plans, so that tests on them go the ways of GPUs.
-  if (isSoftware) return { ...USUAL_TRAITS, writtenOut: false };
+  if (isSoftware) return { ...USUAL_TRAITS, writtenOut: false, readsAhead: false };
   const cores = CORES.find(([name]) => name.test(adapterName))?.[1] ?? USUAL_TRAITS.cores;
-  return { ...USUAL_TRAITS, cores };
+  return { ...USUAL_TRAITS, cores, readsAhead: !INTEL.test(adapterName) };
 }

@@ -13,3 +13,8 @@ Deno.test("traitsOf() leaves shaders short for adapters that are programs", () =
   assertEquals(traitsOf("llvmpipe (LLVM 15.0.6, 256 bits)", true).writtenOut, false);
   assertEquals(traitsOf("NVIDIA H200", false).writtenOut, true);
 });
+
+Deno.test("traitsOf() reads nothing ahead where a thread has few registers", () => {
+  assertEquals(traitsOf("Intel(R) Iris(R) Xe Graphics", false).readsAhead, false);
+  assertEquals(traitsOf("NVIDIA H200", false).readsAhead, true);
+});

@@ -12,7 +12,7 @@ interface PlannedTile extends Tile {
   readonly share: number;
   /** Workgroups that a core has registers for. */
   readonly resident: number;
-  /** Whether the next slice is read while one is multiplied, where code is written out. */
+  /** Whether the next slice is read while one is multiplied, where there are registers for it. */
   readonly prefetch: boolean;
 }
 
@@ -113,9 +113,15 @@ export interface ProductSize {
 export const PLAIN_CODE: TileCode = { masked: false, unrolled: false, prefetch: false };
 
 /** How the kernel of a tile is written for a GPU. */
-export function codeOf(tile: TileName, { writtenOut }: Pick<GpuTraits, "writtenOut">): TileCode {
-  return writtenOut ? { masked: true, unrolled: true, prefetch: TILES[tile].prefetch } : PLAIN_CODE;
+export function codeOf(tile: TileName, { writtenOut, readsAhead }: CodeTraits): TileCode {
+  return {
+    masked: writtenOut,
+    unrolled: writtenOut,
+    prefetch: readsAhead && TILES[tile].prefetch,
+  };
 }
+
+type CodeTraits = Pick<GpuTraits, "writtenOut" | "readsAhead">;
 
 /** A split shallower than this costs more in partial sums than it gains. */
 const SHALLOWEST_SPLIT = 256;

@@ -53,7 +53,11 @@ Deno.test("planProduct() fits few rows and few columns", () => {
 });
 
 Deno.test("planProduct() writes kernels out only where their driver repays it", () => {
-  const plain = plan(8192, 1152, 384, { ...USUAL_TRAITS, writtenOut: false });
+  const plain = plan(8192, 1152, 384, {
+    ...USUAL_TRAITS,
+    writtenOut: false,
+    readsAhead: false,
+  });
   const full = plan(8192, 1152, 384);
   assertEquals({ ...plain, code: full.code }, full);
   assertEquals(Object.values(plain.code), [false, false, false]);

@@ -135,7 +135,7 @@ const shapes = everyWebGpu
 
 gpuTest("a product has the same bits however its kernel is written", async (backend) => {
   for (const shape of shapes) {
-    const usual = codeOf(shape.tile, { writtenOut: true });
+    const usual = codeOf(shape.tile, { writtenOut: true, readsAhead: true });
     const want = await bitsOf(backend, shape, PLAIN_CODE);
     assert(want.every((bits) => (bits & 0x7fffffff) <= 0x7f800000), "what was there is left");
     for (const code of everyWebGpu ? CODES : [usual]) {
