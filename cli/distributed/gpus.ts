@@ -48,7 +48,8 @@ export function assignGpus(all: readonly SeenGpus[]): (string | null)[] {
 
 /**
  * Has the graphics system give this rank a GPU of its own. Collective; to be called before WebGPU
- * is first asked for a GPU. A world of one takes what the system prefers.
+ * is first asked for a GPU. A rank that is alone on its machine
+ * takes what the system prefers.
  *
  * @throws {CommandError} where there are more ranks than GPUs, or where the system cannot be told.
  */
@@ -58,7 +59,7 @@ export async function takeGpu(world: World): Promise<void> {
   const all = await world.allGather(new TextEncoder().encode(JSON.stringify(own)));
   const text = new TextDecoder();
   const mine = assignGpus(all.map((bytes) => JSON.parse(text.decode(bytes))))[world.rank]!;
-  if (mine === null || own.gpus!.length === 1) return;
+  if (mine === null || own.gpus!.length === 1 || world.localSize === 1) return;
   Deno.env.set("DRI_PRIME", mine);
   Deno.env.set("MESA_VK_DEVICE_SELECT_FORCE_DEFAULT_DEVICE", "1");
   Deno.env.delete("NODEVICE_SELECT"); // which turns the layer off

@@ -62,15 +62,11 @@ async function join(launcher: Launcher): Promise<MpiWorld> {
   const { MpiWorld } = await import("./mpi/world.ts");
   opened = await MpiWorld.join({
     launcher,
-    patience: 1000 * secondsOf(TIMEOUT_VARIABLE, variable(TIMEOUT_VARIABLE)),
+    patience: 1000 * secondsOf(TIMEOUT_VARIABLE, Deno.env.get(TIMEOUT_VARIABLE)),
     onFailure: (world, message) => world.abort(message, 1),
   });
   endTogether(opened);
   return opened;
-}
-
-function variable(name: string): string | undefined {
-  return Deno.env.get(name);
 }
 
 /** Such as "4 ranks on 2 machines, MPI (Open MPI 4.1.4)", for a summary; null for a world of one. */

@@ -11,8 +11,8 @@ const TYPE = {
   properties2: 1000059001,
   pciBusInfo: 1000212000,
 } as const;
-/** VK_PHYSICAL_DEVICE_TYPE_CPU: a program that acts as a GPU. */
-const CPU = 4;
+/** VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, a card, and _CPU, a program that acts as a GPU. */
+const [CARD, CPU] = [2, 4];
 /** Version 1.1, which has vkGetPhysicalDeviceProperties2. */
 const VERSION_1_1 = 1 << 22 | 1 << 12;
 /** Larger than VkPhysicalDeviceProperties2, of 840 bytes. */
@@ -34,7 +34,8 @@ const SYMBOLS = {
 type Vulkan = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /**
- * Places on the bus of the GPUs that are hardware, in order: `pci-0000_3b_00_0`.
+ * Places on the bus of the GPUs that are hardware, in order: `pci-0000_3b_00_0`. Beside cards, those
+ * within processors are left out.
  *
  * @returns null where there is no Vulkan of Linux, or one that does not say where a GPU is.
  */
@@ -54,14 +55,15 @@ export function pciGpus(): string[] | null {
 }
 
 function withInstance<T>(vulkan: Vulkan, use: (instance: bigint) => T): T | null {
-  const application = new BigUint64Array(6);
-  new Uint32Array(application.buffer)[0] = TYPE.applicationInfo;
-  new Uint32Array(application.buffer)[11] = VERSION_1_1;
-  const create = new BigUint64Array(8);
-  new Uint32Array(create.buffer)[0] = TYPE.instanceCreateInfo;
-  create[3] = addressOf(application);
+  // VkInstanceCreateInfo of 8 words, and the VkApplicationInfo that it points to
+  const info = new BigUint64Array(14);
+  const halves = new Uint32Array(info.buffer);
+  halves[0] = TYPE.instanceCreateInfo;
+  info[3] = addressOf(info) + 64n;
+  halves[16] = TYPE.applicationInfo;
+  halves[27] = VERSION_1_1;
   const instance = new BigUint64Array(1);
-  if (vulkan.vkCreateInstance(create, null, instance) !== SUCCESS) return null;
+  if (vulkan.vkCreateInstance(info, null, instance) !== SUCCESS) return null;
   try {
     return use(instance[0]!);
   } finally {
@@ -73,7 +75,8 @@ function placesOf(vulkan: Vulkan, instance: bigint): string[] | null {
   const count = Uint32Array.of(MOST);
   const devices = new BigUint64Array(MOST);
   if (vulkan.vkEnumeratePhysicalDevices(instance, count, devices) < SUCCESS) return null;
-  const places: string[] = [];
+  const cards: string[] = [];
+  const others: string[] = [];
   for (const device of devices.subarray(0, count[0])) {
     const place = new Uint32Array(PCI.bytes / 4).fill(0xffff_ffff);
     new BigUint64Array(place.buffer)[0] = BigInt(TYPE.pciBusInfo);
@@ -87,8 +90,9 @@ function placesOf(vulkan: Vulkan, instance: bigint): string[] | null {
     const part = (at: number, digits: number) => place[at / 4]!.toString(16).padStart(digits, "0");
     if (place[PCI.bus / 4] === 0xffff_ffff) return null;
     const [domain, bus, slot] = [part(PCI.domain, 4), part(PCI.bus, 2), part(PCI.device, 2)];
-    places.push(`pci-${domain}_${bus}_${slot}_${part(PCI.function, 1)}`);
+    (type === CARD ? cards : others).push(`pci-${domain}_${bus}_${slot}_${part(PCI.function, 1)}`);
   }
+  const places = cards.length > 0 ? cards : others;
   return [...new Set(places)].sort(); // two drivers may offer one card
 }
 
