@@ -36,7 +36,9 @@ export async function agreedSettings(
   const machines = "the same files have to be on all machines";
   await agree(world, `the names of the images in ${data}`, [images.size, files], machines);
   await agree(world, `the weights of the autoencoder ${path}`, sha256, machines);
-  await agree(world, "the device", device.name, "their last bits differ; choose one by --device");
+  const tier = "tier" in device.backend ? device.backend.tier : undefined;
+  const advice = "name one with --device; kinds of devices round differently";
+  await agree(world, "the device", { name: device.name, tier }, advice);
   const side = imageSize / vae.factor;
   return await fromRankZero(world, async () => {
     // The same weights under another path are the same autoencoder.

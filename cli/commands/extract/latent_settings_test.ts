@@ -1,0 +1,41 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { saveSafetensors } from "@dit/core/io";
+import { init } from "@dit/core/tensor";
+import { AutoencoderKL } from "@dit/core/vae";
+import { imageTest } from "../../../data/image_test_util.ts";
+import { SMALL_VAE, smallVaeWeights } from "../../../tests/commands.ts";
+import { onRanks } from "../../distributed/world_test_util.ts";
+import { CommandError } from "../../shared/errors.ts";
+import { openImages } from "../../shared/images.ts";
+import { extractSettings } from "./flags.ts";
+import { agreedSettings } from "./latent_settings.ts";
+
+imageTest("ranks of machines whose images or weights differ are refused", async (folder) => {
+  const weights = await smallVaeWeights();
+  for (const machine of ["a", "b", "c"]) {
+    await Deno.mkdir(`${folder}/${machine}`);
+    const name = machine === "b" ? "other.png" : "one.png";
+    await Deno.writeTextFile(`${folder}/${machine}/${name}`, "");
+    if (machine === "c") weights.get("encoder.conv_in.weight")!.data[0]! ^= 1;
+    await saveSafetensors(`${folder}/${machine}/vae.safetensors`, weights);
+  }
+  const device = await init({ device: "reference" });
+  using vae = new AutoencoderKL(SMALL_VAE);
+  const settings = extractSettings({ data: "images", out: `${folder}/out`, "image-size": 32 });
+  /** As a rank on each of the machines. */
+  const agreed = (machines: readonly string[]) =>
+    onRanks(machines.length, async (world) => {
+      const own = `${folder}/${machines[world.rank]}`;
+      await using images = await openImages(own, { size: 32, workers: 0, warn() {} });
+      const opened = { images, vae, path: `${own}/vae.safetensors`, device };
+      return await agreedSettings(world, settings, opened);
+    });
+  const [first, second] = await agreed(["a", "a"]);
+  assertEquals(first, second);
+  await assertRejects(
+    () => agreed(["a", "a", "b"]),
+    CommandError,
+    "the names of the images in images: expected the same on all 3 ranks but rank 2 has",
+  );
+  await assertRejects(() => agreed(["a", "c"]), CommandError, "the weights of the autoencoder");
+});
