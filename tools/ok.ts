@@ -43,7 +43,7 @@ const checks: Record<string, string[]> = {
   // --no-check: Deno gives an example all exports of its file, which counts as unused variables
   examples: ["test", "--quiet", "--doc", "--no-check", "-P=test", ...await withExamples()],
   package: ["publish", "--quiet", "--dry-run", "--allow-dirty"],
-  tests: ["test", "--parallel", "--no-check", "-P=test"],
+  tests: ["test", "--quiet", "--parallel", "--no-check", "-P=test"],
 };
 if (Deno.args.includes("--no-tests")) delete checks["tests"];
 
