@@ -21,7 +21,7 @@ import { duration, ProgressLine } from "../../shared/progress.ts";
 import type { Encoding } from "./encode.ts";
 import type { Filling } from "./filling.ts";
 import { EXTRACT_FLAGS, EXTRACT_GROUPS, type ExtractSettings, extractSettings } from "./flags.ts";
-import { agreedSettings, latentsText, refuseOtherLayout } from "./latent_settings.ts";
+import { agreedSettings, idleText, latentsText, refuseOtherLayout } from "./latent_settings.ts";
 import { fillNpy } from "./npy.ts";
 import { fillShards } from "./shards.ts";
 
@@ -86,6 +86,8 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
     const ranks = await worldText(world);
     if (ranks !== null) say(`ranks    ${ranks}`);
     say(`latents  ${latentsText(latents)}`);
+    const idle = idleText(world.size, latents);
+    if (idle !== null) say(`         ${idle}`);
     await requireSharedFolder(world, "--out", out);
     const encoding: Encoding = { vae, images, kind, flips, batchSize };
     using stop = stopRequests(world.rank === 0 ? "stopping; Ctrl-C again stops at once" : null);

@@ -109,6 +109,15 @@ export function latentsText(
 ): string {
   const what = kind === "sample" ? "samples" : "means and deviations";
   const sides = flips ? "of images and their mirror images" : "of images";
-  const shards = shardSize === 1 ? "a file each" : `${Math.ceil(count / shardSize)} shards`;
+  const number = Math.ceil(count / shardSize);
+  const shards = shardSize === 1 ? "a file each" : `${number} shard${number === 1 ? "" : "s"}`;
   return `${latentShape.join("x")} ${dtype}, ${what} ${sides}, ${shards}`;
+}
+
+/** What to say where some of the ranks have nothing to do; null where all have. */
+export function idleText(ranks: number, { count, shardSize }: LatentSettings): string | null {
+  if (Math.ceil(count / shardSize) >= ranks || count < ranks) return null;
+  return `fewer shards than ranks, so that some are idle: --shard-size ${
+    Math.floor(count / ranks)
+  } gives each a share, in another folder`;
 }

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { saveSafetensors } from "@dit/core/io";
 import { init } from "@dit/core/tensor";
 import { AutoencoderKL } from "@dit/core/vae";
@@ -8,7 +8,7 @@ import { onRanks } from "../../distributed/world_test_util.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { openImages } from "../../shared/images.ts";
 import { extractSettings } from "./flags.ts";
-import { agreedSettings } from "./latent_settings.ts";
+import { agreedSettings, idleText } from "./latent_settings.ts";
 
 imageTest("ranks of machines whose images or weights differ are refused", async (folder) => {
   const weights = await smallVaeWeights();
@@ -32,6 +32,9 @@ imageTest("ranks of machines whose images or weights differ are refused", async 
     });
   const [first, second] = await agreed(["a", "a"]);
   assertEquals(first, second);
+  const count = (count: number, shardSize: number) => ({ ...first!, count, shardSize });
+  assertEquals(idleText(4, count(4000, 1000)), null);
+  assertStringIncludes(idleText(8, count(4000, 1000))!, "--shard-size 500");
   await assertRejects(
     () => agreed(["a", "a", "b"]),
     CommandError,
