@@ -40,7 +40,7 @@ fi
 # Never OpenGL: without Vulkan there is nothing to measure.
 export DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-vulkan,metal,dx12}"
 export NODEVICE_SELECT=1 NO_COLOR=1 DENO_NO_UPDATE_CHECK=1 XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$WORK}"
-COMMIT=$(git rev-parse HEAD 2>/dev/null || cat .device/commit 2>/dev/null || echo unknown)
+COMMIT=$(cat .device/commit 2>/dev/null || git rev-parse HEAD 2>/dev/null || echo unknown)
 export COMMIT
 if command -v nvidia-smi >/dev/null; then
   nvidia-smi --format=csv \

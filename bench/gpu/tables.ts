@@ -116,9 +116,10 @@ export function matrixUnitsTable(dawn: Results): string {
   const rows = [...best].map(([kind, row]) => [
     kind,
     String(row["M x N x K"]),
+    `${row["subgroups"]} x ${row["matrices of each"]}, ${row["depth"]} deep, ${row["staged"]}`,
     number(row["TFLOPS"]),
   ]);
-  return markdown(["product", "M x N x K", "TFLOPS"], rows);
+  return markdown(["product", "M x N x K", "subgroups, matrices of each", "TFLOPS"], rows);
 }
 
 /** All tables by the title that stands above them. */
