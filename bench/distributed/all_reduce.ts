@@ -17,6 +17,8 @@ export interface AllReduceResult {
   readonly bytes: number;
   /** One all-reduce, with nothing beside it. */
   readonly alone: number;
+  /** One of several that follow each other, as buckets do. */
+  readonly inARow: number;
   /** Cores that a rank keeps busy meanwhile: processor seconds a second. */
   readonly cores: number;
   /** As many all-reduces as take about as long as some products, the products, and both at once. */
@@ -92,11 +94,13 @@ async function measureSize(
   }
   await device.backend.sync();
   const of = async (name: keyof typeof found) => await slowest(world, found[name]);
+  const several = await of("several");
   return {
     bytes,
     alone: await of("alone"),
+    inARow: several / alike,
     cores: await meanOf(world, busy) / found.several.reduce((sum, each) => sum + each, 0),
-    several: await of("several"),
+    several,
     products: await of("products"),
     together: await of("together"),
   };

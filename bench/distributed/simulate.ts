@@ -197,6 +197,23 @@ interface Brought {
   readonly done: () => void;
 }
 
+/**
+ * Seconds that each of several threads would have taken with a core to itself, of those that they took
+ * when they began together and shared `cores`: what the simulation turns into the latter again.
+ */
+export function undisturbed(times: readonly number[], cores: number): number[] {
+  const ends = times.toSorted((a, b) => a - b);
+  return times.map((time) => {
+    let [work, since] = [0, 0];
+    for (const [ended, end] of ends.entries()) {
+      const until = Math.min(end, time);
+      work += (until - since) * Math.min(1, cores / (ends.length - ended));
+      since = until;
+    }
+    return work;
+  });
+}
+
 /** All-reduces, one after the other, each when every rank has come to it. */
 class Collective {
   /** During which some all-reduce was under way. */

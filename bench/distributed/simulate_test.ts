@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { type Setup, simulateStep, type StepTimes } from "./simulate.ts";
+import { type Setup, simulateStep, type StepTimes, undisturbed } from "./simulate.ts";
 
 const MB = 2 ** 20;
 
@@ -93,4 +93,18 @@ Deno.test("polling for a late rank takes cores from it", () => {
   const quiet = simulated({ cores: 1.5, coresOfReducing: 1 }, [STEP, late]);
   const polled = simulated({ cores: 1.5, coresOfReducing: 1, polling: true }, [STEP, late]);
   assert(polled.seconds > quiet.seconds + 0.05, `${polled.seconds} and ${quiet.seconds}`);
+});
+
+Deno.test("undisturbed() finds the work of threads that shared cores", () => {
+  assertEquals(undisturbed([3, 2], 2), [3, 2]);
+  // Three on two cores: two thirds of a core each until the first is done, then one each.
+  const work = undisturbed([3, 6, 4.5], 2);
+  [2, 5, 3.5].forEach((expected, i) => assertAlmostEquals(work[i]!, expected));
+  const ranks = work.map((seconds): StepTimes => ({
+    passes: [{ seconds, bytes: MB }],
+    optimizer: 0,
+  }));
+  const { seconds, waiting } = simulated({ cores: 2 }, ranks);
+  assertAlmostEquals(seconds, 6);
+  assertAlmostEquals(waiting, (3 + 0 + 1.5) / 3);
 });

@@ -6,7 +6,7 @@ import type { Report, Row } from "../measure.ts";
 import { type PartOptions, rankCounts, type Reduced } from "./all_reduce_table.ts";
 import { interpolated } from "./costs.ts";
 import { type Mpi, Ranks } from "./launch.ts";
-import { simulateStep } from "./simulate.ts";
+import { simulateStep, undisturbed } from "./simulate.ts";
 import { countTimeline, spread, type Timeline } from "./timeline.ts";
 import type { Sending, StepParts, TrainingJob, TrainingResults } from "./training.ts";
 
@@ -19,14 +19,15 @@ const BUCKET_BYTES = 2 ** 20;
 /** Buckets that are compared with those. */
 const OTHER_BUCKETS = [2 ** 18, 2 ** 23];
 
-/** What is trained; S/4 is the smallest of the paper's. */
+/** What is trained, and its part of the time; S/4 is the smallest of the paper's. */
 const JOBS = [
-  { model: "DiT-Mini/4", batch: 16 },
-  { model: "DiT-S/4", batch: 16 },
+  { model: "DiT-Mini/4", batch: 16, part: 0.2 },
+  { model: "DiT-S/4", batch: 16, part: 0.8 },
 ] as const;
 
 /** Something that fits in seconds. */
 const TINY = {
+  part: 0,
   model: "DiT-Mini/8",
   batch: 4,
   flags: { "hidden-size": 32, "depth": 1, "num-heads": 2, "image-size": 16 },
@@ -51,8 +52,8 @@ export async function trainingTables(
   { tiny, seconds }: PartOptions,
 ): Promise<void> {
   const jobs = tiny ? [TINY] : JOBS;
-  for (const job of jobs) {
-    const found = await measure(mpi, job, ways(tiny), tiny ? 0 : seconds / jobs.length);
+  for (const { part, ...job } of jobs) {
+    const found = await measure(mpi, job, ways(tiny), part * seconds);
     const counted = { ...job, precision: "f32", checkpointing: false } as const;
     const timeline = tiny ? null : await countTimeline(counted, BUCKET_BYTES);
     report.add(
@@ -156,16 +157,22 @@ function rowsOf(
     const late = median(never.map(lateness));
     const waiting = typical(steps, (parts) => parts.waiting);
     const afterwards = typical(after, (parts) => parts.waiting);
+    const computing = {
+      "passes, ms": 1000 * typical(steps, (parts) => parts.passes),
+      "optimizer, ms": 1000 * typical(steps, (parts) => parts.optimizer),
+    };
+    if (way.sending === "never") return { ...row, ...computing };
     return {
       ...row,
-      "passes, ms": 1000 * typical(steps, (parts) => parts.passes),
+      ...computing,
       "waiting, ms": 1000 * waiting,
-      "optimizer, ms": 1000 * typical(steps, (parts) => parts.optimizer),
       "waiting, %": 100 * waiting / typical(steps, secondsOf),
       ...(way.sending === "during backward"
-        ? { "overlap, %": 100 * Math.max(0, 1 - (waiting - late) / (afterwards - late)) }
+        ? {
+          "overlap, %": 100 * Math.min(1, Math.max(0, 1 - (waiting - late) / (afterwards - late))),
+        }
         : {}),
-      ...(timeline && way.sending !== "never" && way.bucketBytes === BUCKET_BYTES
+      ...(timeline && way.bucketBytes === BUCKET_BYTES
         ? {
           "simulated images/s": batch /
             simulated(way.ranks, way.sending, never, reduced, timeline),
@@ -193,15 +200,17 @@ function simulated(
   timeline: Timeline,
 ): number {
   const cores = navigator.hardwareConcurrency;
-  // Times were measured with all ranks at work; the simulation takes those of a rank with a core.
-  const share = Math.min(1, cores / ranks);
   const results = reduced.get(ranks)!;
-  const allReduce = interpolated(results.map(({ bytes, alone }) => ({ bytes, seconds: alone })));
+  const allReduce = interpolated(results.map(({ bytes, inARow }) => ({ bytes, seconds: inARow })));
   const coresOfReducing = results.find(({ bytes }) => bytes === BUCKET_BYTES)!.cores;
   const setup = { costs: { allReduce }, when, cores, coresOfReducing, polling: false };
+  // Times were measured with all ranks at work; the simulation takes those of a rank with a core.
+  const alone = (step: readonly StepParts[], part: "passes" | "optimizer") =>
+    undisturbed(step.map((parts) => parts[part]), cores);
   return median(never.map((step) => {
-    const times = step.map(({ passes, optimizer }) =>
-      spread(timeline, { passes: passes * share, optimizer: optimizer * share })
+    const [passes, optimizer] = [alone(step, "passes"), alone(step, "optimizer")];
+    const times = passes.map((seconds, rank) =>
+      spread(timeline, { passes: seconds, optimizer: optimizer[rank]! })
     );
     return simulateStep(times, setup).seconds;
   }));
