@@ -69,7 +69,7 @@ async function runHere(
     if (results === null) return;
     const file = [name, suffix, of ?? ""].filter(Boolean).join("-") + ".json";
     const text = JSON.stringify({ ...machine, ...facts, tables }, null, 2);
-    Deno.writeTextFileSync(new URL(file, results), text);
+    Deno.writeTextFileSync(new URL(file, results), `${text}\n`);
   };
   if (results !== null) await Deno.mkdir(results, { recursive: true });
   await suite.run(new Report(save), options);
