@@ -17,8 +17,7 @@ Deno.test("the simulation reproduces what was measured with 2 and 4 ranks", asyn
     assertEquals(rows.length, 4);
     for (const row of rows) {
       const ratio = Number(row["simulated images/s"]) / Number(row["images/s"]);
-      const most = String(row[""]).startsWith("2") ? 1 / 10 : 1 / 8;
-      assert(Math.abs(ratio - 1) < most, `${mpi}, ${row[""]}: ${ratio}`);
+      assert(Math.abs(ratio - 1) < 1 / 8, `${mpi}, ${row[""]}: ${ratio}`);
     }
   }
 });

@@ -44,6 +44,9 @@ export async function measureAllReduce(
   return { transport: world.transport ?? "none", results };
 }
 
+/** What all-reduces go through, in bytes: as much as the gradients of a DiT-S. */
+const MEMORY = 2 ** 27;
+
 /** For how long products are computed beside all-reduces. */
 const BESIDE_SECONDS = 0.1;
 
@@ -54,8 +57,14 @@ async function measureSize(
   seconds: number,
 ): Promise<AllReduceResult> {
   using _ = scope("bench");
-  const values = new Float32Array(new SharedArrayBuffer(bytes)); // as the memory of the kernels is
-  const reduce = () => world.allReduce(values);
+  // each time other numbers than the last, as buckets are, which no cache holds
+  const places = Math.max(1, Math.floor(MEMORY / bytes));
+  const memory = new SharedArrayBuffer(places * bytes); // as the memory of the kernels is
+  let place = 0;
+  const reduce = () => {
+    place = (place + 1) % places;
+    return world.allReduce(new Float32Array(memory, place * bytes, bytes / 4));
+  };
   const [a, b] = [randn([256, 384]), randn([384, 1536])];
   const compute = (times: number) => {
     for (let i = 0; i < times; i++) {
