@@ -111,9 +111,9 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     return this.#damaged;
   }
 
-  /** How many images read so far were smaller than the size, and enlarged. */
-  get enlarged(): number {
-    return this.#enlarged.size;
+  /** Which images read so far were smaller than the size, and enlarged. */
+  get enlarged(): ReadonlySet<number> {
+    return this.#enlarged;
   }
 
   /**

@@ -22,10 +22,12 @@ export async function agree(
   const texts = (await world.allGather(own)).map((bytes) => new TextDecoder().decode(bytes));
   const { usual, odd } = oddOnes(texts);
   if (odd.length === 0) return;
+  const other = texts[odd[0]!]!;
+  const at = firstDifference(other, usual);
   const those = odd.length > 1 ? `ranks ${odd.join(", ")} have` : `rank ${odd[0]} has`;
   throw new CommandError(
     `${what}: expected the same on all ${world.size} ranks but ${those} ` +
-      `${shortened(texts[odd[0]!]!)} where the others have ${shortened(usual)}; ${advice}`,
+      `${around(other, at)} where the others have ${around(usual, at)}; ${advice}`,
   );
 }
 
@@ -37,8 +39,22 @@ export function oddOnes(texts: readonly string[]): { usual: string; odd: number[
   return { usual, odd: [...texts.keys()].filter((rank) => texts[rank] !== usual) };
 }
 
-function shortened(text: string): string {
-  return text.length <= 120 ? text : `${text.slice(0, 117)}...`;
+/** Characters of a value that a message shows, and of those before what differs. */
+const SHOWN = 120;
+const BEFORE = 40;
+
+function firstDifference(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  return at;
+}
+
+/** What stands around a place in a text. */
+function around(text: string, at: number): string {
+  const begin = text.length <= SHOWN ? 0 : Math.max(0, at - BEFORE);
+  const end = begin + SHOWN;
+  const before = begin > 0 ? "..." : "";
+  return `${before}${text.slice(begin, end)}${end < text.length ? "..." : ""}`;
 }
 
 /**

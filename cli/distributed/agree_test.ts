@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CommandError } from "../shared/errors.ts";
 import { agree, anyRank } from "./agree.ts";
 import { ALONE } from "./world.ts";
@@ -15,6 +15,19 @@ Deno.test("agree() names the ranks that differ, on all ranks", async () => {
     'the others have "photos of 6"; copy them';
   assertEquals(told, [message, message, message, message]);
   await agree(ALONE, "anything", 1);
+});
+
+Deno.test("agree() shows long values where they differ", async () => {
+  const told = await onRanks(2, async (world) => {
+    const value = `${"a".repeat(300)}, ${world.rank === 1 ? "--lr 0.5" : "--lr 0.1"}, ${
+      "b".repeat(300)
+    }`;
+    return (await assertRejects(() => agree(world, "flags", value), CommandError)).message;
+  });
+  assertMatch(
+    told[0]!,
+    /rank 1 has \.\.\.a+, --lr 0\.5, b+\.\.\. where .* \.\.\.a+, --lr 0\.1, b+\.\.\.; /,
+  );
 });
 
 Deno.test("anyRank() tells all ranks that one is to stop", async () => {

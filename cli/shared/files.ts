@@ -85,17 +85,28 @@ const PART = 1 << 16;
 /** What `@dit/core/io` calls files that it is writing. */
 const TEMPORARY = /\.[0-9a-f]{8}\.tmp$/;
 
-/**
- * Removes what a killed process left half written in a folder.
- *
- * @param of The only file whose leftovers go, by its name; any by default.
- */
-export async function removeTemporaries(folder: string, of?: string): Promise<void> {
+/** Which leftovers go. */
+export interface Leftovers {
+  /** The only file whose leftovers go, by its name; any by default. */
+  readonly of?: string;
+  /** Minutes since something was written to them last: another process may be at it. 0 by default. */
+  readonly minutes?: number;
+}
+
+/** Removes what a killed process left half written in a folder. */
+export async function removeTemporaries(
+  folder: string,
+  { of, minutes = 0 }: Leftovers = {},
+): Promise<void> {
   for await (const { name, isFile } of Deno.readDir(folder)) {
     if (!isFile || !TEMPORARY.test(name)) continue;
-    if (of === undefined || name.replace(TEMPORARY, "") === of) {
-      await Deno.remove(join(folder, name));
+    if (of !== undefined && name.replace(TEMPORARY, "") !== of) continue;
+    const path = join(folder, name);
+    if (minutes > 0) {
+      const written = (await Deno.stat(path).catch(() => null))?.mtime?.getTime();
+      if (written === undefined || Date.now() - written < minutes * 60_000) continue;
     }
+    await Deno.remove(path);
   }
 }
 

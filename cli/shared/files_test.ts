@@ -8,6 +8,9 @@ diskTest("what a killed process left half written goes, and nothing else", async
   const killed = await AtomicFile.create(`${folder}/weights`);
   await writeWhole(`${folder}/mine.tmp`, "not ours");
   await writeWhole(`${folder}/config.json`, "{}");
+  await removeTemporaries(folder, { minutes: 60 }); // somebody may be writing it
+  await removeTemporaries(folder, { of: "config.json" });
+  assertEquals(Array.from(Deno.readDirSync(folder)).length, 3);
   await removeTemporaries(folder);
   const left = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
   assertEquals(left, ["config.json", "mine.tmp"]);

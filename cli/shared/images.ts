@@ -116,27 +116,27 @@ export async function allFindings(world: World, dataset: Dataset): Promise<strin
 
 /** What a process found in the images that it read. */
 interface Found {
-  readonly enlarged: number;
-  readonly damaged: number;
-  /** The first damaged ones, with reasons. */
-  readonly named: readonly string[];
+  readonly enlarged: readonly number[];
+  /** With reasons. */
+  readonly damaged: readonly string[];
 }
 
 function found(images: ImageFolder): Found {
-  const { enlarged, damaged } = images;
-  return { enlarged, damaged: damaged.size, named: damagedIn(images).slice(0, NAMED) };
+  return { enlarged: [...images.enlarged], damaged: damagedIn(images) };
 }
 
 function findingLines({ size, height }: ImageFolder, all: readonly Found[]): string[] {
-  const sum = (of: "enlarged" | "damaged") => all.reduce((sum, its) => sum + its[of], 0);
-  const [enlarged, damaged] = [sum("enlarged"), sum("damaged")];
+  // several ranks may have read an image, each in another pass
+  const enlarged = new Set(all.flatMap((its) => its.enlarged)).size;
+  const reasons = [...new Set(all.flatMap((its) => its.damaged))];
+  const damaged = reasons.length;
   const lines: string[] = [];
   if (enlarged > 0) {
     lines.push(`enlarged ${counted(enlarged, "image")} smaller than ${height}x${height}`);
   }
   if (damaged > 0) {
     const more = damaged > NAMED ? `; and ${damaged - NAMED} more` : "";
-    const names = all.flatMap(({ named }) => named).slice(0, NAMED).join("; ");
+    const names = reasons.slice(0, NAMED).join("; ");
     lines.push(`damaged  ${damaged} of ${counted(size, "image")} left out: ${names}${more}`);
   }
   return lines;

@@ -1,6 +1,7 @@
 /** The archive that evaluation reads, `FOLDER.npz`: written from finished samples, and looked into. */
 import { NpzFile } from "@dit/core/io";
 import { SampleArchive } from "../../shared/sample_archive.ts";
+import { CommandError, messageOf } from "../../shared/errors.ts";
 import type { SampleStore } from "./store.ts";
 
 /** Name of the text that says what samples were made by. */
@@ -42,7 +43,10 @@ export async function readArchive(path: string): Promise<{ count: number; madeBy
     file = await NpzFile.open(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
+    throw new CommandError(
+      `${messageOf(error)}; remove the file, and start the same command again`,
+      { cause: error },
+    );
   }
   using npz = file;
   const count = npz.has("arr_0") ? npz.info("arr_0").shape[0] ?? 0 : 0;

@@ -11,7 +11,7 @@
 import { basename, fromFileUrl, join, resolve } from "@std/path";
 import type { Process, SamplerName } from "@dit/core/diffusion";
 import type { Device } from "@dit/core/tensor";
-import { agree } from "../../distributed/agree.ts";
+import { agree, anyRank } from "../../distributed/agree.ts";
 import { openWorld } from "../../distributed/open.ts";
 import { inTurn } from "../../distributed/share.ts";
 import { workTogether } from "../../distributed/together.ts";
@@ -30,7 +30,9 @@ import {
 } from "../../model/sampling_setup.ts";
 import { weightsDigest } from "../../model/weight_file.ts";
 import { weightLines, type Weights } from "../../model/weights.ts";
+import { type StopRequests, stopRequests } from "../../run/stop.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
+import { EXIT } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { readJson } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -47,7 +49,7 @@ import {
 } from "./flags.ts";
 import { folderName, recordText, type SampleRecord } from "./record.ts";
 import { shareFolder } from "./folder.ts";
-import { sampleMissing } from "./sampling.ts";
+import { sampleMissing, Stopped } from "./sampling.ts";
 import { PartStore, PngStore, type SampleStore } from "./store.ts";
 import { labelOf } from "./work.ts";
 
@@ -83,14 +85,13 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const world = await openWorld({ distributed: flags.distributed });
   try {
-    await sampleMany(world, flags);
+    return await sampleMany(world, flags);
   } catch (error) {
     throw toCommandError(error);
   }
-  return 0;
 }
 
-async function sampleMany(world: World, given: SampleManyFlags): Promise<void> {
+async function sampleMany(world: World, given: SampleManyFlags): Promise<number> {
   const say = (line: string) => world.rank === 0 && console.log(line);
   const path = await inTurn(world, () => findWeights(given));
   using weights = await openSampled(path, given);
@@ -118,14 +119,15 @@ async function sampleMany(world: World, given: SampleManyFlags): Promise<void> {
   const isThere = await shareFolder(world, { folder, archive, store, count, record });
   if (isThere === null) {
     say(`finished ${archive} has all ${count} samples already`);
-    return;
+    return 0;
   }
   const found = isThere.filter((is) => is).length;
   say(`folder   ${folder}${found > 0 ? `, where ${found} samples are already` : ""}`);
   const { numClasses } = weights.config.dit;
   const kind = { seed: settings.seed, numClasses, balanced: labels === "balanced" };
   const label = (number: number) => labelOf(number, kind);
-  await sampleMissing(world, {
+  using stop = stopRequests(world.rank === 0 ? "stopping; Ctrl-C again stops at once" : null);
+  const job = {
     weights,
     vaePath,
     settings,
@@ -135,34 +137,58 @@ async function sampleMany(world: World, given: SampleManyFlags): Promise<void> {
     label,
     isThere,
     store,
-  });
+  };
   const content = { count, label, madeBy: recordText(record, count) };
-  await archiveSamples(world, archive, store, content);
+  const isWhole = await sampleMissing(world, job, stop) &&
+    await archiveSamples(world, archive, { store, content, stop });
+  if (isWhole) return 0;
+  say("stopped; continue with the same command");
+  return EXIT.interrupted;
 }
 
-/** Rank 0 writes the archive of all samples while the others wait. */
+/** What an archive is written from, and what may stop it. */
+interface Archiving {
+  readonly store: SampleStore;
+  readonly content: ArchiveContent;
+  readonly stop: StopRequests;
+}
+
+/**
+ * Rank 0 writes the archive of all samples while the others wait; returns whether it came to the end,
+ * and was not stopped. Collective.
+ */
 async function archiveSamples(
   world: World,
   path: string,
-  store: SampleStore,
-  content: ArchiveContent,
-): Promise<void> {
+  { store, content, stop }: Archiving,
+): Promise<boolean> {
   using line = new ProgressLine("         archive ");
   const start = performance.now();
-  const write = async (): Promise<void> => {
+  let isWhole = true;
+  const write = async (isStopped: () => boolean): Promise<void> => {
     if (world.rank > 0) return;
-    await writeArchive(path, store, content, (done) => line.show(done, content.count));
-    await store.clear(content.count);
+    try {
+      await writeArchive(path, store, content, (done) => {
+        line.show(done, content.count);
+        if (isStopped()) throw new Stopped();
+      });
+      await store.clear(content.count);
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+      isWhole = false;
+    }
   };
-  await workTogether(world, write);
+  await workTogether(world, write, { stop });
   line.end();
-  if (world.rank > 0) return;
+  if (await anyRank(world, !isWhole)) return false;
+  if (world.rank > 0) return true;
   const { size } = await Deno.stat(path);
   const taken = duration((performance.now() - start) / 1000);
   console.log(
     `written  ${path} (arr_0: ${content.count} pictures, arr_1: their classes, made_by), ` +
       `${bytesText(size)}, ${taken}`,
   );
+  return true;
 }
 
 function settingsOf(flags: SampleManyFlags, weights: Weights): SampleSettings {

@@ -12,6 +12,9 @@ import { fromBits, toBits } from "./work.ts";
 /** What says in a folder what its samples were made by. */
 const RECORD_FILE = "made_by.json";
 
+/** Minutes after which nobody is writing a file any more: two jobs may fill one folder. */
+const ABANDONED = 60;
+
 /** A folder and what is to be in it. */
 export interface SampleFolder {
   readonly folder: string;
@@ -80,7 +83,7 @@ async function openFolder(
     }
     await writeWhole(path, recordText(record));
   }
-  await removeTemporaries(folder);
-  await removeTemporaries(dirname(archive), basename(archive));
+  await removeTemporaries(folder, { minutes: ABANDONED });
+  await removeTemporaries(dirname(archive), { of: basename(archive), minutes: ABANDONED });
   return isThere;
 }

@@ -93,8 +93,14 @@ export function requireSameRecord(text: string, settings: RecordedSettings, path
       cause: error,
     });
   }
+  if (stored["weights"] === undefined) {
+    throw new CommandError(
+      `${path}: expected what sample-many wrote but it does not say what its samples were made by; ` +
+        "move it away, or give another --sample-dir",
+    );
+  }
   const differing = (Object.keys(SOURCES) as (keyof RecordedSettings)[])
-    .filter((key) => JSON.stringify(stored[key]) !== JSON.stringify(settings[key]))
+    .filter((key) => JSON.stringify(stored[key] ?? null) !== JSON.stringify(settings[key]))
     .map((key) => `${SOURCES[key]} was ${shown(stored[key])} and is ${shown(settings[key])}`);
   if (differing.length === 0) return;
   throw new CommandError(

@@ -67,5 +67,9 @@ Deno.test("samples that were made otherwise are refused with all that differs", 
     assertThrows(() => requireSameRecord(text, changed, "x"), CommandError, "is other");
   }
   assertThrows(() => requireSameRecord("{", SETTINGS, "x"), CommandError, "as JSON");
-  assertThrows(() => requireSameRecord("null", SETTINGS, "x"), CommandError, "was none");
+  assertThrows(
+    () => requireSameRecord("null", SETTINGS, "x"),
+    CommandError,
+    "does not say what its samples were made by",
+  );
 });

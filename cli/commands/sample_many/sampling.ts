@@ -1,10 +1,12 @@
 /** Making the samples that are missing, each rank its share. */
 import { toPixels } from "@dit/data";
+import { anyRank } from "../../distributed/agree.ts";
 import { workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import type { SampleSettings } from "../../model/image_sampler.ts";
 import { loadImageSampler, modelLine } from "../../model/sampling_setup.ts";
 import type { Weights } from "../../model/weights.ts";
+import type { StopRequests } from "../../run/stop.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import type { Images } from "../../shared/sample_archive.ts";
@@ -28,22 +30,43 @@ export interface SamplingJob {
   readonly store: SampleStore;
 }
 
+/** Ends what is under way on this rank, because all are to stop. */
+export class Stopped extends Error {}
+
 /**
- * Makes what is missing, and shows how far all ranks are. Collective.
+ * Makes what is missing, and shows how far all ranks are; returns whether it came to the end, and was
+ * not stopped. Samples that were not finished then are made again the next time. Collective.
  *
  * @throws {CommandError} where samples are not finite, or cannot be written.
  */
-export async function sampleMissing(world: World, job: SamplingJob): Promise<void> {
+export async function sampleMissing(
+  world: World,
+  job: SamplingJob,
+  stop?: Pick<StopRequests, "requested">,
+): Promise<boolean> {
   const { isThere, batch, group } = job;
   const units = planUnits(isThere, { batch, group, ranks: world.size });
-  if (units.length === 0) return;
+  if (units.length === 0) return true;
   const missing = units.reduce((sum, unit) => sum + unit.missing.length, 0);
   const found = isThere.length - missing;
   const share = units.filter((_, u) => u % world.size === world.rank);
   using line = new ProgressLine("         ");
   let done = 0;
   const begun = performance.now();
-  await workTogether(world, () => makeShare(world, job, share, (now) => done = now), {
+  let isWhole = true;
+  const work = async (isStopped: () => boolean): Promise<void> => {
+    try {
+      await makeShare(world, job, share, (now) => {
+        done = now;
+        if (isStopped()) throw new Stopped();
+      });
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+      isWhole = false;
+    }
+  };
+  await workTogether(world, work, {
+    ...(stop ? { stop } : {}),
     done: () => done,
     onTotal: (total) => {
       if (world.rank > 0 || total === 0) return; // models are being loaded
@@ -52,9 +75,11 @@ export async function sampleMissing(world: World, job: SamplingJob): Promise<voi
     },
   });
   line.end();
-  if (world.rank > 0) return;
+  if (await anyRank(world, !isWhole)) return false;
+  if (world.rank > 0) return true;
   const taken = (performance.now() - begun) / 1000;
   console.log(`sampled  ${missing} in ${duration(taken)}, ${rateText(missing, taken)}`);
+  return true;
 }
 
 /** Such as `12.5 images/s`. */

@@ -125,6 +125,42 @@ eachDevice(
   ["wasm"],
 );
 
+eachDevice(
+  "what is stopped keeps finished samples, and goes on with the others",
+  async (device) => {
+    setDevice(device);
+    const store = new MemoryStore();
+    const job = {
+      weights: await weightsOf(SMALL),
+      vaePath: null,
+      settings: SETTINGS,
+      dtype: "f32",
+      group: null,
+      batch: 2,
+      label: () => 1,
+      isThere: new Array<boolean>(6).fill(false),
+      store: store as unknown as SampleStore,
+    } as const;
+    const stop = {
+      get requested() {
+        return store.samples.size >= 2;
+      },
+    };
+    const { log } = console;
+    console.log = () => {};
+    try {
+      assertEquals(await sampleMissing(ALONE, job, stop), false);
+      assertEquals([...store.samples.keys()], [0, 1]);
+      const isThere = job.isThere.map((_, number) => store.samples.has(number));
+      assertEquals(await sampleMissing(ALONE, { ...job, isThere }), true);
+      assertEquals([...store.samples.keys()], [0, 1, 2, 3, 4, 5]);
+    } finally {
+      console.log = log;
+    }
+  },
+  ["wasm"],
+);
+
 eachDevice("samples that are not finite are refused", async (device) => {
   const weights = await weightsOf(SMALL);
   const broken = new Map(await smallWeights(SMALL));

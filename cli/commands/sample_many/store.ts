@@ -55,11 +55,22 @@ export class PngStore implements SampleStore {
   }
 
   async *read(count: number): AsyncGenerator<Images> {
+    let size: Images["size"] | undefined;
     for (let first = 0; first < count; first += READ) {
       const length = Math.min(READ, count - first);
       const images = await Promise.all(
         Array.from({ length }, (_, i) => this.#readOne(first + i)),
       );
+      for (const [i, { size: found }] of images.entries()) {
+        size ??= found;
+        if (String(found) === String(size)) continue;
+        throw new CommandError(
+          `${this.#path(first + i)}: expected ${size.join("x")} as ${this.#path(0)} has but got ` +
+            `${
+              found.join("x")
+            }; remove the one that is not a sample, and start the same command again`,
+        );
+      }
       yield joined(images);
     }
   }
@@ -171,17 +182,11 @@ function missing(folder: string, number: number): CommandError {
   );
 }
 
+/** Images of one size as one array. */
 function joined(images: readonly Images[]): Images {
   const { size } = images[0]!;
   const bytes = size.reduce((product, d) => product * d, 1);
   const pixels = new Uint8Array(images.length * bytes);
-  for (const [i, image] of images.entries()) {
-    if (image.pixels.length !== bytes || String(image.size) !== String(size)) {
-      throw new CommandError(
-        `expected samples of one size but got ${size.join("x")} and ${image.size.join("x")}`,
-      );
-    }
-    pixels.set(image.pixels, i * bytes);
-  }
+  for (const [i, image] of images.entries()) pixels.set(image.pixels, i * bytes);
   return { pixels, size };
 }
