@@ -85,8 +85,10 @@ commandTest("sample-many writes pictures and their archive, and goes on", async 
   await Deno.remove(npz);
   await Deno.remove(`${pictures}/000002.png`);
   await Deno.remove(`${pictures}/000005.png`);
-  await Deno.writeTextFile(`${pictures}/000002.png.0123abcd.tmp`, "half");
-  await Deno.writeTextFile(`${npz}.0123abcd.tmp`, "half");
+  for (const path of [`${pictures}/000002.png.0123abcd.tmp`, `${npz}.0123abcd.tmp`]) {
+    await Deno.writeTextFile(path, "half");
+    await Deno.utime(path, 0, 0); // nobody is writing it any more
+  }
   const again = await sampleMany(folder, "--num-fid-samples", "7");
   assertDone(again);
   assertStringIncludes(again.out, "where 5 samples are already");
