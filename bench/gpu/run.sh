@@ -13,7 +13,7 @@
 set -u
 OUT=${OUT:-bench/results}
 WORK=${WORK:-${TMPDIR:-/tmp}/gpu-kit}
-mkdir -p "$OUT" "$WORK/bin" "$WORK/dawn/dist/linux-x64" "$WORK/root"
+mkdir -p "$OUT" "$WORK/bin" "$WORK/dawn/dist/linux-x64" "$WORK/packages"
 began=$(date +%s)
 say() { echo "== $(($(date +%s) - began)) s: $*"; }
 
@@ -31,9 +31,9 @@ for packed, file in [
     os.chmod(file, 0o755)
 PYTHON
   cp .device/dawn/index.js .device/dawn/package.json "$WORK/dawn/"
-  for package in .device/lib/*.deb; do dpkg -x "$package" "$WORK/root"; done
+  for package in .device/lib/*.deb; do dpkg -x "$package" "$WORK/packages"; done
   # After the system's own libraries, which fit its driver.
-  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$WORK/root/usr/lib/x86_64-linux-gnu"
+  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$WORK/packages/usr/lib/x86_64-linux-gnu"
   export PATH="$WORK/bin:$PATH"
 fi
 
