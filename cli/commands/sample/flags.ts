@@ -48,7 +48,7 @@ export const WHERE = {
   ),
   "progressive": toggle("a grid with a row of steps for each sample"),
   "batch-size": withDefaultText(
-    count("samples at a time; no picture depends on it"),
+    count("samples at a time; no picture depends on it, but for last bits on a GPU"),
     "by model size",
   ),
   "half": HALF,
