@@ -32,7 +32,7 @@ export async function agree(
 }
 
 /** The value that most have, the one of the lowest rank among equals, and who has another one. */
-export function oddOnes(texts: readonly string[]): { usual: string; odd: number[] } {
+function oddOnes(texts: readonly string[]): { usual: string; odd: number[] } {
   const counts = new Map<string, number>();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
   const [usual] = [...counts].reduce((best, next) => next[1] > best[1] ? next : best);

@@ -12,6 +12,9 @@ export interface Watch {
   readonly stop?: Pick<StopRequests, "requested">;
 }
 
+/** Thrown by work that ends before it is done, because all ranks are to stop. */
+export class Stopped extends Error {}
+
 /** Milliseconds between two times that ranks tell each other: few at first, so that short work is short. */
 const PAUSE = { first: 10, longest: 1000 } as const;
 
@@ -20,27 +23,38 @@ const PAUSE = { first: 10, longest: 1000 } as const;
  * how far they are meanwhile, so that one that has long to work is not taken for one that is lost:
  * the work has to let other tasks run now and then. Collective.
  *
- * @param work Gets a function to ask between its steps, which says whether some rank is to stop.
- * @throws What the work throws.
+ * @param work Gets a function to ask between its steps, which says whether some rank is to stop; it
+ * may throw {@linkcode Stopped} then.
+ * @returns Whether no rank threw that.
+ * @throws What else the work throws.
  */
 export async function workTogether(
   world: World,
   work: (isStopped: () => boolean) => Promise<void>,
   { done = () => 0, onTotal, stop }: Watch = {},
-): Promise<void> {
-  let [isBusy, isStopped] = [true, false];
-  const working = work(() => isStopped ||= stop?.requested ?? false).finally(() => isBusy = false);
-  const watch = async (): Promise<void> => {
+): Promise<boolean> {
+  let [isBusy, isStopped, isWhole] = [true, false, true];
+  const working = work(() => isStopped ||= stop?.requested ?? false).catch((error) => {
+    if (!(error instanceof Stopped)) throw error;
+    isWhole = false;
+  }).finally(() => isBusy = false);
+  const watch = async (): Promise<boolean> => {
     for (let next: number = PAUSE.first;; next = Math.min(2 * next, PAUSE.longest)) {
-      const state = Float64Array.of(done(), isBusy ? 1 : 0, stop?.requested ? 1 : 0);
+      const state = Float64Array.of(
+        done(),
+        isBusy ? 1 : 0,
+        stop?.requested ? 1 : 0,
+        isWhole ? 0 : 1,
+      );
       await world.allReduce(state);
       onTotal?.(state[0]!);
       isStopped ||= state[2]! > 0;
-      if (state[1] === 0) return;
+      if (state[1] === 0) return state[3] === 0;
       await pause(isBusy ? working : null, next);
     }
   };
-  await Promise.all([working, watch()]);
+  const [, isWholeEverywhere] = await Promise.all([working, watch()]);
+  return isWholeEverywhere;
 }
 
 /**

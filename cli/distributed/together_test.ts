@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { workTogether } from "./together.ts";
+import { Stopped, workTogether } from "./together.ts";
 import { onRanks } from "./world_test_util.ts";
 import { ALONE } from "./world.ts";
 
@@ -46,8 +46,17 @@ Deno.test("workTogether() stops all ranks where one is asked to", async () => {
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
     };
-    await workTogether(world, work, { stop });
+    assertEquals(await workTogether(world, work, { stop }), true);
     return taken;
   });
   assertEquals(steps[1], 3);
+});
+
+Deno.test("workTogether() tells all ranks that one left its work", async () => {
+  const isWhole = await onRanks(3, (world) => {
+    const work = (): Promise<void> =>
+      world.rank === 2 ? Promise.reject(new Stopped()) : Promise.resolve();
+    return workTogether(world, work);
+  });
+  assertEquals(isWhole, [false, false, false]);
 });

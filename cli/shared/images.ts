@@ -88,7 +88,7 @@ export function preparationText({ height, ignored }: ImageFolder): string {
 const NAMED = 5;
 
 /** How many images of a folder were found damaged. */
-export function damagedCount(dataset: Dataset): number {
+function damagedCount(dataset: Dataset): number {
   return dataset instanceof ImageFolder ? dataset.damaged.size : 0;
 }
 

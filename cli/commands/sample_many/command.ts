@@ -11,10 +11,10 @@
 import { basename, fromFileUrl, join, resolve } from "@std/path";
 import type { Process, SamplerName } from "@dit/core/diffusion";
 import type { Device } from "@dit/core/tensor";
-import { agree, anyRank } from "../../distributed/agree.ts";
+import { agree } from "../../distributed/agree.ts";
 import { openWorld } from "../../distributed/open.ts";
 import { inTurn } from "../../distributed/share.ts";
-import { workTogether } from "../../distributed/together.ts";
+import { Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { autoencoderDigest, shortName } from "../../model/autoencoder.ts";
 import { processOf, takes } from "../../model/config.ts";
@@ -49,7 +49,7 @@ import {
 } from "./flags.ts";
 import { folderName, recordText, type SampleRecord } from "./record.ts";
 import { shareFolder } from "./folder.ts";
-import { sampleMissing, Stopped } from "./sampling.ts";
+import { sampleMissing } from "./sampling.ts";
 import { PartStore, PngStore, type SampleStore } from "./store.ts";
 import { labelOf } from "./work.ts";
 
@@ -164,24 +164,17 @@ async function archiveSamples(
 ): Promise<boolean> {
   using line = new ProgressLine("         archive ");
   const start = performance.now();
-  let isWhole = true;
   const write = async (isStopped: () => boolean): Promise<void> => {
     if (world.rank > 0) return;
-    try {
-      await writeArchive(path, store, content, (done) => {
-        line.show(done, content.count);
-        if (isStopped()) throw new Stopped();
-      });
-      await store.clear(content.count);
-    } catch (error) {
-      if (!(error instanceof Stopped)) throw error;
-      isWhole = false;
-    }
+    await writeArchive(path, store, content, (done) => {
+      line.show(done, content.count);
+      if (isStopped()) throw new Stopped();
+    });
+    await store.clear(content.count);
   };
-  await workTogether(world, write, { stop });
+  const isWhole = await workTogether(world, write, { stop });
   line.end();
-  if (await anyRank(world, !isWhole)) return false;
-  if (world.rank > 0) return true;
+  if (world.rank > 0 || !isWhole) return isWhole;
   const { size } = await Deno.stat(path);
   const taken = duration((performance.now() - start) / 1000);
   console.log(

@@ -1,7 +1,6 @@
 /** Making the samples that are missing, each rank its share. */
 import { toPixels } from "@dit/data";
-import { anyRank } from "../../distributed/agree.ts";
-import { workTogether } from "../../distributed/together.ts";
+import { Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import type { SampleSettings } from "../../model/image_sampler.ts";
 import { loadImageSampler, modelLine } from "../../model/sampling_setup.ts";
@@ -30,9 +29,6 @@ export interface SamplingJob {
   readonly store: SampleStore;
 }
 
-/** Ends what is under way on this rank, because all are to stop. */
-export class Stopped extends Error {}
-
 /**
  * Makes what is missing, and shows how far all ranks are; returns whether it came to the end, and was
  * not stopped. Samples that were not finished then are made again the next time. Collective.
@@ -53,19 +49,12 @@ export async function sampleMissing(
   using line = new ProgressLine("         ");
   let done = 0;
   const begun = performance.now();
-  let isWhole = true;
-  const work = async (isStopped: () => boolean): Promise<void> => {
-    try {
-      await makeShare(world, job, share, (now) => {
-        done = now;
-        if (isStopped()) throw new Stopped();
-      });
-    } catch (error) {
-      if (!(error instanceof Stopped)) throw error;
-      isWhole = false;
-    }
-  };
-  await workTogether(world, work, {
+  const work = (isStopped: () => boolean) =>
+    makeShare(world, job, share, (now) => {
+      done = now;
+      if (isStopped()) throw new Stopped();
+    });
+  const isWhole = await workTogether(world, work, {
     ...(stop ? { stop } : {}),
     done: () => done,
     onTotal: (total) => {
@@ -75,8 +64,7 @@ export async function sampleMissing(
     },
   });
   line.end();
-  if (await anyRank(world, !isWhole)) return false;
-  if (world.rank > 0) return true;
+  if (world.rank > 0 || !isWhole) return isWhole;
   const taken = (performance.now() - begun) / 1000;
   console.log(`sampled  ${missing} in ${duration(taken)}, ${rateText(missing, taken)}`);
   return true;
