@@ -20,12 +20,17 @@ const COMBINE: Readonly<Record<Reduction, (a: number, b: number) => number>> = {
  * where one of them fails, where they do not begin the same operations in the same order, or where
  * one touches numbers that are being reduced.
  */
-export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Promise<T[]> {
+export async function onRanks<T>(
+  size: number,
+  run: (world: World) => Promise<T>,
+): Promise<T[]> {
+  let broken: unknown;
   const meetings: Meeting[] = [];
   const failed = Promise.withResolvers<never>();
   const worlds = Array.from({ length: size }, (_, rank): World => {
     let begun = 0;
     const meet = async <V>(what: string, value: V): Promise<V[]> => {
+      if (broken !== undefined) throw broken;
       const meeting = meetings[begun++] ??= {
         what,
         values: [],
@@ -71,5 +76,14 @@ export function onRanks<T>(size: number, run: (world: World) => Promise<T>): Pro
       close: () => Promise.resolve(),
     };
   });
-  return Promise.race([failed.promise, Promise.all(worlds.map((world) => run(world)))]);
+  const runs = worlds.map((world) => run(world));
+  try {
+    return await Promise.race([failed.promise, Promise.all(runs)]);
+  } catch (error) {
+    // ranks that wait for the failed one end, and nothing they still write outlives the test's folder
+    broken = error;
+    for (const { all } of meetings) all.reject(error);
+    await Promise.allSettled(runs);
+    throw error;
+  }
 }
