@@ -16,12 +16,27 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   diffusion: ["tensor", "autograd", "nn"],
   vae: ["tensor", "autograd", "nn"],
   io: ["tensor"],
+  inception: ["tensor", "autograd", "nn"],
+  pipeline: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
   data: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
-  cli: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "data"],
+  web: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "pipeline"],
+  cli: [
+    "tensor",
+    "autograd",
+    "nn",
+    "dit",
+    "diffusion",
+    "vae",
+    "inception",
+    "io",
+    "pipeline",
+    "data",
+    "web",
+  ],
 };
 
 /** Folders that are packages of their own: imported by name, and free to have dependencies. */
-const PACKAGES: readonly string[] = ["data", "cli"];
+const PACKAGES: readonly string[] = ["data", "web", "cli"];
 
 /** Folders for development, which are not published. They may import from everywhere. */
 const DEVELOPMENT: readonly string[] = ["tests", "tools", "bench"];
@@ -76,7 +91,7 @@ function isExempt(file: string): boolean {
 /** The file of the repository that a specifier resolves to, or undefined for a dependency. */
 function targetOf(file: string, specifier: string): string | undefined {
   if (specifier.startsWith(".")) return new URL(specifier, `file:///${file}`).pathname.slice(1);
-  const own = /^@dit\/(core|data|cli)(?:\/(.+))?$/.exec(specifier);
+  const own = /^@dit\/(core|data|web|cli)(?:\/(.+))?$/.exec(specifier);
   if (own === null) return undefined;
   const folder = own[1] === "core" ? own[2] : own[1];
   return folder === undefined ? "mod.ts" : `${folder}/mod.ts`;
