@@ -13,3 +13,5 @@ export {
   type SampleRequest,
   type SamplerInfo,
 } from "./protocol.ts";
+export type { BrowserModel, Site } from "./site.ts";
+export type { Trainer, Training, TrainingEvent, TrainingInfo, TrainingRequest } from "./trainer.ts";
