@@ -6,6 +6,7 @@
 export {
   type Engine,
   type ModelInfo,
+  MOST_GUIDANCE,
   MOST_PICTURES,
   type Picture,
   type PictureRequest,
@@ -15,3 +16,14 @@ export {
 } from "./protocol.ts";
 export type { BrowserModel, Site } from "./site.ts";
 export type { Trainer, Training, TrainingEvent, TrainingInfo, TrainingRequest } from "./trainer.ts";
+export {
+  type MetricsPart,
+  type RunInfo,
+  type RunMetrics,
+  type Runs,
+  type StudioInfo,
+} from "./runs.ts";
+export { ADDRESSES, isId } from "./addresses.ts";
+export { MOST_SEED, readSampleRequest, RequestError } from "./read_request.ts";
+export { decodeFrames, encodeFrame, type WireEvent } from "./frames.ts";
+export { HttpEngine } from "./http_engine.ts";

@@ -1,6 +1,7 @@
 /**
  * What the studio's page asks of whatever computes for it: a worker in the visitor's own browser, or
- * the device of the machine that serves the page. Both sides speak in these terms.
+ * the device of the machine that serves the page. Both sides speak in these terms. `addresses.ts`
+ * says what of it is where on a server.
  */
 
 /** A sampler that a model can be sampled with. */
@@ -18,7 +19,7 @@ export interface SamplerInfo {
 
 /** A model that can be sampled from. */
 export interface ModelInfo {
-  /** What requests call it; made of letters, digits, `-`, `_`, `.` and `:` only, never a path. */
+  /** What requests and addresses call it; as {@linkcode isId} has it, never a path. */
   readonly id: string;
   /** For people: `DiT-Mini/4, run 003, step 4,000`. */
   readonly title: string;
@@ -28,13 +29,18 @@ export interface ModelInfo {
   readonly imageSize: number;
   readonly channels: number;
   readonly parameters: number;
-  /** Bytes of its weights, which a browser has to load. */
+  /** Bytes of its weights, which a browser has to load; those of an autoencoder are in it. */
   readonly bytes: number;
+  /** Whether it makes latents, which an autoencoder turns into pictures. */
+  readonly isLatent: boolean;
   /** `gaussian` or `flow`. */
   readonly process: string;
   /** Whether it was trained with a null class, so that guidance does anything. */
   readonly canGuide: boolean;
-  /** First and last time that an interval of guidance can have, and its grain: 1 for timesteps. */
+  /**
+   * First and last time that an interval of guidance can have, and its grain: 1 for timesteps, which
+   * are whole numbers; that of a slider for times of a flow, which may be any number between.
+   */
   readonly times: { readonly least: number; readonly most: number; readonly grain: number };
   readonly samplers: readonly SamplerInfo[];
   /** What the page starts with. */
@@ -58,6 +64,9 @@ export interface PictureRequest {
   readonly towardsLabel?: { readonly label: number; readonly amount: number };
 }
 
+/** Most of {@linkcode SampleRequest.guidance}. */
+export const MOST_GUIDANCE = 100;
+
 /** Pictures that are sampled together. */
 export interface SampleRequest {
   /** {@linkcode ModelInfo.id}. */
@@ -68,7 +77,7 @@ export interface SampleRequest {
   readonly steps: number;
   /** Randomness of samplers that have it, 0 to 1. */
   readonly eta: number;
-  /** Classifier-free guidance; 1 for none. */
+  /** Classifier-free guidance, 0 to {@linkcode MOST_GUIDANCE}; 1 for none. */
   readonly guidance: number;
   /** First and last time that is guided, null for all. */
   readonly interval: readonly [number, number] | null;
@@ -84,7 +93,10 @@ export interface Picture {
   readonly rgba: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** What happens to a request, in this order; each kind may come any number of times but the last. */
+/**
+ * What happens to a request, in this order; each kind may come any number of times but the last.
+ * Steps are told so often as there is something new to see, not each.
+ */
 export type SampleEvent =
   /** Others are first. */
   | { readonly kind: "queued"; readonly ahead: number }
