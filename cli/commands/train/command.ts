@@ -22,7 +22,7 @@ import { loadTrainee } from "../../run/saving.ts";
 import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
-import { deviceLimit, deviceText, startDevice } from "../../shared/device.ts";
+import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
@@ -33,19 +33,11 @@ import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { readSettings } from "../../shared/settings.ts";
 import { openData } from "./data.ts";
 import { DIT_KIND, DiTTrainee, FINAL_SAMPLES } from "./dit_trainee.ts";
-import { memoryEstimate, stepSeconds } from "./estimates.ts";
+import { checkMemory, memoryEstimate, shareOfBatch, stepSeconds } from "./estimates.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 import type { TrainData } from "./open_data.ts";
-import {
-  modelConfigOf,
-  resumedSettings,
-  sameRun,
-  settingsOf,
-  settledBy,
-  totalSteps,
-  type TrainSettings,
-  usualImageSize,
-} from "./settings.ts";
+import { openNewRun } from "./new_run.ts";
+import { resumedSettings, sameRun, totalSteps, type TrainSettings } from "./settings.ts";
 
 const HELP = `Trains a class-conditional Diffusion Transformer and shows what it learns.
 
@@ -76,8 +68,8 @@ export async function run(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(
-      `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16 or a ` +
-        `smaller --global-batch-size`,
+      `${error.message}. Use --grad-accum, --grad-checkpoint, --mixed-precision fp16, or a ` +
+        `smaller model or --global-batch-size`,
       { cause: error },
     );
   }
@@ -123,20 +115,9 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
 
 /** A new run. */
 async function start(flags: TrainFlags, world: World): Promise<number> {
-  const asked = settingsOf(flags);
-  refuseUneven(world, "global-batch-size", asked);
-  const device = await startDevice(flags.device ?? "auto", world);
-  await using data = await openData(asked, {
-    usualSize: usualImageSize(flags),
-    warn: warnAbove,
-    numClasses: flags["num-classes"],
-  });
-  if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), asked.data);
-  const config = modelConfigOf(flags, asked, data.shape);
-  const settings = settledBy(data.shape, asked, flags, data.dataset.size);
-  const steps = totalSteps(settings, data.dataset.size);
-  checkMemory(config, settings, device, world);
-  await agreeOnData(world, settings.data, data.dataset);
+  await using opened = await openNewRun(flags, world);
+  const { device, data, config, settings, steps } = opened;
+  if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
   const { decoder, note } = await loadDecoder(config, world);
   using _ = decoder;
   const { input, dataset } = data;
@@ -145,8 +126,14 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
   if (folder) await writeClasses(folder.path, config.classNames);
   const summary = folder ? await summaryLines({ trainee, data, device, folder, steps, note }) : [];
-  const opened = newFolder(DIT_KIND, folder);
-  return await runTraining({ ...opened, trainee, dataset, device, steps, summary });
+  return await runTraining({
+    ...newFolder(DIT_KIND, folder),
+    trainee,
+    dataset,
+    device,
+    steps,
+    summary,
+  });
 }
 
 /** A run that is continued. */
@@ -229,31 +216,6 @@ async function lacksSamples(
   { finalSamples }: TrainSettings,
 ): Promise<boolean> {
   return finalSamples > 0 && !await exists(join(checkpoint, "../..", FINAL_SAMPLES));
-}
-
-/** Refuses, before anything is made, what the device cannot hold. */
-function checkMemory(
-  config: ModelConfig,
-  settings: TrainSettings,
-  device: Device,
-  world: World,
-): void {
-  const bytes = memoryEstimate(config.dit, shareOfBatch(settings, world));
-  const all = deviceLimit(device);
-  if (all === null) return;
-  const limit = device.name === "wasm" ? all / world.localSize : all; // the machine's own memory
-  if (bytes <= limit) return;
-  const each = world.size === 1 ? "" : " on each rank";
-  throw new CommandError(
-    `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)}${each} ` +
-      `but ${device.name} can hold ${bytesText(limit)}. Use --grad-accum, --grad-checkpoint, ` +
-      `--mixed-precision fp16, or a smaller model or --global-batch-size`,
-  );
-}
-
-/** Settings of which the batch is what one rank has of it. */
-function shareOfBatch(settings: TrainSettings, { size }: World): TrainSettings {
-  return { ...settings, batchSize: settings.batchSize / size };
 }
 
 /** What the first lines are made of. */

@@ -1,7 +1,11 @@
 /** Estimates of a run's time and memory, before it begins. */
 import { matmul } from "@dit/core/autograd";
 import type { DiTOptions } from "@dit/core/dit";
-import { type Device, Generator, randn, scope } from "@dit/core/tensor";
+import { type Device, Generator, OutOfMemoryError, randn, scope } from "@dit/core/tensor";
+import type { World } from "../../distributed/world.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { deviceLimit } from "../../shared/device.ts";
+import { bytesText } from "../../shared/progress.ts";
 import type { TrainSettings } from "./settings.ts";
 
 /** Seconds for which the device is timed at least, and how often: other programs disturb it. */
@@ -89,4 +93,32 @@ export function memoryEstimate(
     ? token * (depth + 1.25 * kept)
     : token * (depth + 0.35) * kept;
   return 5 * 4 * parameterCount(dit) + activations;
+}
+
+/** Settings of which the batch is what one rank has of it. */
+export function shareOfBatch(settings: TrainSettings, { size }: World): TrainSettings {
+  return { ...settings, batchSize: settings.batchSize / size };
+}
+
+/**
+ * Refuses, before anything is made, what the device cannot hold.
+ *
+ * @throws {OutOfMemoryError} saying how much it would take, and how much there is.
+ */
+export function checkMemory(
+  config: ModelConfig,
+  settings: TrainSettings,
+  device: Device,
+  world: World,
+): void {
+  const bytes = memoryEstimate(config.dit, shareOfBatch(settings, world));
+  const all = deviceLimit(device);
+  if (all === null) return;
+  const limit = device.name === "wasm" ? all / world.localSize : all; // the machine's own memory
+  if (bytes <= limit) return;
+  const each = world.size === 1 ? "" : " on each rank";
+  throw new OutOfMemoryError(
+    `${config.name} with batches of ${settings.batchSize} needs about ${bytesText(bytes)}${each} ` +
+      `but ${device.name} can hold ${bytesText(limit)}`,
+  );
 }

@@ -1,0 +1,63 @@
+/** What a new run trains, on what: all but its folder. */
+import type { Device } from "@dit/core/tensor";
+import type { World } from "../../distributed/world.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import { agreeOnData, refuseUneven } from "../../run/shares.ts";
+import { startDevice } from "../../shared/device.ts";
+import { warnAbove } from "../../shared/progress.ts";
+import { openData } from "./data.ts";
+import { checkMemory } from "./estimates.ts";
+import type { TrainFlags } from "./flags.ts";
+import type { TrainData } from "./open_data.ts";
+import {
+  modelConfigOf,
+  settingsOf,
+  settledBy,
+  totalSteps,
+  type TrainSettings,
+  usualImageSize,
+} from "./settings.ts";
+
+/** A new run before its first step; disposing of it closes the data. */
+export interface NewRun extends AsyncDisposable {
+  readonly device: Device;
+  readonly data: TrainData;
+  readonly config: ModelConfig;
+  readonly settings: TrainSettings;
+  /** Of the whole run. */
+  readonly steps: number;
+}
+
+/**
+ * Opens what the flags of a new run ask for. Collective.
+ *
+ * @throws {CommandError} where they contradict each other, or the data or the device are not there.
+ * @throws {OutOfMemoryError} where the device cannot hold it.
+ */
+export async function openNewRun(flags: TrainFlags, world: World): Promise<NewRun> {
+  const asked = settingsOf(flags);
+  refuseUneven(world, "global-batch-size", asked);
+  const device = await startDevice(flags.device ?? "auto", world);
+  await using stack = new AsyncDisposableStack();
+  const data = stack.use(
+    await openData(asked, {
+      usualSize: usualImageSize(flags),
+      warn: warnAbove,
+      numClasses: flags["num-classes"],
+    }),
+  );
+  const config = modelConfigOf(flags, asked, data.shape);
+  const settings = settledBy(data.shape, asked, flags, data.dataset.size);
+  const steps = totalSteps(settings, data.dataset.size);
+  checkMemory(config, settings, device, world);
+  await agreeOnData(world, settings.data, data.dataset);
+  const owned = stack.move();
+  return {
+    device,
+    data,
+    config,
+    settings,
+    steps,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
