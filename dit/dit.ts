@@ -17,6 +17,7 @@ import {
   layerNormModulate,
   linear,
   lt,
+  matmul,
   mul,
   pad,
   type Parameter,
@@ -45,6 +46,7 @@ import {
   zerosParameter,
 } from "../nn/mod.ts";
 import {
+  arange,
   checkOptionNames,
   defaultGenerator,
   full,
@@ -193,12 +195,18 @@ export class LabelEmbedder extends Module {
 
   /** `labels` with the null class for those that are dropped. */
   tokenDrop(labels: Tensor, drop: LabelDrop = {}): Tensor {
-    const { shape, dtype, device } = labels;
+    const { dtype, device } = labels;
+    const shape = labels.shape.slice(0, 1); // [N]
     const { forceDropIds, generator = defaultGenerator() } = drop;
     const draw = () => drop.uniforms ?? rand(shape, { generator, device });
     const chosen = forceDropIds
       ? eq(checked(forceDropIds, labels, "forceDropIds"), 1)
       : lt(checked(draw(), labels, "uniforms"), this.#dropout);
+    if (labels.rank === 2) {
+      const classes = arange(0, labels.shape[1]!, 1, { device });
+      const nothing = cast(eq(classes, this.#numClasses), dtype); // 1 for the null class alone
+      return where(unsqueeze(chosen, 1), nothing, labels);
+    }
     const dropped = where(chosen, full(shape, this.#numClasses, { dtype, device }), labels);
     const { range } = labels.storage;
     if (range) { // so that the lookup needs no check on the device
@@ -207,17 +215,21 @@ export class LabelEmbedder extends Module {
     return dropped;
   }
 
-  /** labels (i32 or u32) [N] to [N, hidden]. */
+  /** labels (i32 or u32) [N], or weights of all classes [N, classes], to [N, hidden]. */
   forward(labels: Tensor, drop: LabelDrop = {}): Tensor {
     const drops = drop.forceDropIds || (this.training && this.#dropout > 0);
-    return this.embeddingTable.forward(drops ? this.tokenDrop(labels, drop) : labels);
+    const kept = drops ? this.tokenDrop(labels, drop) : labels;
+    if (kept.rank !== 2) return this.embeddingTable.forward(kept);
+    // in f32 whatever the weights are: a weight of 1 gives the row that a lookup gives
+    return matmul(cast(kept, "f32"), cast(this.embeddingTable.weight, "f32"));
   }
 }
 
 function checked(given: Tensor, labels: Tensor, name: string): Tensor {
-  if (!sameShape(given.shape, labels.shape)) {
+  const shape = labels.shape.slice(0, 1);
+  if (!sameShape(given.shape, shape)) {
     throw new ShapeError(
-      `LabelEmbedder: expected ${name} ${shapeText(labels.shape)}, one a label, but got ${
+      `LabelEmbedder: expected ${name} ${shapeText(shape)}, one a label, but got ${
         shapeText(given.shape)
       }`,
     );
@@ -362,7 +374,8 @@ export class DiT extends Module {
    *
    * @param x [N, C, S, S] noisy latents, f32 or f16.
    * @param t [N] timesteps, integers or fractions.
-   * @param y [N] class labels, i32 or u32; `nullClass` for none.
+   * @param y [N] class labels, i32 or u32; `nullClass` for none. Or a mixture of classes: weights of
+   * their embeddings, [N, classes], f32 or f16, the null class last where there is one.
    * @param drop Which labels to drop, where that is not left to chance.
    * @returns [N, C, S, S], or [N, 2 C, S, S] with the variance behind.
    * @throws {ShapeError} where x, t and y do not fit the model or each other.

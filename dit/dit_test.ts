@@ -1,6 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { expect } from "@std/expect";
-import { autocast, backward, gradcheck, mean, mul, noGrad, square } from "../autograd/mod.ts";
+import {
+  autocast,
+  backward,
+  gradcheck,
+  mean,
+  mul,
+  noGrad,
+  slice,
+  square,
+} from "../autograd/mod.ts";
 import { withoutInit } from "../nn/mod.ts";
 import {
   DTypeError,
@@ -208,6 +217,29 @@ eachDevice("labels are dropped from a generator while training, and never in use
   expect(used).not.toEqual(none);
 });
 
+eachDevice(
+  "a mixture of classes embeds as the mean of their rows, and one class as itself",
+  async () => {
+    using model = random(TINY);
+    using s = scope();
+    const [x, t] = batch(model);
+    const mixed = tensor([0, 1, 0, 0, 0.25, 0, 0, 0.75], [2, 4]);
+    const table = await model.yEmbedder.embeddingTable.weight.data();
+    const hidden = model.options.hiddenSize;
+    const row = (label: number) => Array.from(table.slice(label * hidden, (label + 1) * hidden));
+    const embedded = await model.eval().yEmbedder.forward(mixed).data();
+    assertEquals(Array.from(embedded.slice(0, hidden)), row(1));
+    const want = row(0).map((v, i) => 0.25 * v + 0.75 * row(3)[i]!);
+    assert(scaledError(embedded.slice(hidden), want) < 1e-6);
+    const first = (y: Tensor) => noGrad(() => slice(model.eval().forward(x, t, y), 0, { end: 1 }));
+    assertEquals(await first(mixed).data(), await first(integers(1, 3)).data());
+    const uniforms = tensor([0.9, 0.05]); // the second one is dropped
+    const dropped = await model.yEmbedder.train().forward(mixed, { uniforms }).data();
+    assertEquals(Array.from(dropped), [...row(1), ...row(3)]);
+    s[Symbol.dispose]();
+  },
+);
+
 eachDevice("DiT refuses what does not fit, before any work", () => {
   using model = new DiT(TINY);
   using certain = new DiT({ ...TINY, classDropoutProb: 0, learnSigma: false });
@@ -228,6 +260,9 @@ eachDevice("DiT refuses what does not fit, before any work", () => {
   refused(IndexError, "expected timesteps of 0 or more but got -1", x, integers(-1, 5));
   refused(IndexError, "from 0 to 3 (3 classes, and the last one for none)", x, t, integers(0, 4));
   refused(DTypeError, "labels of i32 or u32 but got f32 and f32", x, t, tensor([0, 1]));
+  refused(ShapeError, "weights of classes [2, 4] but got [2, 3]", x, t, randn([2, 3]));
+  const whole = tensor(new Array(8).fill(0), [2, 4], { dtype: "i32" });
+  refused(DTypeError, "weights of classes of f32 or f16 but got f32 and i32", x, t, whole);
   assertThrows(
     () => certain.forward(x, t, integers(0, 3)),
     IndexError,
@@ -238,7 +273,7 @@ eachDevice("DiT refuses what does not fit, before any work", () => {
     ShapeError,
     "even batch",
   );
-  assertEquals(memory().storages - before.storages, 10); // the operands above, nothing else
+  assertEquals(memory().storages - before.storages, 12); // the operands above, nothing else
   s[Symbol.dispose]();
 }, ["wasm"]);
 

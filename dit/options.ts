@@ -99,6 +99,8 @@ export function checkInputs(
   y: Tensor,
 ): void {
   const { inChannels, inputSize, numClasses } = options;
+  const hasNull = options.classDropoutProb > 0;
+  const highest = hasNull ? numClasses : numClasses - 1;
   const [n, c, h, w] = x.shape;
   if (x.rank !== 4 || c !== inChannels || h !== inputSize || w !== inputSize) {
     throw new ShapeError(
@@ -107,25 +109,31 @@ export function checkInputs(
       }`,
     );
   }
+  const isMixture = y.rank === 2;
+  if (isMixture && (y.shape[0] !== n || y.shape[1] !== highest + 1)) {
+    throw new ShapeError(
+      `DiT: expected weights of classes [${n}, ${highest + 1}] but got ${shapeText(y.shape)}`,
+    );
+  }
   for (const [name, given] of [["timesteps", t], ["labels", y]] as const) {
+    if (given === y && isMixture) continue;
     if (given.rank !== 1 || given.shape[0] !== n) {
       throw new ShapeError(
         `DiT: expected ${name} [${n}], one a sample, but got ${shapeText(given.shape)}`,
       );
     }
   }
-  if (!isFloat(x.dtype) || isFloat(y.dtype) || y.dtype === "u8") {
+  if (!isFloat(x.dtype) || isFloat(y.dtype) !== isMixture || y.dtype === "u8") {
+    const labels = isMixture ? "weights of classes of f32 or f16" : "labels of i32 or u32";
     throw new DTypeError(
-      `DiT: expected latents of f32 or f16 and labels of i32 or u32 but got ${x.dtype} and ${y.dtype}`,
+      `DiT: expected latents of f32 or f16 and ${labels} but got ${x.dtype} and ${y.dtype}`,
     );
   }
   const times = knownRange(t);
   if (times && times.min < 0) {
     throw new IndexError(`DiT: expected timesteps of 0 or more but got ${times.min}`);
   }
-  const labels = knownRange(y);
-  const hasNull = options.classDropoutProb > 0;
-  const highest = hasNull ? numClasses : numClasses - 1;
+  const labels = isMixture ? null : knownRange(y);
   if (labels && (labels.min < 0 || labels.max > highest)) {
     const nullClass = hasNull ? "and the last one for none" : "without a null class";
     throw new IndexError(
