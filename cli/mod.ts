@@ -5,26 +5,11 @@
  * @module
  */
 export {
-  Checkpoint,
-  type CheckpointHeader,
-  type CheckpointKind,
-  type SavedTraining,
+  openCheckpoint,
   type Sections,
   writeCheckpoint,
   type WrittenHeader,
 } from "./run/checkpoint.ts";
-export { DIT } from "./model/dit_checkpoint.ts";
-export { Fields } from "./shared/fields.ts";
 export { type CheckpointFile, findCheckpoint, latestRun, listCheckpoints } from "./run/find.ts";
 export { CommandError, UsageError } from "./shared/errors.ts";
-export {
-  buildModel,
-  buildProcess,
-  type BuiltModel,
-  type DiffusionConfig,
-  type LatentConfig,
-  type ModelConfig,
-  MODELS,
-  modelSize,
-  sampleShape,
-} from "./model/config.ts";
+export { modelSize } from "./model/model_flags.ts";

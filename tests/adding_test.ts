@@ -27,7 +27,7 @@ const ADDITIONS: readonly Addition[] = [
 
 const root = new URL("../", import.meta.url);
 /** What a copy of the sources needs beside them. */
-const CONFIGURATION = ["deno.json", "cli/deno.json", "data/deno.json"];
+const CONFIGURATION = ["deno.json", "cli/deno.json", "data/deno.json", "web/deno.json"];
 
 /** The files that a recipe of docs/adding.md lists: those of the library, and those of tests. */
 interface Recipe {

@@ -4,7 +4,8 @@ import { type HostTensor, hostTensor } from "@dit/core/io";
 import { type Module, withoutInit } from "@dit/core/nn";
 import { init } from "@dit/core/tensor";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
-import { type ModelConfig, writeCheckpoint } from "@dit/cli";
+import { writeCheckpoint } from "@dit/cli";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { diskTest, granted, unreadable } from "./fixtures.ts";
 import { numbers } from "./numbers.ts";
 

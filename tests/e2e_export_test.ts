@@ -8,7 +8,7 @@ import {
   loadTorch,
   saveSafetensors,
 } from "@dit/core/io";
-import type { ModelConfig } from "@dit/cli";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import {
   command,

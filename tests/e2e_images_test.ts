@@ -1,12 +1,11 @@
 /** Folders of images as people have them, with all that is wrong with them, through `deno task train`. */
+import { type CheckpointHeader, DIT, type ModelConfig } from "@dit/core/pipeline";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { expect } from "@std/expect";
 import { encodePng } from "@dit/data";
 import { crc32 } from "node:zlib";
+import { openCheckpoint } from "../cli/run/checkpoint.ts";
 import { encoder } from "../data/image_test_util.ts";
-import { Checkpoint, type CheckpointHeader } from "../cli/run/checkpoint.ts";
-import { DIT } from "../cli/model/dit_checkpoint.ts";
-import type { ModelConfig } from "../cli/model/config.ts";
 import { listCheckpoints } from "../cli/run/find.ts";
 import { command, commandLines, commandTest, type Ended, words } from "./commands.ts";
 import { makeLinks } from "./fixtures.ts";
@@ -30,7 +29,7 @@ function assertRefused({ code, out, err }: Ended, message: RegExp): void {
 }
 
 async function lastHeader(run: string): Promise<CheckpointHeader<ModelConfig>> {
-  using checkpoint = await Checkpoint.open((await listCheckpoints(run)).at(-1)!.path, DIT);
+  using checkpoint = await openCheckpoint((await listCheckpoints(run)).at(-1)!.path, DIT);
   return checkpoint.header;
 }
 

@@ -1,8 +1,8 @@
 /** `deno task sample-many` from end to end, alone and on several ranks. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { NpzFile, saveSafetensors, saveTorch } from "@dit/core/io";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { decodePng } from "@dit/data";
-import type { ModelConfig } from "@dit/cli";
 import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,

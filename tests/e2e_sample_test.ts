@@ -1,7 +1,7 @@
 /** `deno task sample` from end to end. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { hostTensor, loadNpz, saveSafetensors, saveTorch } from "@dit/core/io";
-import type { ModelConfig } from "@dit/cli";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { vaeConfigOf } from "@dit/core/vae";
 import {
   command,

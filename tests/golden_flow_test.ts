@@ -1,7 +1,7 @@
 /** Flow matching of a DiT against the numbers of SiT's program. */
+import { buildModel } from "@dit/core/pipeline";
 import { assertEquals } from "@std/assert";
 import { backward, mean } from "../autograd/mod.ts";
-import { buildModel } from "../cli/model/config.ts";
 import { openWeights } from "../cli/model/weights.ts";
 import {
   FlowMatching,

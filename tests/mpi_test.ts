@@ -1,7 +1,7 @@
 /** Ranks under a real MPI: what they tell each other, and that none outlives another. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Checkpoint } from "../cli/run/checkpoint.ts";
 import { DIT_KIND } from "../cli/commands/train/dit_trainee.ts";
+import { openCheckpoint } from "../cli/run/checkpoint.ts";
 import { type Ended, words } from "./commands.ts";
 import { ended, launched, type Mpi, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
 import { requireWebGpu, webgpuMissing } from "./devices.ts";
@@ -90,7 +90,7 @@ async function lastStep(folder: string): Promise<number> {
   const checkpoints = `${folder}/results/000-DiT-Mini-4/checkpoints`;
   const names = Array.from(Deno.readDirSync(checkpoints), ({ name }) => name)
     .filter((name) => name.endsWith(".safetensors")).sort();
-  using checkpoint = await Checkpoint.open(`${checkpoints}/${names.at(-1)}`, DIT_KIND);
+  using checkpoint = await openCheckpoint(`${checkpoints}/${names.at(-1)}`, DIT_KIND);
   return checkpoint.header.step;
 }
 

@@ -1,11 +1,11 @@
 /** Autoencoders from files: finding, loading and comparing them. */
 import { asVae } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
+import { isPublished, type LatentConfig, PUBLISHED_AUTOENCODERS } from "@dit/core/pipeline";
 import { AutoencoderKL, type AutoencoderKLOptions } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
-import type { LatentConfig } from "./config.ts";
 import { obtain } from "./pretrained.ts";
 import { type PretrainedName, pretrainedPath } from "./catalog.ts";
 import { vaeOptionsOf } from "./latent_shape.ts";
@@ -16,29 +16,23 @@ import {
   weightsDigest,
 } from "./weight_file.ts";
 
-/** Published autoencoders by the short names of the original's `--vae`. */
-const SHORT_NAMES: Readonly<Record<string, PretrainedName>> = {
+/** What the published autoencoders are downloaded as. */
+const SHORT_NAMES = {
   ema: "sd-vae-ft-ema",
   mse: "sd-vae-ft-mse",
-};
+} as const satisfies Record<(typeof PUBLISHED_AUTOENCODERS)[number], PretrainedName>;
 
 /** The owner of their repository, as in diffusers' names of them. */
 const MAKER = "stabilityai";
 
 /** The name of an autoencoder that means something elsewhere too; a path stays as it is. */
 export function fullName(vae: string): string {
-  const name = SHORT_NAMES[vae];
-  return name === undefined ? vae : `${MAKER}/${name}`;
-}
-
-/** Whether it is one of the published autoencoders, by its short name, and no path. */
-export function isPublished(vae: string): boolean {
-  return fullName(vae) !== vae;
+  return isPublished(vae) ? `${MAKER}/${SHORT_NAMES[vae]}` : vae;
 }
 
 /** What `--vae` calls an autoencoder whose full name is known; a path stays as it is. */
 export function shortName(vae: string): string {
-  return Object.keys(SHORT_NAMES).find((short) => fullName(short) === vae) ?? vae;
+  return PUBLISHED_AUTOENCODERS.find((short) => fullName(short) === vae) ?? vae;
 }
 
 /** Where in a safetensors file's metadata an autoencoder's configuration is, as JSON. */
@@ -57,8 +51,8 @@ export async function findAutoencoder(
   fetches: boolean,
   otherwise = "",
 ): Promise<string> {
-  const name = SHORT_NAMES[vae];
-  if (name !== undefined) {
+  if (isPublished(vae)) {
+    const name = SHORT_NAMES[vae];
     if (fetches) return await obtain(name);
     const path = pretrainedPath(name);
     if (await exists(path)) return path;

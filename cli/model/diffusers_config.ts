@@ -3,9 +3,9 @@
  * folders (`facebook/DiT-XL-2-256`).
  */
 import type { NoiseScheduleName, Objective } from "@dit/core/diffusion";
+import type { DiffusionConfig, ModelConfig } from "@dit/core/pipeline";
 import type { ClassLabels } from "../shared/class_names.ts";
 import { CommandError } from "../shared/errors.ts";
-import type { DiffusionConfig, ModelConfig } from "./config.ts";
 
 /** The version that reads all of this, as every later one does. */
 const VERSION = { _diffusers_version: "0.12.0" } as const;

@@ -13,7 +13,7 @@ import {
   type ModelConfig,
   MODELS,
   usualObjective,
-} from "./config.ts";
+} from "@dit/core/pipeline";
 import { ORIGINAL_LATENTS } from "./latent_shape.ts";
 import { checkModelSize, checkOverrides, type ModelOverrides } from "./overrides.ts";
 

@@ -1,7 +1,7 @@
 /** What the shape of an autoencoder says of the latents that it makes. */
+import type { LatentConfig, ModelConfig } from "@dit/core/pipeline";
 import { type AutoencoderKLOptions, vaeOptionsFromConfig } from "@dit/core/vae";
 import { CommandError } from "../shared/errors.ts";
-import type { LatentConfig, ModelConfig } from "./config.ts";
 
 /** Latents as all published DiT have them, by the autoencoder that the original samples with. */
 export const ORIGINAL_LATENTS: LatentConfig = { vae: "mse", scalingFactor: 0.18215, downsample: 8 };

@@ -10,6 +10,7 @@ import {
   PROCESS_NAMES,
   type ProcessName,
 } from "@dit/core/diffusion";
+import { type ModelConfig, MODELS, processOf } from "@dit/core/pipeline";
 import { UsageError } from "../shared/errors.ts";
 import { MOST_TIMESTEPS } from "../shared/common_flags.ts";
 import {
@@ -20,7 +21,7 @@ import {
   withDefault,
   withDefaultText,
 } from "../shared/flags.ts";
-import { type ModelConfig, MODELS, modelSize, processOf } from "./config.ts";
+import { modelSize } from "./model_flags.ts";
 
 /** The flags. */
 export const OVERRIDE_FLAGS = {

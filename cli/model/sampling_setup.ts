@@ -3,6 +3,14 @@
  * autoencoder, and checking that what is asked for suits them.
  */
 import type { Process, SamplerName } from "@dit/core/diffusion";
+import {
+  ImageSampler,
+  type ModelConfig,
+  processOf,
+  type SampleSettings,
+  takes,
+  usualGuidedChannels,
+} from "@dit/core/pipeline";
 import { fromFileUrl } from "@std/path";
 import { latestRun } from "../run/find.ts";
 import { RESULTS } from "../shared/defaults.ts";
@@ -15,9 +23,8 @@ import {
   loadAutoencoder,
   vaeOptionsBeside,
 } from "./autoencoder.ts";
-import { buildProcess, type ModelConfig, processOf, takes } from "./config.ts";
-import { ImageSampler, type SampleSettings, usualGuidedChannels } from "./image_sampler.ts";
 import { withAutoencoder } from "./latent_shape.ts";
+import { processOfFlags } from "./model_flags.ts";
 import { overridesFromFlags } from "./overrides.ts";
 import { obtain } from "./pretrained.ts";
 import type { SamplingFlags } from "./sampling_flags.ts";
@@ -159,7 +166,7 @@ export function samplingSettings(
   usual: UsualSampling,
   seed: number,
 ): SampleSettings {
-  const process = buildProcess(config);
+  const process = processOfFlags(config);
   checkInterval(process, flags["cfg-interval"]);
   const sampler = flags.sampler ?? usual.sampler(process);
   const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {

@@ -1,7 +1,7 @@
 /** What the options of the program that trained some weights say of the model. */
 import type { NoiseScheduleName, Objective } from "@dit/core/diffusion";
+import type { DiffusionConfig } from "@dit/core/pipeline";
 import { CommandError } from "../shared/errors.ts";
-import type { DiffusionConfig } from "./config.ts";
 import type { Hints } from "./infer_config.ts";
 import { ORIGINAL_LATENTS } from "./latent_shape.ts";
 

@@ -5,14 +5,13 @@
  */
 import { sinCosPositions } from "@dit/core/dit";
 import { asDiT, ditLayout, hostTensor, mapSource, type TensorSource } from "@dit/core/io";
+import { DIT, type ModelConfig } from "@dit/core/pipeline";
 import { join } from "@std/path";
-import { Checkpoint, isCheckpoint } from "../run/checkpoint.ts";
+import { isCheckpoint, openCheckpoint } from "../run/checkpoint.ts";
 import { findCheckpoint, latestRun } from "../run/find.ts";
 import type { ClassLabels } from "../shared/class_names.ts";
 import { CommandError } from "../shared/errors.ts";
 import { exists, readJson } from "../shared/files.ts";
-import type { ModelConfig } from "./config.ts";
-import { DIT } from "./dit_checkpoint.ts";
 import { classLabelsOf, processOf, transformerHints } from "./diffusers_config.ts";
 import { type Hints, inferConfig } from "./infer_config.ts";
 import { latentsOf, vaeOptionsOf } from "./latent_shape.ts";
@@ -82,17 +81,17 @@ export async function openWeights(
     path = await findCheckpoint(isRun ? path : await latestRun(path));
   }
   return await isCheckpoint(path)
-    ? await openCheckpoint(path, set, overrides)
+    ? await openTrained(path, set, overrides)
     : await openBare(path, set, overrides);
 }
 
 /** A checkpoint of `deno task train`. */
-async function openCheckpoint(
+async function openTrained(
   path: string,
   set: WeightSet,
   overrides: ModelOverrides,
 ): Promise<Weights> {
-  const checkpoint = await Checkpoint.open(path, DIT);
+  const checkpoint = await openCheckpoint(path, DIT);
   const { step, config, training } = checkpoint.header;
   try {
     if (!checkpoint.has(set)) {

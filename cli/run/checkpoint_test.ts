@@ -1,12 +1,12 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { expect } from "@std/expect";
 import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
+import { DIT } from "@dit/core/pipeline";
 import { SMALL } from "../../tests/commands.ts";
 import { diskTest } from "../../tests/fixtures.ts";
-import { Checkpoint, writeCheckpoint } from "./checkpoint.ts";
-import { DIT } from "../model/dit_checkpoint.ts";
 import { checkpointPath, findCheckpoint } from "./find.ts";
 import { CommandError } from "../shared/errors.ts";
+import { openCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 
 const header = (step: number) => ({ trainee: "dit", step, config: SMALL, training: null });
 const weight = (value: number) => new Map([["w", hostTensor(Float32Array.of(value), [1])]]);
@@ -20,7 +20,7 @@ async function write(run: string, ...steps: number[]): Promise<void> {
 
 diskTest("a checkpoint gives back what was written, by section", async (folder) => {
   await write(folder, 12_345_678);
-  using checkpoint = await Checkpoint.open(await findCheckpoint(folder), DIT);
+  using checkpoint = await openCheckpoint(await findCheckpoint(folder), DIT);
   assertEquals(checkpoint.header, { step: 12_345_678, config: SMALL, training: null });
   assertEquals([checkpoint.has("ema"), checkpoint.has("model")], [true, false]);
   const state = await checkpoint.state("ema");
@@ -49,9 +49,9 @@ diskTest(
 diskTest("other files are not taken for checkpoints", async (folder) => {
   const path = `${folder}/other.safetensors`;
   await saveSafetensors(path, weight(1));
-  await assertRejects(() => Checkpoint.open(path, DIT), CommandError, "found other weights");
+  await assertRejects(() => openCheckpoint(path, DIT), CommandError, "found other weights");
   await saveSafetensors(path, weight(1), [["format", "dit checkpoint"], ["version", "2"]]);
-  const error = await assertRejects(() => Checkpoint.open(path, DIT), CommandError);
+  const error = await assertRejects(() => openCheckpoint(path, DIT), CommandError);
   assertStringIncludes(error.message, "use a newer release");
 });
 
@@ -59,7 +59,7 @@ diskTest("a damaged checkpoint is distinguished from a file of another kind", as
   const path = `${folder}/0000001.safetensors`;
   const messageFor = async (content: string): Promise<string> => {
     await Deno.writeTextFile(path, content);
-    return (await assertRejects(() => Checkpoint.open(path, DIT), CommandError)).message;
+    return (await assertRejects(() => openCheckpoint(path, DIT), CommandError)).message;
   };
   for (const damaged of ["", "\0".repeat(100)]) {
     expect(await messageFor(damaged)).toContain("The checkpoint is damaged");

@@ -9,10 +9,10 @@ import {
   type Module,
   type Schedule,
 } from "@dit/core/nn";
+import type { Fields } from "@dit/core/pipeline";
 import { type Generator, scope, type Share, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { ALONE, type World } from "../distributed/world.ts";
-import type { Fields } from "../shared/fields.ts";
 import { type BatchPart, splitBatch } from "./batch_parts.ts";
 import type { RunFolder } from "./folder.ts";
 import { type Scaled, StepRecords } from "./records.ts";

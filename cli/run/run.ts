@@ -1,8 +1,8 @@
 /** A run as a command starts it: its folder, the training, and its last lines of output. */
+import type { Checkpoint } from "@dit/core/pipeline";
 import { agree } from "../distributed/agree.ts";
 import { onRankZero } from "../distributed/together.ts";
 import { EXIT, messageOf } from "../shared/errors.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { runOf } from "./find.ts";
 import { RunFolder } from "./folder.ts";
 import { type Run, TrainingLoop } from "./loop.ts";

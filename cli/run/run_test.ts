@@ -4,7 +4,7 @@ import type { Dataset } from "@dit/data";
 import { diskTest } from "../../tests/fixtures.ts";
 import { fit, POINTS, resumeFit } from "../../tests/line/command.ts";
 import { LINE, type LineTrainee } from "../../tests/line/trainee.ts";
-import { Checkpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./checkpoint.ts";
 import { checkpointPath, findCheckpoint, listCheckpoints } from "./find.ts";
 
 /** Registers a test of runs, whose output is not shown; gets what was said. */
@@ -222,7 +222,7 @@ runTest(
       assertStringIncludes(got, path);
     }
     await Deno.writeFile(path, Uint8Array.from(text, (c) => c.charCodeAt(0)));
-    using checkpoint = await Checkpoint.open(path, LINE);
+    using checkpoint = await openCheckpoint(path, LINE);
     assertEquals(checkpoint.header.step, 4);
   },
 );

@@ -1,13 +1,9 @@
 /** A trainee in a checkpoint, and back. */
+import type { Checkpoint, SavedTraining } from "@dit/core/pipeline";
 import { type Keepable, scope } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
-import {
-  type Checkpoint,
-  type SavedTraining,
-  type Sections,
-  writeCheckpoint,
-} from "./checkpoint.ts";
+import { type Sections, writeCheckpoint } from "./checkpoint.ts";
 import type { Trainee } from "./trainee.ts";
 
 /** Where a training stands beside its tensors. */

@@ -1,11 +1,10 @@
 /** What a run trains. The run itself (loop, checkpoints, page) is the same for all. */
 import type { Scaled } from "./records.ts";
 import type { StateDict, StateValue } from "@dit/core/nn";
+import type { CheckpointKind, Fields } from "@dit/core/pipeline";
 import type { GeneratorState } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import type { World } from "../distributed/world.ts";
-import type { Fields } from "../shared/fields.ts";
-import type { CheckpointKind } from "./checkpoint.ts";
 import type { FolderNames } from "./find.ts";
 import type { RunFolder } from "./folder.ts";
 import type { Metrics } from "./metrics.ts";

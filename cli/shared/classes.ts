@@ -2,10 +2,10 @@
  * Classes of a run: the line that names them, those that grids of samples show, `classes.json`
  * (`{"0": "cat"}`), and the check that data have the same ones when a run is resumed.
  */
+import type { ModelConfig } from "@dit/core/pipeline";
 import { join } from "@std/path";
 import { CommandError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
-import type { ModelConfig } from "../model/config.ts";
 
 /** Classes that the first lines name. */
 const NAMED = 10;

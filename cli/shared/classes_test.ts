@@ -1,8 +1,8 @@
+import type { ModelConfig } from "@dit/core/pipeline";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { diskTest } from "../../tests/fixtures.ts";
 import { classesText, requireSameClasses, writeClasses } from "./classes.ts";
 import { CommandError } from "./errors.ts";
-import type { ModelConfig } from "../model/config.ts";
 
 /** The part of a configuration that classes are about. */
 function config(classNames: string[], nullClass: number | null = classNames.length): ModelConfig {

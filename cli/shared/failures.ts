@@ -1,6 +1,7 @@
 /** Errors of the library and of the system that are shown to the user without a stack. */
 import { FormatError } from "@dit/core/io";
 import { StateDictError } from "@dit/core/nn";
+import { ConfigError } from "@dit/core/pipeline";
 import { DeviceError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
 import { DataError } from "@dit/data";
 import { CommandError, messageOf } from "./errors.ts";
@@ -23,7 +24,15 @@ export function toCommandError(error: unknown): unknown {
       cause: error,
     });
   }
-  const isPlain = [DataError, FormatError, StateDictError, ShapeError, DeviceError, ...FILE_ERRORS]
+  const isPlain = [
+    DataError,
+    ConfigError,
+    FormatError,
+    StateDictError,
+    ShapeError,
+    DeviceError,
+    ...FILE_ERRORS,
+  ]
     .some((kind) => error instanceof kind);
   // Deno has no error class for a full disk
   const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";

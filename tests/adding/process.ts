@@ -24,9 +24,10 @@ export const process: Addition = {
     const out = folder + "/lines.npz";
     await run("sample", "--ckpt", folder + "/lines/000-DiT-Mini-4", "--n", "1", "--classes", "0",
       "--num-sampling-steps", "2", "--device", "wasm", "--sampler", "heun", "--out", out);
-    const { Checkpoint, DIT, findCheckpoint } = await load("cli/mod.ts");
+    const { findCheckpoint, openCheckpoint } = await load("cli/mod.ts");
+    const { DIT } = await load("pipeline/mod.ts");
     const path = await findCheckpoint(folder + "/lines/000-DiT-Mini-4");
-    const { header } = await Checkpoint.open(path, DIT);
+    const { header } = await openCheckpoint(path, DIT);
     assert(header.config.diffusion.process === "lines", "the checkpoint says the process");
     assert((await Deno.stat(out)).size > 0, "it is sampled from");
   `,

@@ -2,7 +2,7 @@
 import type { Device } from "@dit/core/tensor";
 import type { Dataset } from "@dit/data";
 import { ALONE, type World } from "../../cli/distributed/world.ts";
-import { Checkpoint } from "../../cli/run/checkpoint.ts";
+import { openCheckpoint } from "../../cli/run/checkpoint.ts";
 import { RunFolder } from "../../cli/run/folder.ts";
 import type { ModelSettings } from "../../cli/run/model_trainee.ts";
 import { newFolder, resumedFolder, runTraining } from "../../cli/run/run.ts";
@@ -52,7 +52,7 @@ export async function fit(results: string, options: Fit): Promise<number> {
 /** A run that is continued. */
 export async function resumeFit(results: string, path: string, options: Fit): Promise<number> {
   const { device, steps, settings, dataset = POINTS, world = ALONE, prepare } = options;
-  using checkpoint = await Checkpoint.open(path, LINE);
+  using checkpoint = await openCheckpoint(path, LINE);
   const training = checkpoint.header.training!;
   const before = training.settings.values as unknown as ModelSettings;
   using trainee = new LineTrainee({ ...before, ...settings }, world);

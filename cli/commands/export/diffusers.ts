@@ -1,6 +1,7 @@
 /** A folder that diffusers' `DiTPipeline.from_pretrained` loads. */
 import { sinCosPositions } from "@dit/core/dit";
 import { asDiT, asVae, saveSafetensors, toFloat32 } from "@dit/core/io";
+import { processOf } from "@dit/core/pipeline";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError, messageOf } from "../../shared/errors.ts";
@@ -13,7 +14,6 @@ import {
 import { indexConfig, schedulerConfig, transformerConfig } from "../../model/diffusers_config.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { DIFFUSERS_FILE } from "../../model/catalog.ts";
-import { processOf } from "../../model/config.ts";
 import type { Weights } from "../../model/weights.ts";
 
 /** Rounding of positions that were kept in f16, at most. */

@@ -8,9 +8,8 @@ import {
   saveTorch,
   type TorchValue,
 } from "@dit/core/io";
+import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { dirname } from "@std/path";
-import { isPublished } from "../../model/autoencoder.ts";
-import { type ModelConfig, processOf } from "../../model/config.ts";
 import { ORIGINAL_LATENTS } from "../../model/latent_shape.ts";
 import type { Weights } from "../../model/weights.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";

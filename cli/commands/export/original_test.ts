@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { mapSource } from "@dit/core/io";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { commandTest, SMALL, smallWeights } from "../../../tests/commands.ts";
 import { CommandError } from "../../shared/errors.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 import { exportDiffusers } from "./diffusers.ts";
 import { exportOriginal } from "./original.ts";

@@ -1,11 +1,12 @@
 /** How latents are made: the same on all ranks, stored with them, and compared by later runs. */
+import { isPublished } from "@dit/core/pipeline";
 import type { Device } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { type ImageFolder, type LatentSettings, loadManifest } from "@dit/data";
 import { agree } from "../../distributed/agree.ts";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
-import { autoencoderDigest, fullName, isPublished } from "../../model/autoencoder.ts";
+import { autoencoderDigest, fullName } from "../../model/autoencoder.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists } from "../../shared/files.ts";
 import type { ExtractSettings } from "./flags.ts";

@@ -5,6 +5,7 @@
  *     deno task sample --ckpt results/003-DiT-B-4 --classes 3,7 --n 16
  *     deno task sample --image-size 256                  the original's sample.py
  */
+import { type SampleSettings, usualBatchSize } from "@dit/core/pipeline";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import type { ClassLabels } from "../../shared/class_names.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -22,7 +23,6 @@ import {
   WHERE,
 } from "./flags.ts";
 import { openOutput, outputKind } from "./output.ts";
-import { type SampleSettings, usualBatchSize } from "../../model/image_sampler.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
 import { classLabelsOf } from "../../model/diffusers_config.ts";
 import { toCommandError } from "../../shared/failures.ts";

@@ -1,10 +1,10 @@
 /** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
+import type { SampledImages } from "@dit/core/pipeline";
 import { encodePng, type ImageShape, makeGrid, toPixels } from "@dit/data";
 import { dirname, join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
 import { writeWhole } from "../../shared/files.ts";
 import { SampleArchive } from "../../shared/sample_archive.ts";
-import type { SampledImages } from "../../model/image_sampler.ts";
 
 /** Takes pictures in order, batch by batch. */
 export interface Output extends AsyncDisposable {

@@ -10,6 +10,7 @@
  */
 import { basename, fromFileUrl, join, resolve } from "@std/path";
 import type { Process, SamplerName } from "@dit/core/diffusion";
+import { processOf, type SampleSettings, takes, usualBatchSize } from "@dit/core/pipeline";
 import type { Device } from "@dit/core/tensor";
 import { agree } from "../../distributed/agree.ts";
 import { openWorld } from "../../distributed/open.ts";
@@ -17,8 +18,6 @@ import { inTurn } from "../../distributed/share.ts";
 import { Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { autoencoderDigest, shortName } from "../../model/autoencoder.ts";
-import { processOf, takes } from "../../model/config.ts";
-import { type SampleSettings, usualBatchSize } from "../../model/image_sampler.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { MODEL_FLAGS, SAMPLERS_HELP } from "../../model/sampling_flags.ts";
 import {

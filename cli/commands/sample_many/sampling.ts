@@ -1,8 +1,8 @@
 /** Making the samples that are missing, each rank its share. */
+import type { SampleSettings } from "@dit/core/pipeline";
 import { toPixels } from "@dit/data";
 import { Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
-import type { SampleSettings } from "../../model/image_sampler.ts";
 import { loadImageSampler, modelLine } from "../../model/sampling_setup.ts";
 import type { Weights } from "../../model/weights.ts";
 import type { StopRequests } from "../../run/stop.ts";

@@ -1,13 +1,12 @@
 /** The promise of the command: a sample's bytes depend on its number only. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { hostTensor, mapSource } from "@dit/core/io";
+import { type ModelConfig, type SampleSettings, usualBatchSize } from "@dit/core/pipeline";
 import { type Device, setDevice } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../../../tests/commands.ts";
 import { eachDevice } from "../../../tests/devices.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { ALONE } from "../../distributed/world.ts";
-import type { ModelConfig } from "../../model/config.ts";
-import { type SampleSettings, usualBatchSize } from "../../model/image_sampler.ts";
 import type { Weights } from "../../model/weights.ts";
 import { sampleMissing, type SamplingJob } from "./sampling.ts";
 import type { Images } from "../../shared/sample_archive.ts";

@@ -6,15 +6,15 @@
  *     deno task train --data features --model DiT-XL/2 as the original's train.py
  *     deno task train --resume latest
  */
+import { type ModelConfig, processOf } from "@dit/core/pipeline";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, join } from "@std/path";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
-import { type ModelConfig, processOf } from "../../model/config.ts";
 import { openWorld } from "../../distributed/open.ts";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
-import { Checkpoint } from "../../run/checkpoint.ts";
+import { openCheckpoint } from "../../run/checkpoint.ts";
 import { findCheckpoint, latestRun, unfinishedRun } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
@@ -92,7 +92,7 @@ async function checkpointOf(flags: TrainFlags): Promise<string | undefined> {
 /** Whether a checkpoint is one of a run of these flags that has something left to do. */
 async function isOf(flags: TrainFlags, path: string, hasAllSteps: boolean): Promise<boolean> {
   try {
-    using checkpoint = await Checkpoint.open(path, DIT_KIND);
+    using checkpoint = await openCheckpoint(path, DIT_KIND);
     const { config, training } = checkpoint.header;
     if (training === null) return false;
     const settings = readSettings(TRAIN_FLAGS, training.settings.values, path);
@@ -138,7 +138,7 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
 
 /** A run that is continued. */
 async function resume(flags: TrainFlags, world: World, path: string): Promise<number> {
-  using checkpoint = await Checkpoint.open(path, DIT_KIND);
+  using checkpoint = await openCheckpoint(path, DIT_KIND);
   const { config, step, training } = checkpoint.header;
   if (training === null) {
     throw new CommandError(`${path}: these weights are to sample from; they cannot be trained on`);

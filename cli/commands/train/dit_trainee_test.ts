@@ -1,3 +1,4 @@
+import type { ModelConfig } from "@dit/core/pipeline";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { expect } from "@std/expect";
 import { init, memory, resetPeak, type Tensor } from "@dit/core/tensor";
@@ -5,9 +6,8 @@ import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
-import { Checkpoint } from "../../run/checkpoint.ts";
+import { openCheckpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import type { StepRecord } from "../../run/records.ts";
 import { settingsOf, type TrainSettings } from "./settings.ts";
 import { DIT_KIND, DiTTrainee } from "./dit_trainee.ts";
@@ -205,7 +205,7 @@ for (
         state: await first.state(),
       });
     }
-    using checkpoint = await Checkpoint.open(path, DIT_KIND);
+    using checkpoint = await openCheckpoint(path, DIT_KIND);
     using second = trainee({ timestepSampler, timeMean: -0.4, mixedPrecision: "fp16" }, config);
     assertEquals(checkpoint.header.config, config);
     await loadTrainee(second, checkpoint, checkpoint.header.training!);

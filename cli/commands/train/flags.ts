@@ -6,8 +6,8 @@ import {
   SAMPLER_NAMES,
   TIMESTEP_SAMPLER_NAMES,
 } from "@dit/core/diffusion";
-import { fullName, isPublished } from "../../model/autoencoder.ts";
-import { type ModelConfig, processOf } from "../../model/config.ts";
+import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
+import { fullName } from "../../model/autoencoder.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import {
   DEVICE_FLAGS,

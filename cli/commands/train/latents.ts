@@ -1,4 +1,5 @@
 /** Data that a model sees as latents: made before, or of every batch as it is used. */
+import { isPublished, type LatentConfig } from "@dit/core/pipeline";
 import {
   type Dataset,
   type ImageFolder,
@@ -11,13 +12,11 @@ import { UsageError } from "../../shared/errors.ts";
 import { npyRecord } from "../extract/npy.ts";
 import { exists } from "../../shared/files.ts";
 import { encodeImages } from "../../model/encode_images.ts";
-import type { LatentConfig } from "../../model/config.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import {
   autoencoderDigest,
   findAutoencoder,
   fullName,
-  isPublished,
   loadAutoencoder,
   shortName,
   vaeOptionsBeside,

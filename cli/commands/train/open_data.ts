@@ -1,7 +1,7 @@
 /** Data that a run has open, and how they look to its model. */
+import type { LatentConfig } from "@dit/core/pipeline";
 import type { Generator, Tensor } from "@dit/core/tensor";
 import { DataError, type Dataset } from "@dit/data";
-import type { LatentConfig } from "../../model/config.ts";
 
 /** Makes what the model sees of a batch, on the device: the images themselves, or their latents. */
 export type ModelInput = (images: Tensor, generator: Generator) => Tensor;

@@ -1,14 +1,14 @@
 /** Images of what a model has learned so far, by its averaged weights. */
 import { type Process, stepRange } from "@dit/core/diffusion";
+import {
+  type ImageSampler,
+  type ModelConfig,
+  type SampleSettings,
+  usualGuidedChannels,
+} from "@dit/core/pipeline";
 import { encodePng, makeGrid } from "@dit/data";
 import { SHOWN, shownClasses } from "../../shared/classes.ts";
 import { openOutput } from "../sample/output.ts";
-import {
-  type ImageSampler,
-  type SampleSettings,
-  usualGuidedChannels,
-} from "../../model/image_sampler.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import type { TrainSettings } from "./settings.ts";
 
 /** A model in training, as previews need it. */

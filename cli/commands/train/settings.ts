@@ -1,6 +1,14 @@
 /** Settings of a run from its flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
 import { type Process, type ProcessName, type ProcessOptions, SAMPLERS } from "@dit/core/diffusion";
+import {
+  type DiffusionConfig,
+  isOriginalModel,
+  type ModelConfig,
+  takes,
+  usualObjective,
+} from "@dit/core/pipeline";
+import { checkProcess, modelSize, processOfFlags } from "../../model/model_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { namedData } from "../../shared/named_data.ts";
 import {
@@ -13,16 +21,6 @@ import {
   settingsFrom,
   warmupOf,
 } from "../../shared/settings.ts";
-import {
-  buildProcess,
-  checkProcess,
-  type DiffusionConfig,
-  isOriginalModel,
-  type ModelConfig,
-  modelSize,
-  takes,
-  usualObjective,
-} from "../../model/config.ts";
 import { checkSampler } from "../../model/sampling_steps.ts";
 import type { DataShape } from "./open_data.ts";
 import {
@@ -90,7 +88,7 @@ function checkPreviews({ sampleSampler, sampleSteps }: TrainSettings): void {
 /** Refuses more steps of a sample than the process has; the default is shortened to those. */
 function checkPreviewLength(flags: TrainFlags, config: ModelConfig): void {
   const asked = flags["sample-steps"];
-  const { maxSteps } = buildProcess(config);
+  const { maxSteps } = processOfFlags(config);
   if (asked === undefined || asked <= maxSteps) return;
   throw new UsageError(
     `--sample-steps: expected ${maxSteps} at most, the model's timesteps, but got ${asked}`,
@@ -180,7 +178,7 @@ export function resumedSettings(
   checkPreviews(settings);
   if (config) {
     checkPreviewLength(flags, config);
-    checkFitsProcess(buildProcess(config), settings);
+    checkFitsProcess(processOfFlags(config), settings);
   }
   return { ...settings, ...lengthOf(flags, before) };
 }
@@ -340,7 +338,7 @@ export function modelConfigOf(
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
   checkProcess(config);
-  checkFitsProcess(buildProcess(config), settings);
+  checkFitsProcess(processOfFlags(config), settings);
   checkPreviewLength(flags, config);
   return config;
 }

@@ -1,13 +1,13 @@
 /** Ranks that share batches come to what one process comes to. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { add, mul } from "@dit/core/autograd";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { type Generator, randn, type Tensor } from "@dit/core/tensor";
 import { BatchSampler, type Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
 import { onRanks } from "../../distributed/world_test_util.ts";
 import { ALONE, type World } from "../../distributed/world.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import type { Scaled, StepRecord } from "../../run/records.ts";
 import { DiTTrainee } from "./dit_trainee.ts";
 import { settingsOf, type TrainSettings } from "./settings.ts";

@@ -12,7 +12,7 @@ import { DIFFUSERS_FILES } from "../../model/weight_file.ts";
 import { openWorld } from "../../distributed/open.ts";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
-import { Checkpoint } from "../../run/checkpoint.ts";
+import { openCheckpoint } from "../../run/checkpoint.ts";
 import { describeRun, findCheckpoint, listCheckpoints } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, type OpenedFolder, resumedFolder, runTraining } from "../../run/run.ts";
@@ -92,7 +92,7 @@ async function checkpointOf(flags: VaeFlags): Promise<string | undefined> {
 /** Whether a checkpoint is one of a run of these flags. */
 async function isOf(flags: VaeFlags, path: string): Promise<boolean> {
   try {
-    using checkpoint = await Checkpoint.open(path, VAE_KIND);
+    using checkpoint = await openCheckpoint(path, VAE_KIND);
     const { training } = checkpoint.header;
     return training !== null &&
       sameVaeRun(flags, readSettings(VAE_FLAGS, training.settings.values, path));
@@ -146,7 +146,7 @@ async function start(flags: VaeFlags, world: World): Promise<number> {
 
 /** A run that is continued. */
 async function resume(flags: VaeFlags, world: World, path: string): Promise<number> {
-  using checkpoint = await Checkpoint.open(path, VAE_KIND);
+  using checkpoint = await openCheckpoint(path, VAE_KIND);
   const { step, training } = checkpoint.header;
   if (training === null) throw new CommandError(`${path}: these weights cannot be trained on`);
   const settings = resumedVaeSettings(

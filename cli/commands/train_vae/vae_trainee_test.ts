@@ -9,6 +9,7 @@ import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import type { World } from "../../distributed/world.ts";
 import { onRanks } from "../../distributed/world_test_util.ts";
+import { openCheckpoint } from "../../run/checkpoint.ts";
 import type { StepRecord } from "../../run/records.ts";
 import {
   resumedVaeSettings,
@@ -18,7 +19,6 @@ import {
   vaeSettings,
 } from "./flags.ts";
 import { VAE_KIND, VaeTrainee } from "./vae_trainee.ts";
-import { Checkpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";
 import { readSettings } from "../../shared/settings.ts";
 
@@ -147,7 +147,7 @@ const POSITION = { epoch: 0, step: 7 };
 
 /** Resumes a run as the command does. */
 async function resumed(path: string, flags: VaeFlags = {}): Promise<VaeTrainee> {
-  using checkpoint = await Checkpoint.open(path, VAE_KIND);
+  using checkpoint = await openCheckpoint(path, VAE_KIND);
   const training = checkpoint.header.training!;
   const stored = readSettings(VAE_FLAGS, training.settings.values);
   const run = new VaeTrainee(resumedVaeSettings(stored, flags), null);

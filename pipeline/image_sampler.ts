@@ -1,22 +1,31 @@
 /** From weights to images: one batch at a time, each sample from a random stream of its own. */
-import { detach, div, noGrad, slice } from "@dit/core/autograd";
+import { detach, div, noGrad, slice } from "../autograd/mod.ts";
 import {
   type ClassifierFreeOptions,
   type Process,
   sampleProgressive,
   type SamplerName,
-} from "@dit/core/diffusion";
-import type { DiT } from "@dit/core/dit";
-import { loadWeights } from "@dit/core/nn";
-import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
-import type { AutoencoderKL } from "@dit/core/vae";
-import { buildModel, type BuiltModel, type ModelConfig, sampleShape } from "./config.ts";
-import { isPublished } from "./autoencoder.ts";
-import type { Weights } from "./weights.ts";
+} from "../diffusion/mod.ts";
+import type { DiT } from "../dit/mod.ts";
+import { mapSource, type SafetensorsFile, type TensorSource } from "../io/mod.ts";
+import { loadWeights } from "../nn/mod.ts";
+import { currentDevice, Generator, scope, type Tensor, tensor } from "../tensor/mod.ts";
+import type { AutoencoderKL } from "../vae/mod.ts";
+import { Checkpoint } from "./checkpoint.ts";
+import {
+  buildModel,
+  type BuiltModel,
+  isPublished,
+  type ModelConfig,
+  sampleShape,
+} from "./config.ts";
+import { DIT } from "./dit_checkpoint.ts";
 
 /** How to sample. */
 export interface SampleSettings {
+  /** How it steps from noise to pictures. */
   readonly sampler: SamplerName;
+  /** Steps, each a call of the model or more. */
   readonly steps: number;
   /** Randomness of DDIM. */
   readonly eta: number;
@@ -34,9 +43,13 @@ export interface SampleSettings {
 
 /** Images [N, frames, C, H, W] in one array, in [-1, 1] or a little beyond. */
 export interface SampledImages {
+  /** [N, frames, C, H, W]. */
   readonly images: Float32Array;
+  /** 1 or 3, or what the model makes. */
   readonly channels: number;
+  /** Pixels. */
   readonly height: number;
+  /** Pixels. */
   readonly width: number;
 }
 
@@ -72,8 +85,11 @@ function regularly(): () => Promise<void> {
 
 /** A model with what else it takes to sample images. */
 export class ImageSampler implements Disposable {
+  /** What the model is. */
   readonly config: ModelConfig;
+  /** The network, which the sampler disposes of. */
   readonly model: DiT;
+  /** The process that it is trained for. */
   readonly process: Process;
   /** Decodes latents; null for a model of pixels, and to show latents themselves. */
   readonly #vae: AutoencoderKL | null;
@@ -97,7 +113,7 @@ export class ImageSampler implements Disposable {
    * @throws {StateDictError} where the weights do not fit the configuration.
    */
   static async load(
-    weights: Pick<Weights, "config" | "source">,
+    weights: { readonly config: ModelConfig; readonly source: TensorSource },
     vae: AutoencoderKL | null,
     options: {
       dtype?: "f32" | "f16";
@@ -113,6 +129,23 @@ export class ImageSampler implements Disposable {
       throw error;
     }
     return new ImageSampler(weights.config, built, vae);
+  }
+
+  /**
+   * Loads the averaged weights of a checkpoint of `deno task train`.
+   *
+   * @param file Closed once the weights are loaded.
+   * @param vae What decodes the latents of a latent model; they are shown as they are without it.
+   * @throws {ConfigError} where it is no such checkpoint.
+   */
+  static async fromCheckpoint(
+    file: SafetensorsFile,
+    vae: AutoencoderKL | null = null,
+    options: Parameters<typeof ImageSampler.load>[2] = {},
+  ): Promise<ImageSampler> {
+    using checkpoint = Checkpoint.of(file, DIT);
+    const source = mapSource(checkpoint.section("ema"), file.name);
+    return await ImageSampler.load({ config: checkpoint.header.config, source }, vae, options);
   }
 
   /**

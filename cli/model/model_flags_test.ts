@@ -6,9 +6,10 @@ import {
   OBJECTIVES,
   type ProcessName,
 } from "@dit/core/diffusion";
+import { buildProcess, type DiffusionConfig, type ModelConfig } from "@dit/core/pipeline";
 import { SMALL } from "../../tests/commands.ts";
 import { UsageError } from "../shared/errors.ts";
-import { buildProcess, checkProcess, type DiffusionConfig, type ModelConfig } from "./config.ts";
+import { checkProcess, processOfFlags } from "./model_flags.ts";
 
 const configOf = (diffusion: Partial<DiffusionConfig>): ModelConfig => ({
   ...SMALL,
@@ -35,7 +36,7 @@ Deno.test("processes that there are not are refused by the names of flags", () =
   refused({ process: "cold" as ProcessName }, "expected process gaussian, flow but got cold");
   refused({ objective: "x" as Objective }, "expected objective epsilon, xstart, v but got x");
   assertThrows(
-    () => buildProcess(configOf({ diffusionSteps: 10 })),
+    () => processOfFlags(configOf({ diffusionSteps: 10 })),
     UsageError,
     "--diffusion-steps: expected 21 or more",
   );

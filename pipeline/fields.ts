@@ -1,5 +1,11 @@
 /** JSON of files, which may hold anything: read field by field, and refused with the field's name. */
-import { CommandError } from "./errors.ts";
+
+/** A configuration, or the header of a checkpoint, that is not what it should be. */
+export class ConfigError extends Error {
+  static {
+    this.prototype.name = "ConfigError";
+  }
+}
 
 /** Fields of an object. */
 export class Fields {
@@ -12,11 +18,11 @@ export class Fields {
    * Fields of a value.
    *
    * @param at Where it is.
-   * @throws {CommandError} where it is no object.
+   * @throws {ConfigError} where it is no object.
    */
   constructor(value: unknown, at: string) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new CommandError(`${at} expected an object but found ${shown(value)}`);
+      throw new ConfigError(`${at} expected an object but found ${shown(value)}`);
     }
     this.at = at;
     this.values = value as Record<string, unknown>;
@@ -94,9 +100,9 @@ export class Fields {
     });
   }
 
-  #wrong(name: string, expected: string): CommandError {
+  #wrong(name: string, expected: string): ConfigError {
     const { at, values } = this;
-    return new CommandError(`${at}${name}: expected ${expected} but found ${shown(values[name])}`);
+    return new ConfigError(`${at}${name}: expected ${expected} but found ${shown(values[name])}`);
   }
 }
 

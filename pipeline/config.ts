@@ -4,18 +4,16 @@
  */
 import {
   createProcess,
-  leastSteps,
   type NoiseScheduleName,
   type Objective,
   type Process,
   PROCESSES,
   type ProcessName,
   type ProcessOptions,
-} from "@dit/core/diffusion";
-import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "@dit/core/dit";
-import * as nn from "@dit/core/nn";
-import type { Generator, Shape } from "@dit/core/tensor";
-import { UsageError } from "../shared/errors.ts";
+} from "../diffusion/mod.ts";
+import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "../dit/mod.ts";
+import * as nn from "../nn/mod.ts";
+import type { Generator, Shape } from "../tensor/mod.ts";
 
 /** A process, as training has it; sampling stops at some of its timesteps. */
 export interface DiffusionConfig {
@@ -46,6 +44,14 @@ export function takes(process: ProcessName, option: keyof ProcessOptions): boole
 /** The kind of process of a configuration. */
 export function processOf({ process = "gaussian" }: DiffusionConfig): ProcessName {
   return process;
+}
+
+/** Published autoencoders by the short names of the original's `--vae`. */
+export const PUBLISHED_AUTOENCODERS = ["ema", "mse"] as const;
+
+/** Whether it is one of the published autoencoders, by its short name, and no path. */
+export function isPublished(vae: string): vae is (typeof PUBLISHED_AUTOENCODERS)[number] {
+  return (PUBLISHED_AUTOENCODERS as readonly string[]).includes(vae);
 }
 
 /** How the latents that a model sees were made of images. */
@@ -125,68 +131,21 @@ export function buildModel(
 /**
  * The process that a model is trained for.
  *
- * @throws {UsageError} where there is no such process, or it cannot have that many steps.
+ * @throws {RangeError} where there is no such process, or it cannot have that many steps.
  */
 export function buildProcess({ dit, diffusion }: ModelConfig): Process {
   const { objective, noiseSchedule, diffusionSteps, minSnrGamma, timeShift = 1 } = diffusion;
-  const process = processOf(diffusion);
-  try {
-    return createProcess(process, {
-      objective,
-      noiseSchedule,
-      diffusionSteps,
-      learnSigma: dit.learnSigma,
-      timeShift,
-      ...(minSnrGamma === null ? {} : { minSnrGamma }),
-    });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    checkSteps(diffusion);
-    const flags = isCounted(process)
-      ? `--diffusion-steps ${diffusionSteps}, --noise-schedule ${noiseSchedule}`
-      : `--process ${process}`;
-    throw new UsageError(`${flags}, --objective ${objective}: ${error.message}`, { cause: error });
-  }
-}
-
-/**
- * Refuses a process that no sampler could use, before a model is trained for it.
- *
- * @throws {UsageError}
- */
-export function checkProcess(config: ModelConfig): void {
-  checkSteps(config.diffusion);
-  buildProcess(config);
-}
-
-/** Whether the times of a process are counted; there may be none of that name. */
-function isCounted(process: ProcessName): boolean {
-  return Object.hasOwn(PROCESSES, process) && takes(process, "diffusionSteps");
-}
-
-/** Refuses fewer timesteps than the noise schedule can have. */
-function checkSteps(diffusion: DiffusionConfig): void {
-  const { noiseSchedule, diffusionSteps } = diffusion;
-  const least = leastSteps(noiseSchedule);
-  if (!isCounted(processOf(diffusion)) || diffusionSteps >= least) return;
-  throw new UsageError(
-    `--diffusion-steps: expected ${least} or more with --noise-schedule ${noiseSchedule} but ` +
-      `got ${diffusionSteps}`,
-  );
+  return createProcess(processOf(diffusion), {
+    objective,
+    noiseSchedule,
+    diffusionSteps,
+    learnSigma: dit.learnSigma,
+    timeShift,
+    ...(minSnrGamma === null ? {} : { minSnrGamma }),
+  });
 }
 
 /** Shape `[N, C, S, S]` of `count` samples of a model. */
 export function sampleShape({ dit }: ModelConfig, count: number): Shape {
   return [count, dit.inChannels, dit.inputSize, dit.inputSize];
-}
-
-/**
- * The size that a name stands for.
- *
- * @throws {UsageError} where there is no such model.
- */
-export function modelSize(name: string): DiTSize {
-  const size = MODELS[name];
-  if (!size) throw UsageError.choice("--model", name, Object.keys(MODELS));
-  return size;
 }

@@ -1,6 +1,6 @@
 /** What a checkpoint of `deno task train` says of its model. */
-import type { CheckpointKind } from "../run/checkpoint.ts";
-import type { Fields } from "../shared/fields.ts";
+import type { CheckpointKind } from "./checkpoint.ts";
+import type { Fields } from "./fields.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** Checkpoints of Diffusion Transformers. */

@@ -1,14 +1,19 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FlowMatching } from "@dit/core/diffusion";
-import { mapSource } from "@dit/core/io";
-import { type Device, Generator, memory, setDevice } from "@dit/core/tensor";
-import { SMALL, smallWeights } from "../../tests/commands.ts";
-import { eachDevice } from "../../tests/devices.ts";
-import type { WasmBackend } from "../../tensor/wasm/backend.ts";
-import { UsageError } from "../shared/errors.ts";
-import { buildModel, type ModelConfig } from "./config.ts";
-import { planLabels } from "../commands/sample/flags.ts";
-import { ImageSampler, type SampleSettings } from "./image_sampler.ts";
+import { bytesSource, mapSource, SafetensorsFile } from "@dit/core/io";
+import {
+  buildModel,
+  ConfigError,
+  ImageSampler,
+  type ModelConfig,
+  type SampleSettings,
+} from "@dit/core/pipeline";
+import { type Device, Generator, init, memory, setDevice } from "@dit/core/tensor";
+import { SMALL, smallWeights } from "../tests/commands.ts";
+import { eachDevice } from "../tests/devices.ts";
+import type { WasmBackend } from "../tensor/wasm/backend.ts";
+import { UsageError } from "../cli/shared/errors.ts";
+import { planLabels } from "../cli/commands/sample/flags.ts";
 
 const SETTINGS: SampleSettings = {
   sampler: "dpm++",
@@ -170,3 +175,20 @@ Deno.test("classes are gone through again and again, a column each", () => {
     assertThrows(() => planLabels({ classes: wrong }, 3, names), UsageError, "--classes: expected");
   }
 });
+
+Deno.test("the demo's checkpoint samples without a file system", async () => {
+  await init({ device: "wasm" });
+  const bytes = await Deno.readFile(new URL("../cli/demo/mnist.safetensors", import.meta.url));
+  const file = await SafetensorsFile.from(bytesSource(bytes, "mnist.safetensors"));
+  using sampler = await ImageSampler.fromCheckpoint(file);
+  assertEquals(sampler.config.name, "DiT-Mini/4");
+  const { images, height, width } = await sampler.sample(0, [7], { ...SETTINGS, steps: 2 });
+  assertEquals([height, width, images.length], [32, 32, 32 * 32]);
+  const other = await SafetensorsFile.from(bytesSource(emptySafetensors(), "other.safetensors"));
+  await assertRejects(() => ImageSampler.fromCheckpoint(other), ConfigError, "found other weights");
+});
+
+/** A file of no tensors: the length of its header, and the header. */
+function emptySafetensors(): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d);
+}

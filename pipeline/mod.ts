@@ -1,0 +1,19 @@
+/**
+ * From weights and their description to pictures: what a model is apart from its weights, the
+ * checkpoints that carry both, and sampling images by them. Nothing here needs a file system.
+ *
+ * @module
+ */
+export {
+  Checkpoint,
+  CHECKPOINT_FORMAT,
+  CHECKPOINT_VERSION,
+  type CheckpointHeader,
+  type CheckpointKind,
+  type DataPosition,
+  type SavedTraining,
+} from "./checkpoint.ts";
+export * from "./config.ts";
+export { DIT } from "./dit_checkpoint.ts";
+export { ConfigError, Fields } from "./fields.ts";
+export * from "./image_sampler.ts";
