@@ -1,9 +1,9 @@
 /** Estimates of a run's time and memory, before it begins. */
 import { matmul } from "@dit/core/autograd";
 import type { DiTOptions } from "@dit/core/dit";
+import type { ModelConfig } from "@dit/core/pipeline";
 import { type Device, Generator, OutOfMemoryError, randn, scope } from "@dit/core/tensor";
 import type { World } from "../../distributed/world.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import { deviceLimit } from "../../shared/device.ts";
 import { bytesText } from "../../shared/progress.ts";
 import type { TrainSettings } from "./settings.ts";

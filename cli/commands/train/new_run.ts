@@ -1,7 +1,7 @@
 /** What a new run trains, on what: all but its folder. */
+import type { ModelConfig } from "@dit/core/pipeline";
 import type { Device } from "@dit/core/tensor";
 import type { World } from "../../distributed/world.ts";
-import type { ModelConfig } from "../../model/config.ts";
 import { agreeOnData, refuseUneven } from "../../run/shares.ts";
 import { startDevice } from "../../shared/device.ts";
 import { warnAbove } from "../../shared/progress.ts";
