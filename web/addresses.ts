@@ -1,7 +1,12 @@
-/** What is where on the server of a studio, as seen from its page; beside `site.json` and the page. */
+/**
+ * What is where on the server of a studio, as seen from its page. A page of static files has
+ * `site.json`, `models.json`, weights and autoencoders at these addresses as well.
+ */
 
 /** The folder or route of everything, without a first slash; a page's own address is before it. */
 export const ADDRESSES = {
+  /** GET: a `Site`; a page of static files has one as well. */
+  site: "site.json",
   /** GET: a `StudioInfo`. */
   studio: "studio.json",
   /** GET: `{ models }`, a list of `ModelInfo`. */

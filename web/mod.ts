@@ -14,7 +14,7 @@ export {
   type SampleRequest,
   type SamplerInfo,
 } from "./protocol.ts";
-export type { BrowserModel, Site } from "./site.ts";
+export type { Site } from "./site.ts";
 export type { Trainer, Training, TrainingEvent, TrainingInfo, TrainingRequest } from "./trainer.ts";
 export {
   type MetricsPart,

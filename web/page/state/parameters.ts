@@ -3,6 +3,7 @@
  * every PNG keeps.
  */
 import { type ModelInfo, MOST_PICTURES, type SamplerInfo } from "../../protocol.ts";
+import { MOST_SEED } from "../../read_request.ts";
 
 /** What a drawing is of. */
 export const MODES = ["pictures", "variations", "seeds", "classes"] as const;
@@ -39,9 +40,6 @@ export interface Parameters {
 
 /** Rings of 8 and 16 around one picture. */
 export const AROUND = [8, 24] as const;
-
-/** Greatest seed. */
-export const MOST_SEED = 2 ** 32 - 1;
 
 /** Least and most of numbers that no model sets. */
 export const LIMITS = {

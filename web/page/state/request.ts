@@ -1,6 +1,7 @@
 /** From what the visitor has chosen to the pictures that are asked for. */
 import type { ModelInfo, PictureRequest, SampleRequest } from "../../protocol.ts";
-import { MOST_SEED, type Parameters } from "./parameters.ts";
+import { MOST_SEED } from "../../read_request.ts";
+import type { Parameters } from "./parameters.ts";
 
 /** The request that parameters mean. */
 export function requestOf(parameters: Parameters): SampleRequest {
