@@ -25,7 +25,7 @@ import {
   sinCosPositions,
   vaeConfigOf,
 } from "@dit/core";
-import { duration, peakOfChildren, type Report, type Row } from "./measure.ts";
+import { duration, peakResidentBytes, type Report, type Row } from "./measure.ts";
 
 /** The commands choose the tier by themselves. */
 export const tiered = false;
@@ -133,7 +133,7 @@ async function sampling(weights: "f16" | "f32"): Promise<Row> {
   const seconds = (performance.now() - start) / 1000;
   if (!success) throw new Error("deno task sample failed"); // as it does where numbers are not finite
   await checkPicture(fromFileUrl(new URL(out, ROOT)));
-  const peak = peakOfChildren();
+  const peak = peakResidentBytes("children");
   if (peak !== null && peak >= LIMIT) {
     throw new Error(
       `expected less than ${LIMIT / GIB} GiB of memory but it took ${peak / GIB} GiB`,

@@ -5,13 +5,24 @@
  *     deno task bench engine              in the safe tier and, on x86-64, in the fast one
  *     deno task bench engine --tier fast  in one of them
  *     deno task bench engine --json       and keep the figures in bench/results
+ *     deno task bench options --help      the flags, those of a suite too
  *
  * `--results FOLDER` keeps them elsewhere. `--tiny`, `--only PARTS` and `--seconds N` are for suites
  * that say what they do with them.
  */
-import { parseArgs } from "@std/cli";
 import { resolve, toFileUrl } from "@std/path";
 import { FAST_TIER } from "../cli/launch.ts";
+import { HELP } from "../cli/shared/common_flags.ts";
+import { didYouMean, UsageError } from "../cli/shared/errors.ts";
+import {
+  choice,
+  flagsHelp,
+  type FlagTable,
+  parseFlags,
+  real,
+  text,
+  toggle,
+} from "../cli/shared/flags.ts";
 import { Report } from "./measure.ts";
 
 /** What a suite may be asked for. */
@@ -22,6 +33,8 @@ export interface SuiteOptions {
   readonly only: readonly string[] | undefined;
   /** About how long it may take in all. */
   readonly seconds: number;
+  /** What was given of the suite's own flags. */
+  readonly given?: Readonly<Record<string, unknown>>;
 }
 
 /** What a file of this folder exports to be a suite. */
@@ -30,6 +43,8 @@ export interface Suite {
   run(report: Report, options: SuiteOptions): void | Promise<void>;
   /** Whether the figures depend on the tier of the WebAssembly kernels; true when left out. */
   readonly tiered?: boolean;
+  /** Flags of its own. */
+  readonly flags?: FlagTable;
 }
 
 /** V8's flags of each tier, which act on the whole process from its start; no list may be empty. */
@@ -94,41 +109,76 @@ async function runIn(name: string, tier: Tier, args: readonly string[]): Promise
   return success;
 }
 
-const flags = parseArgs(Deno.args, {
-  boolean: ["json", "here", "tiny"],
-  string: ["tier", "results", "only", "seconds", "_"],
-});
-const names = flags._.map(String);
-const known = await suiteNames();
-const unknown = names.filter((name) => !known.includes(name));
-const tier = flags.tier;
-if (names.length === 0 || unknown.length > 0 || (tier !== undefined && !(tier in TIERS))) {
-  console.error(
-    "Usage: deno task bench SUITE... [--tier safe|fast] [--json] [--results FOLDER]\n" +
-      "         [--tiny] [--only PART,...] [--seconds N]",
-  );
-  console.error(`Suites: ${known.join(", ")}`);
-  Deno.exit(2);
-}
-const options: SuiteOptions = {
-  tiny: flags.tiny,
-  only: flags.only?.split(","),
-  seconds: Number(flags.seconds ?? Infinity),
+/** Flags of all suites. */
+const FLAGS = {
+  "tier": choice(["safe", "fast"], "of the WebAssembly kernels; each in turn without it"),
+  "json": toggle("keep the figures in bench/results"),
+  "results": text("FOLDER", "keep them there"),
+  "tiny": toggle("everything in miniature, to see that it works"),
+  "only": text("PART,...", "some parts of the suite"),
+  "seconds": real("about how long it may take in all"),
+  "here": toggle("in this process, whatever its tier is"),
+  "help": HELP,
 };
-const results = flags.results === undefined
-  ? flags.json ? new URL("results/", folder) : null
-  : toFileUrl(`${resolve(flags.results)}/`);
 
-let failed = false;
-for (const name of names) {
-  const suite = await import(new URL(`${name.replaceAll("-", "_")}.ts`, folder).href) as Suite;
-  if (flags.here || suite.tiered === false) {
-    await runHere(name, suite, tier as Tier ?? "safe", options, results);
-    continue;
+/** The suites that the command line begins with, and the flags behind them. */
+export async function parse(args: readonly string[]) {
+  const known = await suiteNames();
+  const usage = `Usage: deno task bench SUITE... [FLAGS]\nSuites: ${known.join(", ")}`;
+  const first = args.findIndex((arg) => arg.startsWith("-"));
+  const names = first < 0 ? args : args.slice(0, first);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new UsageError(`no suite "${unknown}"${didYouMean(unknown, known)}\n${usage}`);
   }
-  const both: Tier[] = Deno.build.arch === "x86_64" ? ["safe", "fast"] : ["safe"];
-  for (const chosen of tier === undefined ? both : [tier as Tier]) {
-    if (!await runIn(name, chosen, flags.json ? ["--json"] : [])) failed = true;
+  const suites = await Promise.all(names.map(async (name) => {
+    const suite: Suite = await import(new URL(`${name.replaceAll("-", "_")}.ts`, folder).href);
+    return { name, suite };
+  }));
+  const own: FlagTable = Object.assign({}, ...suites.map(({ suite }) => suite.flags ?? {}));
+  const flags = parseFlags(args.slice(names.length), { ...own, ...FLAGS });
+  if (flags.help) {
+    const groups = Object.keys(own).length > 0 ? { [names.join(", ")]: own } : {};
+    console.log(`${usage}\n\n${flagsHelp({ ...groups, "All suites": FLAGS })}`);
+    Deno.exit(0);
+  }
+  if (names.length === 0) throw new UsageError(usage);
+  return { suites, flags };
+}
+
+/** Runs what the command line asks for; returns whether all went well. */
+async function main(args: readonly string[]): Promise<boolean> {
+  const { suites, flags } = await parse(args);
+  const { tier } = flags;
+  const options: SuiteOptions = {
+    tiny: flags.tiny ?? false,
+    only: flags.only?.split(","),
+    seconds: flags.seconds ?? Infinity,
+    given: flags,
+  };
+  const results = flags.results === undefined
+    ? flags.json ? new URL("results/", folder) : null
+    : toFileUrl(`${resolve(flags.results)}/`);
+  let isWell = true;
+  for (const { name, suite } of suites) {
+    if (flags.here || suite.tiered === false) {
+      await runHere(name, suite, tier ?? "safe", options, results);
+      continue;
+    }
+    const both: Tier[] = Deno.build.arch === "x86_64" ? ["safe", "fast"] : ["safe"];
+    for (const chosen of tier === undefined ? both : [tier]) {
+      if (!await runIn(name, chosen, flags.json ? ["--json"] : [])) isWell = false;
+    }
+  }
+  return isWell;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args) ? 0 : 1);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
   }
 }
-if (failed) Deno.exit(1);

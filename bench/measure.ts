@@ -82,24 +82,25 @@ export async function measure(work: Work, options?: MeasureOptions): Promise<Tim
 /** C libraries by system, and bytes in the unit in which each counts memory. */
 const LIBC: Readonly<Partial<Record<typeof Deno.build.os, readonly [name: string, unit: number]>>> =
   { linux: ["libc.so.6", 1024], darwin: ["libSystem.B.dylib", 1] };
-const RUSAGE_CHILDREN = -1;
+/** What getrusage is asked about. */
+const RUSAGE = { self: 0, children: -1 } as const;
 /** `ru_maxrss` in `struct rusage`, behind two times of two words each; all fields are words. */
 const MAX_RSS = 4;
 const RUSAGE_WORDS = 32;
 
 /**
- * The most resident memory that any one process took which this one started and waited for, or
- * which those did: what the system's kernel says (getrusage), so that no peak is missed. Linux counts
- * a child as large as this process for the moment before it runs its own program.
+ * The most resident memory that this process took, or any one process that it started and waited
+ * for, or that those did: what the system's kernel says (getrusage), so that no peak is missed. Linux
+ * counts a process as large as the one that started it for the moment before it runs its own program.
  *
  * @returns Bytes; null on systems without that call.
  */
-export function peakOfChildren(): number | null {
+export function peakResidentBytes(of: keyof typeof RUSAGE): number | null {
   const [name, unit] = LIBC[Deno.build.os] ?? [];
   if (name === undefined || unit === undefined) return null;
   const libc = Deno.dlopen(name, { getrusage: { parameters: ["i32", "buffer"], result: "i32" } });
   const usage = new BigInt64Array(RUSAGE_WORDS);
-  const failed = libc.symbols.getrusage(RUSAGE_CHILDREN, usage) !== 0;
+  const failed = libc.symbols.getrusage(RUSAGE[of], usage) !== 0;
   libc.close();
   return failed ? null : Number(usage[MAX_RSS]!) * unit;
 }

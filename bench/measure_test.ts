@@ -1,6 +1,6 @@
 import { granted } from "../tests/fixtures.ts";
 import { assert, assertEquals } from "@std/assert";
-import { compare, duration, measure, peakOfChildren, table } from "./measure.ts";
+import { compare, duration, measure, peakResidentBytes, table } from "./measure.ts";
 
 Deno.test("compare() times every candidate in the same run", async () => {
   const calls = { a: 0, b: 0 };
@@ -45,16 +45,16 @@ Deno.test("table() aligns its columns", () => {
 });
 
 Deno.test({
-  name: "peakOfChildren() gives the memory that an ended process took",
+  name: "peakResidentBytes() gives the memory that an ended process took",
   ignore: !granted({ name: "ffi" }) || !granted({ name: "run", command: "deno" }) ||
-    peakOfChildren() === null,
+    peakResidentBytes("children") === null,
   fn: async () => {
     // what is more than any process before, and than this one, which counts for a moment as its child
-    const others = Math.max(peakOfChildren()!, Deno.memoryUsage().rss) / 2 ** 20;
+    const others = Math.max(peakResidentBytes("children")!, Deno.memoryUsage().rss) / 2 ** 20;
     const megabytes = Math.ceil(others) + 100;
     const code = `new Uint8Array(${megabytes} * 2 ** 20).fill(1)`;
     await new Deno.Command("deno", { args: ["eval", code] }).output();
-    const after = peakOfChildren()! / 2 ** 20;
+    const after = peakResidentBytes("children")! / 2 ** 20;
     // V8 may hold two copies for a while, and has memory of its own
     assert(after >= megabytes && after < 3 * megabytes, `${after} MiB for ${megabytes} MiB`);
   },

@@ -1,0 +1,27 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { granted } from "../tests/fixtures.ts";
+import { UsageError } from "../cli/shared/errors.ts";
+import { parse } from "./main.ts";
+
+const ignore = !granted({ name: "read" });
+
+Deno.test({
+  name: "a benchmark that there is not, and flags that it does not have, are refused",
+  ignore,
+  fn: async () => {
+    await assertRejects(() => parse(["optoins"]), UsageError, 'no suite "optoins"; did you mean');
+    await assertRejects(() => parse([]), UsageError, "Suites: ");
+    await assertRejects(() => parse(["options", "--modle", "X"]), UsageError, "mean --model?");
+    await assertRejects(() => parse(["scaling", "--model", "X"]), UsageError, "unknown flag");
+  },
+});
+
+Deno.test({
+  name: "flags of a suite are read beside those of all",
+  ignore,
+  fn: async () => {
+    const { suites, flags } = await parse(["options", "--model", "DiT-B/2", "--steps=3", "--json"]);
+    assertEquals(suites.map(({ name }) => name), ["options"]);
+    assertEquals(flags, { model: "DiT-B/2", steps: 3, json: true } as typeof flags);
+  },
+});
