@@ -169,18 +169,29 @@ export interface ConvLayerOptions extends InitOptions {
 
 /** Cross-correlation of [N, inputs, H, W] to [N, outputs, OH, OW]. */
 export class Conv2d extends Module {
-  /** [outputs, inputs, size, size] */
+  /** [outputs, inputs, KH, KW] */
   weight: Parameter;
   /** [outputs] */
   bias: Parameter | null;
   readonly #options: ConvOptions;
 
-  /** Kernels of `size` by `size`, uniform in ±1 / sqrt(inputs size²) as PyTorch starts them. */
-  constructor(inputs: number, outputs: number, size: number, options: ConvLayerOptions = {}) {
+  /**
+   * Kernels uniform in ±1 / sqrt(inputs KH KW) as PyTorch starts them.
+   *
+   * @param size Of the kernel: one number, or rows and columns.
+   */
+  constructor(
+    inputs: number,
+    outputs: number,
+    size: number | readonly [rows: number, columns: number],
+    options: ConvLayerOptions = {},
+  ) {
     super();
     checkOptionNames("Conv2d", options, { ...INIT_OPTIONS, bias: 1, stride: 1, padding: 1 });
-    checkSizes("Conv2d", { inputs, outputs, size });
-    [this.weight, this.bias] = weightAndBias([outputs, inputs, size, size], options);
+    const [rows, columns] = typeof size === "number" ? [size, size] : size;
+    const sizes = typeof size === "number" ? { size } : { rows, columns };
+    checkSizes("Conv2d", { inputs, outputs, ...sizes });
+    [this.weight, this.bias] = weightAndBias([outputs, inputs, rows, columns], options);
     this.#options = { stride: options.stride ?? 1, padding: options.padding ?? 0 };
   }
 

@@ -6,5 +6,6 @@ export * from "./indexing.ts";
 export * from "./matmul.ts";
 export * from "./norm.ts";
 export * from "./parts.ts";
+export * from "./pool.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";
