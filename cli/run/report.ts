@@ -2,6 +2,7 @@
  * report.html: a page to watch a run on. Curves are SVG, pictures files beside the page; there is
  * no script.
  */
+import { escapeHtml } from "../shared/html.ts";
 import { duration } from "../shared/progress.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Column, Series } from "./series.ts";
@@ -102,7 +103,7 @@ export function reportHtml(report: Report): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 ${ended === null ? `<meta http-equiv="refresh" content="${REFRESH}">\n` : ""}<title>${
-    escape(title)
+    escapeHtml(title)
   }</title>
 <style>
 ${STYLE}
@@ -110,9 +111,9 @@ ${STYLE}
 </head>
 <body>
 <header>
-<h1>${escape(title)}</h1>
-${summary.map((line) => `<p>${escape(line)}</p>`).join("\n")}
-<p class="state">${escape(state)}</p>
+<h1>${escapeHtml(title)}</h1>
+${summary.map((line) => `<p>${escapeHtml(line)}</p>`).join("\n")}
+<p class="state">${escapeHtml(state)}</p>
 <progress max="${steps}" value="${done}"></progress>
 ${last ? figures(last) : ""}
 </header>
@@ -143,11 +144,11 @@ function grids({ pictures, drawn, pictureOf, caption }: Report): string {
   if (drawn.length === 0) return "";
   const figures = choose(drawn, MAX_GRIDS).toReversed().map((step) =>
     `<figure><img alt="${pictures} after ${step} steps" src="${
-      escape(pictureOf(step))
+      escapeHtml(pictureOf(step))
     }"><figcaption>after ${step.toLocaleString("en")} steps</figcaption></figure>`
   );
-  const said = caption === "" ? "" : `<p>${escape(caption)}</p>\n`;
-  return `<section>\n<h2>${escape(pictures)}</h2>\n${said}${figures.join("\n")}\n</section>`;
+  const said = caption === "" ? "" : `<p>${escapeHtml(caption)}</p>\n`;
+  return `<section>\n<h2>${escapeHtml(pictures)}</h2>\n${said}${figures.join("\n")}\n</section>`;
 }
 
 /** `count` of `items` at most, evenly, the first and the last among them. */
@@ -196,8 +197,8 @@ function chart(
   );
   const means = smoothed(columns).map(([x, y]) => point(x, y));
   return `<figure>
-<figcaption>${escape(title)}${unit ? ` <small>${escape(unit)}</small>` : ""}</figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(title)}">
+<figcaption>${escapeHtml(title)}${unit ? ` <small>${escapeHtml(unit)}</small>` : ""}</figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">
 ${ticks.join("")}${steps.join("")}
 <polyline points="${measured.join(" ")}"${smooth ? ' class="faint"' : ""}/>
 ${smooth ? `<polyline points="${means.join(" ")}"/>` : ""}
@@ -220,17 +221,6 @@ function short(value: number): string {
   return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5
     ? value.toExponential(1)
     : String(Number(value.toPrecision(3)));
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-};
-
-function escape(text: string): string {
-  return text.replace(/[&<>"]/g, (c) => ENTITIES[c]!);
 }
 
 const STYLE = `:root { color-scheme: light dark; --line: #2563eb; --grid: #8884; }

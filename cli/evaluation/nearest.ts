@@ -1,0 +1,283 @@
+/**
+ * The nearest training pictures of samples: whether a model draws pictures of its own or gives back
+ * those that it was trained on.
+ *
+ * Pictures are compared as they look, by the distance of their pixels at a size of sixteen: features
+ * of a classifier put all pictures of a class close together. How near is near differs from data to
+ * data and from picture to picture, so two things are measured against real pictures that are held
+ * out: the distance itself, and its ratio to the mean distance of the nearest `NEIGHBOURS` (as in
+ * arXiv 2301.13188, section 4.2), which is small where one training picture is much nearer than all
+ * others.
+ */
+import { matmul, noGrad } from "@dit/core/autograd";
+import { scope, type Tensor, tensor } from "@dit/core/tensor";
+import type { ImageSize } from "../shared/sample_archive.ts";
+import { type Pictures, reduced, reducedSize } from "./pictures.ts";
+
+/** Side in pixels at which pictures are compared. */
+const SIDE = 16;
+/** Nearest pictures that are kept of each. */
+export const NEIGHBOURS = 10;
+/** Pictures of each side of a product. */
+const BLOCK = { queries: 512, reference: 4096 } as const;
+
+/** The nearest pictures of another set. */
+export interface Neighbours {
+  /** Numbers in that set, the nearest first. */
+  readonly indices: readonly number[];
+  /** Root of the mean squared difference of pixels in [0, 1]: from 0 for the same to 1. */
+  readonly distances: readonly number[];
+}
+
+/** What is searched. */
+export interface Search {
+  /** Whether pictures are compared mirrored as well, because training saw them so. */
+  readonly mirrored: boolean;
+  /** Of each query, the number of the picture that is itself, and is passed over. */
+  readonly themselves?: readonly number[];
+  /** Called with the part that is done, up to 1. */
+  readonly onProgress?: (part: number) => void;
+}
+
+/**
+ * The nearest pictures of `reference` to each of `queries`, {@linkcode NEIGHBOURS} or as many as there
+ * are. Candidates are found by products on the device; their distances are exact.
+ */
+export async function findNearest(
+  queries: Pictures,
+  reference: Pictures,
+  { mirrored, themselves, onProgress = () => {} }: Search,
+): Promise<Neighbours[]> {
+  const [own, other] = [comparable(queries), comparable(reference)];
+  const ways = mirrored ? [own, flipped(own)] : [own];
+  const rows = ways.map(asNumbers);
+  const candidates = Array.from({ length: own.count }, () => new Nearest(NEIGHBOURS + 1));
+  for (let first = 0; first < other.count; first += BLOCK.reference) {
+    const end = Math.min(other.count, first + BLOCK.reference);
+    const block = asNumbers(part(other, first, end));
+    const lengths = squaredLengths(block, other.width);
+    for (const way of rows) {
+      await search(way, { first, rows: block, lengths }, candidates, themselves);
+    }
+    onProgress(end / other.count);
+  }
+  return candidates.map(({ indices }, query) => exactly(ways, query, other, indices));
+}
+
+/** Pictures as they are compared. */
+interface Comparable {
+  readonly count: number;
+  readonly size: ImageSize;
+  /** [N, H, W, C] */
+  readonly pixels: Uint8Array<ArrayBuffer>;
+  /** Numbers of a picture. */
+  readonly width: number;
+}
+
+function comparable({ count, size, pixels }: Pictures): Comparable {
+  const small = reducedSize(size, SIDE);
+  const width = small[0] * small[1] * small[2];
+  return { count, size: small, pixels: reduced(pixels, size, SIDE), width };
+}
+
+function part({ size, pixels, width }: Comparable, first: number, end: number): Comparable {
+  const some = pixels.subarray(first * width, end * width);
+  return { count: end - first, size, pixels: some, width };
+}
+
+function flipped({ count, size, pixels, width }: Comparable): Comparable {
+  const [height, columns, channels] = size;
+  const out = new Uint8Array(pixels.length);
+  for (let row = 0; row < count * height; row++) {
+    for (let x = 0; x < columns; x++) {
+      for (let c = 0; c < channels; c++) {
+        out[(row * columns + x) * channels + c] =
+          pixels[(row * columns + columns - 1 - x) * channels + c]!;
+      }
+    }
+  }
+  return { count, size, pixels: out, width };
+}
+
+/** Pictures of the reference that follow each other. */
+interface Block {
+  /** The number of the first one. */
+  readonly first: number;
+  /** [n, width] */
+  readonly rows: Float32Array<ArrayBuffer>;
+  /** Squared length of each row. */
+  readonly lengths: Float64Array;
+}
+
+/**
+ * Offers the pictures of a block to each query that has none as near, with their squared distances
+ * less the squared length of the query, which is the same for all.
+ */
+async function search(
+  queries: Float32Array<ArrayBuffer>,
+  { first, rows: block, lengths }: Block,
+  candidates: readonly Nearest[],
+  themselves?: readonly number[],
+): Promise<void> {
+  const width = block.length / lengths.length;
+  const chunk = BLOCK.queries * width;
+  for (let start = 0; start < queries.length; start += chunk) {
+    using products = product(queries.subarray(start, start + chunk), block, width);
+    const numbers = await products.data() as Float32Array;
+    for (let at = 0, query = start / width; at < numbers.length; query++) {
+      const nearest = candidates[query]!;
+      for (let i = 0; i < lengths.length; i++) {
+        const squared = lengths[i]! - 2 * numbers[at++]!; // |a - b|² = |a|² + |b|² - 2 a·b
+        if (squared >= nearest.limit || themselves?.[query] === first + i) continue;
+        nearest.offer(first + i, squared);
+      }
+    }
+  }
+}
+
+function squaredLengths(rows: Float32Array, width: number): Float64Array {
+  return Float64Array.from({ length: rows.length / width }, (_, i) => {
+    let sum = 0;
+    for (let j = i * width; j < (i + 1) * width; j++) sum += rows[j]! ** 2;
+    return sum;
+  });
+}
+
+/** Pixels around zero, so that products lose little: [N, width] in [-1, 1]. */
+function asNumbers({ pixels }: Comparable): Float32Array<ArrayBuffer> {
+  return Float32Array.from(pixels, (v) => v / 127.5 - 1);
+}
+
+/** a bᵀ: [n, width] and [m, width] to [n, m]. */
+function product(
+  a: Float32Array<ArrayBuffer>,
+  b: Float32Array<ArrayBuffer>,
+  width: number,
+): Tensor {
+  using s = scope("nearest pictures");
+  const [left, right] = [a, b].map((rows) => tensor(rows, [rows.length / width, width]));
+  return s.keep(noGrad(() => matmul(left!, right!, { transposeB: true })));
+}
+
+/** The nearest of what is offered. */
+class Nearest {
+  readonly #most: number;
+  /** Squared distances, ascending, and whose they are. */
+  readonly #squared: number[] = [];
+  readonly indices: number[] = [];
+  /** What is not nearer than this is none of them. */
+  limit = Infinity;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  offer(index: number, squared: number): void {
+    const { indices } = this;
+    const kept = this.#squared;
+    const before = indices.indexOf(index); // mirrored, it may have come already
+    if (before >= 0) {
+      if (kept[before]! <= squared) return;
+      kept.splice(before, 1);
+      indices.splice(before, 1);
+    }
+    let at = kept.length;
+    while (at > 0 && kept[at - 1]! > squared) at--;
+    kept.splice(at, 0, squared);
+    indices.splice(at, 0, index);
+    if (kept.length > this.#most) {
+      kept.pop();
+      indices.pop();
+    }
+    if (kept.length === this.#most) this.limit = kept.at(-1)!;
+  }
+}
+
+/** Candidates with their exact distances, in order. */
+function exactly(
+  ways: readonly Comparable[],
+  query: number,
+  reference: Comparable,
+  candidates: readonly number[],
+): Neighbours {
+  const { width } = reference;
+  const all = candidates.map((index) => {
+    const squares = ways.map(({ pixels }) => {
+      let sum = 0;
+      for (let i = 0; i < width; i++) {
+        sum += (pixels[query * width + i]! - reference.pixels[index * width + i]!) ** 2;
+      }
+      return sum;
+    });
+    return { index, distance: Math.sqrt(Math.min(...squares) / width) / 255 };
+  });
+  all.sort((a, b) => a.distance - b.distance || a.index - b.index);
+  const nearest = all.slice(0, NEIGHBOURS);
+  return {
+    indices: nearest.map(({ index }) => index),
+    distances: nearest.map(({ distance }) => distance),
+  };
+}
+
+/** What the nearest training pictures say of samples. */
+export interface Memorisation {
+  /** Median distance of samples to their nearest training picture. */
+  readonly distance: number;
+  /** The same of real pictures that are held out. */
+  readonly heldOutDistance: number;
+  /** `distance` over `heldOutDistance`: about 1 where samples are as new as real pictures are. */
+  readonly ratio: number;
+  /**
+   * Share of samples of which one training picture stands out more than of 99 in 100 held-out
+   * pictures: about 0.01 where nothing is memorised.
+   */
+  readonly suspicious: number;
+  /** What that comes to. */
+  readonly verdict: "new" | "close" | "memorised";
+}
+
+/** Smaller distances are none: a grey level of one pixel among all of them. */
+const LEAST = 1 / 255 / SIDE;
+
+/** The held-out pictures of 100 that stand out as far as a suspicious sample. */
+const RARE = 0.01;
+
+/**
+ * Below `memorised`, or with a greater share of suspicious samples, training pictures are given back;
+ * beyond `close` samples are as new as real pictures are.
+ */
+const LIMITS = {
+  ratio: { memorised: 0.5, close: 0.8 },
+  suspicious: { memorised: 0.25, close: 0.05 },
+} as const;
+
+/**
+ * How far the nearest picture stands out among the nearest: its distance over their mean distance, in
+ * [0, 1], small for a copy.
+ */
+export function standingOut({ distances }: Neighbours): number {
+  const mean = distances.reduce((sum, d) => sum + d, 0) / distances.length;
+  return mean === 0 ? 0 : distances[0]! / mean;
+}
+
+/** Compares samples with held-out pictures. */
+export function memorisation(
+  samples: readonly Neighbours[],
+  heldOut: readonly Neighbours[],
+): Memorisation {
+  const nearest = (all: readonly Neighbours[]) => quantile(all.map((n) => n.distances[0]!), 0.5);
+  const [distance, heldOutDistance] = [nearest(samples), nearest(heldOut)];
+  const limit = quantile(heldOut.map(standingOut), RARE);
+  const suspicious = samples.filter((n) => standingOut(n) < limit).length / samples.length;
+  const ratio = Math.max(distance, LEAST) / Math.max(heldOutDistance, LEAST);
+  const exceeds = (level: "memorised" | "close") =>
+    ratio < LIMITS.ratio[level] || suspicious > LIMITS.suspicious[level];
+  const verdict = exceeds("memorised") ? "memorised" : exceeds("close") ? "close" : "new";
+  return { distance, heldOutDistance, ratio, suspicious, verdict };
+}
+
+/** The value below which a part of `values` lies. */
+function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]!;
+}
