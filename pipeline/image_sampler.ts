@@ -5,11 +5,12 @@ import {
   type Process,
   sampleProgressive,
   type SamplerName,
+  type SamplingStep,
 } from "../diffusion/mod.ts";
 import type { DiT } from "../dit/mod.ts";
 import { mapSource, type SafetensorsFile, type TensorSource } from "../io/mod.ts";
 import { loadWeights } from "../nn/mod.ts";
-import { currentDevice, Generator, scope, type Tensor, tensor } from "../tensor/mod.ts";
+import { currentDevice, outsideScopes, scope, type Tensor } from "../tensor/mod.ts";
 import type { AutoencoderKL } from "../vae/mod.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import {
@@ -20,6 +21,7 @@ import {
   sampleShape,
 } from "./config.ts";
 import { DIT } from "./dit_checkpoint.ts";
+import { type Draw, labelsOf, noiseOf, nullLabels } from "./draws.ts";
 
 /** How to sample. */
 export interface SampleSettings {
@@ -161,78 +163,111 @@ export class ImageSampler implements Disposable {
     settings: SampleSettings,
     onStep: (taken: number) => void = () => {},
   ): Promise<SampledImages> {
-    const all = typeof numbers === "number" ? labels.map((_, i) => numbers + i) : numbers;
-    return await this.model.evaluating(() => this.#sample(all, labels, settings, onStep));
-  }
-
-  async #sample(
-    numbers: readonly number[],
-    labels: readonly number[],
-    settings: SampleSettings,
-    onStep: (taken: number) => void,
-  ): Promise<SampledImages> {
     using _ = scope("samples");
     const { steps, frames, seed } = settings;
-    const shape = sampleShape(this.config, labels.length);
-    const y = tensor([...labels], [labels.length], { dtype: "i32" });
-    const guidance = this.#guidance(labels.length, settings);
+    const draws = labels.map((label, i): Draw => {
+      return { label, seed, stream: typeof numbers === "number" ? numbers + i : numbers[i]! };
+    });
     const shown = new Set(Array.from(
       { length: frames },
       (_, i) => Math.round((i + 1) / frames * steps) - 1,
     ));
     const kept: Tensor[] = [];
     const catchUp = regularly();
-    const loop = sampleProgressive(this.process, this.model, shape, {
-      sampler: settings.sampler,
-      steps,
-      eta: settings.eta,
-      modelKwargs: { y },
-      generator: numbers.map((number) => new Generator(seed, number)),
-      // latents have no limits, pixels have
-      clipDenoised: this.config.latents === null,
-      ...(guidance ? { guidance } : {}),
-    });
-    for await (const { sample, step } of loop) {
+    for await (const { sample, step } of this.steps(draws, settings)) {
       if (shown.has(step)) kept.push(detach(sample));
       await catchUp();
       onStep(step + 1);
     }
-    return await this.#images(kept, labels.length, catchUp);
+    return await this.images(kept, { catchUp });
   }
 
-  #guidance(count: number, settings: SampleSettings): ClassifierFreeOptions | null {
+  /**
+   * Takes the steps of samples, each when the one before is done with. The model is in eval mode
+   * meanwhile; breaking off frees everything.
+   */
+  async *steps(
+    draws: readonly Draw[],
+    settings: Omit<SampleSettings, "seed" | "frames">,
+  ): AsyncGenerator<SamplingStep, void> {
+    const { latents } = this.config;
+    const { sampler, steps, eta } = settings;
+    const rows = this.model.yEmbedder.embeddingTable.weight.shape[0]!;
+    const labels = outsideScopes(() => labelsOf(draws, rows));
+    const guidance = outsideScopes(() => this.#guidance(labels, settings));
+    const training = Array.from(this.model.modules(), (m) => [m, m.training] as const);
+    this.model.eval();
+    try {
+      yield* sampleProgressive(
+        this.process,
+        this.model,
+        sampleShape(this.config, draws.length),
+        {
+          sampler,
+          steps,
+          eta,
+          modelKwargs: { y: labels },
+          noiseFn: noiseOf(draws),
+          clipDenoised: latents === null, // latents have no limits, pixels have
+          ...(guidance ? { guidance } : {}),
+        },
+      );
+    } finally {
+      for (const [m, before] of training) m.training = before;
+      labels.dispose();
+      guidance?.nullKwargs.y.dispose();
+    }
+  }
+
+  #guidance(
+    labels: Tensor,
+    settings: Omit<SampleSettings, "seed" | "frames">,
+  ): ClassifierFreeOptions<{ y: Tensor }> & { nullKwargs: { y: Tensor } } | null {
     const { cfgScale: scale, cfgChannels: guidedChannels, cfgInterval } = settings;
     const { nullClass } = this.config;
     if (scale === 1 || nullClass === null) return null;
-    const nulls = tensor(new Array<number>(count).fill(nullClass), [count], { dtype: "i32" });
     const interval = cfgInterval ? { interval: cfgInterval } : {};
-    return { scale, guidedChannels, nullKwargs: { y: nulls }, ...interval };
+    return { scale, guidedChannels, nullKwargs: { y: nullLabels(labels, nullClass) }, ...interval };
   }
 
-  /** Reads frames back, a sample's one after the other, through the autoencoder if there is one. */
-  async #images(
+  /**
+   * Reads samples back as images, through the autoencoder, one after the other, if there is one.
+   *
+   * @param frames Samples [N, C, S, S] each; images come as those of the first sample in all frames,
+   * then those of the second, and so on.
+   */
+  async images(
     frames: readonly Tensor[],
-    count: number,
-    catchUp: () => Promise<void>,
+    options: {
+      /** Whether latents are shown in false colours, though there is an autoencoder. */
+      inFalseColours?: boolean;
+      /** Awaited after each image that is decoded. */
+      catchUp?: () => Promise<void>;
+    } = {},
   ): Promise<SampledImages> {
-    const planes: Float32Array[] = []; // [C, H, W] each
-    let size: readonly number[] = [];
-    for (let k = 0; k < count; k++) {
-      for (const frame of frames) {
+    const vae = options.inFalseColours ? null : this.#vae;
+    const isColoured = this.config.latents !== null && vae === null;
+    const count = frames[0]?.shape[0] ?? 0;
+    const read: OneImage[] = []; // a frame's, one after the other
+    for (const frame of frames) {
+      if (vae === null) { // all of a frame at once: each read waits for the device
+        read.push(...samplesOf(await frame.data(), frame.shape, isColoured));
+        continue;
+      }
+      for (let k = 0; k < count; k++) {
         using _ = scope("image");
-        const one = slice(frame, 0, { start: k, end: k + 1 });
-        const image = this.#vae ? this.#decoded(this.#vae, one) : one;
-        const data = Float32Array.from(await image.data());
-        const inFalseColours = this.config.latents !== null && !this.#vae;
-        const [, channels, height, width] = image.shape as [number, number, number, number];
-        planes.push(inFalseColours ? falseColours(data, channels) : data);
-        size = [inFalseColours ? 3 : channels, height, width];
-        await catchUp();
+        const image = this.#decoded(vae, slice(frame, 0, { start: k, end: k + 1 }));
+        read.push(...samplesOf(await image.data(), image.shape, false));
+        await options.catchUp?.();
       }
     }
-    const [channels, height, width] = size as [number, number, number];
-    const images = new Float32Array(planes.length * channels * height * width);
-    planes.forEach((plane, i) => images.set(plane, i * plane.length));
+    const { channels, height, width } = read[0]!;
+    const size = channels * height * width;
+    const images = new Float32Array(read.length * size);
+    read.forEach(({ data }, i) => {
+      const [frame, k] = [Math.floor(i / count), i % count];
+      images.set(data, (k * frames.length + frame) * size);
+    });
     return { images, channels, height, width };
   }
 
@@ -246,6 +281,33 @@ export class ImageSampler implements Disposable {
     this.model.dispose();
     this.#vae?.dispose();
   }
+}
+
+/** An image [C, H, W]. */
+interface OneImage {
+  readonly data: Float32Array;
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The images of a frame [N, C, H, W], in false colours or as they are. */
+function samplesOf(
+  elements: ArrayLike<number>,
+  [count, channels, height, width]: readonly number[],
+  inFalseColours: boolean,
+): OneImage[] {
+  const all = Float32Array.from(elements);
+  const size = all.length / count!;
+  return Array.from({ length: count! }, (_, k) => {
+    const data = all.subarray(k * size, (k + 1) * size);
+    return {
+      data: inFalseColours ? falseColours(data, channels!) : data,
+      channels: inFalseColours ? 3 : channels!,
+      height: height!,
+      width: width!,
+    };
+  });
 }
 
 /** What the latent channels of Stable Diffusion's autoencoder look like, about: [C][R, G, B]. */

@@ -1,19 +1,30 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { detach } from "@dit/core/autograd";
 import { FlowMatching } from "@dit/core/diffusion";
 import { bytesSource, mapSource, SafetensorsFile } from "@dit/core/io";
 import {
   buildModel,
   ConfigError,
+  type Draw,
   ImageSampler,
   type ModelConfig,
   type SampleSettings,
 } from "@dit/core/pipeline";
-import { type Device, Generator, init, memory, setDevice } from "@dit/core/tensor";
+import {
+  type Device,
+  Generator,
+  init,
+  memory,
+  scope,
+  setDevice,
+  type Tensor,
+} from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../tests/commands.ts";
-import { eachDevice } from "../tests/devices.ts";
+import { eachDevice, scaledError } from "../tests/devices.ts";
 import type { WasmBackend } from "../tensor/wasm/backend.ts";
 import { UsageError } from "../cli/shared/errors.ts";
 import { planLabels } from "../cli/commands/sample/flags.ts";
+import { noiseOf } from "./draws.ts";
 
 const SETTINGS: SampleSettings = {
   sampler: "dpm++",
@@ -192,3 +203,81 @@ Deno.test("the demo's checkpoint samples without a file system", async () => {
 function emptySafetensors(): Uint8Array {
   return Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d);
 }
+
+eachDevice("a sample on the way to another seed or class ends at each of them", async (device) => {
+  using sampler = await samplerOf(device);
+  const pixels = async (settings: Partial<SampleSettings>, ...draws: Draw[]) => {
+    using _ = scope();
+    let last: Tensor | undefined;
+    for await (const { sample } of sampler.steps(draws, { ...SETTINGS, steps: 3, ...settings })) {
+      last = detach(sample);
+    }
+    const { images } = await sampler.images([last!]);
+    const size = images.length / draws.length;
+    return draws.map((_, i) => images.slice(i * size, (i + 1) * size));
+  };
+  for (const settings of [{}, { sampler: "ddpm" }, { sampler: "ddim", eta: 1 }] as const) {
+    const seed = (amount: number): Draw => ({
+      label: 1,
+      seed: 5,
+      towardsSeed: { seed: 8, amount },
+    });
+    const [own, half, other] = await pixels(settings, seed(0), seed(0.5), seed(1));
+    const { images } = await sampler.sample(0, [1], {
+      ...SETTINGS,
+      steps: 3,
+      ...settings,
+      seed: 5,
+    });
+    const [plain] = await pixels(settings, { label: 1, seed: 8 });
+    assertEquals([own, other], [images, plain]);
+    assert(own!.some((x, i) => x !== half![i]) && other!.some((x, i) => x !== half![i]));
+  }
+  const label = (amount: number): Draw => ({
+    label: 1,
+    seed: 5,
+    towardsLabel: { label: 4, amount },
+  });
+  for (const settings of [{}, { cfgScale: 1 }, { cfgInterval: [0, 500] as const }]) {
+    const [own, half, other] = await pixels(settings, label(0), label(0.5), label(1));
+    const plain = [1, 4].map((label): Draw => ({ label, seed: 5 }));
+    const want = await pixels(settings, ...plain);
+    assert(scaledError(own!, want[0]!) < 1e-5 && scaledError(other!, want[1]!) < 1e-5);
+    assert(scaledError(half!, want[0]!) > 1e-3 && scaledError(half!, want[1]!) > 1e-3);
+  }
+}, ["wasm"]);
+
+eachDevice("noise on the way to that of another seed is standard normal", async (device) => {
+  setDevice(device);
+  using _ = scope();
+  for (const amount of [0.25, 0.5]) {
+    const noise = noiseOf([
+      { label: 0, seed: 1, towardsSeed: { seed: 2, amount } },
+      { label: 0, seed: 1, towardsSeed: { seed: 1, amount } }, // stays where it is
+      { label: 0, seed: 1 },
+    ])(-1, [3, 1, 100, 100]);
+    const data = Array.from(await noise.data());
+    const [mixed, same, plain] = [0, 1, 2].map((i) => data.slice(i * 1e4, (i + 1) * 1e4));
+    const mean = mixed!.reduce((a, b) => a + b) / 1e4;
+    const variance = mixed!.reduce((a, b) => a + (b - mean) ** 2, 0) / 1e4;
+    assert(Math.abs(mean) < 0.04 && Math.abs(variance - 1) < 0.06, `${mean}, ${variance}`);
+    assertEquals(same, plain);
+  }
+}, ["wasm"]);
+
+eachDevice(
+  "sampling that is broken off leaves nothing behind, and the model as it was",
+  async (device) => {
+    using sampler = await samplerOf(device);
+    sampler.model.train();
+    const held = memory(device).tensors;
+    const draws: Draw[] = [{ label: 1, seed: 2, towardsLabel: { label: 2, amount: 0.5 } }];
+    for await (const { step } of sampler.steps(draws, SETTINGS)) {
+      assert(!sampler.model.training);
+      if (step === 1) break;
+    }
+    assertEquals(memory(device).tensors, held);
+    assert(sampler.model.training);
+  },
+  ["wasm"],
+);

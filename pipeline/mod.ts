@@ -15,5 +15,6 @@ export {
 } from "./checkpoint.ts";
 export * from "./config.ts";
 export { DIT } from "./dit_checkpoint.ts";
+export type { Draw } from "./draws.ts";
 export { ConfigError, Fields } from "./fields.ts";
 export * from "./image_sampler.ts";

@@ -27,3 +27,5 @@ export { ADDRESSES, isId } from "./addresses.ts";
 export { MOST_SEED, readSampleRequest, RequestError } from "./read_request.ts";
 export { decodeFrames, encodeFrame, type WireEvent } from "./frames.ts";
 export { HttpEngine } from "./http_engine.ts";
+export { describeModel, type ModelFacts } from "./model_info.ts";
+export { samplePictures, type SamplingOptions } from "./sampling.ts";
