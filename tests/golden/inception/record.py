@@ -175,9 +175,11 @@ def frechet(a, b):
     root = linalg.sqrtm(s1.dot(s2), disp=False)[0]
     diff = mu1 - mu2
     traces = np.trace(s1) + np.trace(s2)
+    # only as many eigenvalues as the ranks allow: the root of what is 0 but for rounding is 1e-8
+    ranks = [min(len(x) - 1, x.shape[1]) for x in (a, b)]
     w, v = linalg.eigh(s1)
-    half = v * np.sqrt(np.maximum(w, 0)) @ v.T
-    inner = np.sqrt(np.maximum(linalg.eigvalsh(half @ s2 @ half), 0)).sum()
+    factor = v[:, -ranks[0] :] * np.sqrt(w[-ranks[0] :])
+    inner = np.sqrt(linalg.eigvalsh(factor.T @ s2 @ factor)[-min(ranks) :]).sum()
     return {
         "sqrtm": float(diff.dot(diff) + traces - 2 * np.trace(np.real(root))),
         "eigen": float(diff.dot(diff) + traces - 2 * inner),
