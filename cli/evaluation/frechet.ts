@@ -1,5 +1,5 @@
 /** Mean and covariance of features, and the Fréchet distance between two of them. */
-import { type FeatureSet } from "./features.ts";
+import type { FeatureSet } from "./features.ts";
 import { congruence, pivotedCholesky, symmetricEigenvalues } from "./symmetric.ts";
 
 /** A normal distribution, as it is fitted to features. */
