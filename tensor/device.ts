@@ -40,7 +40,7 @@ let current: Device | null = null;
  */
 export async function init(options: InitOptions = {}): Promise<Device> {
   checkOptionNames("init", options, { device: 1, wasm: 1, webgpu: 1 });
-  checkOptionNames("init: wasm", options.wasm ?? {}, { threads: 1, tier: 1 });
+  checkOptionNames("init: wasm", options.wasm ?? {}, { threads: 1, tier: 1, addressBits: 1 });
   const asked = options.device ?? "auto";
   const device = asked === "auto" ? await setUpAny(options) : await setUp(asked, options);
   current = device;

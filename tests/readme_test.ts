@@ -19,7 +19,7 @@ async function run(code: string): Promise<string> {
   const file = `${folder.path}/example.ts`;
   await Deno.writeTextFile(file, code.replaceAll("jsr:@dit/core", "@dit/core"));
   const { success, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["run", "--no-prompt", "--allow-read", file],
+    args: ["run", "--no-prompt", file],
     cwd: root,
     env: { NO_COLOR: "1" },
   }).output();

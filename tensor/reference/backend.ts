@@ -75,7 +75,11 @@ function roundToHalf(view: View): void {
   const data = floatsOf(view);
   const place = new Float64Array(sizeOf(view.shape));
   elementPlaces(view, 0, place.length, place);
-  for (const at of place) data[at] = Math.f16round(data[at]!);
+  const half = new Float16Array(1); // Node has no Math.f16round
+  for (const at of place) {
+    half[0] = data[at]!;
+    data[at] = half[0];
+  }
 }
 
 class ReferenceBackend implements Backend {

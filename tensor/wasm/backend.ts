@@ -27,20 +27,32 @@ import { groupNorm, groupNormGrad } from "./kernels/group_norm.ts";
 import { layerNorm, layerNormGrad } from "./kernels/layer_norm.ts";
 import { matmul } from "./kernels/matmul.ts";
 import { reduce } from "./kernels/reduce.ts";
+import { MAX_THREADS } from "./device/layout.ts";
 import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
-import { mayStartThreads } from "./device/threads.ts";
-import { FAST_TIER_FLAGS, hasHalfInstructions, type Tier } from "./device/tier.ts";
+import { cores } from "./device/host.ts";
+import {
+  FAST_TIER_FLAGS,
+  hasHalfInstructions,
+  hasKernelInstructions,
+  type Tier,
+} from "./device/tier.ts";
 
 /** How to set the device up. */
 export interface WasmOptions {
   /**
-   * Threads at work, the calling one included. Unless given as many as there are cores, or one
-   * where the package's files may not be read (`--allow-read`), as workers must.
+   * Threads at work, the calling one included. Unless given as many as there are cores, or one where
+   * threads cannot be had: on the main thread of a page, and in pages that are not cross-origin
+   * isolated.
    */
   threads?: number;
   /** Which kernels to use; `auto` takes the fast ones where V8 was started for them. */
   tier?: "auto" | Tier;
+  /**
+   * Bits of memory addresses: 64 unless given, or 32 where the runtime has no others, as in Safari
+   * and Bun, with at most 4 GiB for tensors.
+   */
+  addressBits?: 32 | 64;
 }
 
 /** The WebAssembly device, with what only it can do. */
@@ -198,14 +210,29 @@ class Wasm implements WasmBackend {
  * @throws {DeviceError} where threads are asked for that cannot start, or a tier that is not there
  */
 export async function createWasmBackend(options: WasmOptions = {}): Promise<WasmBackend> {
-  const { tier = "auto" } = options;
-  const threads = options.threads ?? (mayStartThreads() ? navigator.hardwareConcurrency : 1);
+  const { tier = "auto", addressBits } = options;
+  if (!hasKernelInstructions()) {
+    throw new DeviceError(
+      "wasm: expected a runtime with WebAssembly's relaxed SIMD instructions, such as Chrome 114, " +
+        "Firefox 145, Node 22 or Deno, but this one has none",
+    );
+  }
   if (tier === "fast" && !hasHalfInstructions()) {
     throw new DeviceError(
       `wasm: the fast tier needs Deno started with DENO_V8_FLAGS=${FAST_TIER_FLAGS}`,
     );
   }
-  const runtime = new WasmRuntime({ tier });
-  await runtime.setThreads(threads);
+  const runtime = new WasmRuntime({ tier, ...(addressBits && { memory: { bits: addressBits } }) });
+  if (options.threads !== undefined) await runtime.setThreads(options.threads);
+  else if (runtime.memory.kind.shared) await startThreads(runtime);
   return new Wasm(runtime);
+}
+
+/** A thread for each core; where they cannot start, though they should, one does all the work. */
+async function startThreads(runtime: WasmRuntime): Promise<void> {
+  try {
+    await runtime.setThreads(Math.min(cores(), MAX_THREADS));
+  } catch (error) {
+    console.warn(`${error instanceof Error ? error.message : error}; computing on one thread`);
+  }
 }

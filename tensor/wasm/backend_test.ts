@@ -4,17 +4,17 @@ import { conformanceCases, runConformance } from "../conformance/suite.ts";
 import { setDebug } from "../debug.ts";
 import { program } from "../expr.ts";
 import { DeviceError, IndexError, OutOfMemoryError, UseAfterFreeError } from "../errors.ts";
-import { createWasmBackend, type WasmBackend } from "./backend.ts";
-import { mayStartThreads } from "./device/threads.ts";
+import { createWasmBackend, type WasmBackend, type WasmOptions } from "./backend.ts";
 import { hasHalfInstructions } from "./device/tier.ts";
 
 setDebug(true); // kernels that are found by a key are compared with what would be compiled
 
-/** Plain `deno test` may not read this package's files, which further threads have to. */
-const ignore = !mayStartThreads();
-
-async function withBackend(threads: number, use: (backend: WasmBackend) => Promise<void> | void) {
-  const backend = await createWasmBackend({ threads: ignore ? 1 : threads });
+async function withBackend(
+  threads: number,
+  use: (backend: WasmBackend) => Promise<void> | void,
+  options: WasmOptions = {},
+) {
+  const backend = await createWasmBackend({ threads, ...options });
   try {
     await use(backend);
   } finally {
@@ -33,6 +33,17 @@ for (const kernel of KERNEL_NAMES) {
       assertEquals(failures, []);
     }));
 }
+
+Deno.test("kernels agree with the reference where addresses have 32 bits", () =>
+  withBackend(2, async (backend) => {
+    assertEquals(backend.maxBytes, 2 ** 32);
+    const { halfKernels } = backend;
+    const failures: string[] = [];
+    for (const test of conformanceCases({ maxCost: 20_000, halfKernels })) {
+      await runConformance(backend, test).catch((error) => failures.push(String(error)));
+    }
+    assertEquals(failures, []);
+  }, { addressBits: 32 }));
 
 function vector(backend: WasmBackend, data: Float32Array<ArrayBuffer>): View {
   const buffer = backend.alloc(data.byteLength, "test");
@@ -115,7 +126,6 @@ Deno.test("what cannot be had is an error that says so", () =>
 
 Deno.test(
   "results do not depend on the number of threads, bit for bit",
-  { ignore },
   () =>
     withBackend(1, async (backend) => {
       const { halfKernels } = backend;

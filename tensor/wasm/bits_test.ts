@@ -6,7 +6,6 @@ import { assertEquals } from "@std/assert";
 import type { KernelArgs, KernelName, View } from "../backend.ts";
 import { contiguousStrides, sizeOf } from "../shape.ts";
 import { createWasmBackend, type WasmBackend } from "./backend.ts";
-import { mayStartThreads } from "./device/threads.ts";
 
 /** Allocates arrays on a backend, inputs filled with a fixed sequence. */
 class Arrays {
@@ -72,15 +71,12 @@ async function bitsByThreads<K extends KernelName>(
   }
 }
 
-/** Plain `deno test` may not read this package's files, which further threads have to. */
-const ignore = !mayStartThreads();
-
 function sameBits<K extends KernelName>(
   title: string,
   kernel: K,
   make: (arrays: Arrays) => KernelArgs[K],
 ): void {
-  Deno.test(`${title} gives the same bits with 1, 2 and 5 threads`, { ignore }, async () => {
+  Deno.test(`${title} gives the same bits with 1, 2 and 5 threads`, async () => {
     const [one, ...others] = await bitsByThreads(kernel, make);
     for (const other of others) assertEquals(other, one);
   });

@@ -1,5 +1,6 @@
 /**
- * Memory of the WebAssembly device: one shared 64-bit memory and the allocator over it.
+ * Memory of the WebAssembly device, and the allocator over it: one memory, shared where there can be
+ * threads, with 64-bit addresses where the runtime has them.
  *
  * The allocator is a two-level segregated fit (Masmano et al., "TLSF", ECRTS 2004): free blocks
  * hang on lists by size class, sixteen classes an octave, and neighbours merge when freed. Both
@@ -7,7 +8,8 @@
  * Book-keeping lives on the JavaScript side, where no faulty kernel can overwrite it.
  */
 import { OutOfMemoryError } from "../../errors.ts";
-import { MAX_PAGES } from "../emit/assembler.ts";
+import { MAX_PAGES, type MemoryKind, Module } from "../emit/assembler.ts";
+import { threadsMissing } from "./host.ts";
 import { HEAP_START, PAGE_BYTES } from "./layout.ts";
 
 /** Alignment of every block, in bytes: two cache lines, which prefetchers fetch together. */
@@ -187,16 +189,28 @@ export class Heap {
 /** The least address space that is worth a device: 1 GiB. */
 const FEWEST_PAGES = 2 ** 30 / PAGE_BYTES;
 
-function createMemory(initial: number, maximum: number): WebAssembly.Memory {
+/** Makes a memory that may grow from `initial` to `maximum` pages. */
+type CreateMemory = (initial: number, maximum: number, kind: MemoryKind) => WebAssembly.Memory;
+
+function createMemory(initial: number, maximum: number, kind: MemoryKind): WebAssembly.Memory {
+  const { shared, bits } = kind;
+  if (bits === 32) return new WebAssembly.Memory({ initial, maximum, shared });
   // TypeScript's library does not know 64-bit memories yet.
   return new WebAssembly.Memory(
     {
       address: "i64",
       initial: BigInt(initial),
       maximum: BigInt(maximum),
-      shared: true,
+      shared,
     } as unknown as WebAssembly.MemoryDescriptor,
   );
+}
+
+/** The best kind of memory that this runtime has. */
+export function memoryKind(): MemoryKind {
+  const shared = threadsMissing() === undefined;
+  const hasWide = WebAssembly.validate(new Module().bytes({ shared, bits: 64 }));
+  return { shared, bits: hasWide ? 64 : 32 };
 }
 
 /** The result of `make`, or undefined where the system has no memory for it. */
@@ -210,26 +224,33 @@ function orUndefined<T>(make: () => T): T | undefined {
 }
 
 /** The device's memory: grows on demand, never shrinks. */
-export class SharedMemory {
+export class DeviceMemory {
   /** What kernels import as `env.memory`. */
   readonly memory: WebAssembly.Memory;
+  readonly kind: MemoryKind;
   readonly #heap: Heap;
   readonly #maxPages: number;
   #pages = HEAP_START / PAGE_BYTES + 1;
   #growths = 0;
 
   /**
-   * Reserves addresses, of memory only what is used: 16 GiB, or less where a system limits them.
+   * Reserves addresses, of memory only what is used: 16 GiB, or less where a system limits them or
+   * addresses have 32 bits.
    *
-   * @param maxBytes where allocation ends, 16 GiB at most (the default)
-   * @param create makes a memory that may grow from `initial` to `maximum` pages
+   * @param maxBytes where allocation ends; unless given where addresses do
    * @throws {OutOfMemoryError} where not even 1 GiB of addresses is to be had.
    */
-  constructor(maxBytes: number = MAX_PAGES * PAGE_BYTES, create = createMemory) {
-    const most = Math.max(this.#pages, Math.min(MAX_PAGES, Math.floor(maxBytes / PAGE_BYTES)));
+  constructor(
+    maxBytes = Infinity,
+    kind: MemoryKind = memoryKind(),
+    create: CreateMemory = createMemory,
+  ) {
+    this.kind = kind;
+    const asked = Math.min(MAX_PAGES[kind.bits], Math.floor(maxBytes / PAGE_BYTES));
+    const most = Math.max(this.#pages, asked);
     let made: WebAssembly.Memory | undefined, pages = most;
     for (;;) {
-      made = orUndefined(() => create(this.#pages, pages));
+      made = orUndefined(() => create(this.#pages, pages, kind));
       if (made || pages <= FEWEST_PAGES) break;
       pages = Math.max(FEWEST_PAGES, pages >> 1);
     }
@@ -292,7 +313,8 @@ export class SharedMemory {
     const left = this.#maxPages - this.#pages;
     if (need > left) return 0;
     for (const pages of [Math.min(left, Math.max(need, this.#pages >> 3, 64)), need]) {
-      const before = orUndefined(() => this.memory.grow(BigInt(pages) as unknown as number));
+      const delta = this.kind.bits === 64 ? BigInt(pages) as unknown as number : pages;
+      const before = orUndefined(() => this.memory.grow(delta));
       if (before === undefined) continue; // The system has less; try just what is needed.
       this.#pages += pages;
       this.#growths++;

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OutOfMemoryError } from "../../errors.ts";
+import { WIDE_SHARED } from "../emit/assembler.ts";
 import { HEAP_START } from "./layout.ts";
-import { ALIGNMENT, Heap, SharedMemory } from "./memory.ts";
+import { ALIGNMENT, DeviceMemory, Heap } from "./memory.ts";
 
 const MIB = 2 ** 20, GIB = 2 ** 30;
 
@@ -77,8 +78,8 @@ Deno.test("free() refuses an address that is not in use", () => {
   assertThrows(() => heap.free(address), RangeError, "nothing is allocated");
 });
 
-Deno.test("SharedMemory grows on demand and counts it", () => {
-  const memory = new SharedMemory(64 * MIB);
+Deno.test("DeviceMemory grows on demand and counts it", () => {
+  const memory = new DeviceMemory(64 * MIB);
   const before = memory.reservedBytes;
   const address = memory.alloc(10 * MIB, "test");
   assert(address >= HEAP_START);
@@ -90,32 +91,48 @@ Deno.test("SharedMemory grows on demand and counts it", () => {
   assert(memory.memory.buffer.byteLength >= address + 10 * MIB + 65536, "no room past the end");
 });
 
-Deno.test("SharedMemory takes half the addresses, and half again, where a system has fewer", () => {
+Deno.test("DeviceMemory takes half the addresses, and half again, where a system has fewer", () => {
   const asked: number[] = [];
   const upTo = (most: number) => (initial: number, maximum: number): WebAssembly.Memory => {
     asked.push(maximum * 65536);
     if (maximum * 65536 > most) throw new RangeError("could not allocate memory");
     return new WebAssembly.Memory({ initial: 1, maximum: initial, shared: true });
   };
-  assertEquals(new SharedMemory(undefined, upTo(4 * GIB)).maxBytes, 4 * GIB);
+  assertEquals(new DeviceMemory(undefined, WIDE_SHARED, upTo(4 * GIB)).maxBytes, 4 * GIB);
   assertEquals(asked.splice(0), [16 * GIB, 8 * GIB, 4 * GIB]);
-  assertEquals(new SharedMemory(3 * GIB, upTo(GIB)).maxBytes, GIB);
+  assertEquals(new DeviceMemory(3 * GIB, WIDE_SHARED, upTo(GIB)).maxBytes, GIB);
   assertEquals(asked.splice(0), [3 * GIB, 1.5 * GIB, GIB]);
-  assertEquals(new SharedMemory(64 * MIB, upTo(GIB)).maxBytes, 64 * MIB);
+  assertEquals(new DeviceMemory(64 * MIB, WIDE_SHARED, upTo(GIB)).maxBytes, 64 * MIB);
   assertThrows(
-    () => new SharedMemory(undefined, upTo(MIB)),
+    () => new DeviceMemory(undefined, WIDE_SHARED, upTo(MIB)),
     OutOfMemoryError,
     `wasm: expected ${GIB} bytes of address space for its memory but got none`,
   );
   const broken = () => {
     throw new TypeError("no 64-bit memories");
   };
-  assertThrows(() => new SharedMemory(undefined, broken), TypeError, "no 64-bit memories");
+  assertThrows(
+    () => new DeviceMemory(undefined, WIDE_SHARED, broken),
+    TypeError,
+    "no 64-bit memories",
+  );
 });
 
 Deno.test("running out of memory names the op and the bytes", () => {
-  const memory = new SharedMemory(8 * MIB);
+  const memory = new DeviceMemory(8 * MIB);
   assertThrows(() => memory.alloc(9 * MIB, "matmul"), OutOfMemoryError, "matmul");
   assertThrows(() => memory.alloc(9 * MIB, "matmul"), OutOfMemoryError, String(9 * MIB));
   memory.alloc(4 * MIB, "matmul");
 });
+
+for (const shared of [true, false]) {
+  for (const bits of [32, 64] as const) {
+    Deno.test(`memory with ${bits}-bit addresses grows, ${shared ? "" : "not "}shared`, () => {
+      const memory = new DeviceMemory(undefined, { shared, bits });
+      assertEquals(memory.maxBytes, (bits === 64 ? 16 : 4) * GIB);
+      assertEquals(memory.memory.buffer instanceof SharedArrayBuffer, shared);
+      const address = memory.alloc(10 * MIB, "test");
+      assert(memory.memory.buffer.byteLength >= address + 10 * MIB + 65536);
+    });
+  }
+}

@@ -17,7 +17,8 @@ import {
   STAGING,
   STAGING_BYTES,
 } from "./layout.ts";
-import { SharedMemory } from "./memory.ts";
+import type { MemoryKind, Module } from "../emit/assembler.ts";
+import { DeviceMemory, memoryKind } from "./memory.ts";
 import { Threads } from "./threads.ts";
 import { probeTier, type Tier } from "./tier.ts";
 
@@ -36,8 +37,8 @@ export interface KernelId {
   readonly run: (args: number, thread: number, threads: number, scratch: number) => void;
 }
 
-/** Makes a module's code; `fast` code may be unrolled otherwise. */
-export type ModuleBuilder = (tier: Tier) => Uint8Array<ArrayBuffer>;
+/** Makes a module; `fast` code may be unrolled otherwise. */
+export type ModuleBuilder = (tier: Tier) => Module;
 
 interface LoadedModule {
   readonly id: number;
@@ -61,7 +62,7 @@ const SCRATCH_SHIFT = 4096 + 128;
 
 /** Memory, threads and kernels of the WebAssembly device. */
 export class WasmRuntime {
-  readonly memory: SharedMemory;
+  readonly memory: DeviceMemory;
   /**
    * `fast` where V8 makes 256-bit code of pairs of 128-bit operations and leaves out bounds
    * checks; kernels may choose other unrolling by it.
@@ -69,24 +70,31 @@ export class WasmRuntime {
   readonly tier: Tier;
   readonly #threads: Threads;
   readonly #modules = new Map<string, LoadedModule>();
-  readonly #words: Int32Array;
-  readonly #args: Float64Array;
-  readonly #scratchBase: Float64Array;
+  #words!: Int32Array;
+  #args!: Float64Array;
+  #scratchBase!: Float64Array;
   #scratch: WasmBuffer | undefined;
   #scratchStride = 0;
-  #bytes: Uint8Array<ArrayBufferLike>;
+  #bytes!: Uint8Array<ArrayBufferLike>;
 
   /** With one thread; `setThreads` adds more. */
-  constructor(options: { tier?: "auto" | Tier; maxBytes?: number } = {}) {
-    this.memory = new SharedMemory(options.maxBytes);
-    const { buffer } = this.memory.memory;
+  constructor(
+    options: { tier?: "auto" | Tier; maxBytes?: number; memory?: Partial<MemoryKind> } = {},
+  ) {
+    this.memory = new DeviceMemory(options.maxBytes, { ...memoryKind(), ...options.memory });
     this.#threads = new Threads(this.memory.memory);
+    this.#look();
+    const tier = options.tier ?? "auto";
+    this.tier = tier === "auto" ? probeTier() : tier;
+  }
+
+  /** Makes views of the memory: anew where it has grown, since only shared memory keeps old ones. */
+  #look(): void {
+    const { buffer } = this.memory.memory;
     this.#words = new Int32Array(buffer, 0, HEAP_START / 4);
     this.#args = new Float64Array(buffer, ARGS, MAX_ARGS);
     this.#scratchBase = new Float64Array(buffer, SCRATCH_BASE, 1);
     this.#bytes = new Uint8Array(buffer);
-    const tier = options.tier ?? "auto";
-    this.tier = tier === "auto" ? probeTier() : tier;
   }
 
   /** Threads that launches run on, the calling one included. */
@@ -135,11 +143,15 @@ export class WasmRuntime {
 
   /** Whether `build` makes the code of `module`. */
   #isOf(module: LoadedModule, build: ModuleBuilder): boolean {
-    return module.build === build || sameBytes(module.bytes, build(this.tier));
+    return module.build === build || sameBytes(module.bytes, this.#code(build));
+  }
+
+  #code(build: ModuleBuilder): Uint8Array<ArrayBuffer> {
+    return build(this.tier).bytes(this.memory.kind);
   }
 
   #compile(build: ModuleBuilder): LoadedModule {
-    const bytes = build(this.tier);
+    const bytes = this.#code(build);
     if (bytes.length > STAGING_BYTES) {
       throw new DeviceError(
         `wasm: expected a module of at most ${STAGING_BYTES} bytes but got ${bytes.length}`,
@@ -165,6 +177,7 @@ export class WasmRuntime {
         `kernel ${kernel.name}: expected at most ${MAX_ARGS} arguments but got ${slots.length}`,
       );
     }
+    if (this.#words.length === 0) this.#look();
     for (let i = 0; i < slots.length; i++) this.#args[i] = slots[i]!;
     this.#words[COUNTER / 4] = 0;
     const threads = Math.min(this.threads, options.threads ?? this.threads);
@@ -256,9 +269,7 @@ export class WasmRuntime {
 
   /** `bytes` of memory from `address` on, as seen by the host. */
   bytesAt(address: number, bytes: number): Uint8Array<ArrayBufferLike> {
-    if (address + bytes > this.#bytes.length) {
-      this.#bytes = new Uint8Array(this.memory.memory.buffer);
-    }
+    if (address + bytes > this.#bytes.length) this.#look();
     return this.#bytes.subarray(address, address + bytes);
   }
 

@@ -14,17 +14,13 @@ import {
 } from "../emit/abi.ts";
 import { type Func, Module } from "../emit/assembler.ts";
 import { WasmRuntime } from "./runtime.ts";
-import { mayStartThreads } from "./threads.ts";
-
-/** Plain `deno test` may not read this package's files, which further threads have to. */
-const ignore = !mayStartThreads();
 
 /** A loaded kernel made of one function. */
 function kernelOf(runtime: WasmRuntime, key: string, emit: (f: Func) => void) {
   return runtime.load(key, () => {
     const module = new Module();
     emit(module.add(kernel("run")));
-    return module.bytes();
+    return module;
   })("run");
 }
 
@@ -58,7 +54,7 @@ Deno.test("a launch hands its slots over as every type", async () => {
   await runtime.dispose();
 });
 
-Deno.test("every chunk is claimed once, whatever the number of threads", { ignore }, async () => {
+Deno.test("every chunk is claimed once, whatever the number of threads", async () => {
   const runtime = new WasmRuntime();
   const run = kernelOf(runtime, "chunks", whoRan);
   const out = runtime.alloc(4000, "test");
@@ -76,7 +72,6 @@ Deno.test("every chunk is claimed once, whatever the number of threads", { ignor
 
 Deno.test(
   "workers learn modules that were loaded while they slept, and after growth",
-  { ignore },
   async () => {
     const runtime = new WasmRuntime();
     await runtime.setThreads(3);
@@ -96,7 +91,7 @@ Deno.test(
   },
 );
 
-Deno.test("each thread has scratch memory of its own", { ignore }, async () => {
+Deno.test("each thread has scratch memory of its own", async () => {
   const runtime = new WasmRuntime();
   await runtime.setThreads(2);
   const out = runtime.alloc(64, "test");
@@ -116,7 +111,6 @@ Deno.test("each thread has scratch memory of its own", { ignore }, async () => {
 
 Deno.test(
   "a trap in any thread is an error of the launch, and the next launch works",
-  { ignore },
   async () => {
     const runtime = new WasmRuntime();
     await runtime.setThreads(2);
@@ -159,7 +153,7 @@ Deno.test("load() builds a module once and names kernels that are missing", asyn
     built++;
     const module = new Module();
     module.add(kernel("run"));
-    return module.bytes();
+    return module;
   };
   const first = runtime.load("once", build)("run");
   assert(runtime.load("once", build)("run") === first);

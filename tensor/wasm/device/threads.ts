@@ -3,7 +3,6 @@
  * shared memory, `join` waits until all have done their share. The calling thread is thread 0 and
  * works along between the two.
  */
-import { Worker } from "node:worker_threads";
 import { DeviceError, DeviceLostError } from "../../errors.ts";
 import {
   COUNTER,
@@ -19,30 +18,14 @@ import {
   SPINS,
   STOP,
 } from "./layout.ts";
-import type { WorkerStart } from "./worker.ts";
-
-/** The worker's module; Node's workers start from files or data only, not over the network. */
-function workerUrl(): URL {
-  const url = new URL("./worker.ts", import.meta.url);
-  if (url.protocol === "file:") return url;
-  const script = `import ${JSON.stringify(url.href)};`;
-  return new URL(`data:text/javascript,${encodeURIComponent(script)}`);
-}
-
-/**
- * Whether workers can start without a permission prompt: they read this package's files, unless it
- * came over the network.
- */
-export function mayStartThreads(): boolean {
-  const path = new URL("../", import.meta.url);
-  return path.protocol !== "file:" ||
-    Deno.permissions.querySync({ name: "read", path }).state === "granted";
-}
+import * as layout from "./layout.ts";
+import { startThread, type Thread, threadsMissing } from "./host.ts";
+import { workerScript, type WorkerStart } from "./worker.ts";
 
 /** How long threads are waited for, and what they run. */
 export interface ThreadsOptions {
-  /** The workers' module. */
-  readonly url?: URL;
+  /** The workers' script; it sees a `port`. */
+  readonly script?: string;
   /** Milliseconds that a worker may take to start. */
   readonly startMs?: number;
   /** Milliseconds of one wait for a launch. */
@@ -65,15 +48,15 @@ const WAITS_TO_END = 5;
 export class Threads {
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
-  readonly #workers: Worker[] = [];
+  readonly #workers: Thread[] = [];
   readonly #options: Required<ThreadsOptions>;
   #lost: DeviceLostError | undefined;
 
   constructor(memory: WebAssembly.Memory, options: ThreadsOptions = {}) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer, 0, HEAP_START / 4);
-    const { url = workerUrl(), startMs = START_MS, waitMs = WAIT_MS, waits = WAITS } = options;
-    this.#options = { url, startMs, waitMs, waits };
+    const { startMs = START_MS, waitMs = WAIT_MS, waits = WAITS } = options;
+    this.#options = { script: options.script ?? workerScript(layout), startMs, waitMs, waits };
   }
 
   /** Threads at work, the calling one included. */
@@ -89,6 +72,10 @@ export class Threads {
       );
     }
     this.#checkAlive();
+    const missing = count > 1 ? threadsMissing() : undefined;
+    if (missing !== undefined) {
+      throw new DeviceError(`wasm: expected one thread here but got ${count}: ${missing}`);
+    }
     if (count < this.count) await this.#end(count);
     const first = this.count;
     const started = Array.from({ length: count - first }, (_, i) => this.#startWorker(first + i));
@@ -99,33 +86,26 @@ export class Threads {
     const failed = settled.find((outcome) => outcome.status === "rejected");
     if (failed) {
       await this.#end(1); // one that failed leaves a gap in the numbers of those that did not
-      throw new DeviceError(
-        "wasm: its threads could not start; they need read access to this package's files " +
-          `(--allow-read), or use one thread: ${failed.reason}`,
-      );
+      throw new DeviceError(`wasm: its threads could not start; use one thread: ${failed.reason}`);
     }
   }
 
-  async #startWorker(thread: number): Promise<Worker> {
+  async #startWorker(thread: number): Promise<Thread> {
     this.#words[(MAILBOXES + thread * MAILBOX_STRIDE) / 4] = 0;
-    const { url, startMs } = this.#options;
-    // Node's kind of worker, because only it can be made not to keep the process alive.
-    const worker = new Worker(url);
+    const { script, startMs } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(
       () => reject(new Error(`thread ${thread} has not started within ${startMs / 1000} s`)),
       startMs,
     );
-    // Once it has started, these mark it as gone; while the host is blocked, nothing does.
+    // Once it has started, this marks it as gone; while the host is blocked, nothing does.
     const gone = (what: string) => {
       reject(new Error(`thread ${thread} ${what}`));
       if (this.#workers.includes(worker)) this.#lose(`thread ${thread} ${what}`);
     };
-    worker.once("error", (error) => gone(`failed: ${error}`));
-    worker.once("exit", (code) => gone(`ended with code ${code}`));
-    worker.once("message", () => resolve());
+    const worker = startThread(script, { message: resolve, gone });
     try {
-      worker.postMessage({ memory: this.#memory, thread } satisfies WorkerStart);
+      worker.post({ memory: this.#memory, thread } satisfies WorkerStart);
       await promise;
       worker.unref();
       return worker;
@@ -149,6 +129,7 @@ export class Threads {
 
   async #end(count: number): Promise<void> {
     const ended = this.#workers.splice(count - 1);
+    if (ended.length === 0) return;
     Atomics.store(this.#words, STOP / 4, 1);
     this.#words[DONE / 4] = 0;
     ended.forEach((_, i) => this.#call(count + i));

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Worker } from "node:worker_threads";
 import { DeviceError, DeviceLostError } from "../../errors.ts";
 import { DIED, HEAP_START } from "./layout.ts";
-import { SharedMemory } from "./memory.ts";
-import { mayStartThreads, Threads, type ThreadsOptions } from "./threads.ts";
-import type { WorkerStart } from "./worker.ts";
+import { DeviceMemory } from "./memory.ts";
+import { startThread } from "./host.ts";
+import * as layout from "./layout.ts";
+import { Threads, type ThreadsOptions } from "./threads.ts";
+import { workerScript, type WorkerStart } from "./worker.ts";
 
 /** These tests start processes of their own, which plain `deno test` may not. */
-const ignore = !mayStartThreads() ||
-  Deno.permissions.querySync({ name: "run", command: "deno" }).state !== "granted";
+const ignore = Deno.permissions.querySync({ name: "run", command: "deno" }).state !== "granted";
 
 /** Runs a script in a process of its own; what it printed, or an error with what it complained. */
 async function run(script: string, ...flags: string[]): Promise<string> {
@@ -39,22 +39,9 @@ const folder = new URL("../../", import.meta.url);
 const backendUrl = new URL("wasm/backend.ts", folder).href;
 
 Deno.test({
-  name: "threads need no more than to read the package, and let the process end",
+  name: "threads need no rights, and let the process end",
   ignore,
-  fn: async () => {
-    const read = `--allow-read=${decodeURIComponent(folder.pathname)}`;
-    assertEquals(await run(script(backendUrl), read), "2");
-  },
-});
-
-Deno.test({
-  name: "without read access there is one thread, and an error where more are asked for",
-  ignore,
-  fn: async () => {
-    assertEquals(await run(script(backendUrl, "")), "1");
-    const error = await assertRejects(() => run(script(backendUrl)));
-    assert(String(error).includes("they need read access"), String(error));
-  },
+  fn: async () => assertEquals(await run(script(backendUrl)), "2"),
 });
 
 Deno.test({
@@ -78,15 +65,11 @@ Deno.test({
 
 /** Threads whose workers run `script`, and are waited for a few milliseconds. */
 function threadsOf(script: string, options: ThreadsOptions = {}): Threads {
-  const url = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
-  const { memory } = new SharedMemory(2 ** 23);
-  return new Threads(memory, { url, waitMs: 1, waits: 5, ...options });
+  const { memory } = new DeviceMemory(2 ** 23);
+  return new Threads(memory, { script, waitMs: 1, waits: 5, ...options });
 }
 
-const READY = `
-  import { parentPort } from "node:worker_threads";
-  parentPort.once("message", () => parentPort.postMessage("ready"));
-`;
+const READY = 'port.once("message", () => port.postMessage("ready"));';
 
 Deno.test({
   name: "a worker that stops answering is noticed, and the device is lost",
@@ -143,18 +126,17 @@ Deno.test({
   name: "a worker that dies leaves word in the memory, where a blocked host finds it",
   ignore,
   fn: async () => {
-    const { memory } = new SharedMemory(2 ** 23);
+    const { memory } = new DeviceMemory(2 ** 23);
     const words = new Int32Array(memory.buffer, 0, HEAP_START / 4);
-    const worker = new Worker(new URL("./worker.ts", import.meta.url));
-    const failed = new Promise((resolve) => worker.once("error", resolve));
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const worker = startThread(workerScript(layout), { message() {}, gone: resolve });
     const thread = 1e6; // its mailbox would lie far beyond the others
-    worker.postMessage({ memory, thread } satisfies WorkerStart);
-    assert(await failed instanceof RangeError);
+    worker.post({ memory, thread } satisfies WorkerStart);
+    assert((await promise).includes("RangeError"));
     assertEquals(Atomics.load(words, DIED / 4), thread + 1);
     await worker.terminate();
 
-    const url = new URL(`data:text/javascript,${encodeURIComponent(READY)}`);
-    const threads = new Threads(memory, { url, waits: Infinity });
+    const threads = new Threads(memory, { script: READY, waits: Infinity });
     await threads.resize(2);
     threads.start(2);
     assertThrows(() => threads.join(2), DeviceLostError, `thread ${thread} has died`);

@@ -6,6 +6,7 @@
  * the rest.
  */
 import { Func, I64, Module } from "../emit/assembler.ts";
+import { isX64 } from "./host.ts";
 
 /** V8's flags of the fast tier. */
 export const FAST_TIER_FLAGS =
@@ -14,15 +15,27 @@ export const FAST_TIER_FLAGS =
 /** `safe`: 128-bit code with bounds checks. `fast`: 256-bit code without them. */
 export type Tier = "safe" | "fast";
 
+/** Whether the instructions compile here that kernels of both tiers are made of. */
+export function hasKernelInstructions(): boolean {
+  const module = new Module();
+  const f = module.add(new Func("probe", [I64]));
+  const load = () => f.get(0).vmem("load");
+  f.get(0);
+  load();
+  load();
+  load().f32x4("relaxed_madd").vmem("store");
+  return WebAssembly.validate(module.bytes({ shared: false, bits: 32 }));
+}
+
 /** Whether half-precision SIMD instructions compile here. */
 export function hasHalfInstructions(): boolean {
   const module = new Module();
   const f = module.add(new Func("probe", [I64]));
   f.get(0).get(0).vmem("load").f16x8("demote_f32x4_zero").vmem("store");
-  return WebAssembly.validate(module.bytes());
+  return WebAssembly.validate(module.bytes({ shared: false, bits: 32 }));
 }
 
 /** The tier the process was started in. */
 export function probeTier(): Tier {
-  return Deno.build.arch === "x86_64" && hasHalfInstructions() ? "fast" : "safe";
+  return isX64() && hasHalfInstructions() ? "fast" : "safe";
 }

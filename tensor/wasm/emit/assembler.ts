@@ -3,7 +3,8 @@
  * no build step and no binary in the repository. Code is written in stack order, as in the text
  * format: `f.get(a).get(b).f32x4("add").set(c)`.
  *
- * The one memory is shared and 64-bit, so addresses are i64 throughout.
+ * Addresses are i64 throughout. Where the one memory has 32-bit addresses, because the runtime has
+ * no others, they are cut to that when the module's bytes are made.
  */
 
 /** Value types, by their byte in the binary format. */
@@ -11,6 +12,25 @@ export const I32 = 0x7f, I64 = 0x7e, F32 = 0x7d, F64 = 0x7c, V128 = 0x7b;
 export type ValType = typeof I32 | typeof I64 | typeof F32 | typeof F64 | typeof V128;
 
 const EMPTY_BLOCK = 0x40;
+
+/** The memory that a module is for. */
+export interface MemoryKind {
+  /** Whether threads share it. */
+  readonly shared: boolean;
+  /** Bits of its addresses. */
+  readonly bits: 32 | 64;
+}
+
+/** The kind that all of a program's cores and up to 16 GiB can be used with. */
+export const WIDE_SHARED: MemoryKind = { shared: true, bits: 64 };
+
+/**
+ * Marks in code, below all bytes, for what addresses become where they have 32 bits: the address on
+ * top of the stack; the operands of `memory.copy` and `memory.fill`; and, as a value type's negative,
+ * the address beneath a value of that type.
+ */
+const ADDRESS = -1, COPY_OPERANDS = -2, FILL_OPERANDS = -3;
+const LOCAL_GET = 0x20, LOCAL_SET = 0x21, WRAP = 0xa7;
 
 /** Unsigned LEB128. */
 export function unsigned(value: number): number[] {
@@ -116,6 +136,9 @@ const SCALAR_MEMORY = {
   "i32.store": [0x36, 2], "i64.store": [0x37, 3], "f32.store": [0x38, 2], "f64.store": [0x39, 3],
   "i32.store8": [0x3a, 0], "i32.store16": [0x3b, 1],
 } as const;
+
+/** Types of what scalar stores take. */
+const STORED = { i32: I32, i64: I64, f32: F32, f64: F64 } as const;
 
 /** Emits code for a value: pushes exactly one value on the stack. */
 export type Push = (f: Func) => void;
@@ -282,29 +305,35 @@ export class Func {
   /** 128-bit load (address on the stack) or store (address, value) at a constant byte offset. */
   vmem(op: keyof typeof V128_MEMORY, offset = 0): this {
     const [code, align] = V128_MEMORY[op];
-    return this.#simd(code).#emit(align, ...unsigned(offset));
+    return this.#emit(op === "store" ? -V128 : ADDRESS).#simd(code).#emit(
+      align,
+      ...unsigned(offset),
+    );
   }
   /** Load or store of one lane: address, vector on the stack. */
   vlane(op: keyof typeof V128_LANE_MEMORY, lane: number, offset = 0): this {
     const [code, align] = V128_LANE_MEMORY[op];
-    return this.#simd(code).#emit(align, ...unsigned(offset), lane);
+    return this.#emit(-V128).#simd(code).#emit(align, ...unsigned(offset), lane);
   }
   /** Scalar load (address) or store (address, value) at a constant byte offset. */
   mem(op: keyof typeof SCALAR_MEMORY, offset = 0): this {
     const [code, align] = SCALAR_MEMORY[op];
-    return this.#emit(code, align, ...unsigned(offset));
+    return this.#emit(
+      op.includes("store") ? -STORED[op.slice(0, 3) as keyof typeof STORED] : ADDRESS,
+    )
+      .#emit(code, align, ...unsigned(offset));
   }
   /** i32.atomic.rmw.add: address, value -> the old value. */
   atomicAdd(offset = 0): this {
-    return this.#emit(0xfe, 0x1e, 2, ...unsigned(offset));
+    return this.#emit(-I32, 0xfe, 0x1e, 2, ...unsigned(offset));
   }
   /** memory.copy: destination, source, bytes. */
   memoryCopy(): this {
-    return this.#emit(0xfc, 10, 0, 0);
+    return this.#emit(COPY_OPERANDS, 0xfc, 10, 0, 0);
   }
   /** memory.fill: destination, byte value, bytes. */
   memoryFill(): this {
-    return this.#emit(0xfc, 11, 0);
+    return this.#emit(FILL_OPERANDS, 0xfc, 11, 0);
   }
 
   block(body: () => void): this {
@@ -373,18 +402,61 @@ export class Func {
   }
 
   /** The function's entry of the code section. */
-  body(): number[] {
-    const code = [
-      ...unsigned(this.#locals.length),
-      ...this.#locals.flatMap((type) => [1, type]),
-    ];
-    const length = code.length + this.#prologue.length + this.#code.length + 1;
-    return [...unsigned(length), ...code].concat(this.#prologue, this.#code, 0x0b);
+  body(bits: MemoryKind["bits"]): number[] {
+    const locals = [...this.#locals];
+    const scratch = new Map<string, number>();
+    const scratchOf = (name: string, type: ValType): number => {
+      const known = scratch.get(name);
+      if (known !== undefined) return known;
+      locals.push(type);
+      scratch.set(name, this.params.length + locals.length - 1);
+      return scratch.get(name)!;
+    };
+    const instructions = [this.#prologue, this.#code].map((code) => place(code, bits, scratchOf));
+    const code = [...unsigned(locals.length), ...locals.flatMap((type) => [1, type])];
+    const length = code.length + instructions[0]!.length + instructions[1]!.length + 1;
+    return [...unsigned(length), ...code].concat(...instructions, 0x0b);
   }
 }
 
-/** Pages of 64 KiB the shared memory may grow to: 16 GiB. */
-export const MAX_PAGES = 262144;
+/**
+ * Code whose marks have become what the memory's addresses need: nothing where they have 64 bits.
+ *
+ * @param scratchOf Gives a local that no other code uses.
+ */
+function place(
+  code: readonly number[],
+  bits: MemoryKind["bits"],
+  scratchOf: (name: string, type: ValType) => number,
+): number[] {
+  const out: number[] = [];
+  const local = (op: number, index: number) => out.push(op, ...unsigned(index));
+  for (const b of code) {
+    if (b >= 0) out.push(b);
+    else if (bits === 64) continue;
+    else if (b === ADDRESS) out.push(WRAP);
+    else if (b === COPY_OPERANDS || b === FILL_OPERANDS) {
+      const count = scratchOf("count", I32);
+      const middle = scratchOf("middle", I32); // a source's address, or the byte to fill with
+      out.push(WRAP);
+      local(LOCAL_SET, count);
+      if (b === COPY_OPERANDS) out.push(WRAP);
+      local(LOCAL_SET, middle);
+      out.push(WRAP);
+      local(LOCAL_GET, middle);
+      local(LOCAL_GET, count);
+    } else {
+      const value = scratchOf(`${-b}`, -b as ValType);
+      local(LOCAL_SET, value);
+      out.push(WRAP);
+      local(LOCAL_GET, value);
+    }
+  }
+  return out;
+}
+
+/** Pages of 64 KiB that memory may grow to, by the bits of its addresses: 4 or 16 GiB. */
+export const MAX_PAGES = { 32: 65536, 64: 262144 } as const;
 
 /** Functions that call each other, over one imported memory `env.memory`. */
 export class Module {
@@ -398,7 +470,7 @@ export class Module {
   }
 
   /** The module's bytes; exports every function whose name is not empty. */
-  bytes(): Uint8Array<ArrayBuffer> {
+  bytes({ shared, bits }: MemoryKind = WIDE_SHARED): Uint8Array<ArrayBuffer> {
     const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
     const list = (items: number[][]): number[] => {
       const all = unsigned(items.length);
@@ -415,14 +487,14 @@ export class Module {
     ) => [0x60, ...list(f.params.map((t) => [t])), ...list(f.results.map((t) => [t]))]);
     const exported = this.#functions.filter((f) => f.name !== "");
     section(1, list(types));
-    const shared64 = 3 | 4; // limits flags: has a maximum and is shared, 64-bit
+    const limits = 1 | (shared ? 2 : 0) | (bits === 64 ? 4 : 0); // 1: it has a maximum
     section(
       2,
-      list([[...text("env"), ...text("memory"), 2, shared64, 1, ...unsigned(MAX_PAGES)]]),
+      list([[...text("env"), ...text("memory"), 2, limits, 1, ...unsigned(MAX_PAGES[bits])]]),
     );
     section(3, list(this.#functions.map((_, i) => unsigned(i))));
     section(7, list(exported.map((f) => [...text(f.name), 0, ...unsigned(f.index)])));
-    section(10, list(this.#functions.map((f) => f.body())));
+    section(10, list(this.#functions.map((f) => f.body(bits))));
     return new Uint8Array(out);
   }
 }

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { F32, F64, Func, I32, I64, Module, signed, unsigned, V128 } from "./assembler.ts";
-import { SharedMemory } from "../device/memory.ts";
+import { DeviceMemory } from "../device/memory.ts";
 
-const { memory } = new SharedMemory();
+const { memory } = new DeviceMemory();
 const AT = 256;
 
 /** The export `run` of a module with one function. */

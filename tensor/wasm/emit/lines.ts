@@ -91,7 +91,7 @@ function build(
   unitX: boolean,
   unitOut: boolean,
   emit: (lines: FourLines) => void,
-): Uint8Array<ArrayBuffer> {
+): Module {
   const module = new Module();
   const f = module.add(kernel("run"));
   const context: AccessContext = {
@@ -141,7 +141,7 @@ function build(
       });
     });
   });
-  return module.bytes();
+  return module;
 }
 
 /** target = base + outer * outerStride + line * step, all i64 locals. */

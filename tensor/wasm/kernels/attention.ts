@@ -150,7 +150,7 @@ function finishState(module: Module, tile: Tile): Func {
   return module.add(f);
 }
 
-function build(tier: Tier): Uint8Array<ArrayBuffer> {
+function build(tier: Tier): Module {
   const module = new Module();
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
@@ -282,7 +282,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     });
   });
   module.add(f);
-  return module.bytes();
+  return module;
 }
 
 /** `attention` of the kernel contract. */

@@ -175,7 +175,7 @@ function copyRows(module: Module): Func {
   return module.add(f);
 }
 
-function build(tier: Tier): Uint8Array<ArrayBuffer> {
+function build(tier: Tier): Module {
   const module = new Module();
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
@@ -331,7 +331,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     });
   });
   module.add(f);
-  return module.bytes();
+  return module;
 }
 
 /** `attentionGrad` of the kernel contract. */

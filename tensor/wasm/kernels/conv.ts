@@ -144,13 +144,13 @@ function gradWeightKernel(module: Module, tier: Tier, code: ProductCode): Func {
   return module.add(f);
 }
 
-function build(tier: Tier): Uint8Array<ArrayBuffer> {
+function build(tier: Tier): Module {
   const module = new Module();
   prepareKernel(module, tier);
   const code = addProduct(module, tier);
   forwardKernel(module, code);
   gradWeightKernel(module, tier, code);
-  return module.bytes();
+  return module;
 }
 
 /** `conv2d` of the kernel contract. */

@@ -143,7 +143,7 @@ function build(
   layout: Layout,
   staged: readonly number[],
   half: boolean,
-): Uint8Array<ArrayBuffer> {
+): Module {
   const module = new Module();
   const f = module.add(kernel("run"));
   const tileRows = slotI64(f, TILE_ROWS), tileColumns = slotI64(f, TILE_COLUMNS);
@@ -176,5 +176,5 @@ function build(
       staging.emitNext();
     });
   });
-  return module.bytes();
+  return module;
 }

@@ -147,9 +147,9 @@ export function scatterAdd(runtime: WasmRuntime, args: KernelArgs["scatterAdd"])
   runtime.launch(runtime.load("gather", build)("scatterAdd"), slots, { threads });
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+function build(): Module {
   const module = new Module();
   module.add(gatherKernel());
   module.add(scatterKernel());
-  return module.bytes();
+  return module;
 }

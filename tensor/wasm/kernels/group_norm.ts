@@ -228,14 +228,14 @@ function backwardKernel(withSilu: boolean): Func {
   return f;
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+function build(): Module {
   const module = new Module();
   for (const withSilu of [false, true]) {
     module.add(forwardKernel(withSilu));
     module.add(backwardKernel(withSilu));
   }
   module.add(columnSumKernel());
-  return module.bytes();
+  return module;
 }
 
 /** `groupNorm` of the kernel contract. */

@@ -258,13 +258,13 @@ function backwardKernel(): Func {
   return f;
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+function build(): Module {
   const module = new Module();
   module.add(forwardKernel("layerNorm", sumOver));
   module.add(forwardKernel("layerNormLong", sumOverSpans));
   module.add(backwardKernel());
   module.add(columnSumKernel());
-  return module.bytes();
+  return module;
 }
 
 const address = (runtime: WasmRuntime, view: View | null) => view ? runtime.address(view) : 0;

@@ -23,7 +23,7 @@ const SLOTS = new Slots([
   "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
 ], [], PLAN.end);
 
-function build(tier: Tier): Uint8Array<ArrayBuffer> {
+function build(tier: Tier): Module {
   const module = new Module();
   const code = addProduct(module, tier);
   const { tile } = code;
@@ -136,7 +136,7 @@ function build(tier: Tier): Uint8Array<ArrayBuffer> {
     });
   });
   module.add(f);
-  return module.bytes();
+  return module;
 }
 
 /**

@@ -35,7 +35,7 @@ function pack(
     }
     f.call(panel);
     module.add(f);
-    return module.bytes();
+    return module;
   });
   const slots = SLOTS.fill({
     src: from.address,

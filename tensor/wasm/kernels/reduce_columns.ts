@@ -129,7 +129,7 @@ function buildColumns(op: ReduceOp, program: Program, layout: Layout, half: bool
       });
     });
   });
-  return module.bytes();
+  return module;
 }
 
 /** Combines rows of up to `COLUMN_WIDTH` columns into a row of accumulators. */

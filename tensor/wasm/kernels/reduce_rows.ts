@@ -156,7 +156,7 @@ function buildRows(op: ReduceOp, program: Program, layout: Layout, half: boolean
       odometer.next();
     });
   });
-  return module.bytes();
+  return module;
 }
 
 /**

@@ -145,13 +145,13 @@ function logSoftmaxGradRow(c: VectorContext, n: number, y: number, g: number, ou
   });
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+function build(): Module {
   const module = new Module();
   module.add(rowKernel("softmax", softmaxRow));
   module.add(rowKernel("logSoftmax", logSoftmaxRow));
   module.add(rowKernel("softmaxGrad", softmaxGradRow));
   module.add(rowKernel("logSoftmaxGrad", logSoftmaxGradRow));
-  return module.bytes();
+  return module;
 }
 
 function launch(

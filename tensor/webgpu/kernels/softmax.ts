@@ -9,6 +9,7 @@ import {
   rowLayout,
   type RowReduction,
 } from "../shader/rows.ts";
+import { literal, PRELUDE } from "../shader/wgsl.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { ranInChunks } from "../device/chunks.ts";
 
@@ -24,6 +25,9 @@ export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op:
   const layout = rowLayout(width, canVec4Rows(width, x, out));
   const four = layout.byVec4 ? "4" : "";
   const each = alongRow("params.width");
+  // Of a row of nothing but -infinity, whose sum is 0, for which log2() may be any number.
+  const nan = literal(NaN, "f32");
+  const logSum = `logSum = select(log2(sum) * ${Math.LN2}, ${nan}, sum == 0.0)`;
   // A NaN that max() passes over still makes the sum, and so the whole row, NaN.
   const body = `
   let begin = row * params.width;
@@ -33,7 +37,7 @@ export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op:
   var sums = T();
   ${each} { sums += exp2((x_load${four}(begin + i) - largest) * ${Math.LOG2E}); }
   let sum = row_sum(thread, total(sums));
-  let ${log ? `logSum = log2(sum) * ${Math.LN2}` : "factor = 1.0 / sum"};
+  let ${log ? logSum : "factor = 1.0 / sum"};
   if (live) {
     ${each} {
       let above = x_load${four}(begin + i) - largest;
@@ -45,7 +49,7 @@ export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op:
   runtime.dispatch({
     op,
     key: `softmax/${layoutKey(layout)}${log ? "/log" : ""}`,
-    source: () => rowKernel(layout, [SUM, MAX], body),
+    source: () => (log ? PRELUDE : "") + rowKernel(layout, [SUM, MAX], body),
     views: [
       { name: "x", view: x, access: "read", vec4: layout.byVec4 },
       { name: "result", view: out, access: "write", vec4: layout.byVec4 },
