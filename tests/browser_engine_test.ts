@@ -22,7 +22,7 @@ const files = browserMissing ? {} : {
 /** Calls an export of engine_page.ts in a page; the page's errors have their message only. */
 async function call<T>({ page }: TestPage, name: string, ...args: unknown[]): Promise<T> {
   const given = args.map((arg) => JSON.stringify(arg)).join(", ");
-  return await page.evaluate(`import("./engine_page.js").then((m) => m.${name}(${given}))`) as T;
+  return await page.evaluate(`import('./engine_page.js').then((m) => m.${name}(${given}))`) as T;
 }
 
 const wasm = (threads?: number): InitOptions => ({

@@ -105,7 +105,10 @@ function brokenRule(
 ): string | undefined {
   const from = folderOf(file);
   if (target === undefined) {
-    if (PACKAGES.includes(from) || specifier.startsWith("node:")) return undefined;
+    if (PACKAGES.includes(from)) return undefined;
+    if (specifier.startsWith("node:")) {
+      return `imports "${specifier}": @dit/core loads in browsers too, which have no such module`;
+    }
     return `imports "${specifier}": @dit/core has no dependencies`;
   }
   const to = folderOf(target);

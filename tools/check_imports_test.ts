@@ -85,12 +85,14 @@ Deno.test("checkImports() refuses dependencies of the library and files that are
   assertEquals(
     check({
       "tensor/a.ts": `import { join } from "@std/path";\nimport "./gone.ts";\n`,
+      "io/a.ts": `import { openSync } from "node:fs";\n`,
       "tests/a_test.ts": `import "../tensor/gone.ts";\n`,
       "attic/a.ts": "",
     }),
     [
       `tensor/a.ts:1: imports "@std/path": @dit/core has no dependencies`,
       "tensor/a.ts:2: imports tensor/gone.ts, which does not exist",
+      `io/a.ts:1: imports "node:fs": @dit/core loads in browsers too, which have no such module`,
       "tests/a_test.ts:1: imports tensor/gone.ts, which does not exist",
       "attic/a.ts:1: attic/ is no folder that LAYERS or DEVELOPMENT lists",
     ],

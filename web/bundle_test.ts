@@ -11,7 +11,7 @@ testUnless(missing, diskTest, "a bundle is one module for older browsers too", a
   await Deno.writeTextFile(`${folder}/part.ts`, "export const half: number = 21;\n");
   await Deno.writeTextFile(
     entry,
-    `const { half } = await import("./part.ts");
+    `const { half } = await import('./part.ts');
     /** Doubles. */
     export const double = (value: number): number => {
       using _ = { [Symbol.dispose]() { globalThis.freed = true; } };
