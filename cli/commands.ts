@@ -146,7 +146,10 @@ function runFolder(resume: string | undefined): string[] {
   if (resume === "latest" || resume === "auto") return [];
   return given(resume).flatMap((path) => {
     if (!/\.safetensors$/.test(path)) return [path];
-    if (basename(path) === "training.safetensors") return [dirname(path)]; // the only checkpoint of older runs
+    // the best checkpoint, and the only one of older runs
+    if (["best.safetensors", "training.safetensors"].includes(basename(path))) {
+      return [dirname(path)];
+    }
     return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
   });
 }

@@ -107,6 +107,19 @@ export async function openCheckpoint<Config>(
   }
 }
 
+/** The step of a checkpoint of any kind; null where there is none that can be read. */
+export async function stepOf(path: string): Promise<number | null> {
+  try {
+    using file = await SafetensorsFile.open(path);
+    const { step } = JSON.parse(file.metadata.get("header") ?? "null") ?? {};
+    return Number.isSafeInteger(step) ? step : null;
+  } catch (error) {
+    if (error instanceof FormatError || error instanceof SyntaxError) return null;
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
 /** Whether a file is of another kind, such as a pointer of Git LFS, rather than damaged. */
 async function isForeign(path: string): Promise<boolean> {
   using file = await Deno.open(path);

@@ -24,6 +24,9 @@ const CHECKPOINT = /^(\d{7,})\.safetensors$/;
 /** The folder of a run's checkpoints. */
 const CHECKPOINTS = "checkpoints";
 
+/** The checkpoint of the best evaluation so far, in a run's folder; none of those that are pruned. */
+export const BEST = "best.safetensors";
+
 /** A checkpoint in a run's folder. */
 export interface CheckpointFile {
   /** Optimiser steps that it has. */
@@ -120,10 +123,11 @@ export async function runOf(
   const path = resolve(checkpoint);
   const folder = dirname(path);
   const isOnly = basename(path) === former;
-  if (!isOnly && (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path)))) {
+  const isInside = isOnly || basename(path) === BEST; // otherwise in the folder of checkpoints
+  if (!isInside && (basename(folder) !== CHECKPOINTS || !CHECKPOINT.test(basename(path)))) {
     return undefined;
   }
-  const run = isOnly ? folder : dirname(folder);
+  const run = isInside ? folder : dirname(folder);
   const description = await describeRun(run);
   const isIts = description ? description.trainee === trainee : isOnly && await isFormer?.(run);
   return isIts ? run : undefined;

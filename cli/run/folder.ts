@@ -8,13 +8,15 @@
  *     report.html    curves and pictures, see report.ts
  *     samples/       0000300.png: pictures of what the model has learned by a step
  *     checkpoints/   0000300.safetensors
+ *     best.safetensors  the checkpoint of the best evaluation, where there are any
  *     retired-000/   checkpoints, pictures and metrics of later steps, from before a run went back
  */
 import { basename, join } from "@std/path";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { appendLines, removeTemporaries, writePage, writeWhole } from "../shared/files.ts";
-import { checkpointPath, type FolderNames, listCheckpoints, namesIn } from "./find.ts";
-import { type Metrics, MetricsFile } from "./metrics.ts";
+import { stepOf } from "./checkpoint.ts";
+import { BEST, checkpointPath, type FolderNames, listCheckpoints, namesIn } from "./find.ts";
+import { type Line, type Metrics, MetricsFile } from "./metrics.ts";
 
 /** Names of the files of pictures. */
 const PICTURE = /^(\d{7,})\.png$/;
@@ -78,7 +80,7 @@ export class RunFolder {
     path: string,
     step: number,
     names: FolderNames,
-    onLine: (metrics: Metrics) => void,
+    onLine: (line: Line) => void,
   ): Promise<RunFolder> {
     await prepare(path, names);
     const drawn = (await steps(join(path, names.pictures))).filter((at) => at <= step);
@@ -86,7 +88,7 @@ export class RunFolder {
     return new RunFolder(path, names, metrics, step, drawn);
   }
 
-  /** The last line of metrics, that of a run that is continued included. */
+  /** The last line of training's metrics, that of a run that is continued included. */
   get lastMetrics(): Metrics | undefined {
     return this.#metrics.last;
   }
@@ -121,11 +123,22 @@ export class RunFolder {
   }
 
   /** Adds a line to metrics.jsonl. */
-  async measure(metrics: Metrics): Promise<void> {
+  async measure(line: Line): Promise<void> {
     await this.#try("metrics.jsonl", async () => {
       await this.#retire();
-      await this.#metrics.add(metrics);
+      await this.#metrics.add(line);
     });
+  }
+
+  /** The step of the best checkpoint; null where there is none. */
+  async bestStep(): Promise<number | null> {
+    return await stepOf(this.file(BEST));
+  }
+
+  /** Writes the best checkpoint, in place of the one before. */
+  async saveBest(write: (path: string) => Promise<void>): Promise<void> {
+    await this.#retire();
+    await write(this.file(BEST));
   }
 
   /** Keeps pictures of a step. */
@@ -181,6 +194,9 @@ export class RunFolder {
       if (step <= from) continue;
       const picture = this.pictureOf(step);
       await this.#try(picture, (path) => Deno.rename(path, join(aside, picture)));
+    }
+    if ((await this.bestStep() ?? 0) > from) {
+      await Deno.rename(this.file(BEST), join(aside, BEST));
     }
     for (const { path } of later.reverse()) {
       await Deno.rename(path, join(aside, "checkpoints", basename(path)));

@@ -3,11 +3,13 @@ import type { Device } from "@dit/core/tensor";
 import { BatchSampler, type Dataset, Loader, type SamplerPosition } from "@dit/data";
 import { basename } from "@std/path";
 import { anyRank } from "../distributed/agree.ts";
-import { gather } from "../distributed/share.ts";
+import { fromRankZero, gather } from "../distributed/share.ts";
 import { onRankZero } from "../distributed/together.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { allFindings, damagedIn, findings } from "../shared/images.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
+import { type Evaluation, evaluationText, isComparable } from "./evaluation.ts";
+import { BEST } from "./find.ts";
 import type { RunFolder } from "./folder.ts";
 import { Meter, waitingText } from "./metrics.ts";
 import { sortOut } from "./records.ts";
@@ -64,6 +66,8 @@ export class TrainingLoop {
   readonly #beginnings = new Map<number, Beginning>();
   /** The step that a checkpoint has. */
   #saved: number;
+  /** The step of the best checkpoint; undefined before it is looked for. */
+  #best: number | null | undefined;
   /** When the page was written last. */
   #reported = -Infinity;
   /** Steps left out for overflow that were reported. */
@@ -113,7 +117,7 @@ export class TrainingLoop {
 
   async #takeSteps(loader: Loader): Promise<void> {
     const { trainee, steps, stopping } = this.#run;
-    const { world, settings: { logEvery, sampleEvery, ckptEvery } } = trainee;
+    const { world, settings: { logEvery, sampleEvery, ckptEvery, evalEvery = 0 } } = trainee;
     const isTime = (every: number) =>
       every > 0 && (trainee.step % every === 0 || trainee.step === steps);
     const isAlone = world.size === 1;
@@ -134,6 +138,7 @@ export class TrainingLoop {
       if (isTime(logEvery)) await this.#measure(loader.waitSeconds);
       else if (this.#beginnings.size >= DRAIN_EVERY) await this.#drainRecords();
       if (isTime(sampleEvery)) await this.#between(() => this.#draw());
+      if (isTime(evalEvery)) await this.#between(() => this.#evaluate(loader.position));
       if (isTime(ckptEvery)) await this.#between(() => this.#save(loader.position));
       else if (trainee.step % PROOF_EVERY === 0) await agreeOnTrainee(trainee);
       if (isTime(logEvery)) await this.#between(() => this.#report(null));
@@ -280,6 +285,46 @@ export class TrainingLoop {
     });
   }
 
+  /** Evaluates samples, and keeps a checkpoint where they are the best so far. */
+  async #evaluate(position: SamplerPosition): Promise<void> {
+    const { trainee, folder, history } = this.#run;
+    const evaluation = await trainee.evaluate();
+    const isBest = await fromRankZero(
+      trainee.world,
+      async () => evaluation !== null && await this.#isBest(evaluation),
+    );
+    if (isBest) await this.#saveBest(position);
+    if (!evaluation) return;
+    history.add(evaluation);
+    await folder?.measure(evaluation);
+    const { step, seconds } = evaluation;
+    const kept = isBest ? `; the best so far, kept as ${BEST}` : "";
+    await this.#note(
+      `step ${step}: ${evaluationText(evaluation)}${kept} (${duration(seconds)})`,
+    );
+  }
+
+  /**
+   * Whether an evaluation is better than that of the best checkpoint there is: one of later steps is
+   * from before the run went back, and of others it has to be known what they came to.
+   */
+  async #isBest(evaluation: Evaluation): Promise<boolean> {
+    const { folder, history } = this.#run;
+    const best = await folder?.bestStep() ?? null;
+    if (best === null || best >= evaluation.step) return true;
+    const before = history.evaluationAt(best);
+    if (before === undefined || !isComparable(before, evaluation)) return true;
+    return evaluation.frechetDistance < before.frechetDistance;
+  }
+
+  async #saveBest(position: SamplerPosition): Promise<void> {
+    const { trainee, folder } = this.#run;
+    await agreeOnTrainee(trainee);
+    const state = await trainee.state();
+    await folder?.saveBest((path) => saveTrainee(path, trainee, { position, state }));
+    this.#best = trainee.step;
+  }
+
   async #save(position: SamplerPosition): Promise<void> {
     await this.#drainRecords();
     const { trainee, folder } = this.#run;
@@ -301,6 +346,7 @@ export class TrainingLoop {
     this.#reported = now;
     const { trainee, folder, history, summary, steps } = this.#run;
     if (!folder) return;
+    if (this.#best === undefined) this.#best = await folder.bestStep();
     const html = reportHtml({
       title: basename(folder.path),
       summary,
@@ -310,6 +356,7 @@ export class TrainingLoop {
       drawn: folder.drawn,
       pictureOf: (step) => folder.pictureOf(step),
       caption: trainee.caption,
+      best: this.#best,
       ended,
     });
     await folder.report(html);

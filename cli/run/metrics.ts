@@ -3,7 +3,11 @@ import { type Device, memory } from "@dit/core/tensor";
 import { join } from "@std/path";
 import { messageOf } from "../shared/errors.ts";
 import { appendLines, readLines, rewriteLines } from "../shared/files.ts";
+import { type Evaluation, isEvaluation } from "./evaluation.ts";
 import type { Scaled, StepRecord } from "./records.ts";
+
+/** A line of metrics.jsonl. */
+export type Line = Metrics | Evaluation;
 
 /** One line of metrics.jsonl: means over the steps since the line before. */
 export interface Metrics {
@@ -167,7 +171,7 @@ export class MetricsFile {
     [this.#path, this.#cutAt, this.#last] = [path, cutAt, last];
   }
 
-  /** The last line. */
+  /** The last line of training. */
   get last(): Metrics | undefined {
     return this.#last;
   }
@@ -181,16 +185,20 @@ export class MetricsFile {
   static async open(
     folder: string,
     step: number,
-    onLine: (metrics: Metrics) => void = () => {},
+    onLine: (line: Line) => void = () => {},
   ): Promise<MetricsFile> {
     const path = join(folder, METRICS);
     let isWhole = true;
     let last: Metrics | undefined;
     try {
       for await (const line of readLines(path)) {
-        const metrics = parseLine(line, step);
-        if (metrics) onLine(last = metrics);
-        else isWhole = false;
+        const parsed = parseLine(line, step);
+        if (!parsed) {
+          isWhole = false;
+          continue;
+        }
+        onLine(parsed);
+        if (!isEvaluation(parsed)) last = parsed;
       }
     } catch (error) {
       console.error(`could not read ${path}: ${messageOf(error)}; the run continues without it`);
@@ -208,18 +216,18 @@ export class MetricsFile {
   }
 
   /** Adds a line. */
-  async add(metrics: Metrics): Promise<void> {
-    this.#last = metrics;
+  async add(line: Line): Promise<void> {
+    if (!isEvaluation(line)) this.#last = line;
     await this.cut();
-    await appendLines(this.#path, JSON.stringify(metrics) + "\n");
+    await appendLines(this.#path, JSON.stringify(line) + "\n");
   }
 }
 
 /** A line of a step up to `step`; undefined for others, and for what a killed process half wrote. */
-function parseLine(line: string, step: number): Metrics | undefined {
+function parseLine(text: string, step: number): Line | undefined {
   try {
-    const metrics = JSON.parse(line);
-    return Number.isFinite(metrics?.step) && metrics.step <= step ? metrics : undefined;
+    const line = JSON.parse(text);
+    return Number.isFinite(line?.step) && line.step <= step ? line : undefined;
   } catch {
     return undefined;
   }

@@ -14,6 +14,7 @@ import { type Generator, scope, type Share, type Tensor } from "@dit/core/tensor
 import type { Examples } from "@dit/data";
 import { ALONE, type World } from "../distributed/world.ts";
 import { type BatchPart, splitBatch } from "./batch_parts.ts";
+import type { Evaluation } from "./evaluation.ts";
 import type { RunFolder } from "./folder.ts";
 import { type Scaled, StepRecords } from "./records.ts";
 import type { RunSettings, Stateful, Streams, Trainee, TraineeKind } from "./trainee.ts";
@@ -176,6 +177,11 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   }
 
   async afterStep(): Promise<void> {}
+
+  /** Nothing, of a trainee whose samples are not evaluated. */
+  evaluate(): Promise<Evaluation | null> {
+    return Promise.resolve(null);
+  }
 
   abandonStep(streams: Streams): void {
     this.optimizer.zeroGrad();

@@ -4,16 +4,17 @@
  */
 import { escapeHtml } from "../shared/html.ts";
 import { duration } from "../shared/progress.ts";
-import type { Metrics } from "./metrics.ts";
+import { type Evaluation, EVALUATION_CURVES, isComparable, isEvaluation } from "./evaluation.ts";
+import type { Line, Metrics } from "./metrics.ts";
 import { type Column, Series } from "./series.ts";
 
 /** One of the charts of a page. */
-export interface Curve {
+export interface Curve<Of = Metrics> {
   readonly title: string;
   /** What the values are. */
   readonly unit: string;
   /** The value of a line; undefined where it has none. */
-  readonly value: (metrics: Metrics) => number | undefined;
+  readonly value: (line: Of) => number | undefined;
   readonly logarithmic?: boolean;
   /** Whether a smoothed curve is drawn over the measured one. */
   readonly smooth?: boolean;
@@ -31,29 +32,65 @@ export const COMMON_CURVES: readonly Curve[] = [
   { title: "Learning rate", unit: "", value: (m) => m.lr },
 ];
 
+/** Curves with what is drawn of them. */
+type Drawn<Of> = readonly (readonly [Curve<Of>, Series])[];
+
+function empty<Of>(curves: readonly Curve<Of>[]): Drawn<Of> {
+  return curves.map((curve) => [curve, new Series(WIDTH)]);
+}
+
+function addTo<Of extends { readonly step: number }>(drawn: Drawn<Of>, line: Of): void {
+  for (const [{ value, logarithmic }, series] of drawn) {
+    const y = value(line) ?? NaN;
+    series.add(line.step, logarithmic ? Math.log10(y) : y); // of 0 and less: not finite
+  }
+}
+
 /** What a page needs of all lines of metrics, however many there are. */
 export class History {
   /** What is drawn. */
-  readonly curves: readonly (readonly [Curve, Series])[];
+  readonly curves: Drawn<Metrics>;
   #last: Metrics | undefined;
+  #evaluations: Drawn<Evaluation> = empty(EVALUATION_CURVES);
+  /** By their steps: those that can be compared with the last one. */
+  readonly #comparable = new Map<number, Evaluation>();
+  #lastEvaluation: Evaluation | undefined;
 
   /** Of a run that has measured nothing yet. */
   constructor(curves: readonly Curve[]) {
-    this.curves = curves.map((curve) => [curve, new Series(WIDTH)]);
+    this.curves = empty(curves);
   }
 
-  /** The last line. */
+  /** The last line of training. */
   get last(): Metrics | undefined {
     return this.#last;
   }
 
+  /** Evaluations that were measured as the last one was. */
+  get evaluations(): { readonly curves: Drawn<Evaluation>; readonly last: Evaluation | undefined } {
+    return { curves: this.#evaluations, last: this.#lastEvaluation };
+  }
+
+  /** The evaluation of a step, where it was measured as the last one was. */
+  evaluationAt(step: number): Evaluation | undefined {
+    return this.#comparable.get(step);
+  }
+
   /** Adds a line. */
-  add(metrics: Metrics): void {
-    this.#last = metrics;
-    for (const [{ value, logarithmic }, series] of this.curves) {
-      const y = value(metrics) ?? NaN;
-      series.add(metrics.step, logarithmic ? Math.log10(y) : y); // of 0 and less: not finite
+  add(line: Line): void {
+    if (isEvaluation(line)) this.#addEvaluation(line);
+    else addTo(this.curves, this.#last = line);
+  }
+
+  #addEvaluation(evaluation: Evaluation): void {
+    const last = this.#lastEvaluation;
+    if (last && !isComparable(last, evaluation)) { // flags were changed: the curves begin anew
+      this.#evaluations = empty(EVALUATION_CURVES);
+      this.#comparable.clear();
     }
+    this.#lastEvaluation = evaluation;
+    this.#comparable.set(evaluation.step, evaluation);
+    addTo(this.#evaluations, evaluation);
   }
 }
 
@@ -74,6 +111,8 @@ export interface Report {
   readonly pictureOf: (step: number) => string;
   /** The line above the pictures. */
   readonly caption: string;
+  /** The step of the best checkpoint that is kept; null for none. */
+  readonly best?: number | null;
   /** How the run ended; null while it runs, when the page reloads itself. */
   readonly ended: string | null;
 }
@@ -120,6 +159,7 @@ ${last ? figures(last) : ""}
 <main>
 ${history.curves.map(([curve, series]) => chart(curve, series)).join("\n")}
 </main>
+${evaluations(report)}
 ${grids(report)}
 </body>
 </html>
@@ -138,6 +178,20 @@ function figures(last: Metrics): string {
   if (last.damaged !== undefined) rows.push(["damaged images left out", String(last.damaged)]);
   const cells = rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`);
   return `<dl>${cells.join("")}</dl>`;
+}
+
+function evaluations({ history, best = null }: Report): string {
+  const { curves, last } = history.evaluations;
+  if (!last) return "";
+  const { features, samples, sampling } = last;
+  const measured = `${
+    samples.toLocaleString("en")
+  } samples (${sampling}) by features of ${features}.`;
+  const kept = best === null ? "" : ` Step ${best.toLocaleString("en")} has the least Fréchet ` +
+    "distance so far and is kept as best.safetensors.";
+  return `<section>\n<h2>Evaluation</h2>\n<p>${escapeHtml(measured + kept)}</p>\n<div>\n${
+    curves.map(([curve, series]) => chart(curve, series)).join("\n")
+  }\n</div>\n</section>`;
 }
 
 function grids({ pictures, drawn, pictureOf, caption }: Report): string {
@@ -162,7 +216,7 @@ function choose<T>(items: readonly T[], count: number): T[] {
 
 /** The curve over steps that a chart shows. */
 function chart(
-  { title, unit, logarithmic = false, smooth = false }: Curve,
+  { title, unit, logarithmic = false, smooth = false }: Omit<Curve<never>, "value">,
   series: Series,
 ): string {
   const { columns, first, last } = series;
@@ -230,8 +284,8 @@ header p { margin: .15rem 0; white-space: pre-wrap; overflow-wrap: anywhere; fon
 progress { width: 100%; height: .5rem; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; }
 dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-size: 1.2rem; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1rem; }
-section { clear: both; } section figure { display: inline-block; }
+main, section div { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1rem; }
+section { clear: both; } section > figure { display: inline-block; }
 figure { margin: 0 1rem 1rem 0; } figcaption { font-weight: 600; margin-bottom: .25rem; }
 section img { max-width: 100%; image-rendering: pixelated; min-width: 22rem; }
 svg { width: 100%; height: auto; } svg line { stroke: var(--grid); }

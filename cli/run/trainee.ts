@@ -5,6 +5,7 @@ import type { CheckpointKind, Fields } from "@dit/core/pipeline";
 import type { GeneratorState } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import type { World } from "../distributed/world.ts";
+import type { Evaluation } from "./evaluation.ts";
 import type { FolderNames } from "./find.ts";
 import type { RunFolder } from "./folder.ts";
 import type { Metrics } from "./metrics.ts";
@@ -31,6 +32,8 @@ export interface RunSettings {
   readonly keep: number;
   /** Steps between two pictures; 0 for none. */
   readonly sampleEvery: number;
+  /** Steps between two evaluations of samples; 0 or nothing for none. */
+  readonly evalEvery?: number;
 }
 
 /** A kind of trainee: how its runs look on the disk and on the page. */
@@ -107,6 +110,12 @@ export interface Trainee extends Disposable {
 
   /** Pictures of what it has learned so far, as a PNG; null where it cannot make any. */
   draw(): Promise<Uint8Array<ArrayBuffer> | null>;
+  /**
+   * Compares samples with the data, without a trace in what is trained. Collective.
+   *
+   * @returns Null on ranks other than 0.
+   */
+  evaluate(): Promise<Evaluation | null>;
   /** Writes what a finished run has beside its checkpoints; returns lines of output about it. */
   finish(folder: RunFolder): Promise<string[]>;
 }

@@ -2,6 +2,8 @@
 
 /** The folder of runs. */
 export const RESULTS = "results";
+/** The folder in that of runs where classifiers of evaluations are kept. */
+export const EVALUATION = "evaluation";
 /** The folder of an autoencoder that is trained here. */
 export const VAE_OUT = "results/vae";
 /** The folder of extracted latents. */

@@ -15,7 +15,7 @@ import { openWorld } from "../../distributed/open.ts";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { openCheckpoint } from "../../run/checkpoint.ts";
-import { findCheckpoint, latestRun, unfinishedRun } from "../../run/find.ts";
+import { findCheckpoint, latestRun, runOf, unfinishedRun } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee } from "../../run/saving.ts";
@@ -32,6 +32,7 @@ import { namedData } from "../../shared/named_data.ts";
 import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { readSettings } from "../../shared/settings.ts";
 import { openData } from "./data.ts";
+import { type EvaluationParts, TrainingEvaluation } from "./evaluation.ts";
 import { DIT_KIND, DiTTrainee, FINAL_SAMPLES } from "./dit_trainee.ts";
 import { checkMemory, memoryEstimate, shareOfBatch, stepSeconds } from "./estimates.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
@@ -118,14 +119,18 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   await using opened = await openNewRun(flags, world);
   const { device, data, config, settings, steps } = opened;
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
-  const { decoder, note } = await loadDecoder(config, world);
+  const { decoder, note } = await loadDecoder(config, world, settings.evalEvery > 0);
   using _ = decoder;
+  using evaluation = await prepareEvaluation(flags, settings, { config, data, decoder, world });
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
-  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo, world });
+  const parts = { steps, input, decoder, evaluation, exportTo, world };
+  using trainee = new DiTTrainee(config, settings, parts);
   const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
   if (folder) await writeClasses(folder.path, config.classNames);
-  const summary = folder ? await summaryLines({ trainee, data, device, folder, steps, note }) : [];
+  const summary = folder
+    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation })
+    : [];
   return await runTraining({
     ...newFolder(DIT_KIND, folder),
     trainee,
@@ -164,11 +169,13 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   }
   checkMemory(config, settings, device, world);
   await agreeOnData(world, settings.data, data.dataset);
-  const { decoder, note } = await loadDecoder(config, world);
+  const { decoder, note } = await loadDecoder(config, world, settings.evalEvery > 0);
   using _ = decoder;
+  using evaluation = await prepareEvaluation(flags, settings, { config, data, decoder, world });
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
-  using trainee = new DiTTrainee(config, settings, { steps, input, decoder, exportTo, world });
+  const parts = { steps, input, decoder, evaluation, exportTo, world };
+  using trainee = new DiTTrainee(config, settings, parts);
   const position = await loadTrainee(trainee, checkpoint, training);
   const opened = world.rank === 0
     ? await resumedFolder(DIT_KIND, checkpoint, () => newRunFolder(flags, config))
@@ -177,7 +184,9 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   if (folder && !await exists(folder.file("classes.json"))) {
     await writeClasses(folder.path, config.classNames);
   }
-  const summary = folder ? await summaryLines({ trainee, data, device, folder, steps, note }) : [];
+  const summary = folder
+    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation })
+    : [];
   return await runTraining({ ...opened, trainee, dataset, device, steps, summary, position });
 }
 
@@ -215,7 +224,8 @@ async function lacksSamples(
   checkpoint: string,
   { finalSamples }: TrainSettings,
 ): Promise<boolean> {
-  return finalSamples > 0 && !await exists(join(checkpoint, "../..", FINAL_SAMPLES));
+  const run = await runOf(checkpoint, DIT_KIND);
+  return finalSamples > 0 && (run === undefined || !await exists(join(run, FINAL_SAMPLES)));
 }
 
 /** What the first lines are made of. */
@@ -227,11 +237,12 @@ interface Summarised {
   readonly steps: number;
   /** Why there are no samples. */
   readonly note: string | null;
+  readonly evaluation: TrainingEvaluation | null;
 }
 
 /** The first lines: what, on what, for how long, with how much memory, and what else there is. */
 async function summaryLines(
-  { trainee, data, device, folder, steps, note }: Summarised,
+  { trainee, data, device, folder, steps, note, evaluation }: Summarised,
 ): Promise<string[]> {
   const { settings, config, model, step, world } = trainee;
   const count = (n: number) => n.toLocaleString("en");
@@ -255,25 +266,40 @@ async function summaryLines(
     ...(namedData(settings.data)
       ? ["         your own images: deno task train --data FOLDER (a subfolder a class); --help"]
       : []),
+    ...(evaluation === null ? [] : [evaluation.text]),
     ...(note === null ? [] : [note]),
   ];
+}
+
+/** What compares samples with the data now and then; null where that is not asked for. Collective. */
+async function prepareEvaluation(
+  flags: TrainFlags,
+  { data: path, evalEvery, evalSamples: samples }: TrainSettings,
+  parts: Pick<EvaluationParts, "config" | "data" | "decoder" | "world">,
+): Promise<TrainingEvaluation | null> {
+  if (evalEvery === 0) return null;
+  return await TrainingEvaluation.prepare({ ...parts, results: resultsOf(flags), samples }, path);
 }
 
 /**
  * The autoencoder of a model of latents, to make pictures with; without it there are none, as on
  * ranks other than 0.
+ *
+ * @param isNeeded Whether every rank needs it.
+ * @throws {CommandError} where it is needed, and not there.
  */
 async function loadDecoder(
   { latents }: ModelConfig,
   { rank }: World,
+  isNeeded: boolean,
 ): Promise<{ decoder: AutoencoderKL | null; note: string | null }> {
-  if (latents === null || rank > 0) return { decoder: null, note: null };
+  if (latents === null || rank > 0 && !isNeeded) return { decoder: null, note: null };
   try {
     const path = await findAutoencoder(latents.vae, false);
     await checkAutoencoder(path, latents);
     return { decoder: await loadAutoencoder(path), note: null };
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
+    if (!(error instanceof CommandError) || isNeeded) throw error;
     return { decoder: null, note: `samples  none: ${error.message}` };
   }
 }

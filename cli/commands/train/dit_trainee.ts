@@ -10,12 +10,14 @@ import type { AutoencoderKL } from "@dit/core/vae";
 import type { World } from "../../distributed/world.ts";
 import type { BatchPart } from "../../run/batch_parts.ts";
 import { writeCheckpoint } from "../../run/checkpoint.ts";
+import type { Evaluation } from "../../run/evaluation.ts";
 import type { RunFolder } from "../../run/folder.ts";
 import { ModelTrainee, type PartLoss, shareOf } from "../../run/model_trainee.ts";
 import type { PendingFeedback } from "../../run/records.ts";
 import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
 import { shownClasses } from "../../shared/classes.ts";
+import type { TrainingEvaluation } from "./evaluation.ts";
 import type { ModelInput } from "./open_data.ts";
 import { drawGrid, writeSamples } from "./preview.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -52,6 +54,8 @@ export interface DiTParts {
   readonly input?: ModelInput | undefined;
   /** Makes pictures of the latents of samples; there are none without it. */
   readonly decoder?: AutoencoderKL | null;
+  /** Compares samples with the data, where that is asked for. */
+  readonly evaluation?: TrainingEvaluation | null;
   /** A file for the averaged weights as f16, at the end. */
   readonly exportTo?: string | undefined;
   /** The ranks that share every batch; none but this one by default. */
@@ -159,6 +163,13 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
       return { timesteps: fields.numbers("timesteps"), losses: fields.numbers("losses") };
     });
     this.records.putFeedback(feedback);
+  }
+
+  override async evaluate(): Promise<Evaluation | null> {
+    const { evaluation } = this.#parts;
+    return evaluation && this.#imageSampler
+      ? await evaluation.measure(this, this.#imageSampler)
+      : null;
   }
 
   /** A grid of samples, a column a class. */

@@ -331,6 +331,16 @@ const RUN_FLAGS = {
     original: 4,
     onResume: "free",
   }),
+  "eval-every": setting(
+    count("steps between two evaluations of samples, the best of which keeps best.safetensors", 0),
+    { key: "evalEvery", default: 0, onResume: "free", whenAbsent: 0 },
+  ),
+  "eval-samples": setting(count("samples of an evaluation, of all classes in turn", 20, 1e6), {
+    key: "evalSamples",
+    default: 250,
+    onResume: "free",
+    whenAbsent: 250,
+  }),
   "final-samples": setting(count("samples a class in samples.npz at the end", 0, 1e5), {
     key: "finalSamples",
     small: 20,

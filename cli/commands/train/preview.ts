@@ -29,7 +29,7 @@ const SAMPLE_STREAM = 1 << 16;
  * How previews are sampled. The noise of sample k depends on k alone, so that the grids of a run
  * show the same samples getting better.
  */
-function previewSettings({ settings, config, process }: Previewed): SampleSettings {
+export function previewSettings({ settings, config, process }: Previewed): SampleSettings {
   const { sampleSampler: sampler, sampleSteps, cfgScale, seed } = settings;
   const { least, most } = stepRange(process, sampler);
   return {

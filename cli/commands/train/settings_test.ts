@@ -213,7 +213,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
   // a header of the first release; a key that is renamed could not be resumed
   const stored: Omit<
     TrainSettings,
-    "strict" | "sampleSampler" | "timeMean" | "timeScale"
+    "strict" | "sampleSampler" | "timeMean" | "timeScale" | "evalEvery" | "evalSamples"
   > = {
     data: "mnist",
     imageSize: 32,
@@ -244,7 +244,14 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     finalSamples: 20,
   };
   const read = readSettings(TRAIN_FLAGS, stored);
-  const since = { strict: false, sampleSampler: "ddim", timeMean: 0, timeScale: 1 } as const;
+  const since = {
+    strict: false,
+    sampleSampler: "ddim",
+    timeMean: 0,
+    timeScale: 1,
+    evalEvery: 0,
+    evalSamples: 250,
+  } as const;
   assertEquals(read, { ...stored, ...since });
   assertEquals(resumedSettings(read, flagsOf("--seed 0 --lr 1e-3 --steps 1300")), read);
 });

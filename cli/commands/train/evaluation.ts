@@ -1,0 +1,221 @@
+/** Evaluation of a model in training: samples by its averaged weights, compared with its data. */
+import { div, noGrad } from "@dit/core/autograd";
+import { type ImageSampler, type ModelConfig, usualBatchSize } from "@dit/core/pipeline";
+import { scope, tensor } from "@dit/core/tensor";
+import type { AutoencoderKL } from "@dit/core/vae";
+import { type Examples, toPixels } from "@dit/data";
+import { join } from "@std/path";
+import { onRankZero, workTogether } from "../../distributed/together.ts";
+import type { World } from "../../distributed/world.ts";
+import { ClassifierEvaluation, requireClasses } from "../../evaluation/classifier_evaluation.ts";
+import { LONGEST_SIDE, reduced, reducedSize } from "../../evaluation/pictures.ts";
+import { datasetPictures } from "../../evaluation/read_pictures.ts";
+import type { Evaluation } from "../../run/evaluation.ts";
+import { EVALUATION } from "../../shared/defaults.ts";
+import { CommandError } from "../../shared/errors.ts";
+import { ProgressLine } from "../../shared/progress.ts";
+import type { ImageSize } from "../../shared/sample_archive.ts";
+import type { TrainData } from "./open_data.ts";
+import { type Previewed, previewSettings } from "./preview.ts";
+
+/** Streams of the seed that nothing else draws from: sample k draws from this one plus k. */
+const EVALUATION_STREAM = 1 << 24;
+
+/** Latents that are decoded for the reference at most; of more, an even choice. */
+const DECODED = 5000;
+
+/** A model in training, as evaluations need it. */
+export interface Evaluated extends Previewed {
+  readonly step: number;
+  readonly world: World;
+}
+
+/** What evaluations are prepared from. */
+export interface EvaluationParts {
+  readonly config: ModelConfig;
+  readonly data: TrainData;
+  /** Makes pictures of latents; null for a model of pixels. */
+  readonly decoder: AutoencoderKL | null;
+  readonly world: World;
+  /** The folder of runs, in which classifiers are kept. */
+  readonly results: string;
+  /** Samples of an evaluation. */
+  readonly samples: number;
+}
+
+/** Samples of a model in training, compared with its data. */
+export class TrainingEvaluation implements Disposable {
+  readonly #count: number;
+  /** Null on ranks other than 0, which help with the samples. */
+  readonly #evaluation: ClassifierEvaluation | null;
+
+  private constructor(count: number, evaluation: ClassifierEvaluation | null) {
+    [this.#count, this.#evaluation] = [count, evaluation];
+  }
+
+  /**
+   * Reads the data as pictures, and trains a classifier on them unless one is kept. Collective.
+   *
+   * @throws {CommandError} where samples could not be compared with them.
+   */
+  static async prepare(parts: EvaluationParts, path: string): Promise<TrainingEvaluation> {
+    const { config, data, decoder, world, results, samples } = parts;
+    requireClasses({ name: `--data ${path}`, classNames: data.dataset.classNames });
+    requireEnough(samples, data.dataset.classNames.length);
+    let evaluation: ClassifierEvaluation | null = null;
+    await onRankZero(world, async () => {
+      if (world.rank > 0) return;
+      const isLatent = data.shape.kind === "features";
+      using line = new ProgressLine("         ");
+      const reference = await datasetPictures(data.dataset, path, {
+        ...(isLatent ? { decode: decoderOf(config, decoder!), limit: DECODED } : {}),
+        onProgress: (done, total) => line.show(done, total, "pictures of the data"),
+      });
+      evaluation = await ClassifierEvaluation.prepare(reference, join(results, EVALUATION), {
+        show: (what, done, total) => line.show(done, total, what),
+      });
+    });
+    return new TrainingEvaluation(samples, evaluation);
+  }
+
+  /** The line about it among the first ones. */
+  get text(): string {
+    const { name, heldOutAccuracy, isNew } = this.#evaluation!;
+    const [network, key] = name.split(" ");
+    return `evaluate ${this.#count} samples, by a ${network} ` +
+      `(${key}, ${isNew ? "trained now" : "kept from before"}: ` +
+      `${(100 * heldOutAccuracy).toFixed(1)} % of held-out pictures right)`;
+  }
+
+  /**
+   * Samples, shared by all ranks, and compares them on rank 0. Neither draws from a stream of training.
+   * Collective.
+   *
+   * @returns Null on ranks other than 0.
+   */
+  async measure(trainee: Evaluated, sampler: ImageSampler): Promise<Evaluation | null> {
+    const start = performance.now();
+    const settings = previewSettings(trainee);
+    const samples = await this.#sample(trainee, sampler);
+    let result: Evaluation | null = null;
+    await onRankZero(trainee.world, async () => {
+      if (!this.#evaluation) return;
+      const { name } = this.#evaluation;
+      const figures = await this.#evaluation.evaluate({
+        ...samples!,
+        name: `samples of step ${trainee.step}`,
+      });
+      const { frechetDistance, kid, precision, recall, accuracy, memorisation } = figures;
+      const guidance = settings.cfgScale === 1 ? "no guidance" : `guidance ${settings.cfgScale}`;
+      result = {
+        kind: "evaluation",
+        step: trainee.step,
+        features: name,
+        samples: this.#count,
+        sampling: `${settings.sampler}, ${settings.steps} steps, ${guidance}`,
+        frechetDistance,
+        kid,
+        precision,
+        recall,
+        accuracy,
+        nearestRatio: memorisation.ratio,
+        seconds: (performance.now() - start) / 1000,
+      };
+    });
+    return result;
+  }
+
+  /**
+   * Samples of all classes in turn. Ranks take groups in turn, which are the same however many ranks
+   * there are.
+   */
+  async #sample(trainee: Evaluated, sampler: ImageSampler) {
+    const { world, config } = trainee;
+    const numClasses = config.classNames.length;
+    const labels = Array.from({ length: this.#count }, (_, i) => i % numClasses);
+    const group = usualBatchSize(config);
+    const starts = Array.from(
+      { length: Math.ceil(this.#count / group) },
+      (_, i) => i * group,
+    );
+    const own: Uint8Array[] = [];
+    let fullSize: ImageSize = [0, 0, 0];
+    using line = new ProgressLine("         ");
+    let done = 0;
+    const work = async (): Promise<void> =>
+      await trainee.averaged(async () => {
+        for (const [i, first] of starts.entries()) {
+          if (i % world.size !== world.rank) continue;
+          const part = labels.slice(first, first + group);
+          const { images, ...shape } = await sampler.sample(
+            EVALUATION_STREAM + first,
+            part,
+            previewSettings(trainee),
+          );
+          fullSize = [shape.height, shape.width, shape.channels];
+          own.push(reduced(toPixels(images, shape), fullSize, LONGEST_SIDE));
+          done += part.length;
+        }
+      });
+    await workTogether(world, work, {
+      done: () => done,
+      onTotal: (total) => world.rank === 0 && line.show(total, this.#count, "samples"),
+    });
+    const all = await world.allGather(joined(own));
+    if (world.rank > 0) return null;
+    const size = reducedSize(fullSize, LONGEST_SIDE);
+    const bytes = size[0] * size[1] * size[2];
+    const pixels = new Uint8Array(this.#count * bytes);
+    const at = all.map(() => 0);
+    for (const [i, first] of starts.entries()) {
+      const rank = i % world.size;
+      const length = Math.min(group, this.#count - first) * bytes;
+      pixels.set(all[rank]!.subarray(at[rank], at[rank]! += length), first * bytes);
+    }
+    return { count: this.#count, size, fullSize, pixels, labels: Int32Array.from(labels) };
+  }
+
+  /** Frees the classifier. */
+  [Symbol.dispose](): void {
+    this.#evaluation?.[Symbol.dispose]();
+  }
+}
+
+function requireEnough(samples: number, classes: number): void {
+  if (samples >= classes) return;
+  throw new CommandError(
+    `--eval-samples: expected ${classes} or more, the number of classes, but got ${samples}`,
+  );
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Makes pictures of latents, one at a time as samples are decoded. */
+function decoderOf({ latents }: ModelConfig, decoder: AutoencoderKL) {
+  return async (
+    { images, shape: [count, channels, height, width] }: Examples,
+  ): Promise<Omit<Examples, "labels">> => {
+    const length = channels * height * width;
+    const planes: Float32Array[] = [];
+    let size: readonly number[] = [];
+    for (let i = 0; i < count; i++) {
+      using _ = scope("decode");
+      const one = tensor(images.slice(i * length, (i + 1) * length), [1, channels, height, width]);
+      const image = noGrad(() => decoder.decode(div(one, latents!.scalingFactor)));
+      size = image.shape;
+      planes.push(Float32Array.from(await image.data()));
+    }
+    const [, c, h, w] = size as [number, number, number, number];
+    const all = new Float32Array(count * c * h * w);
+    planes.forEach((plane, i) => all.set(plane, i * plane.length));
+    return { images: all, shape: [count, c, h, w] };
+  };
+}
