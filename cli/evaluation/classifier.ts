@@ -47,7 +47,7 @@ const GROUP = 8;
 const BATCH = 256;
 
 /** Passes over the data that training takes, within these bounds in steps. */
-const LENGTH = { epochs: 30, least: 200, most: 700 } as const;
+const LENGTH = { epochs: 30, least: 100, most: 700 } as const;
 
 /** Random streams of the seed, one a purpose. */
 const STREAMS = { weights: 0, dropout: 1, order: 2, augmentation: 3 } as const;

@@ -13,8 +13,12 @@ import {
   trainClassifier,
 } from "./classifier.ts";
 import { classifierKey, loadClassifier, saveClassifier } from "./classifier_file.ts";
-import { compareFeatures, type Comparison } from "./compare.ts";
-import type { FeatureSet } from "./features.ts";
+import {
+  compareFeatures,
+  type Comparison,
+  type ReferenceFeatures,
+  referenceFeatures,
+} from "./compare.ts";
 import { findNearest, type Memorisation, memorisation, type Neighbours } from "./nearest.ts";
 import { chosen, divide, type Pictures } from "./pictures.ts";
 import type { Reference } from "./read_pictures.ts";
@@ -60,7 +64,7 @@ export class ClassifierEvaluation implements Disposable {
   readonly #model: ImageClassifier;
   readonly #heldOut: readonly number[];
   /** Of the pictures that it was trained on. */
-  readonly #features: FeatureSet;
+  readonly #features: ReferenceFeatures;
   #heldOutNeighbours: Neighbours[] | undefined;
 
   private constructor(
@@ -71,7 +75,7 @@ export class ClassifierEvaluation implements Disposable {
       readonly heldOutAccuracy: number;
       readonly isNew: boolean;
       readonly heldOut: readonly number[];
-      readonly features: FeatureSet;
+      readonly features: ReferenceFeatures;
     },
   ) {
     this.reference = reference;
@@ -124,7 +128,7 @@ export class ClassifierEvaluation implements Disposable {
         heldOutAccuracy,
         isNew: kept === null,
         heldOut: division.heldOut,
-        features,
+        features: referenceFeatures(features),
       });
     } catch (error) {
       model.dispose();

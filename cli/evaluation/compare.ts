@@ -1,14 +1,59 @@
-/** Distributions of features, compared. */
+/** A set of features against that of a reference, by each of the statistics. */
 import type { FeatureSet } from "./features.ts";
+import { rowOf } from "./features.ts";
+import { frechetDistance, type Gaussian, gaussianOf } from "./frechet.ts";
+import { kernelDistance } from "./kernel_distance.ts";
+import { evenly } from "./pictures.ts";
+import { precisionRecall } from "./precision_recall.ts";
 
-/** How two sets of features compare. */
+/** How samples compare with a reference. */
 export interface Comparison {
+  /** Of normal distributions that are fitted to both. */
   readonly frechetDistance: number;
+  /** About 0 for samples that are as the reference is. */
   readonly kid: number;
+  /** Share of samples that lie among the reference. */
   readonly precision: number;
+  /** Share of the reference that lies among samples. */
   readonly recall: number;
 }
 
-export async function compareFeatures(_a: FeatureSet, _b: FeatureSet): Promise<Comparison> {
-  return await Promise.resolve({ frechetDistance: 1, kid: 0, precision: 0, recall: 0 });
+/** Features that precision and recall take of each set: as many as samples, within these bounds. */
+const AMONG = { least: 2000, most: 10_000 } as const;
+
+/** Features of a reference, of which what all comparisons need is computed once. */
+export interface ReferenceFeatures {
+  readonly features: FeatureSet;
+  readonly gaussian: Gaussian;
+}
+
+/** Prepares a reference. */
+export function referenceFeatures(features: FeatureSet): ReferenceFeatures {
+  return { features, gaussian: gaussianOf(features) };
+}
+
+/**
+ * Compares samples with a reference.
+ *
+ * @throws {RangeError} where a set has fewer than four features.
+ */
+export async function compareFeatures(
+  samples: FeatureSet,
+  { features, gaussian }: ReferenceFeatures,
+): Promise<Comparison> {
+  const among = Math.min(AMONG.most, Math.max(AMONG.least, samples.count));
+  return {
+    frechetDistance: frechetDistance(gaussianOf(samples), gaussian),
+    kid: (await kernelDistance(samples, features)).mean,
+    ...await precisionRecall(some(features, among), some(samples, among)),
+  };
+}
+
+/** An even choice of features. */
+function some(set: FeatureSet, most: number): FeatureSet {
+  if (set.count <= most) return set;
+  const indices = evenly(set.count, most);
+  const rows = new Float32Array(most * set.width);
+  indices.forEach((index, i) => rows.set(rowOf(set, index), i * set.width));
+  return { count: most, width: set.width, rows };
 }

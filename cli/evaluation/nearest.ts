@@ -9,17 +9,16 @@
  * arXiv 2301.13188, section 4.2), which is small where one training picture is much nearer than all
  * others.
  */
-import { matmul, noGrad } from "@dit/core/autograd";
-import { scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { ImageSize } from "../shared/sample_archive.ts";
+import type { FeatureSet } from "./features.ts";
 import { type Pictures, reduced, reducedSize } from "./pictures.ts";
+import { squaredNorms } from "./precision_recall.ts";
+import { blockCount, type ProductBlock, productBlocks } from "./products.ts";
 
 /** Side in pixels at which pictures are compared. */
 const SIDE = 16;
 /** Nearest pictures that are kept of each. */
 export const NEIGHBOURS = 10;
-/** Pictures of each side of a product. */
-const BLOCK = { queries: 512, reference: 4096 } as const;
 
 /** The nearest pictures of another set. */
 export interface Neighbours {
@@ -50,18 +49,38 @@ export async function findNearest(
 ): Promise<Neighbours[]> {
   const [own, other] = [comparable(queries), comparable(reference)];
   const ways = mirrored ? [own, flipped(own)] : [own];
-  const rows = ways.map(asNumbers);
   const candidates = Array.from({ length: own.count }, () => new Nearest(NEIGHBOURS + 1));
-  for (let first = 0; first < other.count; first += BLOCK.reference) {
-    const end = Math.min(other.count, first + BLOCK.reference);
-    const block = asNumbers(part(other, first, end));
-    const lengths = squaredLengths(block, other.width);
-    for (const way of rows) {
-      await search(way, { first, rows: block, lengths }, candidates, themselves);
+  const rows = asFeatures(other);
+  const lengths = squaredNorms(rows);
+  const total = ways.length * blockCount(own.count, other.count);
+  let done = 0;
+  for (const way of ways) {
+    for await (const block of productBlocks(asFeatures(way), rows)) {
+      offerBlock(block, lengths, candidates, themselves);
+      onProgress(++done / total);
     }
-    onProgress(end / other.count);
   }
   return candidates.map(({ indices }, query) => exactly(ways, query, other, indices));
+}
+
+/**
+ * Offers the pictures of a block to each query that has none as near, with their squared distances
+ * less the squared length of the query, which is the same for all.
+ */
+function offerBlock(
+  { row, rows, column, columns, products }: ProductBlock,
+  lengths: Float64Array,
+  candidates: readonly Nearest[],
+  themselves?: readonly number[],
+): void {
+  for (let query = row, at = 0; query < row + rows; query++) {
+    const nearest = candidates[query]!;
+    for (let picture = column; picture < column + columns; picture++) {
+      const squared = lengths[picture]! - 2 * products[at++]!; // |a - b|² = |a|² + |b|² - 2 a·b
+      if (squared >= nearest.limit || themselves?.[query] === picture) continue;
+      nearest.offer(picture, squared);
+    }
+  }
 }
 
 /** Pictures as they are compared. */
@@ -80,11 +99,6 @@ function comparable({ count, size, pixels }: Pictures): Comparable {
   return { count, size: small, pixels: reduced(pixels, size, SIDE), width };
 }
 
-function part({ size, pixels, width }: Comparable, first: number, end: number): Comparable {
-  const some = pixels.subarray(first * width, end * width);
-  return { count: end - first, size, pixels: some, width };
-}
-
 function flipped({ count, size, pixels, width }: Comparable): Comparable {
   const [height, columns, channels] = size;
   const out = new Uint8Array(pixels.length);
@@ -99,64 +113,9 @@ function flipped({ count, size, pixels, width }: Comparable): Comparable {
   return { count, size, pixels: out, width };
 }
 
-/** Pictures of the reference that follow each other. */
-interface Block {
-  /** The number of the first one. */
-  readonly first: number;
-  /** [n, width] */
-  readonly rows: Float32Array<ArrayBuffer>;
-  /** Squared length of each row. */
-  readonly lengths: Float64Array;
-}
-
-/**
- * Offers the pictures of a block to each query that has none as near, with their squared distances
- * less the squared length of the query, which is the same for all.
- */
-async function search(
-  queries: Float32Array<ArrayBuffer>,
-  { first, rows: block, lengths }: Block,
-  candidates: readonly Nearest[],
-  themselves?: readonly number[],
-): Promise<void> {
-  const width = block.length / lengths.length;
-  const chunk = BLOCK.queries * width;
-  for (let start = 0; start < queries.length; start += chunk) {
-    using products = product(queries.subarray(start, start + chunk), block, width);
-    const numbers = await products.data() as Float32Array;
-    for (let at = 0, query = start / width; at < numbers.length; query++) {
-      const nearest = candidates[query]!;
-      for (let i = 0; i < lengths.length; i++) {
-        const squared = lengths[i]! - 2 * numbers[at++]!; // |a - b|² = |a|² + |b|² - 2 a·b
-        if (squared >= nearest.limit || themselves?.[query] === first + i) continue;
-        nearest.offer(first + i, squared);
-      }
-    }
-  }
-}
-
-function squaredLengths(rows: Float32Array, width: number): Float64Array {
-  return Float64Array.from({ length: rows.length / width }, (_, i) => {
-    let sum = 0;
-    for (let j = i * width; j < (i + 1) * width; j++) sum += rows[j]! ** 2;
-    return sum;
-  });
-}
-
-/** Pixels around zero, so that products lose little: [N, width] in [-1, 1]. */
-function asNumbers({ pixels }: Comparable): Float32Array<ArrayBuffer> {
-  return Float32Array.from(pixels, (v) => v / 127.5 - 1);
-}
-
-/** a bᵀ: [n, width] and [m, width] to [n, m]. */
-function product(
-  a: Float32Array<ArrayBuffer>,
-  b: Float32Array<ArrayBuffer>,
-  width: number,
-): Tensor {
-  using s = scope("nearest pictures");
-  const [left, right] = [a, b].map((rows) => tensor(rows, [rows.length / width, width]));
-  return s.keep(noGrad(() => matmul(left!, right!, { transposeB: true })));
+/** Pixels around zero, so that products lose little. */
+function asFeatures({ count, width, pixels }: Comparable): FeatureSet {
+  return { count, width, rows: Float32Array.from(pixels, (v) => v / 127.5 - 1) };
 }
 
 /** The nearest of what is offered. */
