@@ -1,5 +1,5 @@
 /** What samples of a model in training are like, measured every so many steps. */
-import type { Curve } from "./report.ts";
+import type { CurveOf } from "./curve.ts";
 
 /** A line of metrics.jsonl about samples, told from those of training by its `kind`. */
 export interface Evaluation {
@@ -39,7 +39,7 @@ export function isComparable(a: Evaluation, b: Evaluation): boolean {
 }
 
 /** Curves of the page. */
-export const EVALUATION_CURVES: readonly Curve<Evaluation>[] = [
+export const EVALUATION_CURVES: readonly CurveOf<Evaluation>[] = [
   {
     title: "Fréchet distance",
     unit: "of samples to the data; lower is better",

@@ -4,21 +4,13 @@
  */
 import { escapeHtml } from "../shared/html.ts";
 import { duration } from "../shared/progress.ts";
+import type { CurveOf } from "./curve.ts";
 import { type Evaluation, EVALUATION_CURVES, isComparable, isEvaluation } from "./evaluation.ts";
 import type { Line, Metrics } from "./metrics.ts";
 import { type Column, Series } from "./series.ts";
 
-/** One of the charts of a page. */
-export interface Curve<Of = Metrics> {
-  readonly title: string;
-  /** What the values are. */
-  readonly unit: string;
-  /** The value of a line; undefined where it has none. */
-  readonly value: (line: Of) => number | undefined;
-  readonly logarithmic?: boolean;
-  /** Whether a smoothed curve is drawn over the measured one. */
-  readonly smooth?: boolean;
-}
+/** One of the charts of a page, of the metrics of training. */
+export type Curve = CurveOf<Metrics>;
 
 /** Curves of every kind of trainee. */
 export const COMMON_CURVES: readonly Curve[] = [
@@ -33,9 +25,9 @@ export const COMMON_CURVES: readonly Curve[] = [
 ];
 
 /** Curves with what is drawn of them. */
-type Drawn<Of> = readonly (readonly [Curve<Of>, Series])[];
+type Drawn<Of> = readonly (readonly [CurveOf<Of>, Series])[];
 
-function empty<Of>(curves: readonly Curve<Of>[]): Drawn<Of> {
+function empty<Of>(curves: readonly CurveOf<Of>[]): Drawn<Of> {
   return curves.map((curve) => [curve, new Series(WIDTH)]);
 }
 
@@ -216,7 +208,7 @@ function choose<T>(items: readonly T[], count: number): T[] {
 
 /** The curve over steps that a chart shows. */
 function chart(
-  { title, unit, logarithmic = false, smooth = false }: Omit<Curve<never>, "value">,
+  { title, unit, logarithmic = false, smooth = false }: Omit<CurveOf<never>, "value">,
   series: Series,
 ): string {
   const { columns, first, last } = series;
