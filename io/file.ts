@@ -1,5 +1,6 @@
-/** Files as sources and sinks: the only module of `io` that needs Deno. */
+/** Files as sources and sinks. */
 import { FormatError } from "./errors.ts";
+import { fileSystem, type OpenFile } from "./file_system.ts";
 import type { ByteSink, RandomAccess } from "./source.ts";
 
 /**
@@ -9,13 +10,15 @@ import type { ByteSink, RandomAccess } from "./source.ts";
  * Reads are synchronous inside: all readers share the cursor of a file, so that no other read may
  * come between seek and read.
  *
- * @throws {Deno.errors.NotFound} If there is no such file.
+ * @throws {Error} If there is no such file, as the runtime has it (`Deno.errors.NotFound`), or where
+ * the runtime has no files.
  */
+// deno-lint-ignore require-await -- a throw must become a rejection
 export async function openFile(path: string): Promise<RandomAccess> {
-  const file = await Deno.open(path, { read: true });
+  const file = fileSystem(path).open(path, "read");
   let size: number;
   try {
-    const stat = await file.stat();
+    const stat = file.stat();
     if (!stat.isFile) {
       throw new FormatError(path, "path", "a file", stat.isDirectory ? "a folder" : "a device");
     }
@@ -30,11 +33,10 @@ export async function openFile(path: string): Promise<RandomAccess> {
     size,
     // deno-lint-ignore require-await -- a throw must become a rejection
     async readInto(offset, target) {
-      file.seekSync(offset, Deno.SeekMode.Start);
       let filled = 0;
       while (filled < target.byteLength) {
-        const count = file.readSync(target.subarray(filled));
-        if (count === null) {
+        const count = file.read(offset + filled, target.subarray(filled));
+        if (count === 0) {
           throw new FormatError(
             path,
             `byte ${offset}`,
@@ -72,18 +74,19 @@ export async function sha256(bytes: BufferSource): Promise<string> {
 export class AtomicFile implements ByteSink, AsyncDisposable {
   readonly name: string;
   readonly #temporary: string;
-  #file: Deno.FsFile | undefined;
+  #file: OpenFile | undefined;
 
-  private constructor(path: string, temporary: string, file: Deno.FsFile) {
+  private constructor(path: string, temporary: string, file: OpenFile) {
     this.name = path;
     this.#temporary = temporary;
     this.#file = file;
   }
 
   /** Opens the temporary file beside `path`. */
+  // deno-lint-ignore require-await -- a throw must become a rejection
   static async create(path: string): Promise<AtomicFile> {
     const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-    const file = await Deno.open(temporary, { write: true, createNew: true });
+    const file = fileSystem(path).open(temporary, "create");
     return new AtomicFile(path, temporary, file);
   }
 
@@ -91,29 +94,32 @@ export class AtomicFile implements ByteSink, AsyncDisposable {
   // deno-lint-ignore require-await -- a throw must become a rejection
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     const file = this.#open();
-    file.seekSync(offset, Deno.SeekMode.Start);
     let written = 0;
-    while (written < bytes.byteLength) written += file.writeSync(bytes.subarray(written));
+    while (written < bytes.byteLength) {
+      written += file.write(offset + written, bytes.subarray(written));
+    }
   }
 
   /** Makes the file appear under its name, whole and on the disk. */
+  // deno-lint-ignore require-await -- a throw must become a rejection
   async commit(): Promise<void> {
     const file = this.#open();
-    await file.sync();
+    file.sync();
     file.close();
     this.#file = undefined;
-    await Deno.rename(this.#temporary, this.name);
+    fileSystem(this.name).rename(this.#temporary, this.name);
   }
 
   /** Throws away what was written, unless it was committed. */
+  // deno-lint-ignore require-await -- a throw must become a rejection
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#file === undefined) return;
     this.#file.close();
     this.#file = undefined;
-    await Deno.remove(this.#temporary);
+    fileSystem(this.name).remove(this.#temporary);
   }
 
-  #open(): Deno.FsFile {
+  #open(): OpenFile {
     if (this.#file === undefined) throw new Error(`${this.name}: written to after commit`);
     return this.#file;
   }

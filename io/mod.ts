@@ -26,6 +26,8 @@ export {
 } from "../tensor/mod.ts";
 export { type ByteSink, BytesSink, bytesSource, type RandomAccess } from "./source.ts";
 export { AtomicFile, openFile, sha256, writeAtomically } from "./file.ts";
+export { type FileLike, openBytes } from "./open.ts";
+export { type HttpOptions, openHttp } from "./http.ts";
 export type { DeviceTensor, LazyTensor, SavableTensor } from "./savable.ts";
 export { mapSource, readAll, type WeightFile } from "./tensor_source.ts";
 export { loadSafetensors, SafetensorsFile } from "./safetensors/reader.ts";

@@ -1,6 +1,9 @@
 /** Weights in several files, with an index that says which tensor is in which. */
 import { FormatError, quote } from "./errors.ts";
 import type { HostTensor, TensorInfo } from "../tensor/mod.ts";
+import { openFile } from "./file.ts";
+import { isNotFound } from "./file_system.ts";
+import { readRange } from "./source.ts";
 import { missing, type WeightFile } from "./tensor_source.ts";
 import { SafetensorsFile } from "./safetensors/reader.ts";
 import { isTorch } from "./torch/detect.ts";
@@ -39,7 +42,7 @@ export class ShardedFile implements WeightFile {
    * @throws {FormatError} If the index is none, a file is missing, or lacks one of its tensors.
    */
   static async open(path: string): Promise<ShardedFile> {
-    const files = readIndex(path, await Deno.readTextFile(path));
+    const files = readIndex(path, await readText(path));
     const folder = path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
     const shards = new Map<string, WeightFile>();
     try {
@@ -102,6 +105,15 @@ export class ShardedFile implements WeightFile {
   }
 }
 
+async function readText(path: string): Promise<string> {
+  const file = await openFile(path);
+  try {
+    return new TextDecoder().decode(await readRange(file, 0, file.size));
+  } finally {
+    file.close();
+  }
+}
+
 /** The file of each tensor. */
 function readIndex(path: string, text: string): Map<string, string> {
   let index: unknown;
@@ -129,7 +141,7 @@ async function openShard(index: string, path: string): Promise<WeightFile> {
   try {
     if (!await isTorch(path)) return await SafetensorsFile.open(path);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!isNotFound(error)) throw error;
     throw new FormatError(index, "weight_map", `the file ${path} beside it`, "no such file");
   }
   const file = await TorchFile.open(path);

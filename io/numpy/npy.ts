@@ -1,4 +1,5 @@
-import { openFile, writeAtomically } from "../file.ts";
+import { writeAtomically } from "../file.ts";
+import { type FileLike, openBytes } from "../open.ts";
 import { FormatError } from "../errors.ts";
 import {
   byteCount,
@@ -33,12 +34,12 @@ export class NpyFile implements TensorInfo, Disposable {
   }
 
   /**
-   * Opens the file at `path`.
+   * Opens a file, by its path or otherwise.
    *
    * @throws {FormatError} If it is no array, of Python objects, or not as large as its header says.
    */
-  static async open(path: string): Promise<NpyFile> {
-    return await NpyFile.from(await openFile(path));
+  static async open(file: FileLike): Promise<NpyFile> {
+    return await NpyFile.from(await openBytes(file));
   }
 
   /** Reads from any source, which is closed with the file. */
@@ -85,8 +86,8 @@ export class NpyFile implements TensorInfo, Disposable {
  *
  * @throws {FormatError} If it is no array, of Python objects, or not as large as its header says.
  */
-export async function loadNpy(path: string): Promise<HostTensor> {
-  using file = await NpyFile.open(path);
+export async function loadNpy(from: FileLike): Promise<HostTensor> {
+  using file = await NpyFile.open(from);
   return await file.read();
 }
 

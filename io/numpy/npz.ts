@@ -1,5 +1,6 @@
 import { FormatError } from "../errors.ts";
-import { AtomicFile, openFile, writeAtomically } from "../file.ts";
+import { AtomicFile, writeAtomically } from "../file.ts";
+import { type FileLike, openBytes } from "../open.ts";
 import {
   byteCount,
   elementCount,
@@ -64,12 +65,12 @@ export class NpzFile implements WeightFile {
   }
 
   /**
-   * Opens the archive at `path`.
+   * Opens an archive, by its path or otherwise.
    *
    * @throws {FormatError} If it is no archive, or holds anything but arrays of numbers and texts.
    */
-  static async open(path: string): Promise<NpzFile> {
-    return await NpzFile.from(await openFile(path));
+  static async open(file: FileLike): Promise<NpzFile> {
+    return await NpzFile.from(await openBytes(file));
   }
 
   /** Reads from any source, which is closed with the file. */
@@ -195,8 +196,8 @@ export class NpzFile implements WeightFile {
  *
  * @throws {FormatError} If it is no archive, is damaged, or holds anything but arrays of numbers.
  */
-export async function loadNpz(path: string): Promise<Map<string, HostTensor>> {
-  using file = await NpzFile.open(path);
+export async function loadNpz(from: FileLike): Promise<Map<string, HostTensor>> {
+  using file = await NpzFile.open(from);
   return await readAll(file);
 }
 

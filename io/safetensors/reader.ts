@@ -1,4 +1,4 @@
-import { openFile } from "../file.ts";
+import { type FileLike, openBytes } from "../open.ts";
 import { byteCount, type HostTensor, type TensorInfo, tensorInfo } from "../../tensor/mod.ts";
 import { checkWindow, missing, readAll, readWhole, type WeightFile } from "../tensor_source.ts";
 import type { RandomAccess } from "../source.ts";
@@ -28,12 +28,12 @@ export class SafetensorsFile implements WeightFile {
   }
 
   /**
-   * Opens the file at `path`.
+   * Opens a file, by its path or otherwise.
    *
    * @throws {FormatError} If its header breaks a rule of the format.
    */
-  static async open(path: string): Promise<SafetensorsFile> {
-    return await SafetensorsFile.from(await openFile(path));
+  static async open(file: FileLike): Promise<SafetensorsFile> {
+    return await SafetensorsFile.from(await openBytes(file));
   }
 
   /** Reads from any source, which is closed with the file. */
@@ -89,7 +89,7 @@ export class SafetensorsFile implements WeightFile {
  *
  * @throws {FormatError} If the file breaks a rule of the format.
  */
-export async function loadSafetensors(path: string): Promise<Map<string, HostTensor>> {
-  using file = await SafetensorsFile.open(path);
+export async function loadSafetensors(from: FileLike): Promise<Map<string, HostTensor>> {
+  using file = await SafetensorsFile.open(from);
   return await readAll(file);
 }

@@ -1,6 +1,6 @@
 import { FormatError, quote } from "../errors.ts";
 import { foreignText } from "../foreign.ts";
-import { openFile } from "../file.ts";
+import { type FileLike, openBytes } from "../open.ts";
 import {
   byteCount,
   HOST_DTYPE_BYTES,
@@ -103,12 +103,12 @@ export class TorchFile implements Disposable {
   }
 
   /**
-   * Opens the file at `path` and reads everything but the tensors' values.
+   * Opens a file, by its path or otherwise, and reads everything but the tensors' values.
    *
    * @throws {FormatError} If it is no checkpoint, is damaged, or names anything that could run code.
    */
-  static async open(path: string): Promise<TorchFile> {
-    return await TorchFile.from(await openFile(path));
+  static async open(file: FileLike): Promise<TorchFile> {
+    return await TorchFile.from(await openBytes(file));
   }
 
   /** Reads from any source, which is closed with the file. */
@@ -255,8 +255,8 @@ class StateDict implements WeightFile {
  *
  * @throws {FormatError} If it is no checkpoint, is damaged, or names anything that could run code.
  */
-export async function loadTorch(path: string): Promise<TorchValue<HostTensor>> {
-  using file = await TorchFile.open(path);
+export async function loadTorch(from: FileLike): Promise<TorchValue<HostTensor>> {
+  using file = await TorchFile.open(from);
   return await mapTensors(
     file.value,
     (part) => part instanceof StoredTensor,
