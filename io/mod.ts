@@ -46,6 +46,7 @@ export { loadNpy, NpyFile, RowWriter, saveNpy, writeNpy } from "./numpy/npy.ts";
 export { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./numpy/npz.ts";
 export { ditFromDiffusers, ditToDiffusers } from "./state_dict/dit.ts";
 export { crc32 } from "./zip/crc32.ts";
+export { type ZipEntryOptions, ZipEntryWriter, ZipWriter } from "./zip/writer.ts";
 export { convertVae, type VaeLayout } from "./state_dict/vae.ts";
 export { holdsModel, type ModelKind, unwrapNames, type Unwrapped } from "./state_dict/wrapping.ts";
 export { asDiT, asVae, type DiTLayout, ditLayout, vaeLayout } from "./state_dict/layout.ts";
