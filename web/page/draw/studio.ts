@@ -1,0 +1,221 @@
+/** The drawing view with its queue: from the form by way of an engine to stage and gallery. */
+import { h } from "../base/dom.ts";
+import { keep, kept } from "../base/kept.ts";
+import type { Notices } from "../base/notices.ts";
+import { messageOf, plural, secondsText } from "../base/text.ts";
+import { openPicture } from "../gallery/dialog.ts";
+import { readRecord, type Sheet, sheetOf } from "../gallery/sheet.ts";
+import type { GalleryStore } from "../gallery/store.ts";
+import type { Engine, ModelInfo } from "../../protocol.ts";
+import { QueueList } from "../stage/queue_list.ts";
+import { Stage, stateText } from "../stage/stage.ts";
+import { fitted, type Parameters, randomSeed, usualParameters } from "../state/parameters.ts";
+import { DrawingQueue, type Job } from "../state/queue.ts";
+import { DrawForm } from "./form.ts";
+
+/** What the view tells the page. */
+export interface StudioEvents {
+  /** There are other parameters, which the address is to say. */
+  readonly onParameters: () => void;
+  /** The gallery has another sheet. */
+  readonly onSheet: () => void;
+  /** The visitor is to see the drawing view. */
+  readonly onView: () => void;
+}
+
+/** Largest file that is looked into, in bytes: the page's own are far smaller. */
+const MOST_FILE = 1 << 26;
+
+/** The view. */
+export class Studio {
+  /** To be put into the page. */
+  readonly element: HTMLElement;
+  readonly #notices: Notices;
+  readonly #gallery: GalleryStore;
+  readonly #events: StudioEvents;
+  readonly #form: DrawForm;
+  readonly #stage: Stage;
+  readonly #list: QueueList;
+  readonly #queue = new DrawingQueue((job) => this.#update(job));
+  readonly #sheets = new Map<number, Promise<Sheet>>();
+  #engine: Engine | null = null;
+  #models: readonly ModelInfo[] = [];
+  #model: ModelInfo | null = null;
+  #parameters: Parameters | null = null;
+  #isLocked = kept("lock") === "locked";
+
+  /** Draws nothing until there is an engine. */
+  constructor(notices: Notices, gallery: GalleryStore, events: StudioEvents) {
+    [this.#notices, this.#gallery, this.#events] = [notices, gallery, events];
+    const cancel = (job: Job): void => this.#queue.cancel(job.id);
+    this.#form = new DrawForm({
+      onChange: (parameters) => this.#setParameters(parameters),
+      onModel: (id) => this.#setModel(id),
+      onLock: (isLocked) => {
+        this.#isLocked = isLocked;
+        keep("lock", isLocked ? "locked" : "free");
+        this.#form.showLock(isLocked);
+      },
+      onDraw: () => this.draw(),
+    });
+    this.#form.showLock(this.#isLocked);
+    this.#form.setReady(false);
+    this.#stage = new Stage({
+      onOpen: (job, index) => void this.#open(job, index),
+      onCancel: cancel,
+    });
+    this.#list = new QueueList(cancel);
+    this.element = h(
+      "div",
+      { class: "studio" },
+      this.#form.element,
+      h("div", { class: "work" }, this.#stage.element, this.#list.element),
+    );
+  }
+
+  /** What the form shows; null before there are models. */
+  get parameters(): Parameters | null {
+    return this.#parameters;
+  }
+
+  /** Draws with an engine from now on; parameters stay where its models allow. */
+  async setEngine(engine: Engine): Promise<void> {
+    const models = await engine.models();
+    if (models.length === 0) throw new Error("there is no model to draw with");
+    [this.#engine, this.#models] = [engine, models];
+    this.#form.setModels(models);
+    const model = models.find(({ id }) => id === this.#parameters?.model) ?? models[0]!;
+    this.#model = model;
+    this.#setParameters(
+      this.#parameters ? fitted({ ...this.#parameters }, model) : usualParameters(model),
+    );
+    this.#form.setReady(true);
+  }
+
+  /**
+   * Shows parameters that are from outside of the page.
+   *
+   * @returns Whether the model that they name is here.
+   */
+  use(raw: Readonly<Record<string, unknown>>): boolean {
+    const named = this.#models.find(({ id }) => id === raw["model"]);
+    const model = named ?? this.#model;
+    if (model === null) return false;
+    this.#model = model;
+    const before = this.#parameters?.model === model.id ? this.#parameters : undefined;
+    this.#setParameters(fitted(raw, model, before));
+    return named !== undefined || raw["model"] === undefined;
+  }
+
+  /** Asks for what the form shows. */
+  draw(): void {
+    const [engine, model, parameters] = [this.#engine, this.#model, this.#parameters];
+    if (engine === null || model === null || parameters === null) return;
+    const isFirst = this.#queue.open.length === 0;
+    const { ahead } = this.#queue.add(engine, model, parameters);
+    if (!isFirst) this.#notices.say(`Waits: ${ahead} before it`);
+    if (!this.#isLocked) this.#setParameters({ ...parameters, seed: randomSeed() });
+  }
+
+  /** Ends what is being drawn; whether there was something. */
+  cancel(): boolean {
+    const job = this.#queue.open[0];
+    if (job === undefined) return false;
+    this.#queue.cancel(job.id);
+    return true;
+  }
+
+  /** Brings the parameters of PNG files back: those of the first one that has any. */
+  async openFiles(files: Iterable<File>): Promise<void> {
+    let problem = "There was no file.";
+    for (const file of files) {
+      try {
+        if (file.size > MOST_FILE) {
+          throw new Error("this file is too large to be a picture of a studio");
+        }
+        const { parameters } = readRecord(new Uint8Array(await file.arrayBuffer()));
+        const isHere = this.use(parameters);
+        this.#isLocked = true; // the same seed draws the same picture
+        this.#form.showLock(true);
+        this.#events.onView();
+        this.#notices.show(
+          isHere
+            ? `The parameters of ${file.name} are back.`
+            : `The parameters of ${file.name} are back, but the model that drew it, ${
+              String(parameters["model"]).slice(0, 100)
+            }, is not here: another one is chosen.`,
+        );
+        return;
+      } catch (error) {
+        problem = `${file.name}: ${messageOf(error)}.`;
+      }
+    }
+    this.#notices.show(problem, true);
+  }
+
+  /** What a picture's dialog can do. */
+  readonly dialogActions = {
+    onUse: (parameters: Parameters): void => {
+      this.use({ ...parameters });
+      this.#isLocked = true;
+      this.#form.showLock(true);
+      this.#events.onView();
+    },
+    onNotice: (text: string, isError?: boolean): void => this.#notices.show(text, isError),
+  };
+
+  #setModel(id: string): void {
+    const model = this.#models.find((model) => model.id === id);
+    if (model === undefined) return;
+    this.#model = model;
+    const { mode, seed, otherSeed, labels } = this.#parameters ?? usualParameters(model);
+    this.#setParameters(fitted({ mode, seed, otherSeed, labels }, model, usualParameters(model)));
+  }
+
+  #setParameters(parameters: Parameters): void {
+    this.#parameters = parameters;
+    if (this.#model) this.#form.show(this.#model, parameters);
+    this.#events.onParameters();
+  }
+
+  #update(job: Job): void {
+    const isOpen = job.state === "waiting" || job.state === "running";
+    const shown = this.#stage.job;
+    const isNext = job.state === "running" && shown?.state !== "running";
+    if (shown === null || shown.id === job.id || isNext) this.#stage.show(job);
+    this.#list.show(this.#queue.open);
+    const { request, state } = job;
+    if (state === "running") this.#notices.progress(stateText(job));
+    else if (!isOpen) this.#notices.say(stateText(job));
+    if (state === "failed") {
+      this.#notices.show(
+        `${plural(request.pictures.length, "picture")} failed: ${job.error}`,
+        true,
+      );
+    }
+    if (state === "done") void this.#keep(job);
+  }
+
+  async #keep(job: Job): Promise<void> {
+    const making = sheetOf(job);
+    this.#sheets.clear(); // only the one that is shown can be opened from the stage
+    this.#sheets.set(job.id, making);
+    try {
+      await this.#gallery.add(await making);
+    } catch (error) {
+      this.#notices.show(
+        `The gallery could not keep this drawing: ${
+          messageOf(error)
+        }. Download what you want to keep.`,
+        true,
+      );
+    }
+    this.#events.onSheet();
+    this.#notices.say(`Drawn in ${secondsText(job.seconds ?? 0)}`);
+  }
+
+  async #open(job: Job, index: number): Promise<void> {
+    const sheet = await this.#sheets.get(job.id)?.catch(() => undefined);
+    if (sheet) openPicture(sheet, index, this.dialogActions);
+  }
+}

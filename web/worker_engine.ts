@@ -1,0 +1,150 @@
+/** Samples in the visitor's own browser, in a worker, so that the page stays quick. */
+import { ADDRESSES } from "./addresses.ts";
+import type { Engine, ModelInfo, SampleEvent, SampleRequest } from "./protocol.ts";
+
+/** What to compute on: `auto` takes WebGPU where there is a GPU, else WebAssembly. */
+export type BrowserDevice = "auto" | "webgpu" | "wasm";
+
+/** What the page tells its worker. */
+export type ToWorker =
+  | {
+    readonly kind: "sample";
+    readonly id: number;
+    readonly request: SampleRequest;
+    readonly model: ModelInfo;
+    readonly device: BrowserDevice;
+    /** Where the weights are, or the file itself. */
+    readonly weights: string | Blob;
+    /** Where the autoencoder of a model of latents is; null of others. */
+    readonly autoencoder: string | null;
+  }
+  | { readonly kind: "cancel"; readonly id: number };
+
+/** What the worker tells the page. */
+export type FromWorker =
+  | { readonly kind: "event"; readonly id: number; readonly event: SampleEvent }
+  | { readonly kind: "failed"; readonly id: number; readonly message: string };
+
+/** How long a worker has to end what was cancelled before it is ended itself, in milliseconds. */
+const PATIENCE = 4000;
+
+interface Waiting {
+  readonly onEvent: (event: SampleEvent) => void;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Samples in a worker of the page. */
+export class WorkerEngine implements Engine {
+  /** Where it computes. */
+  readonly place = "browser";
+  readonly #base: URL;
+  readonly #device: BrowserDevice;
+  readonly #own = new Map<string, { readonly info: ModelInfo; readonly weights: Blob }>();
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | null = null;
+  #models: Promise<readonly ModelInfo[]> | null = null;
+  #last = 0;
+
+  /** @param base The address of the page, such as `document.baseURI`. */
+  constructor(base: string | URL, device: BrowserDevice = "auto") {
+    [this.#base, this.#device] = [new URL("./", base), device];
+  }
+
+  /** Models of the page's host, and those that the page made. */
+  async models(): Promise<readonly ModelInfo[]> {
+    this.#models ??= this.#read();
+    try {
+      return [...[...this.#own.values()].map(({ info }) => info), ...await this.#models];
+    } catch (error) {
+      this.#models = null; // it may go better the next time
+      throw error;
+    }
+  }
+
+  /** Adds a model that the page made, such as one that it trained; a former one of that id goes. */
+  addModel(info: ModelInfo, weights: Blob): void {
+    this.#own.set(info.id, { info, weights });
+  }
+
+  /** Samples there; one request at a time is best, since each has the whole processor. */
+  async sample(
+    request: SampleRequest,
+    onEvent: (event: SampleEvent) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const model = (await this.models()).find(({ id }) => id === request.model);
+    if (model === undefined) throw new Error(`there is no model ${request.model} here`);
+    const id = ++this.#last;
+    const worker = this.#worker ??= this.#start();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.set(id, { onEvent, resolve, reject });
+    const abort = (): void => {
+      reject(signal.reason);
+      this.#post(worker, { kind: "cancel", id });
+      setTimeout(() => {
+        if (this.#waiting.has(id) && this.#worker === worker) this.#end(worker, signal.reason);
+      }, PATIENCE);
+    };
+    signal.addEventListener("abort", abort);
+    const url = (address: string): string => new URL(address, this.#base).href;
+    this.#post(worker, {
+      kind: "sample",
+      id,
+      request,
+      model,
+      device: this.#device,
+      weights: this.#own.get(model.id)?.weights ?? url(ADDRESSES.weights(model.id)),
+      autoencoder: model.isLatent ? url(ADDRESSES.autoencoder(model.id)) : null,
+    });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async #read(): Promise<readonly ModelInfo[]> {
+    const response = await fetch(new URL(ADDRESSES.models, this.#base));
+    if (!response.ok) {
+      throw new Error(`${ADDRESSES.models}: the page's host answered ${response.status}`);
+    }
+    const { models } = await response.json();
+    return models;
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("worker.js", this.#base), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      const waiting = this.#waiting.get(data.id);
+      if (data.kind === "failed") {
+        this.#waiting.delete(data.id);
+        waiting?.reject(new Error(data.message));
+        return;
+      }
+      waiting?.onEvent(data.event);
+      if (data.event.kind !== "done") return;
+      this.#waiting.delete(data.id);
+      waiting?.resolve();
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      const why = event.message || "its file could not be loaded";
+      this.#end(worker, new Error(`the worker that computes in this browser has ended: ${why}`));
+    };
+    return worker;
+  }
+
+  #post(worker: Worker, message: ToWorker): void {
+    worker.postMessage(message);
+  }
+
+  /** Ends the worker; the next request starts another one. */
+  #end(worker: Worker, reason: Error): void {
+    worker.terminate();
+    if (this.#worker === worker) this.#worker = null;
+    for (const { reject } of this.#waiting.values()) reject(reason);
+    this.#waiting.clear();
+  }
+}
