@@ -37,6 +37,7 @@ async function start(): Promise<void> {
     gallery,
     studio.dialogActions,
     (files) => void studio.openFiles(files),
+    () => studio.updateGallery(),
   );
   fillView("draw", studio.element);
   fillView("gallery", galleryView.element);
@@ -104,10 +105,9 @@ async function start(): Promise<void> {
         keep("place", place);
         use(engines.get(place)!).catch((error) => notices.show(messageOf(error), true));
       },
-      true,
     );
     choice.show(first.place);
-    settings.prepend(choice.element);
+    studio.offer(choice.element);
   }
   await use(first);
   if (Object.keys(raw).length > 0 && !studio.use(raw)) {

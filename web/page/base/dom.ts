@@ -81,7 +81,9 @@ export function icon(name: IconName): SVGSVGElement {
 const ICONS = {
   dice: [
     "M4 3.5h12a1 1 0 0 1 1 1v11a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1v-11a1 1 0 0 1 1-1z",
-    "M7 7.5h.01M13 7.5h.01M10 10h.01M7 12.5h.01M13 12.5h.01",
+    ...[[7, 7], [13, 7], [10, 10], [7, 13], [13, 13]].map(([x, y]) =>
+      `M${x! - 0.5} ${y}a.5 .5 0 1 0 1 0a.5 .5 0 1 0-1 0z`
+    ),
   ],
   lock: ["M5 9h10v7.5H5z", "M7 9V6.5a3 3 0 0 1 6 0V9"],
   unlock: ["M5 9h10v7.5H5z", "M7 9V6a3 3 0 0 1 5.8-1"],

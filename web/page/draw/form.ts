@@ -88,6 +88,7 @@ export class DrawForm {
       (mode) => this.#set({ mode }),
       true,
     );
+    this.#mode.element.classList.add("modes");
     this.#seed = new SeedField("Seed", (seed) => this.#set({ seed }), actions.onLock);
     this.#guided = h("div", {}, this.#guidance.element, this.#interval.element);
     this.element = h(
@@ -139,6 +140,11 @@ export class DrawForm {
       ),
       h("div", { class: "actions" }, this.#draw),
     );
+  }
+
+  /** Puts a choice before all others. */
+  prepend(element: HTMLElement): void {
+    this.element.prepend(element);
   }
 
   /** Sets what models there are. */

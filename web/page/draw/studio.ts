@@ -4,6 +4,7 @@ import { keep, kept } from "../base/kept.ts";
 import type { Notices } from "../base/notices.ts";
 import { messageOf, plural, secondsText } from "../base/text.ts";
 import { openPicture } from "../gallery/dialog.ts";
+import { Roll } from "../gallery/roll.ts";
 import { readRecord, type Sheet, sheetOf } from "../gallery/sheet.ts";
 import type { GalleryStore } from "../gallery/store.ts";
 import type { Engine, ModelInfo } from "../../protocol.ts";
@@ -36,6 +37,7 @@ export class Studio {
   readonly #form: DrawForm;
   readonly #stage: Stage;
   readonly #list: QueueList;
+  readonly #roll: Roll;
   readonly #queue = new DrawingQueue((job) => this.#update(job));
   readonly #sheets = new Map<number, Promise<Sheet>>();
   #engine: Engine | null = null;
@@ -65,17 +67,28 @@ export class Studio {
       onCancel: cancel,
     });
     this.#list = new QueueList(cancel);
+    this.#roll = new Roll(gallery, this.dialogActions);
     this.element = h(
       "div",
       { class: "studio" },
       this.#form.element,
-      h("div", { class: "work" }, this.#stage.element, this.#list.element),
+      h(
+        "div",
+        { class: "work" },
+        h("div", {}, this.#stage.element, this.#list.element),
+        this.#roll.element,
+      ),
     );
   }
 
   /** What the form shows; null before there are models. */
   get parameters(): Parameters | null {
     return this.#parameters;
+  }
+
+  /** Puts a choice before all others of the form. */
+  offer(choice: HTMLElement): void {
+    this.#form.prepend(choice);
   }
 
   /** Draws with an engine from now on; parameters stay where its models allow. */
@@ -123,6 +136,11 @@ export class Studio {
     if (job === undefined) return false;
     this.#queue.cancel(job.id);
     return true;
+  }
+
+  /** Shows what the gallery holds now. */
+  updateGallery(): void {
+    this.#roll.update();
   }
 
   /** Brings the parameters of PNG files back: those of the first one that has any. */
@@ -210,6 +228,7 @@ export class Studio {
         true,
       );
     }
+    this.#roll.update();
     this.#events.onSheet();
     this.#notices.say(`Drawn in ${secondsText(job.seconds ?? 0)}`);
   }

@@ -5,6 +5,7 @@ import { plural, secondsText } from "../base/text.ts";
 import { type DialogActions, openPicture } from "./dialog.ts";
 import { download } from "./download.ts";
 import { fileNameOf, type Sheet } from "./sheet.ts";
+import { titleOf } from "../state/request.ts";
 import type { GalleryStore } from "./store.ts";
 import { zipOf } from "./zip.ts";
 
@@ -14,14 +15,25 @@ export class GalleryView {
   readonly element: HTMLElement;
   readonly #store: GalleryStore;
   readonly #actions: DialogActions;
+  readonly #onRemove: () => void;
   readonly #count = h("p", { class: "lead" });
   readonly #list = h("ul", { class: "sheets" });
   readonly #tools: HTMLElement;
   readonly #cards = new Map<string, HTMLLIElement>();
 
-  /** @param onOpen Called with files that the visitor opens, as if they were dropped on the page. */
-  constructor(store: GalleryStore, actions: DialogActions, onOpen: (files: FileList) => void) {
-    [this.#store, this.#actions] = [store, actions];
+  /**
+   * Shows what the store holds at the moment, and after {@link update}.
+   *
+   * @param onOpen Called with files that the visitor opens, as if they were dropped on the page.
+   * @param onRemove Called when there are fewer sheets than before.
+   */
+  constructor(
+    store: GalleryStore,
+    actions: DialogActions,
+    onOpen: (files: FileList) => void,
+    onRemove: () => void,
+  ) {
+    [this.#store, this.#actions, this.#onRemove] = [store, actions, onRemove];
     const input = h("input", {
       type: "file",
       accept: "image/png",
@@ -93,7 +105,7 @@ export class GalleryView {
 
   #card(sheet: Sheet): HTMLLIElement {
     const { parameters, captions, files, model, device, seconds, drawn } = sheet;
-    const title = titleOf(sheet);
+    const title = titleOf(parameters, captions);
     const pictures = files.map((file, index) => {
       const canvas = canvasOf();
       void paintFile(canvas, file).catch(() => {}); // an empty frame
@@ -105,6 +117,10 @@ export class GalleryView {
         onclick: () => openPicture(sheet, index, this.#actions),
       }, canvas);
     });
+    const thumbs = h("div", { class: "thumbs" }, ...pictures);
+    if (parameters.mode === "variations") {
+      thumbs.style.setProperty("--columns", String(Math.sqrt(files.length)));
+    }
     return h(
       "li",
       { class: "sheet-card" },
@@ -121,7 +137,7 @@ export class GalleryView {
           h("time", { datetime: new Date(drawn).toISOString() }, new Date(drawn).toLocaleString()),
         ),
       ),
-      h("div", { class: "thumbs" }, ...pictures),
+      thumbs,
       h(
         "div",
         { class: "buttons" },
@@ -156,6 +172,7 @@ export class GalleryView {
       this.element.querySelector("button");
     await this.#store.remove(id).catch(() => {}); // it is gone from the page at least
     this.update();
+    this.#onRemove();
     next?.focus();
   }
 
@@ -164,6 +181,7 @@ export class GalleryView {
     if (!confirm(`Delete all ${plural(length, "drawing")}? They cannot be brought back.`)) return;
     await this.#store.clear().catch(() => {});
     this.update();
+    this.#onRemove();
     this.#actions.onNotice("The gallery is empty.");
   }
 
@@ -181,21 +199,5 @@ export class GalleryView {
     } catch (error) {
       this.#actions.onNotice(`The archive could not be made: ${(error as Error).message}`, true);
     }
-  }
-}
-
-/** What a drawing is called. */
-export function titleOf({ parameters, captions }: Sheet): string {
-  const first = captions[0] ?? "";
-  switch (parameters.mode) {
-    case "pictures":
-      return captions.length === 1 ? first : `${first} and ${plural(captions.length - 1, "more")}`
-        .replace(/mores?$/, "more");
-    case "variations":
-      return `Variations of ${captions[(captions.length - 1) / 2] ?? first}`;
-    case "seeds":
-      return `${first} to seed ${parameters.otherSeed}`;
-    case "classes":
-      return `${first} to ${captions.at(-1)?.replace(/^.*→ | \d+%$/g, "") ?? ""}`;
   }
 }

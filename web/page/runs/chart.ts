@@ -15,8 +15,8 @@ export interface Curve {
 /** How many colours the style sheet has. */
 export const COLOURS = 6;
 
-const [WIDTH, HEIGHT] = [560, 240];
-const MARGIN = { left: 52, right: 14, top: 12, bottom: 26 };
+const [WIDTH, HEIGHT] = [420, 210];
+const MARGIN = { left: 46, right: 14, top: 12, bottom: 26 };
 
 /** A chart. */
 export class Chart {

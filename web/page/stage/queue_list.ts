@@ -1,7 +1,7 @@
 /** Drawings that wait for the one before them. */
 import { h, icon, replace } from "../base/dom.ts";
 import type { Job } from "../state/queue.ts";
-import { captionOf } from "../state/request.ts";
+import { captionOf, titleOf } from "../state/request.ts";
 
 /** The list. */
 export class QueueList {
@@ -52,8 +52,6 @@ function placeText({ place }: Job): string {
   return place === "browser" ? "in this browser" : "on the server";
 }
 
-function nameOf({ request, model }: Job): string {
-  const [first] = request.pictures;
-  const { length } = request.pictures;
-  return `${captionOf(first!, model)}${length > 1 ? ` and ${length - 1} more` : ""}`;
+function nameOf({ request, model, parameters }: Job): string {
+  return titleOf(parameters, request.pictures.map((picture) => captionOf(picture, model)));
 }

@@ -63,7 +63,7 @@ export class Stage {
       h(
         "div",
         { class: "contact", "aria-hidden": "true" },
-        ...Array.from({ length: 4 }, () => h("span", { class: "frame blank" })),
+        ...Array.from({ length: 4 }, () => h("span", { class: "frame" })),
       ),
       h("p", {}, "Choose a class and draw. Pictures come out of noise here, step by step."),
     );
@@ -79,7 +79,7 @@ export class Stage {
       this.#strip,
       this.#rewind,
     );
-    this.#player.element.hidden = true;
+    for (const element of [this.#player.element, this.#frames, this.#strip]) element.hidden = true;
   }
 
   /** The drawing that is shown. */
@@ -91,7 +91,7 @@ export class Stage {
   show(job: Job): void {
     if (this.#job?.id !== job.id) this.#begin(job);
     this.#job = job;
-    const { step, pictures, request, state } = job;
+    const { step, steps, pictures, state } = job;
     this.#history.add({ step, pictures });
     this.#paint(pictures);
     const isOpen = state === "waiting" || state === "running";
@@ -101,7 +101,7 @@ export class Stage {
     this.#state.classList.toggle("error", state === "failed");
     const { loading } = job;
     if (loading && loading.total > 0) this.#progress.value = loading.done / loading.total;
-    else this.#progress.value = step / request.steps;
+    else this.#progress.value = step / steps;
     this.element.setAttribute("aria-busy", String(isOpen));
     if (state === "done") this.#finish();
   }
@@ -158,7 +158,7 @@ export class Stage {
   #goBack(index: number): void {
     const moment = this.#history.moments[index];
     if (moment === undefined || this.#job === null) return;
-    const { steps } = this.#job.request;
+    const { steps } = this.#job;
     this.#rewindSlider.value = String(index);
     const share = index / Math.max(1, this.#history.moments.length - 1);
     this.#rewindSlider.style.setProperty("--share", String(share));
@@ -193,7 +193,7 @@ function columnsOf({ parameters, request }: Job): number {
 
 /** What becomes of a drawing at the moment. */
 export function stateText(job: Job): string {
-  const { state, ahead, loading, step, request } = job;
+  const { state, ahead, loading, step, steps } = job;
   switch (state) {
     case "waiting":
       return `Waits: ${ahead} before it`;
@@ -202,7 +202,7 @@ export function stateText(job: Job): string {
       if (loading) {
         return `Loads the model: ${bytesText(loading.done)} of ${bytesText(loading.total)}`;
       }
-      return step === 0 ? "Begins" : `Step ${step} of ${request.steps}`;
+      return step === 0 ? "Begins" : `Step ${step} of ${steps}`;
     case "done":
       return `Drawn in ${secondsText(job.seconds ?? 0)} on ${job.device}`;
     case "failed":

@@ -19,8 +19,9 @@ export interface Job {
   readonly ahead: number;
   /** Bytes of weights that are loaded; null where none are being loaded. */
   readonly loading: { readonly done: number; readonly total: number } | null;
-  /** Steps that were taken. */
+  /** Steps that were taken, and how many there are. */
   readonly step: number;
+  readonly steps: number;
   /** As they are after that step; none before the first. */
   readonly pictures: readonly Picture[];
   /** Set when it is done. */
@@ -51,16 +52,18 @@ export class DrawingQueue {
   /** Adds a drawing. */
   add(engine: Engine, model: ModelInfo, parameters: Parameters): Job {
     const id = ++this.#last;
+    const request = requestOf(parameters);
     const job: Job = {
       id,
       parameters,
       model,
       place: engine.place,
-      request: requestOf(parameters),
+      request,
       state: "waiting",
       ahead: this.open.filter(({ place }) => place === engine.place).length,
       loading: null,
       step: 0,
+      steps: request.steps,
       pictures: [],
     };
     this.#engines.set(id, engine);
@@ -132,13 +135,12 @@ function advanced(job: Job, event: SampleEvent): Job {
     case "loading":
       return { ...job, ahead: 0, loading: { done: event.done, total: event.total } };
     case "step": {
-      const { step, pictures = job.pictures } = event;
-      return { ...job, ahead: 0, loading: null, step, pictures };
+      const { step, steps, pictures = job.pictures } = event;
+      return { ...job, ahead: 0, loading: null, step, steps, pictures };
     }
     case "done": {
       const { pictures, seconds, device } = event;
-      const { steps: step } = job.request;
-      return { ...job, state: "done", loading: null, step, pictures, seconds, device };
+      return { ...job, state: "done", loading: null, step: job.steps, pictures, seconds, device };
     }
   }
 }

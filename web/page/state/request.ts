@@ -73,3 +73,21 @@ export function captionOf(
 export function shortName(name: string): string {
   return name.split(",", 1)[0]!;
 }
+
+/** What a drawing is called, by its pictures' captions. */
+export function titleOf(
+  { mode, otherSeed }: Pick<Parameters, "mode" | "otherSeed">,
+  captions: readonly string[],
+): string {
+  const first = captions[0] ?? "";
+  switch (mode) {
+    case "pictures":
+      return captions.length > 1 ? `${first} and ${captions.length - 1} more` : first;
+    case "variations":
+      return `Variations of ${captions[(captions.length - 1) / 2] ?? first}`;
+    case "seeds":
+      return `${first} to seed ${otherSeed}`;
+    case "classes":
+      return `${first} to ${captions.at(-1)?.replaceAll(/^.*→ | \d+%$/g, "") ?? ""}`;
+  }
+}
