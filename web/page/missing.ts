@@ -5,6 +5,8 @@ export interface Abilities {
   readonly worker: boolean;
   readonly webAssembly: boolean;
   readonly webGpu: boolean;
+  /** Whether it is of 2025 or later, by what JavaScript it knows. */
+  readonly isRecent: boolean;
   readonly isSecure: boolean;
 }
 
@@ -14,6 +16,7 @@ export function abilities(): Abilities {
     worker: typeof Worker === "function",
     webAssembly: typeof WebAssembly === "object" && WebAssembly.validate(SIMD),
     webGpu: "gpu" in navigator,
+    isRecent: typeof Float16Array === "function",
     isSecure: isSecureContext,
   };
 }
@@ -27,10 +30,14 @@ const SIMD = Uint8Array.of(
 );
 
 /** Why this browser cannot sample at all; null where it can. */
-export function whatStops({ worker, webAssembly, webGpu }: Abilities): string | null {
+export function whatStops({ worker, webAssembly, webGpu, isRecent }: Abilities): string | null {
   if (!worker) {
     return "This browser has no workers for pages, or they are switched off here, so that it cannot " +
       "compute in the background. Open the page in a current Firefox, Chrome, Edge or Safari.";
+  }
+  if (!isRecent) {
+    return "This browser is too old to compute pictures. Update it: Chrome and Edge can from version 135 " +
+      "on, Firefox from 129, Safari from 18.2.";
   }
   if (!webAssembly && !webGpu) {
     return "This browser has neither WebGPU nor WebAssembly with SIMD, one of which the page computes " +

@@ -151,7 +151,7 @@ export class Studio {
         if (file.size > MOST_FILE) {
           throw new Error("this file is too large to be a picture of a studio");
         }
-        const { parameters } = readRecord(new Uint8Array(await file.arrayBuffer()));
+        const { parameters } = await readRecord(new Uint8Array(await file.arrayBuffer()));
         const isHere = this.use(parameters);
         this.#isLocked = true; // the same seed draws the same picture
         this.#form.showLock(true);

@@ -1,6 +1,5 @@
 /** A finished drawing as it is kept: PNG files, each of which says how it came about. */
 import type { Picture, PictureRequest } from "../../protocol.ts";
-import { textsOf, withTexts } from "../png/metadata.ts";
 import type { Parameters } from "../state/parameters.ts";
 import type { Job } from "../state/queue.ts";
 import { captionOf } from "../state/request.ts";
@@ -19,6 +18,12 @@ export interface Sheet {
   /** PNG files with their parameters. */
   readonly files: readonly Blob[];
 }
+
+/**
+ * What reads and writes texts in PNG files, when it is first needed: it is made with the library, which
+ * a browser that cannot run it still has to be told by this page.
+ */
+const metadata = (): Promise<typeof import("../png/metadata.ts")> => import("../png/metadata.ts");
 
 /** The keyword of the text that holds parameters. */
 const KEYWORD = "DiT studio";
@@ -84,6 +89,7 @@ async function pngOf(
   const plain = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
   if (plain === null) throw new Error("the browser could not make a PNG file of a picture");
   const bytes = new Uint8Array(await plain.arrayBuffer());
+  const { withTexts } = await metadata();
   return new Blob([withTexts(bytes, texts)], { type: "image/png" });
 }
 
@@ -92,7 +98,8 @@ async function pngOf(
  *
  * @throws {Error} where it is no PNG file of a studio.
  */
-export function readRecord(png: Uint8Array): PictureRecord {
+export async function readRecord(png: Uint8Array): Promise<PictureRecord> {
+  const { textsOf } = await metadata();
   const text = textsOf(png).get(KEYWORD);
   if (text === undefined) {
     throw new Error("this PNG file holds no parameters: it is not from a studio's gallery");

@@ -7,7 +7,6 @@ import { download } from "./download.ts";
 import { fileNameOf, type Sheet } from "./sheet.ts";
 import { titleOf } from "../state/request.ts";
 import type { GalleryStore } from "./store.ts";
-import { zipOf } from "./zip.ts";
 
 /** The view. */
 export class GalleryView {
@@ -195,6 +194,7 @@ export class GalleryView {
       });
     }
     try {
+      const { zipOf } = await import("./zip.ts");
       download(await zipOf(entries), "dit-studio.zip");
     } catch (error) {
       this.#actions.onNotice(`The archive could not be made: ${(error as Error).message}`, true);
