@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
-import { FEATURES_OUT, RESULTS, SAMPLE_OUT, SAMPLES, VAE_OUT } from "./shared/defaults.ts";
+import { FEATURES_OUT, RESULTS, SAMPLE_OUT, SAMPLES, SERVE, VAE_OUT } from "./shared/defaults.ts";
 import type { RawFlags } from "./shared/flags.ts";
 import { namedData } from "./shared/named_data.ts";
 
@@ -90,6 +90,14 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
       ],
       net: values["image-size"] === undefined ? [] : downloadHosts(),
     }),
+  },
+  "serve": {
+    description: "Serves a studio on http://localhost:8000: sampling, live, and runs as they go",
+    module: "commands/serve/command.ts",
+    grants({ values }) {
+      const { host, port } = { ...SERVE, ...values };
+      return { write: [], net: [`${host.includes(":") ? `[${host}]` : host}:${port}`] };
+    },
   },
   "download": {
     description: "Downloads published weights; says which there are when none is named",

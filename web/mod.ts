@@ -29,3 +29,5 @@ export { decodeFrames, encodeFrame, type WireEvent } from "./frames.ts";
 export { HttpEngine } from "./http_engine.ts";
 export { describeModel, type ModelFacts } from "./model_info.ts";
 export { samplePictures, type SamplingOptions } from "./sampling.ts";
+export { bundleModule, type BundleOptions } from "./bundle.ts";
+export { PAGE_FILES, type PageFile } from "./page_files.ts";

@@ -32,7 +32,7 @@ import { checkHasEta, checkInterval, samplingSteps } from "./sampling_steps.ts";
 import { openWeights, type Weights } from "./weights.ts";
 
 /** Small weights that come with the project. */
-const DEMO = new URL("../demo/mnist.safetensors", import.meta.url);
+export const DEMO: string = fromFileUrl(new URL("../demo/mnist.safetensors", import.meta.url));
 /** Weights of the original's sample.py. */
 const PUBLISHED = { 256: "DiT-XL-2-256x256", 512: "DiT-XL-2-512x512" } as const;
 
@@ -60,7 +60,7 @@ export async function findWeights(flags: SamplingFlags): Promise<string> {
       if (!(error instanceof CommandError)) throw error; // no run has a checkpoint yet
     }
   }
-  if (await exists(fromFileUrl(DEMO))) return fromFileUrl(DEMO);
+  if (await exists(DEMO)) return DEMO;
   throw new CommandError(
     "expected weights to sample from but found no run in results/; train one (deno task train), " +
       "or name some with --ckpt",

@@ -17,6 +17,8 @@ const SAME = 300;
 export interface StopRequests extends Disposable {
   /** Whether it was. */
   readonly requested: boolean;
+  /** Resolves when it is. */
+  readonly whenRequested: Promise<void>;
 }
 
 /**
@@ -29,10 +31,12 @@ export function stopRequests(
   answer: string | null = "stopping after this step, with a checkpoint; Ctrl-C again stops at once",
 ): StopRequests {
   let first: number | undefined;
+  const { promise: whenRequested, resolve } = Promise.withResolvers<void>();
   const ask = (signal: Deno.Signal): void => {
     const now = performance.now();
     if (first === undefined) {
       first = now;
+      resolve();
       if (answer !== null) console.error(`\n${answer}`);
     } else if (signal === "SIGINT" && now - first > SAME) {
       Deno.exit(EXIT.interrupted);
@@ -40,11 +44,17 @@ export function stopRequests(
   };
   const handlers = STOP_SIGNALS.map((signal) => [signal, () => ask(signal)] as const);
   for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
-  if (wasLaunched()) askAtEndOfInput(() => first ??= performance.now());
+  if (wasLaunched()) {
+    askAtEndOfInput(() => {
+      first ??= performance.now();
+      resolve();
+    });
+  }
   return {
     get requested() {
       return first !== undefined;
     },
+    whenRequested,
     [Symbol.dispose]() {
       for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
     },

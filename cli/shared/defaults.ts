@@ -12,3 +12,5 @@ export const FEATURES_OUT = "features";
 export const SAMPLE_OUT = "samples/sample.png";
 /** The folder of pictures by the ten thousand. */
 export const SAMPLES = "samples";
+/** Where the studio listens: within reach of this machine alone. */
+export const SERVE = { host: "127.0.0.1", port: 8000 } as const;

@@ -7,9 +7,7 @@
  */
 import { type SampleSettings, usualBatchSize } from "@dit/core/pipeline";
 import { deviceText, startDevice } from "../../shared/device.ts";
-import type { ClassLabels } from "../../shared/class_names.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
-import { exists, readJson } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
 import {
@@ -23,8 +21,7 @@ import {
   WHERE,
 } from "./flags.ts";
 import { openOutput, outputKind } from "./output.ts";
-import { pretrainedPath } from "../../model/catalog.ts";
-import { classLabelsOf } from "../../model/diffusers_config.ts";
+import { classLabelsFor } from "../../model/class_labels.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { SAMPLERS_HELP } from "../../model/sampling_flags.ts";
@@ -89,7 +86,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   const { labels, columns } = planLabels(
     flags,
     config.dit.numClasses,
-    await labelsOf(weights),
+    await classLabelsFor(weights),
     flags["image-size"] === undefined ? undefined : ORIGINAL_CLASSES,
   );
   const vaePath = await samplingAutoencoder(weights, flags);
@@ -134,15 +131,4 @@ function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
     flags.seed ?? SAMPLE_FLAGS.seed.default,
   );
   return { ...settings, frames: flags.progressive ? Math.min(FRAMES, settings.steps) : 1 };
-}
-
-/** What classes are called: by the weights, or ImageNet's where they were downloaded. */
-async function labelsOf({ config, classLabels }: Weights): Promise<ClassLabels> {
-  const path = pretrainedPath("imagenet-classes");
-  if (classLabels.length > 0 || config.dit.numClasses !== 1000 || !await exists(path)) {
-    return classLabels;
-  }
-  const labels = classLabelsOf((await readJson(path))["id2label"]);
-  if (labels.length > 0) return labels;
-  throw new CommandError(`${path}: expected id2label in it but found none; download it again`);
 }
