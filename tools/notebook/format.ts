@@ -1,0 +1,72 @@
+/** Notebooks of Jupyter as files (nbformat 4.5): what is read of them, and what is written. */
+
+/** A cell, as far as running it is concerned. */
+export interface Cell {
+  readonly cell_type: string;
+  /** Lines with their ends, or one text. */
+  readonly source: string | readonly string[];
+  readonly metadata?: { readonly tags?: readonly string[] };
+  execution_count?: number | null;
+  outputs?: Output[];
+}
+
+/** A notebook. */
+export interface Notebook {
+  readonly nbformat: number;
+  readonly cells: readonly Cell[];
+}
+
+/** Text as it stands in a file: lines with their ends, or one text. */
+export type Lines = string | readonly string[];
+
+/** Representations of one thing, by media type. */
+export type MediaBundle = Readonly<Record<string, unknown>>;
+
+/** What running a cell gave. */
+export type Output =
+  | { readonly output_type: "stream"; readonly name: "stdout" | "stderr"; readonly text: Lines }
+  | { readonly output_type: "display_data"; readonly data: MediaBundle; readonly metadata: object }
+  | {
+    readonly output_type: "execute_result";
+    readonly data: MediaBundle;
+    readonly metadata: object;
+    readonly execution_count: number;
+  }
+  | {
+    readonly output_type: "error";
+    readonly ename: string;
+    readonly evalue: string;
+    readonly traceback: readonly string[];
+  };
+
+/** Text of a file as one string. */
+export function textOf(lines: Lines): string {
+  return typeof lines === "string" ? lines : lines.join("");
+}
+
+/** Text as nbformat writes it: lines with their ends. */
+export function linesOf(text: string): string[] {
+  return text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+}
+
+/**
+ * Reads a notebook.
+ *
+ * @throws {Error} where it is none, or has cells of another language than Deno's.
+ */
+export async function readNotebook(path: string): Promise<Notebook> {
+  const notebook = JSON.parse(await Deno.readTextFile(path));
+  if (notebook?.nbformat !== 4 || !Array.isArray(notebook.cells)) {
+    throw new Error(`${path}: expected a notebook of format 4 but got ${notebook?.nbformat}`);
+  }
+  const language = notebook.metadata?.kernelspec?.language;
+  if (language !== "typescript") {
+    throw new Error(`${path}: expected a notebook for Deno's kernel but it is for ${language}`);
+  }
+  return notebook;
+}
+
+/** A notebook as Jupyter writes it. */
+export function notebookText(notebook: Notebook): string {
+  return JSON.stringify(notebook, null, 1) + "\n";
+}
