@@ -4,7 +4,15 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
-import { FEATURES_OUT, RESULTS, SAMPLE_OUT, SAMPLES, SERVE, VAE_OUT } from "./shared/defaults.ts";
+import {
+  EVALUATION_CACHE,
+  FEATURES_OUT,
+  RESULTS,
+  SAMPLE_OUT,
+  SAMPLES,
+  SERVE,
+  VAE_OUT,
+} from "./shared/defaults.ts";
 import type { RawFlags } from "./shared/flags.ts";
 import { namedData } from "./shared/named_data.ts";
 
@@ -98,6 +106,15 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
       const { host, port } = { ...SERVE, ...values };
       return { write: [], net: [`${host.includes(":") ? `[${host}]` : host}:${port}`] };
     },
+  },
+  "evaluate": {
+    description: "Measures how close samples are to real images: FID, precision, recall and more",
+    module: "commands/evaluate/command.ts",
+    // a folder's images are decoded by sharp
+    grants: ({ values, rest }) => ({
+      write: [values["cache"] ?? EVALUATION_CACHE],
+      native: !rest.every((path) => /\.npz$/i.test(path)) || rest.length < 2,
+    }),
   },
   "download": {
     description: "Downloads published weights; says which there are when none is named",

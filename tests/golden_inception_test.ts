@@ -3,17 +3,9 @@ import { assertEquals } from "@std/assert";
 import { noGrad } from "../autograd/mod.ts";
 import { foldedInception, InceptionV3 } from "../inception/mod.ts";
 import { loadWeights, withoutInit } from "../nn/mod.ts";
-import {
-  Generator,
-  type HostTensor,
-  rand,
-  scope,
-  sizeOf,
-  type Tensor,
-  tensor,
-  type TensorSource,
-} from "../tensor/mod.ts";
+import { Generator, rand, scope, type Tensor, tensor } from "../tensor/mod.ts";
 import { absoluteError } from "./devices.ts";
+import { drawnInception } from "./inception_weights.ts";
 import { assertScaled, Golden, goldenJson, goldenOnDevices } from "./goldens.ts";
 
 const INFO = "inception/inception.json";
@@ -22,41 +14,7 @@ const VALUES = "inception/network.safetensors";
 interface Info {
   seed: number;
   image_stream: number;
-  /** Names in the order of their streams. */
-  parameters: string[];
   stages: Record<string, { shape: number[]; step: number; mean: number; norm: number }>;
-}
-
-/** The reference's weights, drawn again; shapes are those of the model, in PyTorch's layout. */
-function drawnWeights({ seed, parameters }: Info, model: InceptionV3): TensorSource {
-  const shapes = new Map([...model.namedTensors()].map(([name, t]) => [name, t.shape]));
-  const shapeOf = (name: string) => {
-    const unit = name.replace(/\.bn\.\w+$/, "");
-    return shapes.get(name) ?? [shapes.get(`${unit}.conv.weight`)![0]!];
-  };
-  const read = async (name: string): Promise<HostTensor> => {
-    const shape = shapeOf(name);
-    using drawn = rand([sizeOf(shape)], {
-      generator: new Generator(seed, parameters.indexOf(name)),
-    });
-    const u = Float32Array.from(await drawn.data());
-    const bound = Math.fround(Math.sqrt(6 / (sizeOf(shape) / shape[0]!)));
-    const value = /bn\.weight$|running_var$/.test(name)
-      ? (x: number) => x + 0.5
-      : shape.length === 1
-      ? (x: number) => x * 0.4 - 0.2
-      : (x: number) => (x * 2 - 1) * bound;
-    return { dtype: "f32", shape, data: new Uint8Array(u.map(value).buffer) };
-  };
-  return {
-    name: "(drawn)",
-    keys: () => parameters,
-    has: (name) => parameters.includes(name),
-    info: (name) => ({ dtype: "f32", shape: shapeOf(name) }),
-    read,
-    readInto: async (name, target, start = 0) =>
-      target.set((await read(name)).data.subarray(start, start + target.byteLength)),
-  };
 }
 
 /** Compares every part of the network on one image of `size` pixels a side. */
@@ -64,7 +22,7 @@ async function compare(size: number): Promise<void> {
   const info = await goldenJson<Info>(INFO);
   const golden = await Golden.load(VALUES);
   using model = withoutInit(() => new InceptionV3());
-  await loadWeights(model, foldedInception(drawnWeights(info, model)));
+  await loadWeights(model, foldedInception(drawnInception(info.seed)));
   const reads: [string, readonly number[], Promise<ArrayLike<number>>][] = [];
   {
     using _ = scope();

@@ -17,7 +17,7 @@ export interface Pretrained {
   readonly bytes: number;
   /** Whether `bytes` is exact. */
   readonly exact: boolean;
-  /** Hexadecimal, where it is known. */
+  /** Hexadecimal, where it is known; its first digits only, where a release tells no more. */
   readonly sha256?: string;
   /** Under which licence its makers give it away. */
   readonly licence: string;
@@ -25,6 +25,7 @@ export interface Pretrained {
 
 const DIT = "https://dl.fbaipublicfiles.com/DiT/models";
 const HUB = "https://huggingface.co";
+const GITHUB = "https://github.com";
 
 /** Published weights by name. */
 export const PRETRAINED = {
@@ -70,6 +71,17 @@ export const PRETRAINED = {
     exact: false,
     licence: "CC-BY-NC-4.0",
   },
+  // a name of torch.hub's kind: the digits at its end are the first of the file's SHA-256
+  "inception": {
+    about: "Inception-v3 of 2015, whose features FID is measured in (deno task evaluate)",
+    file: "pt_inception-2015-12-05-6726825d.pth",
+    url: `${GITHUB}/mseitzer/pytorch-fid/releases/download/fid_weights/` +
+      "pt_inception-2015-12-05-6726825d.pth",
+    bytes: 95.6e6,
+    exact: false,
+    sha256: "6726825d",
+    licence: "Apache-2.0",
+  },
 } as const satisfies Record<string, Pretrained>;
 
 /** A name of {@link PRETRAINED}. */
@@ -90,7 +102,7 @@ export const MIRROR_VARIABLE = "DIT_MIRROR";
  * @throws {CommandError} where there is none, naming those there are.
  */
 export function pretrainedName(given: string): PretrainedName {
-  const wanted = given.replace(/\.(pt|json|safetensors)$/, "").replaceAll("/", "-").toLowerCase();
+  const wanted = given.replace(/\.(pth?|json|safetensors)$/, "").replaceAll("/", "-").toLowerCase();
   const names = Object.keys(PRETRAINED) as PretrainedName[];
   const found = names.find((name) => name.toLowerCase() === wanted);
   if (found) return found;
@@ -118,7 +130,14 @@ export function addressOf(name: PretrainedName, mirror?: string): string {
  */
 export function pretrainedHosts(mirror?: string): string[] {
   if (!mirror) {
-    return [new URL(DIT).host, new URL(HUB).host, `*.${new URL(HUB).host}`, "*.hf.co"];
+    return [
+      new URL(DIT).host,
+      new URL(HUB).host,
+      `*.${new URL(HUB).host}`,
+      "*.hf.co",
+      new URL(GITHUB).host,
+      "*.githubusercontent.com",
+    ];
   }
   if (/^https?:/.test(mirror) && URL.canParse(mirror)) return [new URL(mirror).host];
   throw new CommandError(`${MIRROR_VARIABLE}: expected http(s)://... but got "${mirror}"`);

@@ -251,7 +251,7 @@ class PartFile implements AsyncDisposable {
       faults.push(`expected ${bytes} bytes but got ${this.#length}`);
     } else if (sha256 !== undefined) {
       const found = await sha256Of(this.#file);
-      if (found !== sha256) faults.push(`expected the SHA-256 ${sha256} but got ${found}`);
+      if (!found.startsWith(sha256)) faults.push(`expected ${hashText(sha256)} but got ${found}`);
     }
     if (faults.length > 0) {
       this.#close();
@@ -296,6 +296,11 @@ class PartFile implements AsyncDisposable {
     this.#file.close();
     this.#open = false;
   }
+}
+
+/** A SHA-256 that is expected, for messages: all of it, or its first digits. */
+export function hashText(sha256: string): string {
+  return sha256.length < 64 ? `a SHA-256 that begins with ${sha256}` : `the SHA-256 ${sha256}`;
 }
 
 /** The SHA-256 of an open file from its beginning, in hexadecimal. */

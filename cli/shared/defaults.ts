@@ -14,3 +14,5 @@ export const SAMPLE_OUT = "samples/sample.png";
 export const SAMPLES = "samples";
 /** Where the studio listens: within reach of this machine alone. */
 export const SERVE = { host: "127.0.0.1", port: 8000 } as const;
+/** The folder of features that evaluation keeps. */
+export const EVALUATION_CACHE = "evaluation";

@@ -1,6 +1,16 @@
 /** Files of commands: whether they are there, and written so that one that is there can be read. */
 import { foreignKindOf, writeAtomically } from "@dit/core/io";
 export { exists } from "@dit/data";
+
+/** Whether there is a folder at `path`. */
+export async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
 import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 

@@ -203,6 +203,22 @@ export function joinValues(
   return out;
 }
 
+/** Arguments that belong to no flag, before, between or after flags; and the others. */
+export function splitPositional(
+  args: readonly string[],
+  table: FlagTable,
+): [positional: string[], flags: string[]] {
+  const takesValue = (arg: string) => table[arg.replace(/^--/, "")]?.value !== undefined;
+  const positional: string[] = [];
+  const flags: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (!arg.startsWith("-")) positional.push(arg);
+    else flags.push(...(takesValue(arg) ? args.slice(i, ++i + 1) : [arg]));
+  }
+  return [positional, flags];
+}
+
 /** A command line as it was typed. */
 export interface RawFlags {
   /** Values by flag; empty for a flag without one. */

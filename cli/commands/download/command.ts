@@ -7,8 +7,8 @@ import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
 import {
   count,
   flagsHelp,
-  type FlagTable,
   parseFlags,
+  splitPositional,
   text,
   withDefault,
   withDefaultText,
@@ -24,6 +24,7 @@ import {
   pretrainedName,
   pretrainedPath,
 } from "../../model/catalog.ts";
+import { checkInceptionFile } from "../../evaluation/inception_extractor.ts";
 import { toCommandError } from "../../shared/failures.ts";
 
 const FLAGS = {
@@ -49,7 +50,7 @@ from instead of the makers' sites; files are named there as in ${PRETRAINED_FOLD
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
-  const [given, rest] = splitNames(args);
+  const [given, rest] = splitPositional(args, FLAGS);
   const { dir, size, classes, help } = parseFlags(rest, FLAGS);
   if (help) {
     console.log(HELP);
@@ -71,6 +72,7 @@ export async function run(args: readonly string[]): Promise<number> {
   for (const name of new Set(names)) {
     const was = await exists(pretrainedPath(name, dir));
     const path = await obtain(name, dir, true);
+    if (name === "inception") await checkInceptionFile(path);
     console.log(was ? `${path} is there already` : `${path} is there, whole and checked`);
   }
   if (given.includes(EMOJI)) {
@@ -103,24 +105,6 @@ async function makeEmoji(
   console.log(`${folder}: ${all.toLocaleString("en")} pictures of ${size}x${size}`);
   console.log(`  ${sorted.map(([name, n]) => `${name} ${n}`).join(", ")}`);
   console.log(`train on them with: deno task train --data ${folder}`);
-}
-
-/** Names stand before, between or after flags. */
-function splitNames(args: readonly string[]): [names: string[], flags: string[]] {
-  const names: string[] = [];
-  const flags: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (!arg.startsWith("-")) names.push(arg);
-    else flags.push(...(takesValue(arg) ? args.slice(i, ++i + 1) : [arg]));
-  }
-  return [names, flags];
-}
-
-/** Whether what follows a flag belongs to it. */
-function takesValue(arg: string): boolean {
-  const flag = (FLAGS as FlagTable)[arg.replace(/^--/, "")];
-  return flag?.value !== undefined;
 }
 
 async function list(folder = PRETRAINED_FOLDER): Promise<void> {

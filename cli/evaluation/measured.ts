@@ -1,0 +1,172 @@
+/**
+ * What is known of a set of images once Inception has seen it, and the file that keeps it: an archive
+ * with `mu`, `sigma`, `mu_s` and `sigma_s` as the ADM suite's references have them, and the features.
+ */
+import { createHash } from "node:crypto";
+import { join } from "@std/path";
+import {
+  type HostTensor,
+  hostTensor,
+  NpzFile,
+  NpzWriter,
+  toFloat32,
+  toFloat64,
+} from "@dit/core/io";
+import { CommandError } from "../shared/errors.ts";
+import { exists } from "../shared/files.ts";
+import { type FeatureSet, joined } from "./features.ts";
+import { type Gaussian, gaussianOf, GaussianSums } from "./frechet.ts";
+import type { ImageSource } from "./image_source.ts";
+import { InceptionScore } from "./inception_score.ts";
+import type { InceptionExtractor } from "./inception_extractor.ts";
+
+/** What Inception makes of a set of images. */
+export interface Measured {
+  /** [N, 2048] */
+  readonly pool: FeatureSet;
+  /** Of `pool`; null of fewer than two images. */
+  readonly gaussian: Gaussian | null;
+  /** Of the spatial features. */
+  readonly spatial: Gaussian | null;
+  readonly inceptionScore: number;
+}
+
+/** How images are passed through the network. */
+export interface MeasureOptions {
+  /** Images at a time. */
+  readonly batchSize: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Passes images through the network once, keeping their features and no image. */
+export async function measure(
+  source: ImageSource,
+  extractor: InceptionExtractor,
+  { batchSize, onProgress = () => {} }: MeasureOptions,
+): Promise<Measured> {
+  const pools: FeatureSet[] = [];
+  const score = new InceptionScore();
+  let spatial: GaussianSums | undefined;
+  let done = 0;
+  for await (const { count, pixels } of source.batches(batchSize)) {
+    if (count === 0) continue;
+    const result = await extractor.extractAll(pixels, [count, ...source.size]);
+    requireFinite(result.pool, source.name, done);
+    pools.push(result.pool);
+    spatial ??= new GaussianSums(result.spatial.width);
+    spatial.add(result.spatial);
+    score.add(result.logits.rows, result.logits.width);
+    onProgress(done += count, source.count);
+  }
+  const pool = joined(pools, extractor.width);
+  const enough = pool.count >= 2;
+  return {
+    pool,
+    gaussian: enough ? gaussianOf(pool) : null,
+    spatial: enough ? spatial!.gaussian() : null,
+    inceptionScore: score.value(),
+  };
+}
+
+function requireFinite({ rows, width }: FeatureSet, name: string, first: number): void {
+  const at = rows.findIndex((x) => !Number.isFinite(x));
+  if (at < 0) return;
+  throw new CommandError(
+    `${name}: expected numbers as features of image ${first + Math.floor(at / width)} but got ` +
+      `${rows[at]}; without --half numbers cannot become as large`,
+  );
+}
+
+/** Names the network that features are of, in a file of features. */
+const EXTRACTOR = "extractor";
+const SCORE = "inception_score";
+/** Layout of the file: another number makes older files new work. */
+const FORMAT = 1;
+
+/** Where features of images are kept. */
+export async function featuresPath(
+  folder: string,
+  source: ImageSource,
+  extractor: string,
+  onProgress: (done: number) => void,
+): Promise<string> {
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify([FORMAT, extractor, await source.digest(onProgress)]));
+  return join(folder, `${hash.digest("hex").slice(0, 24)}.npz`);
+}
+
+/** Writes features. */
+export async function saveMeasured(path: string, of: Measured, extractor: string): Promise<void> {
+  await Deno.mkdir(join(path, ".."), { recursive: true });
+  await using npz = await NpzWriter.create(path);
+  const put = async (
+    name: string,
+    data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>,
+    rowShape: number[],
+  ) => {
+    const rows = npz.begin(name, data instanceof Float32Array ? "f32" : "f64", rowShape);
+    await rows.write(hostTensor(data).data);
+    await rows.end();
+  };
+  for (const [end, gaussian] of [["", of.gaussian], ["_s", of.spatial]] as const) {
+    if (gaussian === null) continue;
+    await put(`mu${end}`, gaussian.mean, []);
+    await put(`sigma${end}`, gaussian.covariance, [gaussian.mean.length]);
+  }
+  await put("pool", of.pool.rows, [of.pool.width]);
+  await npz.text(EXTRACTOR, extractor);
+  await npz.text(SCORE, String(of.inceptionScore));
+  await npz.finish();
+}
+
+/** Reads features; null where there are none at `path`. */
+export async function loadMeasured(path: string): Promise<Measured | null> {
+  if (!await exists(path)) return null;
+  using npz = await NpzFile.open(path);
+  return await measuredOf(npz);
+}
+
+/** The features that an open archive holds; null where it holds none. */
+export async function measuredOf(npz: NpzFile): Promise<Measured | null> {
+  if (!npz.has("pool") || !npz.texts.has(EXTRACTOR)) return null;
+  const pool = await npz.read("pool");
+  const [count = 0, width = 0] = pool.shape;
+  const rows = toFloat32(pool);
+  return {
+    pool: { count, width, rows },
+    gaussian: await gaussianIn(npz, "", count),
+    spatial: await gaussianIn(npz, "_s", count),
+    inceptionScore: Number(npz.texts.get(SCORE) ?? NaN),
+  };
+}
+
+/** The network that an archive's features are of; undefined where it has none. */
+export function extractorOf(npz: NpzFile): string | undefined {
+  return npz.texts.get(EXTRACTOR);
+}
+
+/**
+ * `mu` and `sigma` of an archive, or with `_s` at their end; null where it has none.
+ *
+ * @throws {CommandError} where they are of other shapes.
+ */
+export async function gaussianIn(
+  npz: NpzFile,
+  end: "" | "_s",
+  count: number | null = null,
+): Promise<Gaussian | null> {
+  const [mu, sigma] = [`mu${end}`, `sigma${end}`];
+  if (!npz.has(mu) || !npz.has(sigma)) return null;
+  const [mean, covariance]: HostTensor[] = [await npz.read(mu), await npz.read(sigma)];
+  const width = mean!.shape[0]!;
+  const fits = mean!.shape.length === 1 && covariance!.shape.length === 2 &&
+    covariance!.shape.every((d) => d === width);
+  if (!fits) {
+    throw new CommandError(
+      `${npz.name}: expected ${mu} [D] and ${sigma} [D, D] but found [${
+        mean!.shape.join(", ")
+      }] and [${covariance!.shape.join(", ")}]`,
+    );
+  }
+  return { count, mean: toFloat64(mean!), covariance: toFloat64(covariance!) };
+}
