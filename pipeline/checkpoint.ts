@@ -6,11 +6,14 @@
  * has the section `ema` alone, as f16, and no training state.
  */
 import {
+  type ByteSink,
   type HostTensor,
   type LazyTensor,
   mapSource,
   readAll,
   type SafetensorsFile,
+  type SavableTensor,
+  writeSafetensors,
 } from "../io/mod.ts";
 import type * as nn from "../nn/mod.ts";
 import { ConfigError, Fields } from "./fields.ts";
@@ -64,6 +67,30 @@ export interface CheckpointHeader<Config> {
   readonly config: Config;
   /** Null in files that are only to be sampled from. */
   readonly training: SavedTraining | null;
+}
+
+/** What a checkpoint says of itself, as metadata of its file. */
+export function checkpointMetadata(header: object): [name: string, text: string][] {
+  return [
+    ["format", CHECKPOINT_FORMAT],
+    ["version", String(CHECKPOINT_VERSION)],
+    ["header", JSON.stringify(header)],
+  ];
+}
+
+/**
+ * Writes a checkpoint that is only to be sampled from: the averaged weights, and what they are of.
+ *
+ * @param weights By their names in the model, each fetched when its turn comes.
+ */
+export async function writeWeights(
+  sink: ByteSink,
+  { trainee, step, config }: { trainee: string; step: number; config: object },
+  weights: ReadonlyMap<string, SavableTensor>,
+): Promise<void> {
+  const tensors = new Map(Array.from(weights, ([name, tensor]) => [`ema.${name}`, tensor]));
+  const header = { trainee, step, config, training: null };
+  await writeSafetensors(sink, tensors, checkpointMetadata(header));
 }
 
 /** A checkpoint whose header has been read and whose tensors are read on demand. */

@@ -10,11 +10,14 @@ export {
   CHECKPOINT_VERSION,
   type CheckpointHeader,
   type CheckpointKind,
+  checkpointMetadata,
   type DataPosition,
   type SavedTraining,
+  writeWeights,
 } from "./checkpoint.ts";
 export * from "./config.ts";
 export { DIT } from "./dit_checkpoint.ts";
 export type { Draw } from "./draws.ts";
 export { ConfigError, Fields } from "./fields.ts";
 export * from "./image_sampler.ts";
+export * from "./training.ts";

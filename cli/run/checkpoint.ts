@@ -16,8 +16,8 @@ import {
 import {
   Checkpoint,
   CHECKPOINT_FORMAT,
-  CHECKPOINT_VERSION,
   type CheckpointKind,
+  checkpointMetadata,
 } from "@dit/core/pipeline";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
@@ -58,13 +58,8 @@ export async function writeCheckpoint(
   for (const [section, state] of Object.entries(sections)) {
     for (const [name, tensor] of state) tensors.set(`${section}.${name}`, tensor);
   }
-  const metadata = [
-    ["format", CHECKPOINT_FORMAT],
-    ["version", String(CHECKPOINT_VERSION)],
-    ["header", JSON.stringify(header)],
-  ] as const;
   try {
-    await saveSafetensors(path, tensors, metadata);
+    await saveSafetensors(path, tensors, checkpointMetadata(header));
   } catch (error) {
     throw new CommandError(`could not write ${path}: ${messageOf(error)}`, { cause: error });
   }

@@ -9,7 +9,7 @@ import {
   type Module,
   type Schedule,
 } from "@dit/core/nn";
-import type { Fields } from "@dit/core/pipeline";
+import { type Fields, updateWeights } from "@dit/core/pipeline";
 import { type Generator, scope, type Share, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { ALONE, type World } from "../distributed/world.ts";
@@ -145,15 +145,9 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
 
   /** Moves the weights by the gradients. */
   #update(): void {
-    const { optimizer, scaler, ema, records, settings, lr } = this;
+    const { records, settings, lr } = this;
     this.#isSound = false; // until all of it has moved on
-    optimizer.lr = lr;
-    const norm = scaler.step(optimizer, {
-      ...(settings.gradClip > 0 ? { maxNorm: settings.gradClip } : {}),
-      skipNonFinite: true, // so that the weights survive to tell what went wrong
-    });
-    optimizer.zeroGrad();
-    ema.update();
+    const norm = updateWeights(this, lr, settings.gradClip);
     this.step++;
     this.#isSound = true;
     records.endStep(this.step, norm, lr);

@@ -1,11 +1,20 @@
 /** What `deno task train` trains: a Diffusion Transformer, by the losses of its process. */
-import { autocast, mean, mul } from "@dit/core/autograd";
 import type { Process, TimestepSampler, TimestepSamplerState } from "@dit/core/diffusion";
 import type { DiT } from "@dit/core/dit";
 import { hostTensor } from "@dit/core/io";
-import { constantSchedule, cosineSchedule, type Schedule, warmupSchedule } from "@dit/core/nn";
-import { buildModel, DIT, Fields, ImageSampler, type ModelConfig } from "@dit/core/pipeline";
-import { Generator, scope, tensor } from "@dit/core/tensor";
+import {
+  buildModel,
+  denoisingLoss,
+  DIT,
+  Fields,
+  ImageSampler,
+  learningRates,
+  type ModelConfig,
+  TRAINING_STREAMS,
+  type TrainingGenerators,
+  trainingGenerators,
+} from "@dit/core/pipeline";
+import { Generator, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import type { World } from "../../distributed/world.ts";
 import type { BatchPart } from "../../run/batch_parts.ts";
@@ -43,9 +52,6 @@ export const DIT_KIND: TraineeKind<ModelConfig> = {
 /** Steps between two updates of a timestep sampler, each one read from the device. */
 const FEEDBACK_EVERY = 10;
 
-/** Random streams of a run's seed, one a purpose. */
-const STREAMS = { weights: 0, noise: 1, labels: 2, timesteps: 3 } as const;
-
 /** What a model is trained with, beside its settings. */
 export interface DiTParts {
   /** Of the whole run. */
@@ -74,22 +80,17 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
   readonly #parts: DiTParts;
   /** Null where there is nothing to make images of the model's latents with. */
   readonly #imageSampler: ImageSampler | null;
-  readonly #generators: Readonly<Record<"noise" | "labels" | "timesteps", Generator>>;
+  readonly #generators: TrainingGenerators;
 
   /** Fresh weights and a fresh optimiser on the current device. */
   constructor(config: ModelConfig, settings: TrainSettings, parts: DiTParts) {
     const { seed, emaWarmup } = settings;
-    const generator = new Generator(seed, STREAMS.weights);
+    const generator = new Generator(seed, TRAINING_STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
     const { steps, world, bucketBytes } = parts;
-    const share = shareOf(world);
-    const generators = {
-      noise: new Generator(seed, STREAMS.noise, share),
-      labels: new Generator(seed, STREAMS.labels, share),
-      timesteps: new Generator(seed, STREAMS.timesteps, share),
-    };
-    const schedule = scheduleOf(settings, steps);
+    const generators = trainingGenerators(seed, shareOf(world));
+    const schedule = learningRates(settings, steps);
     super(settings, { model, schedule, emaWarmup, generators, world, bucketBytes });
     this.config = config;
     this.process = process;
@@ -112,28 +113,27 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
   }
 
   /**
-   * The loss of denoising images (arXiv 2006.11239, algorithm 1), each at a timestep of its own.
+   * The loss of denoising images, or the latents of them.
    *
    * @param part `images` [n, C, S, S]
    */
-  protected loss({ count, images, labels: y }: BatchPart): PartLoss {
-    const { noise, labels, timesteps: uniforms } = this.#generators;
+  protected loss({ images, labels }: BatchPart): PartLoss {
     const { mixedPrecision } = this.settings;
     const { input } = this.#parts;
-    const xStart = input ? input(images, noise) : images;
-    const { timesteps, weights } = this.timesteps.sample(count, uniforms);
-    const { loss: each } = autocast(
-      mixedPrecision === "fp16" ? "f16" : null,
-      () =>
-        this.process.trainingLosses(
-          (x, t, { y }) => this.model.forward(x, t, y, { generator: labels }),
-          xStart,
-          timesteps,
-          { modelKwargs: { y }, generator: noise },
-        ),
-    ); // [n]
+    const xStart = input ? input(images, this.#generators.noise) : images;
+    const { loss, each, timesteps } = denoisingLoss(
+      {
+        model: this.model,
+        process: this.process,
+        timesteps: this.timesteps,
+        generators: this.#generators,
+        mixedPrecision,
+      },
+      xStart,
+      labels,
+    );
     if (this.timesteps.learns) this.records.addFeedback(timesteps, each);
-    return { loss: mean(mul(each, tensor(weights))) };
+    return { loss };
   }
 
   /** Updates the timestep sampler with the losses since the last update. */
@@ -208,10 +208,3 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
 
 /** Samples for an evaluation, in a run's folder. */
 export const FINAL_SAMPLES = "samples.npz";
-
-function scheduleOf({ schedule, warmup }: TrainSettings, steps: number): Schedule {
-  const after = schedule === "cosine"
-    ? cosineSchedule(Math.max(1, steps - warmup))
-    : constantSchedule();
-  return warmupSchedule(warmup, after);
-}
