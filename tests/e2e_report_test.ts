@@ -2,35 +2,27 @@
 import { assert, assertEquals } from "@std/assert";
 import { expect } from "@std/expect";
 import { decodeImage } from "@dit/data";
-import { fromFileUrl, toFileUrl } from "@std/path";
-import { command, commandTest, words } from "./commands.ts";
-import { granted } from "./fixtures.ts";
+import { toFileUrl } from "@std/path";
+import { browserTest, openBrowser } from "./browser.ts";
+import { command, words } from "./commands.ts";
+import { tempDir } from "./fixtures.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 const [WIDTH, HEIGHT] = [1000, 2200];
-const SCREENSHOT = fromFileUrl(new URL("screenshot.ts", import.meta.url));
-
-async function browser(...args: string[]): Promise<Deno.CommandOutput> {
-  const rights = ["--quiet", "--no-prompt", "--allow-run=chromium,google-chrome"];
-  return await new Deno.Command("deno", { args: ["run", ...rights, SCREENSHOT, ...args] }).output();
-}
 
 /** A picture of a page. */
-async function screenshot(page: string, out: string): Promise<Uint8Array> {
-  const { success, stderr } = await browser(toFileUrl(page).href, out, `${WIDTH}`, `${HEIGHT}`);
-  assert(success, new TextDecoder().decode(stderr));
-  return await Deno.readFile(out);
+async function screenshot(path: string): Promise<Uint8Array> {
+  await using browser = await openBrowser();
+  const { page, check } = await browser.open(toFileUrl(path).href);
+  await page.setViewport({ width: WIDTH, height: HEIGHT });
+  const bytes = await page.screenshot();
+  check();
+  return bytes;
 }
 
-const mayRun = granted({ name: "run", command: "deno" });
-const missing = mayRun && !(await browser()).success ? "needs chromium" : undefined;
-
-function browserTest(name: string, run: (folder: string) => Promise<void>): void {
-  if (missing) Deno.test({ name: `${name} (${missing})`, ignore: true, fn() {} });
-  else commandTest(name, run);
-}
-
-browserTest("a browser shows the curves and the samples of a run", async (folder) => {
+browserTest("a browser shows the curves and the samples of a run", async () => {
+  await using temporary = await tempDir();
+  const folder = temporary.path;
   await writeTinyDigits(`${folder}/digits`, 30);
   const { code, err } = await command(
     "train",
@@ -42,8 +34,7 @@ browserTest("a browser shows the curves and the samples of a run", async (folder
     folder,
   );
   assertEquals(code, 0, err);
-  const page = `${folder}/results/000-DiT-Mini-4/report.html`;
-  const bytes = await screenshot(page, `${folder}/page.png`);
+  const bytes = await screenshot(`${folder}/results/000-DiT-Mini-4/report.html`);
   const { pixels, width, height } = await decodeImage(bytes);
   assertEquals([width, height], [WIDTH, HEIGHT]);
   const rows = (hit: (r: number, g: number, b: number) => boolean): number[] => {
