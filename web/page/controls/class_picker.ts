@@ -17,7 +17,8 @@ const SHOWN = 60;
 export class ClassPicker {
   /** To be put into the page. */
   readonly element: HTMLDivElement;
-  readonly #label: string;
+  #label: string;
+  #labelText: HTMLElement = h("span");
   readonly #onChange: (labels: readonly number[]) => void;
   #search = new ClassSearch([]);
   #isSingle: boolean;
@@ -41,9 +42,14 @@ export class ClassPicker {
     this.#show();
   }
 
-  /** Shows what is chosen. */
-  show(labels: readonly number[], isSingle: boolean = this.#isSingle): void {
-    [this.#chosen, this.#isSingle] = [labels, isSingle];
+  /** Shows what is chosen, of one class or several. */
+  show(
+    labels: readonly number[],
+    isSingle: boolean = this.#isSingle,
+    label: string = this.#label,
+  ): void {
+    [this.#chosen, this.#isSingle, this.#label] = [labels, isSingle, label];
+    this.#labelText.textContent = label;
     this.#show();
   }
 
@@ -64,6 +70,7 @@ export class ClassPicker {
 
   #buttons(): () => void {
     const id = freshId("classes");
+    this.#labelText = h("span", { class: "label", id }, this.#label);
     const buttons = Array.from({ length: this.#search.size }, (_, label) =>
       h("button", {
         type: "button",
@@ -71,7 +78,7 @@ export class ClassPicker {
       }, shortName(this.#search.nameOf(label))));
     replace(
       this.element,
-      h("span", { class: "label", id }, this.#label),
+      this.#labelText,
       h("div", { class: "chips", role: "group", "aria-labelledby": id }, ...buttons),
     );
     return () => {
@@ -84,6 +91,7 @@ export class ClassPicker {
 
   #combobox(): () => void {
     const [id, listId] = [freshId("search"), freshId("list")];
+    this.#labelText = h("label", { for: id }, this.#label);
     const chips = h("ul", { class: "chosen", "aria-label": `${this.#label}: chosen` });
     const list = h("ul", { class: "options", id: listId, role: "listbox", hidden: true });
     list.setAttribute("aria-label", this.#label);
@@ -170,7 +178,7 @@ export class ClassPicker {
     const status = h("p", { class: "help", role: "status" });
     replace(
       this.element,
-      h("label", { for: id }, this.#label),
+      this.#labelText,
       chips,
       h("div", { class: "combobox" }, input, list),
       status,

@@ -162,7 +162,13 @@ export class DrawForm {
     const sampler = samplerOf(model, parameters.sampler);
     this.#models.value = model.id;
     this.#mode.show(mode);
-    this.#classes.show(labels, mode !== "pictures");
+    const label = {
+      pictures: "Classes",
+      variations: "Class",
+      seeds: "Class",
+      classes: "From class",
+    };
+    this.#classes.show(labels, mode !== "pictures", label[mode]);
     this.#otherClass.show([parameters.otherLabel]);
     this.#seed.show(parameters.seed);
     this.#otherSeed.show(parameters.otherSeed);

@@ -5,6 +5,7 @@ import { plural, secondsText } from "../base/text.ts";
 import { type DialogActions, openPicture } from "./dialog.ts";
 import { download } from "./download.ts";
 import { fileNameOf, type Sheet } from "./sheet.ts";
+import type { Parameters } from "../state/parameters.ts";
 import { titleOf } from "../state/request.ts";
 import type { GalleryStore } from "./store.ts";
 
@@ -117,9 +118,8 @@ export class GalleryView {
       }, canvas);
     });
     const thumbs = h("div", { class: "thumbs" }, ...pictures);
-    if (parameters.mode === "variations") {
-      thumbs.style.setProperty("--columns", String(Math.sqrt(files.length)));
-    }
+    const columns = columnsOf(parameters, files.length);
+    if (columns !== null) thumbs.style.setProperty("--columns", String(columns));
     return h(
       "li",
       { class: "sheet-card" },
@@ -200,4 +200,10 @@ export class GalleryView {
       this.#actions.onNotice(`The archive could not be made: ${(error as Error).message}`, true);
     }
   }
+}
+
+/** How many stand beside each other where that means something: a row a class, or a square. */
+function columnsOf({ mode, labels, count }: Parameters, files: number): number | null {
+  if (mode === "variations") return Math.sqrt(files);
+  return mode === "pictures" && labels.length > 1 && count > 1 && count <= 5 ? count : null;
 }

@@ -99,6 +99,7 @@ function* chunks(png: Uint8Array): Generator<Chunk, undefined> {
     if (type === "IEND") return;
     start = end;
   }
+  throw new Error("this PNG file is damaged: it ends too soon");
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -64,9 +64,9 @@ export function captionOf(
     return `${name(label)} → ${name(towardsLabel.label)} ${percent(towardsLabel.amount)}`;
   }
   if (towardsSeed && towardsSeed.amount > 0) {
-    return `${name(label)} · ${seed} → ${towardsSeed.seed} ${percent(towardsSeed.amount)}`;
+    return `${name(label)} · seed ${seed} → ${towardsSeed.seed} ${percent(towardsSeed.amount)}`;
   }
-  return `${name(label)} · ${seed}`;
+  return `${name(label)} · seed ${seed}`;
 }
 
 /** The first of the names that mean the same: `tench` of `tench, Tinca tinca`. */
@@ -86,7 +86,7 @@ export function titleOf(
     case "variations":
       return `Variations of ${captions[(captions.length - 1) / 2] ?? first}`;
     case "seeds":
-      return `${first} to seed ${otherSeed}`;
+      return `${first} to ${otherSeed}`;
     case "classes":
       return `${first} to ${captions.at(-1)?.replaceAll(/^.*→ | \d+%$/g, "") ?? ""}`;
   }
