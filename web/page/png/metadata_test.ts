@@ -34,7 +34,7 @@ Deno.test("textsOf() reads tEXt chunks too, and leaves compressed texts alone", 
 Deno.test("files that are none or are cut off are refused, wherever that is", () => {
   assertThrows(() => textsOf(new Uint8Array(0)), Error, "not a PNG file");
   assertThrows(() => textsOf(new TextEncoder().encode("GIF89a...")), Error, "not a PNG file");
-  assertThrows(() => withTexts(PNG.subarray(0, 8), {}), Error, "begins with a header");
+  assertThrows(() => withTexts(PNG.subarray(0, 8), {}), Error, "ends too soon");
   const file = withTexts(PNG, { Title: "three" });
   for (let length = 0; length < file.length; length++) {
     assertThrows(() => textsOf(file.subarray(0, length)), Error, "PNG file");
