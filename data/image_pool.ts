@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import type * as threads from "node:worker_threads";
 import { DamagedImageError, DataError } from "./errors.ts";
 import { type ImageTask, type LoadedImage, loadImage } from "./image_task.ts";
 import type { ImageReply, ImageRequest } from "./image_worker.ts";
@@ -10,7 +10,7 @@ interface Pending {
 
 /** A thread and its pending tasks. */
 interface Thread {
-  readonly worker: Worker;
+  readonly worker: threads.Worker;
   readonly pending: Map<number, Pending>;
 }
 
@@ -77,6 +77,8 @@ export class ImagePool implements AsyncDisposable {
   }
 
   #start(): void {
+    // Not imported: pages load this module too, to train on images that are in memory.
+    const { Worker } = globalThis.process.getBuiltinModule("node:worker_threads");
     const worker = new Worker(workerUrl());
     const thread: Thread = { worker, pending: new Map() };
     worker.on("message", (reply: ImageReply) => {

@@ -19,7 +19,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   inception: ["tensor", "autograd", "nn"],
   pipeline: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
   data: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
-  web: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "pipeline"],
+  web: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "pipeline", "data"],
   cli: [
     "tensor",
     "autograd",

@@ -6,9 +6,10 @@
  * other, and leave nothing on the disk but Deno's cache of npm packages: the first time, Deno takes
  * from npm what they are made of, with lines that say so.
  */
-import * as esbuild from "npm:esbuild-wasm@0.28.2/esm/browser.js";
+import type * as esbuildModule from "npm:esbuild-wasm@0.28.2/esm/browser.js";
 
-const ESBUILD = "npm:esbuild-wasm@0.28.2/esbuild.wasm";
+/** A variable, so that it is downloaded only where something is bundled. */
+const ESBUILD = "npm:esbuild-wasm@0.28.2";
 
 /** Browsers must know this much: private members, top-level `await`, `Array.prototype.at`. */
 const TARGET = "es2022";
@@ -67,7 +68,7 @@ export async function bundleModule(
     throw new Error(`could not bundle ${entry.href}: ${reasons.join("; ") || "no output"}`);
   }
   if (draft) return contents;
-  await (started ??= start());
+  const esbuild = await (started ??= start());
   const { code } = await esbuild.transform(contents, {
     format: "esm",
     target: TARGET,
@@ -79,10 +80,12 @@ export async function bundleModule(
   return new TextEncoder().encode(code);
 }
 
-let started: Promise<void> | undefined;
+let started: Promise<typeof esbuildModule> | undefined;
 
 /** Starts esbuild, once a process. */
-async function start(): Promise<void> {
-  const bytes = await Deno.readFile(new URL(import.meta.resolve(ESBUILD)));
+async function start(): Promise<typeof esbuildModule> {
+  const esbuild: typeof esbuildModule = await import(`${ESBUILD}/esm/browser.js`);
+  const bytes = await Deno.readFile(new URL(import.meta.resolve(`${ESBUILD}/esbuild.wasm`)));
   await esbuild.initialize({ wasmModule: await WebAssembly.compile(bytes), worker: false });
+  return esbuild;
 }

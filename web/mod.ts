@@ -30,4 +30,13 @@ export { HttpEngine } from "./http_engine.ts";
 export { describeModel, type ModelFacts } from "./model_info.ts";
 export { samplePictures, type SamplingOptions } from "./sampling.ts";
 export { bundleModule, type BundleOptions } from "./bundle.ts";
+export {
+  packImages,
+  readTrainingPlan,
+  type TrainingPlan,
+  type TrainingSettings,
+  trainingSettingsOf,
+  unpackImages,
+} from "./training_data.ts";
+export { type TrainingSignals, trainModel } from "./training.ts";
 export { PAGE_FILES, type PageFile } from "./page_files.ts";

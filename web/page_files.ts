@@ -25,4 +25,5 @@ export const PAGE_FILES: readonly PageFile[] = [
   ),
   file("page.js", "./page/main.ts", true),
   file("worker.js", "./worker.ts", true),
+  file("training_worker.js", "./training_worker.ts", true),
 ];

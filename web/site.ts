@@ -8,6 +8,6 @@
 export interface Site {
   /** Whether its host samples and shows runs as well, by its HTTP API. */
   readonly hasServer: boolean;
-  /** Data to train a model on in the browser, relative to the page; null where there are none. */
+  /** `training.json`, which says what is trained on what, relative to the page; null without. */
   readonly trainingData: string | null;
 }

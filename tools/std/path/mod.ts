@@ -8,6 +8,6 @@ import * as posix from "./posix.ts";
 import * as windows from "./windows.ts";
 
 const { basename, dirname, fromFileUrl, join, relative, resolve, toFileUrl } =
-  Deno.build.os === "windows" ? windows : posix;
+  (globalThis as { Deno?: typeof Deno }).Deno?.build.os === "windows" ? windows : posix;
 
 export { basename, dirname, fromFileUrl, join, relative, resolve, toFileUrl };
