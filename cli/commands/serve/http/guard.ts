@@ -10,8 +10,8 @@ export const SAFE_HEADERS: Readonly<Record<string, string>> = {
   // nothing but what comes from here; WebAssembly is made at run time, and threads start from blobs
   "content-security-policy":
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; " +
-    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self' blob:; " +
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'",
   // so that the page is cross-origin isolated and has threads
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
