@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { loadSafetensors, SafetensorsFile } from "@dit/core/io";
 import { ImageSampler, type ModelConfig } from "@dit/core/pipeline";
+import { scope } from "@dit/core/tensor";
 import { BatchSampler, ImageArray, Loader } from "@dit/data";
 import {
   packImages,
@@ -69,6 +70,7 @@ eachDevice("a page's training has the losses and the weights of the command's", 
   assertEquals(losses, (await trainee.records.take()).map(({ loss }) => loss));
 
   const weights = await loadSafetensors(done.weights);
+  using _ = scope("averages");
   for (const [name, t] of trainee.ema.stateDict()) {
     const half = new Float16Array(await t.data());
     assertEquals(weights.get(`ema.${name}`)!.data, new Uint8Array(half.buffer), name);

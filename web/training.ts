@@ -135,7 +135,8 @@ export class ModelTraining implements Disposable {
     const [optimizer, scaler, ema] = [this.#optimizer, this.#scaler, this.#ema];
     updateWeights({ optimizer, scaler, ema }, lr, this.#settings.gradClip);
     this.step++;
-    return outsideScopes(() => reshape(detach(loss), [1]));
+    const detached = detach(loss);
+    return outsideScopes(() => reshape(detached, [1]));
   }
 
   /** Samples by the averaged weights, a column a class. */
