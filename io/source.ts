@@ -32,9 +32,23 @@ export async function readRange(
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkRange(source, offset, length);
-  const bytes = new Uint8Array(length);
+  const bytes = allocate(source.name, `byte ${offset}`, length);
   await source.readInto(offset, bytes);
   return bytes;
+}
+
+/**
+ * Memory for what a file says that it holds: a small archive may unpack to a thousand times its size.
+ *
+ * @throws {FormatError} If there is not as much.
+ */
+export function allocate(file: string, place: string, length: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new FormatError(file, place, "what memory can hold", `${length} bytes`);
+  }
 }
 
 /** Throws {@linkcode FormatError} unless `source` has `length` bytes at `offset`. */

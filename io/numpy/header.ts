@@ -169,18 +169,27 @@ export function encodeNpyText(text: string): Uint8Array<ArrayBuffer> {
   return out;
 }
 
+/** A text, as its header describes it. */
+export interface NpyText {
+  /** Where its characters begin, 4 bytes each. */
+  readonly dataOffset: number;
+  /** Bytes of the whole array. */
+  readonly size: number;
+}
+
 /**
- * Where the characters of a text begin, 4 bytes each.
+ * Reads the header of a text.
  *
  * @param start The first bytes of an array.
  * @returns undefined for an array of anything else.
  */
-export function npyTextOffset(start: Uint8Array): number | undefined {
+export function parseNpyText(start: Uint8Array): NpyText | undefined {
   if (MAGIC.some((byte, i) => start[i] !== byte) || start[6] !== 1) return undefined;
-  const offset = 10 + (start[8]! | start[9]! << 8);
-  const fields = parseFields(new TextDecoder("latin1").decode(start.subarray(10, offset)));
-  const isText = /^'<U\d+'$/.test(fields?.get("descr") ?? "") && fields?.get("shape") === "()";
-  return isText ? offset : undefined;
+  const dataOffset = 10 + (start[8]! | start[9]! << 8);
+  const fields = parseFields(new TextDecoder("latin1").decode(start.subarray(10, dataOffset)));
+  const length = /^'<U(\d{1,15})'$/.exec(fields?.get("descr") ?? "")?.[1];
+  if (length === undefined || fields?.get("shape") !== "()") return undefined;
+  return { dataOffset, size: dataOffset + 4 * Number(length) };
 }
 
 /** The text of characters of 4 bytes each; zeros at its end are NumPy's filling. */

@@ -12,7 +12,7 @@ import {
   type TensorSource,
 } from "../../tensor/mod.ts";
 import { asSource, checkWindow, missing, readAll, type WeightFile } from "../tensor_source.ts";
-import type { ByteSink, RandomAccess } from "../source.ts";
+import { allocate, type ByteSink, type RandomAccess } from "../source.ts";
 import type { SavableTensor } from "../savable.ts";
 import { entryPlace, type ZipEntry } from "../zip/directory.ts";
 import { ZipReader } from "../zip/reader.ts";
@@ -23,8 +23,8 @@ import {
   encodeNpyText,
   MAX_NPY_HEADER_BYTES,
   type NpyHeader,
-  npyTextOffset,
   parseNpyHeader,
+  parseNpyText,
 } from "./header.ts";
 import { checkBytes, RowWriter } from "./npy.ts";
 import { isNative, toNative } from "./order.ts";
@@ -37,6 +37,9 @@ interface StoredArray {
 
 /** A text beside the arrays is not larger. */
 const MOST_TEXT_BYTES = 1 << 20;
+
+/** Rows of more bytes than that are read fewer at a time. */
+const MOST_BATCH_BYTES = 2 ** 28;
 
 /**
  * A `.npz` archive, stored or deflated, of any size, whose headers have been read and whose arrays
@@ -86,10 +89,13 @@ export class NpzFile implements WeightFile {
         }
         const start = await zip.peek(entry, MAX_NPY_HEADER_BYTES);
         const key = entry.name.slice(0, -".npy".length);
-        const textOffset = npyTextOffset(start);
-        if (textOffset !== undefined) {
+        const text = parseNpyText(start);
+        if (text) {
+          if (text.size !== entry.size) {
+            throw new FormatError(source.name, place, `${text.size} bytes`, `${entry.size}`);
+          }
           const bytes = await zip.read(entry, MOST_TEXT_BYTES);
-          texts.set(key, decodeNpyText(bytes.subarray(textOffset)));
+          texts.set(key, decodeNpyText(bytes.subarray(text.dataOffset)));
           continue;
         }
         const header = parseNpyHeader(start, entry.size, source.name, place);
@@ -118,7 +124,7 @@ export class NpzFile implements WeightFile {
   async read(key: string): Promise<HostTensor> {
     const { entry, header } = this.#get(key);
     const { dtype, shape, dataOffset } = header;
-    const data = new Uint8Array(byteCount(header));
+    const data = allocate(this.name, entryPlace(entry.name), byteCount(header));
     await this.#zip.readInto(entry, data, dataOffset);
     return { dtype, shape, data: toNative(data, header) };
   }
@@ -134,11 +140,12 @@ export class NpzFile implements WeightFile {
   }
 
   /**
-   * The array in one pass, `rows` of its first dimension at a time (the last batch may be smaller),
-   * each in memory of its own: how to read images by the ten thousand, deflated ones too.
+   * The array in one pass, `rows` of its first dimension at a time (the last batch may be smaller,
+   * and all where rows are so large that a batch would take more than 256 MiB), each in memory of its
+   * own: how to read images by the ten thousand, deflated ones too.
    *
-   * @throws {FormatError} If the array is in Fortran order or big-endian, or, after the last batch,
-   * if its checksum is wrong.
+   * @throws {FormatError} If the array is in Fortran order or big-endian, or one row is more than
+   * memory can hold, or, after the last batch, if its checksum is wrong.
    */
   async *batches(key: string, rows: number): AsyncGenerator<HostTensor> {
     const { entry, header } = this.#get(key);
@@ -153,8 +160,10 @@ export class NpzFile implements WeightFile {
     }
     const rowShape = shape.slice(1);
     const rowBytes = elementCount(rowShape) * HOST_DTYPE_BYTES[dtype];
+    const most = Math.max(1, Math.min(rows, Math.floor(MOST_BATCH_BYTES / rowBytes)));
+    const place = entryPlace(entry.name);
     let left = shape[0]!;
-    let batch = new Uint8Array(Math.min(rows, left) * rowBytes);
+    let batch = allocate(this.name, place, Math.min(most, left) * rowBytes);
     let filled = 0;
     let skip = dataOffset;
     for await (const chunk of this.#zip.chunks(entry)) {
@@ -169,7 +178,7 @@ export class NpzFile implements WeightFile {
           const count = batch.byteLength / rowBytes;
           left -= count;
           yield { dtype, shape: [count, ...rowShape], data: batch };
-          batch = new Uint8Array(Math.min(rows, left) * rowBytes);
+          batch = allocate(this.name, place, Math.min(most, left) * rowBytes);
           filled = 0;
         }
       }

@@ -4,9 +4,9 @@ import { type HostTensor, hostTensor, toFloat64 } from "../../tensor/mod.ts";
 import { mapSource, readAll } from "../tensor_source.ts";
 import { FormatError } from "../errors.ts";
 import { loadSafetensors } from "../safetensors/reader.ts";
-import { BytesSink, bytesSource } from "../source.ts";
+import { BytesSink, bytesSource, type RandomAccess } from "../source.ts";
 import { ZipWriter } from "../zip/writer.ts";
-import { encodeNpyHeader } from "./header.ts";
+import { encodeNpyHeader, encodeNpyText } from "./header.ts";
 import { loadNpy, NpyFile, saveNpy, writeNpy } from "./npy.ts";
 import { loadNpz, NpzFile, NpzWriter, saveNpz, writeNpz } from "./npz.ts";
 
@@ -212,6 +212,97 @@ Deno.test("NpzFile refuses archives of other things and damaged arrays", async (
   await assertRejects(() => file.read("arr_0"), FormatError, "checksum");
   await assertRejects(() => file.readInto("arr_0", new Uint8Array(1)), FormatError, "checksum");
   await assertRejects(() => Array.fromAsync(file.batches("arr_0", 999)), FormatError, "checksum");
+});
+
+/**
+ * An archive of one deflated entry that claims to be as large as the shape of its array asks for, of
+ * which only the header is there: the rest of the file is zeros that take no memory.
+ */
+function claiming(shape: readonly number[]): RandomAccess {
+  const head = encodeNpyHeader({ dtype: "u8", shape });
+  const size = head.byteLength + shape.reduce((product, d) => product * d, 1);
+  const packed = Math.ceil(size / 1032);
+  const name = new TextEncoder().encode("arr_0.npy");
+  const view = (bytes: number) => new DataView(new ArrayBuffer(bytes));
+  const extra = view(20); // sizes of 64 bits
+  extra.setUint16(0, 1, true);
+  extra.setUint16(2, 16, true);
+  extra.setBigUint64(4, BigInt(size), true);
+  extra.setBigUint64(12, BigInt(packed), true);
+  const record = (signature: number, bytes: number, method: number) => {
+    const header = view(bytes);
+    const shift = bytes === 46 ? 2 : 0; // an entry of the directory has one field more before
+    header.setUint32(0, signature, true);
+    header.setUint16(8 + shift, method, true);
+    header.setUint32(18 + shift, 0xffffffff, true);
+    header.setUint32(22 + shift, 0xffffffff, true);
+    header.setUint16(26 + shift, name.byteLength, true);
+    header.setUint16(28 + shift, extra.byteLength, true);
+    return [new Uint8Array(header.buffer), name, new Uint8Array(extra.buffer)];
+  };
+  // blocks of deflate that are stored as they are, a little more than what is inflated at a time
+  const block = joinedBytes(Uint8Array.of(0, 0xff, 0xff, 0, 0), new Uint8Array(65535));
+  const first = block.slice();
+  first.set(head, 5);
+  const start = joinedBytes(...record(0x04034b50, 30, 8), first, ...Array(16).fill(block));
+  const directory = joinedBytes(...record(0x02014b50, 46, 8));
+  const at = start.byteLength + packed;
+  const end = view(22);
+  end.setUint32(0, 0x06054b50, true);
+  end.setUint16(8, 1, true);
+  end.setUint16(10, 1, true);
+  end.setUint32(12, directory.byteLength, true);
+  end.setUint32(16, at, true);
+  const tail = joinedBytes(directory, new Uint8Array(end.buffer));
+  const pieces = [[0, start], [at, tail]] as const;
+  return {
+    name: "x.npz",
+    size: at + tail.byteLength,
+    readInto(offset, target) {
+      target.fill(0);
+      for (const [from, bytes] of pieces) {
+        const first = Math.max(offset, from);
+        const last = Math.min(offset + target.byteLength, from + bytes.byteLength);
+        if (first < last) target.set(bytes.subarray(first - from, last - from), first - offset);
+      }
+      return Promise.resolve();
+    },
+    close() {},
+  };
+}
+
+function joinedBytes(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.byteLength;
+  }
+  return bytes;
+}
+
+Deno.test("an archive that unpacks to more than memory holds is refused, and read by rows", async () => {
+  const large = await NpzFile.from(claiming([2 ** 40]));
+  assertEquals(large.info("arr_0").shape, [2 ** 40]);
+  await assertRejects(() => large.read("arr_0"), FormatError, "expected what memory can hold");
+  const images = await NpzFile.from(claiming([1, 2 ** 20, 2 ** 20]));
+  const all = () => Array.fromAsync(images.batches("arr_0", 1));
+  await assertRejects(all, FormatError, "expected what memory can hold");
+  // 256 rows of 256 MiB would be too many; of one at a time, what is there is found damaged
+  const rows = await NpzFile.from(claiming([256, 2 ** 28]));
+  await assertRejects(() => Array.fromAsync(rows.batches("arr_0", 256)), FormatError, "inflate");
+});
+
+Deno.test("a text is as long as its header says", async () => {
+  const text = encodeNpyText("made by");
+  for (const bytes of [text.subarray(0, -4), joinedBytes(text, new Uint8Array(4))]) {
+    const sink = new BytesSink();
+    const zip = new ZipWriter(sink);
+    await zip.add("made_by.npy", bytes);
+    await zip.finish();
+    const open = () => NpzFile.from(bytesSource(sink.bytes(), "x.npz"));
+    await assertRejects(open, FormatError, `"made_by.npy": expected ${text.byteLength} bytes`);
+  }
 });
 
 goldenTest("loadNpz() reads a batch of samples that NumPy wrote", [

@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import type { RandomAccess } from "../source.ts";
+import { allocate, type RandomAccess } from "../source.ts";
 import { checkWindow } from "../tensor_source.ts";
 import { crc32 } from "./crc32.ts";
 import { entryPlace, readDirectory, type ZipEntry } from "./directory.ts";
@@ -42,7 +42,7 @@ export class ZipReader {
         `${entry.size}`,
       );
     }
-    const bytes = new Uint8Array(entry.size);
+    const bytes = allocate(this.#source.name, entryPlace(entry.name), entry.size);
     await this.readInto(entry, bytes);
     return bytes;
   }
