@@ -13,13 +13,14 @@ import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { DeviceThread } from "./device_thread.ts";
 import { SERVE_FLAGS, type ServeFlags, WHAT, WHERE, WHO } from "./flags.ts";
 import { Jobs } from "./jobs.ts";
+import { Listener, type Server } from "./listener.ts";
 import { Models } from "./models.ts";
 import { Page } from "./page.ts";
 import { RunFolders } from "./runs.ts";
 import { Studio } from "./studio.ts";
 
 /** How long answers have to end when the server is stopped, in milliseconds. */
-const LAST_ANSWERS = 2000;
+const LAST_ANSWERS = 500;
 
 const HELP =
   `Serves a studio: a page that samples, here or in the visitor's browser, and shows runs.
@@ -73,7 +74,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     onUnfit: unfit.reject,
   });
   using stop = stopRequests(null);
-  const server = listen(studio, host, port);
+  const server = new Listener((port) => listen(studio, host, port), port);
   page.prepare();
   console.log(`studio   ${addressOf(server.addr)} (Ctrl-C ends it)`);
   if (!isLoopback(host)) {
@@ -91,7 +92,7 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 /** @throws {CommandError} where it cannot listen there. */
-function listen(studio: Studio, hostname: string, port: number): Deno.HttpServer<Deno.NetAddr> {
+function listen(studio: Studio, hostname: string, port: number): Server {
   try {
     return Deno.serve({
       hostname,
@@ -117,7 +118,7 @@ function listen(studio: Studio, hostname: string, port: number): Deno.HttpServer
 }
 
 /** Such as `http://localhost:8000/`. */
-function addressOf({ hostname, port }: Deno.NetAddr): string {
+function addressOf({ hostname, port }: Server["addr"]): string {
   if (hostname === "127.0.0.1" || hostname === "::1") return `http://localhost:${port}/`;
   return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/`;
 }

@@ -38,9 +38,10 @@ export interface Names {
  * @throws {HttpError}
  */
 export function guard(request: Request, path: string, names: Names): void {
-  const { method, headers } = request;
+  const { method, headers, url } = request;
   const host = headers.get("host") ?? "";
-  if (!isOwnName(host, names)) {
+  // the address itself may have a name as well, as those to proxies do
+  if (!isOwnName(host, names) || !isOwnName(new URL(url).host, names)) {
     const known = "localhost, or by its number";
     throw new HttpError(421, `expected to be asked for as ${known}; name others with --names`);
   }
