@@ -107,6 +107,17 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
       return { write: [], net: [`${host.includes(":") ? `[${host}]` : host}:${port}`] };
     },
   },
+  "build-page": {
+    description: "Writes the studio's page as static files that sample and train in any browser",
+    module: "commands/build_page/command.ts",
+    grants({ values, rest }) {
+      const { data } = values;
+      return {
+        write: rest,
+        native: data !== undefined && data !== "none" && (namedData(data)?.native ?? true),
+      };
+    },
+  },
   "evaluate": {
     description: "Measures how close samples are to real images: FID, precision, recall and more",
     module: "commands/evaluate/command.ts",

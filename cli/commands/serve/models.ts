@@ -41,8 +41,8 @@ export interface ServedModel extends ModelPlace {
 
 /** Where models are looked for. */
 export interface ModelSources {
-  /** The folder of runs. */
-  readonly results: string;
+  /** The folder of runs; null where they are not served. */
+  readonly results: string | null;
   /** What `--ckpt` names. */
   readonly ckpt: string | undefined;
   /** The flags of the command line. */
@@ -127,11 +127,11 @@ export class Models {
       const about = basename(ckpt);
       found.push({ id: idOf("ckpt", about), path: ckpt, flags, vae, step: 0, about });
     }
-    const runs = await exists(results) ? await listRuns(results, "dit") : [];
+    const runs = results !== null && await exists(results) ? await listRuns(results, "dit") : [];
     for (const run of runs) {
       for (const { step, path } of (await listCheckpoints(run)).slice(-MOST_OF_A_RUN).reverse()) {
         const about = `run ${basename(run)}, step ${step.toLocaleString("en")}`;
-        found.push({ ...usual, id: runModelId(run, step), path, step, about, within: results });
+        found.push({ ...usual, id: runModelId(run, step), path, step, about, within: results! });
       }
       if (found.length >= MOST) break;
     }

@@ -1,0 +1,184 @@
+/**
+ * `deno task build-page`: the studio's page as static files, for any web server or host of files.
+ *
+ *     deno task build-page site                      the demo's model, and digits to train on
+ *     deno task build-page site --ckpt results/003-DiT-Mini-4 --data none
+ */
+import { writeAtomically } from "@dit/core/io";
+import { ADDRESSES, bundleModule, PAGE_FILES, type Site } from "@dit/web";
+import { basename, dirname, join } from "@std/path";
+import { MODEL_FLAGS } from "../../model/sampling_flags.ts";
+import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
+import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
+import { toCommandError } from "../../shared/failures.ts";
+import { exists } from "../../shared/files.ts";
+import {
+  flagsHelp,
+  type FlagValues,
+  parseFlags,
+  splitPositional,
+  withDefaultText,
+} from "../../shared/flags.ts";
+import { bytesText, ProgressLine } from "../../shared/progress.ts";
+import { TRAIN_FLAGS } from "../train/flags.ts";
+import { idOf } from "../serve/folders.ts";
+import type { ServedFile } from "../serve/http/ranges.ts";
+import { Models, type ServedModel } from "../serve/models.ts";
+import { autoencoderFile, weightsFile } from "../serve/weights_of.ts";
+import { trainingFiles } from "./training_files.ts";
+
+const { ckpt, weights, vae } = MODEL_FLAGS;
+const { data } = TRAIN_FLAGS;
+
+const FLAGS = {
+  "ckpt": withDefaultText(ckpt, "the demo's"),
+  "weights": weights,
+  "vae": vae,
+  "data": {
+    ...data,
+    help: `what the page trains a small model on: ${data.help}; none leaves it out`,
+  },
+  "help": HELP_FLAG,
+} as const;
+const ALL_FLAGS = { ...FLAGS, ...OVERRIDE_FLAGS } as const;
+
+const HELP =
+  `Writes the studio's page as static files: it samples in the visitor's browser, and trains there.
+
+  deno task build-page site                    the demo's model, and digits to train on
+  deno task build-page site --ckpt results/003-DiT-Mini-4
+  deno task build-page site --data photos      what it trains on: a subfolder of images a class
+
+Any web server or host of files will do, under any path: no server of this project's is needed, nor
+settings of another one. Opened as file://, without a server, browsers load none of it.
+
+${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": OVERRIDE_FLAGS })}`;
+
+/** Shows that a folder holds a page that was built before. */
+const MARK = ADDRESSES.site;
+
+/** Runs the command; returns its exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const [places, rest] = splitPositional(args, ALL_FLAGS);
+  const flags = parseFlags(rest, ALL_FLAGS);
+  if (flags.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const [folder, ...others] = places;
+  if (folder === undefined || folder === "" || others.length > 0) {
+    throw new UsageError(
+      `expected one folder to write to, such as "site", but got ${places.length || "none"}`,
+    );
+  }
+  try {
+    await build(folder, flags);
+  } catch (error) {
+    throw toCommandError(error);
+  }
+  return 0;
+}
+
+async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promise<void> {
+  await checkFolder(folder);
+  const model = await findModel(flags);
+  console.log(`model    ${model.info.title}, ${bytesText(model.info.bytes)}`);
+  const name = flags.data ?? FLAGS.data.defaults.small;
+  const training = name === "none" ? null : await trainingFiles(name);
+  if (training) console.log(`training ${training.plan.title}, ${bytesText(training.plan.bytes)}`);
+
+  await removeModels(folder);
+  const { id, isLatent } = model.info;
+  const site: Site = { hasServer: false, trainingData: training ? training.name : null };
+  await writeFile(folder, ADDRESSES.site, json(site));
+  await writeFile(folder, ADDRESSES.models, json({ models: [model.info] }));
+  await writeServed(folder, ADDRESSES.weights(id), await weightsFile(model));
+  if (isLatent) {
+    await writeServed(folder, ADDRESSES.autoencoder(id), (await autoencoderFile(model))!);
+  }
+  if (training) {
+    await writeFile(folder, training.name, json(training.plan));
+    await writeFile(folder, training.plan.data, training.images);
+  }
+  using line = new ProgressLine("         writing ");
+  for (const [i, { name, source, isBundled }] of PAGE_FILES.entries()) {
+    line.show(i, PAGE_FILES.length, "files");
+    await writeFile(
+      folder,
+      name,
+      isBundled ? await bundleModule(source) : await Deno.readFile(source),
+    );
+  }
+  line.end();
+  console.log(
+    `written  ${folder}: put it on any web server, or try it with: npx -y serve ${folder}`,
+  );
+}
+
+/** Refuses a folder that holds something else. */
+async function checkFolder(folder: string): Promise<void> {
+  try {
+    for await (const _ of Deno.readDir(folder)) {
+      if (await exists(join(folder, MARK))) return;
+      throw new CommandError(
+        `${folder}: expected a new folder, an empty one or one that this command wrote, but found ` +
+          "other files in it",
+      );
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) {
+      throw new CommandError(`${folder}: expected a folder but found a file`, { cause: error });
+    }
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** Removes the weights of a page that was built before: they may be of another model. */
+async function removeModels(folder: string): Promise<void> {
+  const models = join(folder, dirname(dirname(ADDRESSES.weights("any"))));
+  if (await exists(models)) await Deno.remove(models, { recursive: true });
+}
+
+async function findModel(flags: FlagValues<typeof ALL_FLAGS>): Promise<ServedModel> {
+  const { ckpt, data: _, ...sampling } = flags;
+  const models = new Models({ results: null, ckpt, flags: sampling });
+  await models.checkCkpt();
+  const id = ckpt === undefined ? "demo" : idOf("ckpt", basename(ckpt));
+  const model = await models.find(id);
+  if (model === undefined) {
+    throw new CommandError(`${ckpt ?? "the demo's weights"}: cannot be read`);
+  }
+  if (model.info.isLatent && model.vaePath === null) {
+    throw new CommandError(
+      `${ckpt}: this model makes latents, and its autoencoder is not here; name it with --vae`,
+    );
+  }
+  return model;
+}
+
+function json(value: unknown): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${JSON.stringify(value)}\n`);
+}
+
+async function writeFile(
+  folder: string,
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
+  const path = join(folder, name);
+  await Deno.mkdir(dirname(path), { recursive: true });
+  await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
+}
+
+async function writeServed(folder: string, name: string, file: ServedFile): Promise<void> {
+  const path = join(folder, name);
+  await Deno.mkdir(dirname(path), { recursive: true });
+  await writeAtomically(path, async (sink) => {
+    let at = 0;
+    for await (const part of file.read(0, file.size)) {
+      await sink.writeAt(at, part);
+      at += part.length;
+    }
+  });
+}
