@@ -173,6 +173,7 @@ async function memoryBound(device: Device): Promise<Row[]> {
         scale: null,
         shift: null,
         eps: 1e-6,
+        centred: true,
         out: out384,
         mean: stats[0]!,
         rstd: stats[1]!,

@@ -10,6 +10,7 @@ import {
   type LinearOptions,
   type Padding,
   type Parameter,
+  rmsNorm,
 } from "../autograd/mod.ts";
 import {
   checkOptionNames,
@@ -115,6 +116,33 @@ export class LayerNorm extends Module {
   /** x [..., size]. */
   forward(x: Tensor): Tensor {
     return layerNorm(x, { weight: this.weight, bias: this.bias, eps: this.#eps });
+  }
+}
+
+/** Settings of {@link RmsNorm}. */
+export interface RmsNormLayerOptions {
+  /** Added to the mean square; 1e-6 by default. */
+  eps?: number;
+}
+
+/** The last dimension to a mean square of 1 (arXiv 1910.07467), times a weight. */
+export class RmsNorm extends Module {
+  /** [size] */
+  weight: Parameter;
+  readonly #eps: number;
+
+  /** Over `size` numbers; weight 1. */
+  constructor(size: number, options: RmsNormLayerOptions = {}) {
+    super();
+    checkOptionNames("RmsNorm", options, { eps: 1 });
+    checkSizes("RmsNorm", { size });
+    this.weight = constant([size], 1);
+    this.#eps = options.eps ?? 1e-6;
+  }
+
+  /** x [..., size]. */
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, { weight: this.weight, eps: this.#eps });
   }
 }
 

@@ -73,7 +73,8 @@ Deno.test("checkArguments() lets no kernel write what else it is given", () => {
   );
   assertThrows(softmax(view([2, 3]), view([2, 3], { offset: 5 })), RangeError, "share memory");
   assertThrows(softmax(view([2, 3]), view([2, 3], { offset: 1020 })), RangeError, "inside its");
-  const norm = { x: apart([1, 2, 3]), weight: null, bias: null, scale: null, shift: null, eps: 0 };
+  const plain = { weight: null, bias: null, scale: null, shift: null };
+  const norm = { x: apart([1, 2, 3]), ...plain, eps: 0, centred: true };
   const statistics = { mean: view([1, 2]), rstd: view([1, 2], { offset: 1 }) };
   assertThrows(
     () => checkArguments("layerNorm", { ...norm, out: apart([1, 2, 3]), ...statistics }, "op"),

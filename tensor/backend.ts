@@ -83,7 +83,8 @@ export interface KernelArgs {
   /**
    * Rows of x [B, T, N], contiguous, to mean 0 and variance 1 (biased, two passes), then
    * `* weight + bias` ([N]) or `* (1 + scale) + shift` ([B, N], unit inner stride), whichever is
-   * given. `mean` and `rstd` [B, T] are kept for the gradient.
+   * given. `mean` and `rstd` [B, T] are kept for the gradient. Where it is not `centred` the mean is
+   * taken to be 0: RMSNorm (arXiv 1910.07467).
    */
   layerNorm: {
     x: View;
@@ -92,19 +93,21 @@ export interface KernelArgs {
     scale: View | null;
     shift: View | null;
     eps: number;
+    centred: boolean;
     out: View;
     mean: View;
     rstd: View;
   };
   /**
    * Gradients of layerNorm: dx always; dWeight and dBias [N] where weight is given, dScale and
-   * dShift [B, N] contiguous where scale is.
+   * dShift [B, N] contiguous where scale is; `mean` is 0 where it is not `centred`.
    */
   layerNormGrad: {
     x: View;
     g: View;
     weight: View | null;
     scale: View | null;
+    centred: boolean;
     mean: View;
     rstd: View;
     dx: View;

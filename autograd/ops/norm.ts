@@ -93,6 +93,8 @@ interface LayerNormAttrs {
   /** x as [B, T, N]. */
   rows: readonly [number, number, number];
   kind: "plain" | "affine" | "modulate";
+  /** Whether the mean is taken out: not in RMSNorm. */
+  centred: boolean;
 }
 
 const callLayerNorm = defineOp<
@@ -100,7 +102,7 @@ const callLayerNorm = defineOp<
   readonly [Tensor, Tensor, Tensor, Tensor | null]
 >({
   name: "layerNorm",
-  forward: (inputs, { eps, rows, kind }) => {
+  forward: (inputs, { eps, rows, kind, centred }) => {
     const [x, first, second] = inputs;
     if (kind === "affine") floatOf("layerNorm", x!, [first, second]);
     else commonFloat("layerNorm", inputs.filter((t) => t !== null));
@@ -119,6 +121,7 @@ const callLayerNorm = defineOp<
         shift: kind === "modulate" ? a : null,
         scale: kind === "modulate" ? b : null,
         eps,
+        centred,
         out: out.as(rows, contiguousStrides(rows)),
         mean,
         rstd,
@@ -126,7 +129,7 @@ const callLayerNorm = defineOp<
     }
     return { out, saved: [input, mean, rstd, kind === "affine" ? a : b] };
   },
-  backward: ([g], [x, mean, rstd, factor], { rows, kind }, needs) => {
+  backward: ([g], [x, mean, rstd, factor], { rows, kind, centred }, needs) => {
     const { device, dtype } = x;
     const [b, , n] = rows;
     const dx = empty(device, dtype, rows, "layerNorm");
@@ -134,7 +137,7 @@ const callLayerNorm = defineOp<
     const affine = kind === "affine";
     const modulate = kind === "modulate";
     const dWeight = affine ? like([n]) : null;
-    const dBias = affine ? like([n]) : null;
+    const dBias = affine && centred ? like([n]) : null; // RMSNorm has no bias
     const dScale = modulate ? like([b, n]) : null;
     const dShift = modulate ? like([b, n]) : null;
     if (dx.size > 0) {
@@ -143,6 +146,7 @@ const callLayerNorm = defineOp<
         g: packed(g!, rows, "layerNorm"),
         weight: affine ? factor : null,
         scale: modulate ? factor : null,
+        centred,
         mean,
         rstd,
         dx,
@@ -172,6 +176,17 @@ const callLayerNorm = defineOp<
       inputs: [{ shape: [1, 1, 8] }, { shape: [1, 8] }, { shape: [1, 8] }],
       call: ([x, shift, scale]) => layerNormModulate(x!, shift!, scale!),
     },
+    { name: "root mean square", inputs: [{ shape: [7, 33] }], call: ([x]) => rmsNorm(x!) },
+    {
+      name: "root mean square, weighted",
+      inputs: [{ shape: [2, 5, 16], strided: true }, { shape: [16] }],
+      call: ([x, weight]) => rmsNorm(x!, { weight: weight!, eps: 1e-5 }),
+    },
+    {
+      name: "root mean square, modulated",
+      inputs: [{ shape: [3, 5, 17] }, { shape: [3, 17] }, { shape: [3, 17], strided: true }],
+      call: ([x, shift, scale]) => rmsNormModulate(x!, shift!, scale!),
+    },
   ],
 });
 
@@ -200,7 +215,7 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   }
   const [rows] = rowsOf(x.shape);
   const kind = weight ? "affine" : "plain";
-  return callLayerNorm([x, weight, bias], { eps, rows: [1, rows, n], kind })[0]!;
+  return callLayerNorm([x, weight, bias], { eps, rows: [1, rows, n], kind, centred: true })[0]!;
 }
 
 /**
@@ -213,17 +228,67 @@ export function layerNormModulate(
   scale: Tensor,
   options: { eps?: number } = {},
 ): Tensor {
-  checkOptionNames("layerNormModulate", options, { eps: 1 });
+  return modulated("layerNormModulate", x, shift, scale, options, true);
+}
+
+/** Settings of {@link rmsNorm}. */
+export interface RmsNormOptions {
+  /** [N], multiplied in; none by default. */
+  weight?: Tensor | null;
+  /** Added to the mean square; 1e-6 by default. */
+  eps?: number;
+}
+
+/**
+ * x / sqrt(mean(x^2) + eps) along the last dimension of x [..., N], then times weight: RMSNorm
+ * (arXiv 1910.07467).
+ */
+export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
+  checkOptionNames("rmsNorm", options, { weight: 1, eps: 1 });
+  const { weight = null, eps = 1e-6 } = options;
+  const n = x.shape.at(-1);
+  if (n === undefined || (weight && (weight.rank !== 1 || weight.shape[0] !== n))) {
+    throw new ShapeError(
+      `rmsNorm: expected x [..., N] and a weight [N] but got ${
+        [x, weight].map((t) => t ? shapeText(t.shape) : "none").join(", ")
+      }`,
+    );
+  }
+  const [rows] = rowsOf(x.shape);
+  const kind = weight ? "affine" : "plain";
+  const attrs = { eps, rows: [1, rows, n], kind, centred: false } as const;
+  return callLayerNorm([x, weight, null], attrs)[0]!;
+}
+
+/** rmsNorm(x) * (1 + scale) + shift for x [B, T, N], one shift and scale [B, N] a sample. */
+export function rmsNormModulate(
+  x: Tensor,
+  shift: Tensor,
+  scale: Tensor,
+  options: { eps?: number } = {},
+): Tensor {
+  return modulated("rmsNormModulate", x, shift, scale, options, false);
+}
+
+function modulated(
+  op: string,
+  x: Tensor,
+  shift: Tensor,
+  scale: Tensor,
+  options: { eps?: number },
+  centred: boolean,
+): Tensor {
+  checkOptionNames(op, options, { eps: 1 });
   const wanted = [x.shape[0]!, x.shape[2]!];
   if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
     throw new ShapeError(
-      `layerNormModulate: expected x [B, T, N], shift and scale [B, N] but got ${
+      `${op}: expected x [B, T, N], shift and scale [B, N] but got ${
         [x, shift, scale].map((t) => shapeText(t.shape)).join(", ")
       }`,
     );
   }
   const rows = x.shape as unknown as readonly [number, number, number];
-  const attrs = { eps: options.eps ?? 1e-6, rows, kind: "modulate" } as const;
+  const attrs = { eps: options.eps ?? 1e-6, rows, kind: "modulate", centred } as const;
   return callLayerNorm([x, shift, scale], attrs)[0]!;
 }
 

@@ -56,9 +56,11 @@ function layerNormPair(
   fill: Fill = normal(),
   options: CaseOptions = {},
   dtype: Float = "f32",
+  centred = true,
 ): ConformanceCase[] {
   const settings = { cost: B * T * N, ...typed(dtype), ...options };
-  const title = `${name}, [${B}, ${T}, ${N}], ${affine}${dtype === "f16" ? ", f16" : ""}`;
+  const title = `${name}, [${B}, ${T}, ${N}], ${affine}${dtype === "f16" ? ", f16" : ""}` +
+    (centred ? "" : ", not centred");
   const hasWeight = affine === "weight" || affine === "weight only";
   return [
     conformanceCase("layerNorm", title, settings, (f) => ({
@@ -73,6 +75,7 @@ function layerNormPair(
         ? f.input([B, N], normal(), dtype, window([B, 6 * N], [0, 0]))
         : null,
       eps: 1e-6,
+      centred,
       out: f.output("out", [B, T, N], dtype),
       mean: f.output("mean", [B, T]),
       rstd: f.output("rstd", [B, T]),
@@ -84,11 +87,12 @@ function layerNormPair(
       scale: affine === "modulate"
         ? f.input([B, N], normal(0.5), dtype, window([B, 6 * N], [0, N]))
         : null,
-      mean: f.input([B, T], normal(0.1)),
+      centred,
+      mean: f.input([B, T], centred ? normal(0.1) : () => 0),
       rstd: f.input([B, T], uniform(0.8, 1.2)),
       dx: f.output("dx", [B, T, N], dtype),
       dWeight: hasWeight ? f.output("dWeight", [N], dtype) : null,
-      dBias: hasWeight ? f.output("dBias", [N], dtype) : null,
+      dBias: hasWeight && centred ? f.output("dBias", [N], dtype) : null,
       dScale: affine === "modulate" ? f.output("dScale", [B, N], dtype) : null,
       dShift: affine === "modulate" ? f.output("dShift", [B, N], dtype) : null,
     })),
@@ -183,6 +187,11 @@ export function normCases(): ConformanceCase[] {
     ...layerNormPair("one row", [1, 1, 384], "modulate"),
     ...layerNormPair("mean of 100", [2, 6, 40], "plain", normal(1, 100), loose),
     ...layerNormPair("mean of 100", [2, 6, 40], "modulate", normal(1, 100), loose),
+    ...(["plain", "weight only", "modulate"] as const).flatMap((affine) => [
+      ...layerNormPair("odd width", [2, 5, 33], affine, normal(1, 2), {}, "f32", false),
+      ...layerNormPair("wide", [2, 3, 1152], affine, normal(1, 2), {}, "f32", false),
+      ...layerNormPair("odd offsets", [2, 3, 64], affine, normal(), { lead: 3 }, "f16", false),
+    ]),
     // Nothing but the bias may be left of a constant row, whatever rounding made of its mean.
     ...layerNormPair("constant rows", [2, 3, 33], "weight", cycle([0.1]), loose),
     ...(["plain", "weight", "modulate"] as const).flatMap((affine) => [

@@ -197,7 +197,7 @@ goldenOps("layerNorm and its gradients are PyTorch's", [
   const bias = affine ? golden.load("in2") : null;
   const dWeight = affine ? golden.empty([width]) : null;
   const dBias = affine ? golden.empty([width]) : null;
-  const plain = { scale: null, shift: null };
+  const plain = { scale: null, shift: null, centred: true };
   const eps = affine ? 1e-5 : 1e-6;
   golden.backend.run("layerNorm", { x, weight, bias, ...plain, eps, out, mean, rstd }, "test");
   golden.backend.run("layerNormGrad", {
@@ -205,6 +205,7 @@ goldenOps("layerNorm and its gradients are PyTorch's", [
     g,
     weight,
     scale: null,
+    centred: true,
     mean,
     rstd,
     dx,

@@ -50,8 +50,12 @@ async function checkGradient(
   }
 }
 
-for (const affine of ["weight", "modulate"] as const) {
-  Deno.test(`layerNormGrad() is the gradient of layerNorm() with ${affine}`, async () => {
+const NORMS = (["weight", "modulate"] as const).flatMap((affine) =>
+  [true, false].map((centred) => ({ affine, centred }))
+);
+for (const { affine, centred } of NORMS) {
+  const kind = `${affine}${centred ? "" : ", not centred"}`;
+  Deno.test(`layerNormGrad() is the gradient of layerNorm() with ${kind}`, async () => {
     const backend = createReferenceBackend();
     const [B, T, N] = [2, 3, 5];
     const [x, g] = [filled(backend, [B, T, N], 0), filled(backend, [B, T, N], 1)];
@@ -71,6 +75,7 @@ for (const affine of ["weight", "modulate"] as const) {
         scale,
         shift: when("modulate", added),
         eps: 1e-3,
+        centred,
         out,
         mean,
         rstd,
@@ -81,6 +86,7 @@ for (const affine of ["weight", "modulate"] as const) {
       g,
       weight,
       scale,
+      centred,
       mean,
       rstd,
       dx,

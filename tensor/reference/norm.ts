@@ -3,10 +3,19 @@ import { floatsOf } from "./buffer.ts";
 import { ACTIVATIONS, siluDerivative } from "./math.ts";
 import type { Arrays, Trials } from "./trial.ts";
 
-/** Mean and 1 / sqrt(variance + eps) of `length` elements from `at` on. */
-function moments(data: Float64Array, at: number, length: number, eps: number): [number, number] {
+/**
+ * Mean (0 where it is not `centred`) and 1 / sqrt(variance around it + eps) of `length` elements
+ * from `at` on.
+ */
+function moments(
+  data: Float64Array,
+  at: number,
+  length: number,
+  eps: number,
+  centred = true,
+): [number, number] {
   let mean = 0;
-  for (let n = 0; n < length; n++) mean += data[at + n]!;
+  if (centred) { for (let n = 0; n < length; n++) mean += data[at + n]!; }
   mean /= length;
   let variance = 0;
   for (let n = 0; n < length; n++) variance += (data[at + n]! - mean) ** 2;
@@ -25,7 +34,7 @@ function reader(view: View | null, missing: number): (b: number, n: number) => n
 
 /** See {@linkcode KernelArgs}. */
 export function layerNorm(args: KernelArgs["layerNorm"]): void {
-  const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
+  const { x, weight, bias, scale, shift, eps, centred, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const [X, Y, means, rstds] = [floatsOf(x), floatsOf(out), floatsOf(mean), floatsOf(rstd)];
   const [weightAt, biasAt] = [reader(weight, 1), reader(bias, 0)];
@@ -34,7 +43,7 @@ export function layerNorm(args: KernelArgs["layerNorm"]): void {
     for (let t = 0; t < tokens; t++) {
       const row = b * tokens + t;
       const at = x.offset + row * width;
-      const [mu, r] = moments(X, at, width, eps);
+      const [mu, r] = moments(X, at, width, eps, centred);
       means[mean.offset + row] = mu;
       rstds[rstd.offset + row] = r;
       for (let n = 0; n < width; n++) {
@@ -58,9 +67,12 @@ function collector(view: View | null): (b: number, n: number, value: number) => 
   };
 }
 
-/** See {@linkcode KernelArgs}. With z = (x - mean) rstd: dx = rstd (dz - mean(dz) - z mean(dz z)). */
+/**
+ * See {@linkcode KernelArgs}. With z = (x - mean) rstd: dx = rstd (dz - mean(dz) - z mean(dz z)),
+ * without mean(dz) where it is not centred.
+ */
 export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
-  const { x, g, weight, scale, mean, rstd, dx } = args;
+  const { x, g, weight, scale, centred, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const [X, G, DX] = [floatsOf(x), floatsOf(g), floatsOf(dx)];
   const [means, rstds] = [floatsOf(mean), floatsOf(rstd)];
@@ -78,7 +90,7 @@ export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
         const z = (X[x.offset + row * width + n]! - mu) * r;
         const grad = G[g.offset + row * width + n]!;
         const dz = grad * weightAt(b, n) * (1 + scaleAt(b, n));
-        sum += dz;
+        if (centred) sum += dz;
         sumZ += dz * z;
         addWeight(b, n, grad * z);
         addBias(b, n, grad);
@@ -163,6 +175,7 @@ export const layerNormTrials: Trials<"layerNorm"> = [(x) => ({
   scale: x.input([2, 67]),
   shift: x.input([2, 67]),
   eps: 1e-6,
+  centred: true,
   out: x.output([2, 5, 67]),
   mean: x.output([2, 5], "f32"),
   rstd: x.output([2, 5], "f32"),
@@ -218,10 +231,11 @@ export const groupNormGradTrials: Trials<"groupNormGrad"> = [(x) => ({
 /** What both kinds of layerNormGrad are given. */
 function normalized(
   x: Arrays,
-): Pick<KernelArgs["layerNormGrad"], "x" | "g" | "mean" | "rstd" | "dx"> {
+): Pick<KernelArgs["layerNormGrad"], "x" | "g" | "centred" | "mean" | "rstd" | "dx"> {
   return {
     x: x.input([2, 5, 67]),
     g: x.input([2, 5, 67]),
+    centred: true,
     mean: x.single([2, 5]),
     rstd: x.single([2, 5], 1, 2),
     dx: x.output([2, 5, 67]),

@@ -152,6 +152,7 @@ sameBits("layer norm's gradient with a weight", "layerNormGrad", (arrays) => ({
   g: arrays.input(3, 300, 130),
   weight: arrays.input(130),
   scale: null,
+  centred: true,
   mean: arrays.input(3, 300),
   rstd: arrays.input(3, 300),
   dx: arrays.output(3, 300, 130),

@@ -76,7 +76,7 @@ function splatAt(f: Func, base: number, index: number): number {
 // deno-fmt-ignore
 const FORWARD = new Slots([
   "n", "rows", "chunkRows", "chunks", "x", "out", "mean",
-  "rstd", "eps", "inverseN", "rowsPerSample", "multiply", "multiplyBytes", "add",
+  "rstd", "eps", "inverseN", "meanFactor", "rowsPerSample", "multiply", "multiplyBytes", "add",
   "addBytes", "one",
 ]);
 
@@ -97,6 +97,7 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
   const multiply = slots.i64("multiply"), multiplyBytes = slots.i64("multiplyBytes");
   const add = slots.i64("add"), addBytes = slots.i64("addBytes");
   const eps = slots.f32x4("eps"), inverseN = slots.f32x4("inverseN");
+  const meanFactor = slots.f32x4("meanFactor"); // 1 / n, or 0 for a mean of 0
   const one = slots.f32x4("one");
   const chunks = slots.i32("chunks"), bytes = f.local(I64);
   f.get(n).i64const(2).i64("shl").set(bytes);
@@ -107,7 +108,7 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
       const sample = f.local(I64);
       f.get(row).get(perSample).i64("div_u").set(sample);
       const mean = sum(c, n, xRow, (step) => step.load(0));
-      f.get(mean).get(inverseN).f32x4("mul").set(mean);
+      f.get(mean).get(meanFactor).f32x4("mul").set(mean);
       const rstd = sum(c, n, xRow, (step) =>
         step.load(0).map((v) => {
           f.get(v).get(mean).f32x4("sub").tee(v).get(v).f32x4("mul").set(v);
@@ -151,13 +152,13 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
 // deno-fmt-ignore
 const BACKWARD = new Slots([
   "n", "rows", "chunkRows", "chunks", "chunksPerGroup", "x", "g",
-  "dx", "mean", "rstd", "inverseN", "rowsPerSample", "multiply", "multiplyBytes",
+  "dx", "mean", "rstd", "inverseN", "meanFactor", "rowsPerSample", "multiply", "multiplyBytes",
   "one", "partial",
 ]);
 
 /**
  * With u = (x - mean) rstd and h = g (one + multiply):
- * dx = rstd (h - mean(h) - u mean(h u)). Where `partial` is given, chunk c writes its sums over
+ * dx = rstd (h - mean(h) - u mean(h u)), without mean(h) where it is not centred. Where `partial` is given, chunk c writes its sums over
  * rows of g u and of g to rows 2c and 2c + 1 there. A group of `rows` rows has `chunksPerGroup`
  * chunks.
  */
@@ -172,6 +173,7 @@ function backwardKernel(): Func {
   const multiply = slots.i64("multiply"), multiplyBytes = slots.i64("multiplyBytes");
   const partial = slots.i64("partial");
   const inverseN = slots.f32x4("inverseN"), one = slots.f32x4("one");
+  const meanFactor = slots.f32x4("meanFactor");
   const chunks = slots.i32("chunks"), bytes = f.local(I64);
   f.get(n).i64const(2).i64("shl").set(bytes);
 
@@ -229,11 +231,13 @@ function backwardKernel(): Func {
             f.f32x4("add").set(totalHU[i]!);
           });
         });
-        const [meanH, meanHU] = [totalH, totalHU].map((total) => {
-          const all = combine(f, total, "add");
-          f.get(all).get(inverseN).f32x4("mul").set(all);
-          return all;
-        });
+        const [meanH, meanHU] = ([[totalH, meanFactor], [totalHU, inverseN]] as const).map(
+          ([total, factor]) => {
+            const all = combine(f, total, "add");
+            f.get(all).get(factor).f32x4("mul").set(all);
+            return all;
+          },
+        );
         walk(c, n, [...inputs, dxRow], (step) => {
           const us = step.load(0), hs = step.load(1);
           const scales = scaled ? step.load(2) : [];
@@ -274,7 +278,7 @@ const sampleBytes = (view: View | null) =>
 
 /** `layerNorm` of the kernel contract. */
 export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): void {
-  const { x, eps, out, mean, rstd, scale, shift } = args;
+  const { x, eps, centred, out, mean, rstd, scale, shift } = args;
   const [samples, rowsPerSample, n] = x.shape as [number, number, number];
   const rows = samples * rowsPerSample;
   const chunkRows = Math.max(1, Math.ceil(CHUNK / n));
@@ -290,6 +294,7 @@ export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): 
     rstd: runtime.address(rstd),
     eps,
     inverseN: 1 / n,
+    meanFactor: centred ? 1 / n : 0,
     rowsPerSample,
     multiply: address(runtime, multiply),
     multiplyBytes: sampleBytes(multiply),
@@ -303,7 +308,7 @@ export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): 
 
 /** `layerNormGrad` of the kernel contract. */
 export function layerNormGrad(runtime: WasmRuntime, args: KernelArgs["layerNormGrad"]): void {
-  const { x, g, weight, scale, mean, rstd, dx } = args;
+  const { x, g, weight, scale, centred, mean, rstd, dx } = args;
   const [samples, rowsPerSample, n] = x.shape as [number, number, number];
   const first = args.dWeight ?? args.dScale, second = args.dBias ?? args.dShift;
   const multiply = weight ?? scale;
@@ -328,6 +333,7 @@ export function layerNormGrad(runtime: WasmRuntime, args: KernelArgs["layerNormG
       mean: runtime.address(mean),
       rstd: runtime.address(rstd),
       inverseN: 1 / n,
+      meanFactor: centred ? 1 / n : 0,
       rowsPerSample,
       multiply: address(runtime, multiply),
       multiplyBytes: sampleBytes(multiply),

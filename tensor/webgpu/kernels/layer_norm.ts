@@ -44,7 +44,7 @@ export function layerNorm(
 ): void {
   const again = (part: typeof args): void => layerNorm(runtime, part, op);
   if (ranInChunks(runtime, "layerNorm", args, op, again)) return;
-  const { x, weight, bias, scale, shift, eps, out, mean, rstd } = args;
+  const { x, weight, bias, scale, shift, eps, centred, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byVec4 = canVec4Rows(width, x, out, weight, bias, scale, shift);
   const layout = rowLayout(width, byVec4);
@@ -54,9 +54,13 @@ export function layerNorm(
   // digits where the mean is far from 0.
   const body = `
   let begin = row * params.width;
-  var sum = T();
+${
+    centred
+      ? `  var sum = T();
   ${each} { sum += x_load${four}(begin + i); }
-  let mean = row_sum(thread, total(sum)) / f32(params.width);
+  let mean = row_sum(thread, total(sum)) / f32(params.width);`
+      : "  let mean = 0.0;"
+  }
   var squares = T();
   ${each} {
     let d = x_load${four}(begin + i) - mean;
@@ -78,7 +82,9 @@ export function layerNorm(
   }`;
   runtime.dispatch({
     op,
-    key: `layerNorm/${layoutKey(layout)}/${[weight, bias, scale, shift].map(Boolean).join()}`,
+    key: `layerNorm/${layoutKey(layout)}/${
+      [centred, weight, bias, scale, shift].map(Boolean).join()
+    }`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "f32" }], body),
     views: [
       { name: "x", view: x, access: "read", vec4: byVec4 },
@@ -106,7 +112,7 @@ export function layerNorm(
 
 /**
  * See {@linkcode KernelArgs}. With z = (x - mean) rstd and dz the output's gradient g times
- * the weight (or 1 + scale): dx = rstd (dz - mean(dz) - z mean(dz z)). The gradient of the weight
+ * the weight (or 1 + scale): dx = rstd (dz - mean(dz) - z mean(dz z)), without mean(dz) where it is not centred. The gradient of the weight
  * (or scale) sums g z, that of the bias (or shift) g.
  */
 export function layerNormGrad(
@@ -138,7 +144,7 @@ function reshaped(view: View, shape: readonly number[]): View {
 }
 
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
-  const { x, g, weight, scale, mean, rstd, dx } = args;
+  const { x, g, weight, scale, centred, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byVec4 = canVec4Rows(width, x, g, weight, scale, dx);
   const layout = rowLayout(width, byVec4);
@@ -162,12 +168,12 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
   let means = row_sum(thread, vec2f(total(sum), total(product))) / f32(params.width);
   if (live) {
     ${each} {${slope}
-      dx_store${four}(begin + i, rstd * (dz - means.x - z * means.y));
+      dx_store${four}(begin + i, rstd * (dz ${centred ? "- means.x " : ""}- z * means.y));
     }
   }`;
   runtime.dispatch({
     op,
-    key: `layerNormGrad/${layoutKey(layout)}/${[weight, scale].map(Boolean).join()}`,
+    key: `layerNormGrad/${layoutKey(layout)}/${[centred, weight, scale].map(Boolean).join()}`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body),
     views: [
       { name: "x", view: x, access: "read", vec4: byVec4 },

@@ -14,6 +14,7 @@ gpuTest(
         scale: null,
         shift: null,
         eps: 1e-6,
+        centred: true,
         out: f.output("out", [2, 3, 384]),
         mean: f.output("mean", [2, 3]),
         rstd: f.output("rstd", [2, 3]),
