@@ -191,6 +191,12 @@ export interface KernelArgs {
     dk: View;
     dv: View;
   };
+  /**
+   * Neighbours of x [B, T, H, D] (unit inner stride, D even) as pairs that are turned by an angle a
+   * token: (a, b) becomes (a cos - b sin, b cos + a sin), backwards where `inverse`. `cosine` and
+   * `sine` are [T, D], contiguous, each value twice: of the first and of the second of a pair.
+   */
+  rotary: { x: View; cosine: View; sine: View; inverse: boolean; out: View };
   /** Rows `index` (i32 or u32, [L] contiguous) of table [V, D] (unit inner stride): out [L, D]. */
   gather: { table: View; index: View; out: View };
   /** out [V, D] = sums of the rows of g [L, D] contiguous that share an index; repeatable. */
@@ -244,6 +250,10 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
   },
   softmax: { arrays: { x: "read", out: "write" }, cut: [["x", "out"]] },
   softmaxGrad: { arrays: { y: "read", g: "read", out: "write" }, cut: [["y", "g", "out"]] },
+  rotary: {
+    arrays: { x: "read", cosine: "read", sine: "read", out: "write" },
+    cut: [["x", "out"], ["x", "cosine", "sine", "out"], ["x", "out"]],
+  },
   layerNorm: {
     arrays: {
       x: "read",

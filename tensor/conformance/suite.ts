@@ -14,6 +14,7 @@ import { gatherCases } from "./cases_gather.ts";
 import { matmulCases } from "./cases_matmul.ts";
 import { normCases } from "./cases_norm.ts";
 import { reduceCases } from "./cases_reduce.ts";
+import { rotaryCases } from "./cases_rotary.ts";
 import { typeCases } from "./cases_types.ts";
 import {
   casesOf,
@@ -57,6 +58,7 @@ export function conformanceCases(options: ConformanceOptions = {}): ConformanceC
       "groupNorm",
       "groupNormGrad",
     ], normCases()),
+    ...casesOf(["rotary"], rotaryCases()),
     ...casesOf(["reduce", "argReduce", "cumsum"], reduceCases()),
   };
   const cases = kernel === undefined ? Object.values(table).flat() : table[kernel];

@@ -40,6 +40,7 @@ import {
   reduce,
   reduceTrials,
 } from "./reduce.ts";
+import { rotary, rotaryTrials } from "./rotary.ts";
 import { softmax, softmaxGrad, softmaxGradTrials, softmaxTrials } from "./softmax.ts";
 import type { Trials } from "./trial.ts";
 
@@ -58,6 +59,7 @@ export const REFERENCE: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   matmul: { run: matmul, trials: matmulTrials },
   softmax: { run: softmax, trials: softmaxTrials },
   softmaxGrad: { run: softmaxGrad, trials: softmaxGradTrials },
+  rotary: { run: rotary, trials: rotaryTrials },
   layerNorm: { run: layerNorm, trials: layerNormTrials },
   layerNormGrad: { run: layerNormGrad, trials: layerNormGradTrials },
   groupNorm: { run: groupNorm, trials: groupNormTrials },

@@ -29,6 +29,7 @@ import { matmul } from "./kernels/matmul.ts";
 import { reduce } from "./kernels/reduce.ts";
 import { MAX_THREADS } from "./device/layout.ts";
 import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
+import { rotary } from "./kernels/rotary.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { cores } from "./device/host.ts";
 import {
@@ -74,6 +75,7 @@ const LAUNCHERS: KernelTable<WasmRuntime> = {
   matmul,
   softmax,
   softmaxGrad,
+  rotary,
   layerNorm,
   layerNormGrad,
   groupNorm,

@@ -12,6 +12,7 @@ import { layerNorm, layerNormGrad } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
+import { rotary } from "./rotary.ts";
 import { softmax, softmaxGrad } from "./softmax.ts";
 
 export const LAUNCHERS: KernelTable<WebGpuRuntime> = {
@@ -22,6 +23,7 @@ export const LAUNCHERS: KernelTable<WebGpuRuntime> = {
   matmul,
   softmax,
   softmaxGrad,
+  rotary,
   layerNorm,
   layerNormGrad,
   groupNorm,
