@@ -189,6 +189,10 @@ class ReferenceFunction {
         copies.set(t, leaf);
         return leaf;
       });
+      // before any scope of `fn`, which would free what a later part of it uses again
+      for (const [t, data] of this.constants) {
+        copies.set(t, tensor(data, t.shape, { dtype: t.dtype }));
+      }
       const through = (t: Tensor) => t.device === this.device ? t : this.#mirrored(t, copies);
       const run = () => noGrad(() => mirrorOperands(through, () => this.fn(...leaves)));
       outs = asList(replayDraws(this.draws, run));
@@ -205,16 +209,10 @@ class ReferenceFunction {
   }
 
   #mirrored(t: Tensor, copies: Map<Tensor, Tensor>): Tensor {
-    let copy = copies.get(t);
-    if (!copy) {
-      const data = this.constants.get(t);
-      if (!data) {
-        throw new GradientError(
-          `gradcheck: expected a function that uses the same tensors every time but got ${t} anew`,
-        );
-      }
-      copies.set(t, copy = tensor(data, t.shape, { dtype: t.dtype }));
-    }
-    return copy;
+    const copy = copies.get(t);
+    if (copy) return copy;
+    throw new GradientError(
+      `gradcheck: expected a function that uses the same tensors every time but got ${t} anew`,
+    );
   }
 }

@@ -10,7 +10,7 @@ import {
   slice,
   square,
 } from "../autograd/mod.ts";
-import { withoutInit } from "../nn/mod.ts";
+import { type Mlp, withoutInit } from "../nn/mod.ts";
 import {
   DTypeError,
   Generator,
@@ -157,7 +157,7 @@ eachDevice("DiT trains in mixed precision with gradients of f32", async () => {
     const [x, t, y] = batch(model);
     backward(autocast(precision, () => mean(square(model.forward(x, t, y)))));
     assertEquals(model.finalLayer.linear.weight.grad!.dtype, "f32");
-    const read = model.blocks[0]!.mlp.fc1.weight.grad!.data();
+    const read = (model.blocks[0]!.mlp as Mlp).fc1.weight.grad!.data();
     s[Symbol.dispose]();
     return read;
   });

@@ -3,7 +3,9 @@ import { mapSource } from "../io/mod.ts";
 import { ModuleWeights, withoutInit } from "../nn/mod.ts";
 import { ShapeError } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
-import { createDiT, DiT, ditNameOf, type DiTOptions, ditOptionsOf } from "./mod.ts";
+import { createDiT, DiT, DIT_DEFAULTS, ditNameOf, type DiTOptions, ditOptionsOf } from "./mod.ts";
+
+const SMALL = { inputSize: 4, inChannels: 2, hiddenSize: 8, depth: 1, numHeads: 2, numClasses: 3 };
 
 eachDevice("ditOptionsOf() finds the options of a model from its weights", () => {
   const cases: DiTOptions[] = [
@@ -20,12 +22,16 @@ eachDevice("ditOptionsOf() finds the options of a model from its weights", () =>
       numClasses: 7,
       learnSigma: false,
     },
+    { ...SMALL, norm: "rmsNorm", mlp: "swiglu", qkNorm: true },
+    { ...SMALL, mlp: "swiglu", mlpRatio: 1 },
+    { ...SMALL, conditioning: "inContext", qkNorm: true },
+    { ...SMALL, conditioning: "crossAttention", norm: "rmsNorm", mlp: "swiglu", mlpRatio: 3 },
   ];
   for (const options of cases) {
     using model = withoutInit(() => new DiT(options));
     const { numHeads, classDropoutProb } = model.options;
     const found = ditOptionsOf(new ModuleWeights(model), { numHeads, classDropoutProb });
-    assertEquals(found, model.options);
+    assertEquals({ ...DIT_DEFAULTS, ...found }, model.options);
     assertThrows(() => ditOptionsOf(new ModuleWeights(model)), RangeError, "numHeads to be given");
     assertEquals(ditNameOf(found), null);
   }
@@ -34,8 +40,17 @@ eachDevice("ditOptionsOf() finds the options of a model from its weights", () =>
 eachDevice("ditOptionsOf() knows the heads of named models, ditNameOf() their names", () => {
   using model = withoutInit(() => createDiT("DiT-S/4", { numClasses: 10 }));
   const found = ditOptionsOf(new ModuleWeights(model));
-  assertEquals(found, model.options);
+  assertEquals({ ...DIT_DEFAULTS, ...found }, model.options);
   assertEquals(ditNameOf(found), "DiT-S/4");
+}, ["wasm"]);
+
+eachDevice("ditOptionsOf() refuses blocks whose vectors it cannot name", () => {
+  using model = withoutInit(() => new DiT({ ...SMALL, conditioning: "adaLN" }));
+  assertThrows(
+    () => ditOptionsOf(new ModuleWeights(model), { numHeads: 2 }),
+    ShapeError,
+    "expected adaLN of 6 vectors a block but got 4",
+  );
 }, ["wasm"]);
 
 Deno.test("ditOptionsOf() says which weight it misses", () => {

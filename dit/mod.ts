@@ -4,7 +4,25 @@
  * @module
  */
 export * from "./configs.ts";
+export {
+  AdaptiveNorm,
+  type Block,
+  type BlockOptions,
+  Conditioned,
+  DiTBlock,
+  FinalLayer,
+  PlainBlock,
+} from "./blocks.ts";
 export * from "./dit.ts";
+export * from "./embedders.ts";
 export * from "./infer.ts";
-export type { DiTOptions } from "./options.ts";
+export {
+  DIT_CHOICES,
+  DIT_DEFAULTS,
+  DIT_SWITCHES,
+  type DiTOptions,
+  type DiTShape,
+  type DiTSwitches,
+  switchesOf,
+} from "./options.ts";
 export * from "./positions.ts";

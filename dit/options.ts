@@ -9,8 +9,26 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 
+/** What makes a model another one than the paper's DiT with adaLN-Zero, which it is by default. */
+export interface DiTSwitches {
+  /** Normalisation of tokens: layer norm as in the paper, or RMSNorm (arXiv 1910.07467). */
+  norm?: "layerNorm" | "rmsNorm";
+  /** MLP of blocks: with tanh GELU as in the paper, or SwiGLU (arXiv 2002.05202) of as many weights. */
+  mlp?: "gelu" | "swiglu";
+  /** Whether attention turns queries and keys by the places of their tokens (RoPE); false. */
+  rope?: boolean;
+  /** Whether queries and keys are normalised, a head at a time, which keeps scores small; false. */
+  qkNorm?: boolean;
+  /**
+   * How blocks are told the time and the class, as section 3.2 of the paper names them: adaptive
+   * layer norm with gates that start at 0, the paper's choice; without gates; two tokens more; or
+   * attention to two tokens.
+   */
+  conditioning?: "adaLN-Zero" | "adaLN" | "inContext" | "crossAttention";
+}
+
 /** Shape of a model; the defaults are those of DiT-XL/2 on 256x256 images. */
-export interface DiTOptions {
+export interface DiTOptions extends DiTSwitches {
   /** Width and height of the latents, S: an eighth of the image's; 32. */
   inputSize?: number;
   /** Width and height of a patch, P; 2. */
@@ -36,7 +54,18 @@ export interface DiTOptions {
   learnSigma?: boolean;
 }
 
-const DEFAULTS: Required<DiTOptions> = {
+/** Options of which none is left out but switches, as checkpoints have them. */
+export type DiTShape = Required<Omit<DiTOptions, keyof DiTSwitches>> & DiTSwitches;
+
+/** What the options that name a choice can be. */
+export const DIT_CHOICES = {
+  norm: ["layerNorm", "rmsNorm"],
+  mlp: ["gelu", "swiglu"],
+  conditioning: ["adaLN-Zero", "adaLN", "inContext", "crossAttention"],
+} as const satisfies { [K in "norm" | "mlp" | "conditioning"]: readonly DiTOptions[K][] };
+
+/** What options are where they are left out: those of DiT-XL/2. */
+export const DIT_DEFAULTS: Readonly<Required<DiTOptions>> = {
   inputSize: 32,
   patchSize: 2,
   inChannels: 4,
@@ -47,6 +76,11 @@ const DEFAULTS: Required<DiTOptions> = {
   classDropoutProb: 0.1,
   numClasses: 1000,
   learnSigma: true,
+  norm: "layerNorm",
+  mlp: "gelu",
+  rope: false,
+  qkNorm: false,
+  conditioning: "adaLN-Zero",
 };
 
 /**
@@ -56,8 +90,8 @@ const DEFAULTS: Required<DiTOptions> = {
  * @throws {ShapeError} where sizes do not fit each other.
  */
 export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
-  checkOptionNames("DiT", options, DEFAULTS);
-  const config = { ...DEFAULTS, ...options };
+  checkOptionNames("DiT", options, DIT_DEFAULTS);
+  const config = { ...DIT_DEFAULTS, ...options };
   const { inputSize, patchSize, hiddenSize, numHeads, mlpRatio, classDropoutProb } = config;
   const { inChannels, depth, numClasses } = config;
   const counts = { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads, numClasses };
@@ -84,7 +118,32 @@ export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
       `DiT: expected a classDropoutProb in [0, 1] but got ${classDropoutProb}`,
     );
   }
+  for (const [name, choices] of Object.entries(DIT_CHOICES)) {
+    const value = config[name as keyof typeof DIT_CHOICES];
+    if ((choices as readonly string[]).includes(value)) continue;
+    throw new RangeError(`DiT: expected ${name} ${choices.join(" or ")} but got ${value}`);
+  }
+  if (config.rope && hiddenSize / numHeads % 4 !== 0) {
+    throw new ShapeError(
+      `DiT: expected heads of a multiple of 4 with rope but got a hiddenSize of ${hiddenSize} and ` +
+        `${numHeads} heads`,
+    );
+  }
   return config;
+}
+
+/** The names of switches. */
+export const DIT_SWITCHES = ["norm", "mlp", "rope", "qkNorm", "conditioning"] as const;
+
+/**
+ * Which options make a model another one than the original's, such as `norm rmsNorm`: what no other
+ * program's layout has.
+ */
+export function switchesOf(options: DiTSwitches): string[] {
+  return DIT_SWITCHES.flatMap((name) => {
+    const { [name]: value = DIT_DEFAULTS[name] } = options;
+    return value === DIT_DEFAULTS[name] ? [] : [`${name} ${value}`];
+  });
 }
 
 /**

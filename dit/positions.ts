@@ -38,6 +38,41 @@ export function sinCosPositions(
 }
 
 /**
+ * Angles by which rotary embedding (arXiv 2104.09864) turns the pairs of a head, on a square grid of
+ * tokens as LightningDiT has it (arXiv 2501.01423): the first half of the pairs by the row of the
+ * token, the second by its column, with frequencies from 1 falling towards 1 / 10000. Each angle is
+ * there twice, for the first and the second of its pair.
+ *
+ * @param headSize Features of a head; a multiple of 4.
+ * @param side Tokens along an edge.
+ * @param extraTokens Tokens in front of the grid, which are not turned.
+ * @returns [extraTokens + side * side, headSize], row-major.
+ * @throws {ShapeError} where `headSize` is not a multiple of 4.
+ */
+export function rotaryAngles(
+  headSize: number,
+  side: number,
+  extraTokens = 0,
+): Float64Array<ArrayBuffer> {
+  if (!Number.isInteger(headSize) || headSize < 4 || headSize % 4 !== 0) {
+    throw new ShapeError(`rotaryAngles: expected heads of a multiple of 4 but got ${headSize}`);
+  }
+  const half = headSize / 2;
+  const out = new Float64Array((extraTokens + side * side) * headSize);
+  for (let row = 0; row < side; row++) {
+    for (let column = 0; column < side; column++) {
+      const at = (extraTokens + row * side + column) * headSize;
+      for (let i = 0; i < half; i++) {
+        const frequency = 10000 ** (-2 * Math.floor(i / 2) / half);
+        out[at + i] = row * frequency;
+        out[at + half + i] = column * frequency;
+      }
+    }
+  }
+  return out;
+}
+
+/**
  * Frequencies of a timestep's features, falling from 1 towards 1 / maxPeriod:
  * exp(-ln(maxPeriod) i / half), rounded to float32 after each operation as PyTorch does it. A
  * frequency is multiplied with timesteps up to 1000, so that its last bit moves a feature by 6e-5.

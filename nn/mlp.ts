@@ -1,3 +1,4 @@
+import { chunk, swiglu } from "../autograd/mod.ts";
 import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { InitOptions } from "./init.ts";
 import { INIT_OPTIONS, Linear } from "./layers.ts";
@@ -30,5 +31,27 @@ export class Mlp extends Module {
   /** x [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
     return this.fc2.forward(this.fc1.forward(x));
+  }
+}
+
+/** silu(x W1ᵀ) (x W2ᵀ), then a linear layer: the SwiGLU of arXiv 2002.05202. */
+export class SwiGlu extends Module {
+  /** inputs to 2 hidden: the gate, then what it lets through; one product, as LightningDiT has it */
+  w12: Linear;
+  /** hidden to outputs */
+  w3: Linear;
+
+  /** From `inputs` numbers through `hidden` to as many as there were. */
+  constructor(inputs: number, hidden: number, options: InitOptions = {}) {
+    super();
+    checkOptionNames("SwiGlu", options, INIT_OPTIONS);
+    this.w12 = new Linear(inputs, 2 * hidden, options);
+    this.w3 = new Linear(hidden, inputs, options);
+  }
+
+  /** x [..., inputs] to the same shape. */
+  forward(x: Tensor): Tensor {
+    const [gate, values] = chunk(this.w12.forward(x), 2, -1) as [Tensor, Tensor];
+    return this.w3.forward(swiglu(gate, values));
   }
 }

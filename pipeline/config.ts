@@ -11,7 +11,7 @@ import {
   type ProcessName,
   type ProcessOptions,
 } from "../diffusion/mod.ts";
-import { DiT, DIT_CONFIGS, type DiTOptions, type DiTSize } from "../dit/mod.ts";
+import { DiT, DIT_CONFIGS, type DiTShape, type DiTSize } from "../dit/mod.ts";
 import * as nn from "../nn/mod.ts";
 import type { Generator, Shape } from "../tensor/mod.ts";
 
@@ -71,7 +71,7 @@ export interface ModelConfig {
   /** Such as `DiT-XL/2`. */
   readonly name: string;
   /** The network. */
-  readonly dit: Readonly<Required<DiTOptions>>;
+  readonly dit: Readonly<DiTShape>;
   /** The process it is trained for. */
   readonly diffusion: DiffusionConfig;
   /** Null for a model of pixels in [-1, 1]. */

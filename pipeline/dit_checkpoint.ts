@@ -1,5 +1,6 @@
 /** What a checkpoint of `deno task train` says of its model. */
 import type { CheckpointKind } from "./checkpoint.ts";
+import { DIT_CHOICES } from "../dit/mod.ts";
 import type { Fields } from "./fields.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -30,6 +31,10 @@ function checkNetwork(dit: Fields): void {
   dit.number("mlpRatio", 0);
   dit.number("classDropoutProb", 0, 1);
   dit.toggle("learnSigma");
+  for (const [name, choices] of Object.entries(DIT_CHOICES)) {
+    if (dit.has(name)) dit.text(name, choices);
+  }
+  for (const name of ["rope", "qkNorm"]) if (dit.has(name)) dit.toggle(name);
 }
 
 function checkProcess(diffusion: Fields): void {

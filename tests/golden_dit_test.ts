@@ -1,6 +1,6 @@
 /** The DiT against the original's numbers: every stage, output and gradient. */
 import { assertEquals } from "@std/assert";
-import { DiT, LabelEmbedder, timestepEmbedding } from "../dit/mod.ts";
+import { DiT, type DiTBlock, LabelEmbedder, timestepEmbedding } from "../dit/mod.ts";
 import {
   add,
   backward,
@@ -54,7 +54,7 @@ for (const name of ["dit_a", "dit_b", "dit_c"]) {
       stages.set("mid/x_embedder", patches).set("mid/tokens0", tokens);
       model.blocks.forEach((block, i) => {
         if (i === 0) {
-          const modulation = block.adaLNModulation.forward(c);
+          const modulation = (block as DiTBlock).adaLNModulation.forward(c);
           const [shift, scale] = chunk(modulation, 6, 1);
           const attention = block.attn.forward(layerNormModulate(tokens, shift!, scale!));
           stages.set("mid/block0.adaLN", modulation).set("mid/block0.attn", attention);

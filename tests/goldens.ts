@@ -1,5 +1,5 @@
 /** Reference files as tensors, and tests that run against them on every device. */
-import type { DiTOptions } from "../dit/mod.ts";
+import type { DiTShape } from "../dit/mod.ts";
 import { loadSafetensors, toFloat32, toFloat64, toInt32 } from "../io/mod.ts";
 import { type Device, type Tensor, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError, type TestDevice } from "./devices.ts";
@@ -152,7 +152,7 @@ export interface DiTCase {
 }
 
 /** A model's options by the original's names, under their names here. */
-export function ditOptions(config: DiTCase["config"]): Required<DiTOptions> {
+export function ditOptions(config: DiTCase["config"]): DiTShape {
   return {
     inputSize: config.input_size,
     patchSize: config.patch_size,

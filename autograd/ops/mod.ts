@@ -8,4 +8,5 @@ export * from "./norm.ts";
 export * from "./parts.ts";
 export * from "./pool.ts";
 export * from "./reduce.ts";
+export * from "./rotary.ts";
 export * from "./shape.ts";

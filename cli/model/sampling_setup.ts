@@ -3,6 +3,7 @@
  * autoencoder, and checking that what is asked for suits them.
  */
 import type { Process, SamplerName } from "@dit/core/diffusion";
+import { switchesOf } from "@dit/core/dit";
 import {
   ImageSampler,
   type ModelConfig,
@@ -140,7 +141,8 @@ export function modelLine({ config, model }: ImageSampler): string {
   const size = `${model.parameterCount().toLocaleString("en")} parameters`;
   const process = processOf(config.diffusion);
   const kind = process === "gaussian" ? "" : `, process ${process}`;
-  return `model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}`;
+  const switches = switchesOf(config.dit).map((name) => `, ${name}`).join("");
+  return `model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}${switches}`;
 }
 
 /** A configuration with the times of its process shifted as asked for. */

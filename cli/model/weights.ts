@@ -187,10 +187,11 @@ function bare(
   inputSize?: number,
 ): Weights {
   const { path, kind, note } = file;
-  const source = ditLayout(file.source) === "original"
+  const named = ditLayout(file.source) === "original"
     ? file.source
     : withPositions(file.source, inputSize);
-  const inferred = inferConfig(source, hints, overrides);
+  const inferred = inferConfig(named, hints, overrides);
+  const source = without(named, ROTARY_ANGLES);
   const knowsLatents = inferred.config.latents === null || hints.latents !== undefined;
   return {
     path,
@@ -202,6 +203,23 @@ function bare(
     vaePath: null,
     knowsLatents,
     [Symbol.dispose]: () => file.close(),
+  };
+}
+
+/** What LightningDiT keeps of its rotary embedding beside its weights; the model computes it. */
+const ROTARY_ANGLES = /^feat_rope\.freqs_(cos|sin)$/;
+
+/** A source whose names that match are not there. */
+function without(source: TensorSource, pattern: RegExp): TensorSource {
+  const keys = source.keys().filter((key) => !pattern.test(key));
+  if (keys.length === source.keys().length) return source;
+  return {
+    name: source.name,
+    keys: () => keys,
+    has: (key) => keys.includes(key),
+    info: (key) => source.info(key),
+    read: (key) => source.read(key),
+    readInto: (key, target, start) => source.readInto(key, target, start),
   };
 }
 

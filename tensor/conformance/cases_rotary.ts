@@ -23,8 +23,8 @@ export function rotaryCases(): ConformanceCase[] {
     cases.push(conformanceCase("rotary", `queries among others, ${dtype}`, options, (f) => ({
       // a third of what one linear layer makes
       x: f.input([2, 9, 3, 16], normal(), dtype, window([2, 9, 9, 16], [0, 0, 3, 0])),
-      cosine: f.input([9, 16]),
-      sine: f.input([9, 16]),
+      cosine: f.input([9, 16], normal(), dtype),
+      sine: f.input([9, 16], normal(), dtype),
       inverse: false,
       out: f.output("out", [2, 9, 3, 16], dtype),
     })));

@@ -1,5 +1,5 @@
 /** A folder that diffusers' `DiTPipeline.from_pretrained` loads. */
-import { sinCosPositions } from "@dit/core/dit";
+import { sinCosPositions, switchesOf } from "@dit/core/dit";
 import { asDiT, asVae, saveSafetensors, toFloat32 } from "@dit/core/io";
 import { processOf } from "@dit/core/pipeline";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
@@ -72,6 +72,8 @@ async function checkFits({ config, source, path }: Weights): Promise<void> {
         "DiTPipeline does not sample",
     );
   }
+  const [other] = switchesOf(dit);
+  if (other !== undefined) throw refuse(`${other}, a switch of this project's models`);
   if (mlpRatio !== 4) throw refuse(`an MLP ${mlpRatio} times as wide as a token, not 4`);
   if (nullClass !== dit.numClasses) throw refuse("a class table without a null class");
   if (inputSize >= SCALED_INPUT) throw refuse(`plain positions at ${inputSize}x${inputSize}`);

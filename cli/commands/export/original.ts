@@ -1,5 +1,5 @@
 /** A file that the original's program loads, or SiT's, whose models have the same names. */
-import { isDiTName } from "@dit/core/dit";
+import { isDiTName, switchesOf } from "@dit/core/dit";
 import {
   lazyStateDict,
   Namespace,
@@ -34,6 +34,13 @@ export async function exportOriginal(
   if (process !== "gaussian" && process !== "flow") {
     throw new CommandError(
       `${path}: expected a model of the process gaussian or flow but got ${process}`,
+    );
+  }
+  const [other] = switchesOf(config.dit);
+  if (other !== undefined) {
+    throw new CommandError(
+      `${path}: expected a model of the paper's blocks, which the original and SiT have, but got ` +
+        `one with ${other}`,
     );
   }
   await Deno.mkdir(dirname(out), { recursive: true });

@@ -27,6 +27,22 @@ async function weightsOf(config: ModelConfig): Promise<Weights> {
   };
 }
 
+commandTest("models with switches are refused, as no other program has them", async (folder) => {
+  using weights = await weightsOf({ ...SMALL, dit: { ...SMALL.dit, norm: "rmsNorm", rope: true } });
+  const out = `${folder}/out.pt`;
+  await assertRejects(
+    () => exportOriginal(weights, out),
+    CommandError,
+    "got one with norm rmsNorm",
+  );
+  await assertRejects(
+    () => exportDiffusers(weights, `${folder}/out`, "none"),
+    CommandError,
+    "no counterpart of norm rmsNorm",
+  );
+  assertEquals(Array.from(Deno.readDirSync(folder)), []);
+});
+
 commandTest(
   "a flow is written as SiT's trainer does, and is known again for one",
   async (folder) => {

@@ -6,6 +6,7 @@
  *     deno task train --data features --model DiT-XL/2 as the original's train.py
  *     deno task train --resume latest
  */
+import { switchesOf } from "@dit/core/dit";
 import { type ModelConfig, processOf } from "@dit/core/pipeline";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
@@ -256,7 +257,7 @@ async function summaryLines(
       count(model.parameterCount())
     } parameters, predicts ${config.diffusion.objective}${
       processOf(config.diffusion) === "gaussian" ? "" : ` of a ${processOf(config.diffusion)}`
-    }`,
+    }${switchesOf(config.dit).map((name) => `, ${name}`).join("")}`,
     `data     ${basename(settings.data)}, ${data.text}`,
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,

@@ -1,6 +1,6 @@
 /** Estimates of a run's time and memory, before it begins. */
 import { matmul } from "@dit/core/autograd";
-import type { DiTOptions } from "@dit/core/dit";
+import { DIT_DEFAULTS, type DiTShape } from "@dit/core/dit";
 import type { ModelConfig } from "@dit/core/pipeline";
 import { type Device, Generator, OutOfMemoryError, randn, scope } from "@dit/core/tensor";
 import type { World } from "../../distributed/world.ts";
@@ -19,19 +19,26 @@ const EFFICIENCY = 0.65;
  * Floating-point operations of a training step on one image: three times those of a forward pass,
  * four where blocks are computed again.
  */
-export function trainingFlops(dit: Readonly<Required<DiTOptions>>, checkpoint: boolean): number {
+export function trainingFlops(dit: Readonly<DiTShape>, checkpoint: boolean): number {
   const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels } = dit;
   const tokens = (dit.inputSize / patchSize) ** 2;
+  const { conditioning } = { ...DIT_DEFAULTS, ...dit };
   const perToken = (4 + 2 * mlpRatio) * d * d + 2 * tokens * d; // qkv, out, MLP; scores, values
-  const block = tokens * perToken + 6 * d * d;
+  const cross = conditioning === "crossAttention" ? tokens * 2 * d * d : 0; // queries, out
+  const block = tokens * perToken + cross + vectorsOf(conditioning) * d * d;
   const ends = tokens * 3 * patchSize ** 2 * inChannels * d + 3 * d * d;
   return 2 * (checkpoint ? 4 : 3) * (depth * block + ends);
+}
+
+/** Vectors by which adaLN tells a block the time and the class. */
+function vectorsOf(conditioning: Required<DiTShape>["conditioning"]): number {
+  return conditioning === "adaLN-Zero" ? 6 : conditioning === "adaLN" ? 4 : 0;
 }
 
 /** Seconds that a step takes, by the speed of one product of the model's shape on the device. */
 export async function stepSeconds(
   device: Device,
-  dit: Readonly<Required<DiTOptions>>,
+  dit: Readonly<DiTShape>,
   settings: TrainSettings,
 ): Promise<number> {
   using _ = scope("trial");
@@ -60,17 +67,28 @@ export async function stepSeconds(
 }
 
 /** Weights of a model, without building it. */
-export function parameterCount(dit: Readonly<Required<DiTOptions>>): number {
+export function parameterCount(dit: Readonly<DiTShape>): number {
   const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels, numClasses } = dit;
   const linear = (from: number, to: number): number => (from + 1) * to;
   const wide = Math.floor(d * mlpRatio);
   const patch = patchSize ** 2 * inChannels;
-  const block = linear(d, 3 * d) + linear(d, d) + linear(d, wide) + linear(wide, d) +
-    linear(d, 6 * d);
+  const { norm, mlp, qkNorm, conditioning } = { ...DIT_DEFAULTS, ...dit };
+  const ofNorm = (width: number): number => norm === "rmsNorm" ? width : 2 * width;
+  const ofAdaptiveNorm = norm === "rmsNorm" ? d : 0;
+  const vectors = vectorsOf(conditioning);
+  const gated = Math.max(1, Math.floor(wide * 2 / 3));
+  const block = linear(d, 3 * d) + linear(d, d) +
+    (mlp === "swiglu"
+      ? linear(d, 2 * gated) + linear(gated, d)
+      : linear(d, wide) + linear(wide, d)) +
+    (qkNorm ? 2 * ofNorm(d / dit.numHeads) : 0) +
+    (vectors > 0 ? linear(d, vectors * d) + 2 * ofAdaptiveNorm : 2 * ofNorm(d)) +
+    (conditioning === "crossAttention" ? 2 * linear(d, d) + linear(d, 2 * d) + ofNorm(d) : 0);
   const times = linear(256, d) + linear(d, d);
   const labels = (numClasses + (dit.classDropoutProb > 0 ? 1 : 0)) * d;
   const positions = (dit.inputSize / patchSize) ** 2 * d;
-  const last = linear(d, 2 * d) + linear(d, patch * (dit.learnSigma ? 2 : 1));
+  const last = (vectors > 0 ? linear(d, 2 * d) + ofAdaptiveNorm : ofNorm(d)) +
+    linear(d, patch * (dit.learnSigma ? 2 : 1));
   return linear(patch, d) + times + labels + positions + depth * block + last;
 }
 
@@ -82,7 +100,7 @@ const KEPT = { full: 18.5, half: 13 } as const;
  * needs of a forward pass.
  */
 export function memoryEstimate(
-  dit: Readonly<Required<DiTOptions>>,
+  dit: Readonly<DiTShape>,
   settings: TrainSettings,
 ): number {
   const { hiddenSize, depth, mlpRatio, inputSize, patchSize } = dit;

@@ -1,6 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { expect } from "@std/expect";
-import { memory, resetPeak } from "@dit/core/tensor";
+import { DiT, type DiTSwitches } from "@dit/core/dit";
+import { withoutInit } from "@dit/core/nn";
+import { init, memory, resetPeak } from "@dit/core/tensor";
 import { eachDevice } from "../../../tests/devices.ts";
 import { memoryEstimate, parameterCount, trainingFlops } from "./estimates.ts";
 import { modelConfigOf, settingsOf, type TrainSettings } from "./settings.ts";
@@ -39,6 +41,23 @@ function example(flags: TrainFlags): { settings: TrainSettings; make: () => DiTT
   const config = modelConfigOf({ ...flags, "hidden-size": 64 }, settings, data);
   return { settings, make: () => new DiTTrainee(config, settings, { steps: 2 }) };
 }
+
+Deno.test("parameterCount() counts what each switch adds", async () => {
+  await init({ device: "wasm" });
+  const switches: DiTSwitches[] = [
+    { norm: "rmsNorm", mlp: "swiglu", rope: true, qkNorm: true },
+    { qkNorm: true, conditioning: "adaLN" },
+    { norm: "rmsNorm", conditioning: "inContext" },
+    { conditioning: "inContext", mlp: "swiglu" },
+    { conditioning: "crossAttention" },
+    { norm: "rmsNorm", conditioning: "crossAttention" },
+  ];
+  for (const given of switches) {
+    const dit = { ...XL, hiddenSize: 32, depth: 2, numHeads: 2, ...given };
+    using model = withoutInit(() => new DiT(dit));
+    assertEquals(parameterCount(dit), model.parameterCount(), JSON.stringify(given));
+  }
+});
 
 eachDevice("memoryEstimate() is what a training step takes", async (device) => {
   for (const precision of ["no", "fp16"] as const) {

@@ -6,6 +6,7 @@ import {
   SAMPLER_NAMES,
   TIMESTEP_SAMPLER_NAMES,
 } from "@dit/core/diffusion";
+import { DIT_CHOICES, DIT_DEFAULTS } from "@dit/core/dit";
 import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { fullName } from "../../model/autoencoder.ts";
 import { RESULTS } from "../../shared/defaults.ts";
@@ -153,6 +154,31 @@ const MODEL_FLAGS = {
     real("share of labels that are dropped, for guidance", 0, 1),
     ({ dit }) => dit.classDropoutProb,
     "0.1, or 0 with one class",
+  ),
+  "norm": modelFlagWith(
+    choice(DIT_CHOICES.norm, "normalisation of tokens: layerNorm, or rmsNorm (arXiv 1910.07467)"),
+    ({ dit }) => dit.norm ?? DIT_DEFAULTS.norm,
+    both(DIT_DEFAULTS.norm),
+  ),
+  "mlp": modelFlagWith(
+    choice(DIT_CHOICES.mlp, "MLP of blocks: gelu, or swiglu (arXiv 2002.05202) of as many weights"),
+    ({ dit }) => dit.mlp ?? DIT_DEFAULTS.mlp,
+    both(DIT_DEFAULTS.mlp),
+  ),
+  "rope": modelFlagWith(
+    toggle("turn queries and keys by the places of their tokens (arXiv 2104.09864)"),
+    ({ dit }) => dit.rope ?? DIT_DEFAULTS.rope,
+    both(DIT_DEFAULTS.rope),
+  ),
+  "qk-norm": modelFlagWith(
+    toggle("normalise queries and keys, against scores that grow (arXiv 2302.05442)"),
+    ({ dit }) => dit.qkNorm ?? DIT_DEFAULTS.qkNorm,
+    both(DIT_DEFAULTS.qkNorm),
+  ),
+  "conditioning": modelFlagWith(
+    choice(DIT_CHOICES.conditioning, "how blocks are told time and class (arXiv 2212.09748, 3.2)"),
+    ({ dit }) => dit.conditioning ?? DIT_DEFAULTS.conditioning,
+    both(DIT_DEFAULTS.conditioning),
   ),
   "learn-sigma": modelFlagWith(toggle("learn the variance too"), ({ dit }) => dit.learnSigma, {
     small: false,

@@ -1,6 +1,7 @@
 /** Settings of a run from its flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
 import { type Process, type ProcessName, type ProcessOptions, SAMPLERS } from "@dit/core/diffusion";
+import { DIT_DEFAULTS, DIT_SWITCHES, type DiTSwitches } from "@dit/core/dit";
 import {
   type DiffusionConfig,
   isOriginalModel,
@@ -307,6 +308,13 @@ export function modelConfigOf(
         `${given.hiddenSize}, but got ${mlpRatio}`,
     );
   }
+  const switches = switchesFrom(flags);
+  if (switches.rope && given.hiddenSize / given.numHeads % 4 !== 0) {
+    throw new UsageError(
+      `--rope: expected heads of a multiple of 4 numbers but got --hidden-size ` +
+        `${given.hiddenSize} and --num-heads ${given.numHeads}`,
+    );
+  }
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const process = flags.process ?? TRAIN_FLAGS.process.defaults[preset];
@@ -331,6 +339,7 @@ export function modelConfigOf(
       numClasses,
       learnSigma: flags["learn-sigma"] ??
         (takes(process, "learnSigma") && TRAIN_FLAGS["learn-sigma"].defaults[preset]),
+      ...switches,
     },
     diffusion,
     latents: data.latents,
@@ -341,4 +350,17 @@ export function modelConfigOf(
   checkFitsProcess(processOfFlags(config), settings);
   checkPreviewLength(flags, config);
   return config;
+}
+
+/** The switches of the model that are not as in the paper, which are the ones a checkpoint keeps. */
+function switchesFrom(flags: TrainFlags): DiTSwitches {
+  const given: DiTSwitches = {
+    norm: flags.norm ?? DIT_DEFAULTS.norm,
+    mlp: flags.mlp ?? DIT_DEFAULTS.mlp,
+    rope: flags.rope ?? DIT_DEFAULTS.rope,
+    qkNorm: flags["qk-norm"] ?? DIT_DEFAULTS.qkNorm,
+    conditioning: flags.conditioning ?? DIT_DEFAULTS.conditioning,
+  };
+  const changed = DIT_SWITCHES.filter((name) => given[name] !== DIT_DEFAULTS[name]);
+  return Object.fromEntries(changed.map((name) => [name, given[name]]));
 }

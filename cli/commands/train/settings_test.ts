@@ -1,3 +1,4 @@
+import { ConfigError, DIT, Fields } from "@dit/core/pipeline";
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../shared/errors.ts";
 import { parseFlags } from "../../shared/flags.ts";
@@ -199,6 +200,8 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
     ["--diffusion-steps 1e9", "--diffusion-steps: expected 1000000 at most but got 1000000000"],
     ["--patch-size 3", "--patch-size: expected a divisor of 8"],
     ["--hidden-size 34", "--hidden-size: expected a multiple of 4 and of --num-heads 4"],
+    ["--rope --num-heads 16", "--rope: expected heads of a multiple of 4 numbers but got --hidden"],
+    ["--norm batch", "--norm: expected one of layerNorm, rmsNorm but got"],
     ["--num-classes 2", "--num-classes: expected 3 or more"],
     ["--grad-accum 3", "--grad-accum: expected a number of equal parts of a batch of 4"],
     ["--num-workers 129", "--num-workers: expected 128 at most but got 129"],
@@ -207,6 +210,24 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
   for (const [line, message] of cases) {
     assertThrows(() => newRun(`${TINY} ${line}`), UsageError, message);
   }
+});
+
+Deno.test("switches of a model are kept where they are not the paper's, and known again", () => {
+  const { norm, mlp, rope, qkNorm, conditioning } = newRun(TINY).config.dit;
+  assertEquals([norm, mlp, rope, qkNorm, conditioning], new Array(5).fill(undefined));
+  const line = `${TINY} --norm rmsNorm --rope --qk-norm --conditioning crossAttention`;
+  const { config } = newRun(line);
+  const kept = { norm: "rmsNorm", rope: true, qkNorm: true, conditioning: "crossAttention" };
+  assertEquals<object>(Object.fromEntries(Object.entries(config.dit).slice(-4)), kept);
+  const readBack = (dit: object) =>
+    DIT.readConfig(new Fields(JSON.parse(JSON.stringify({ ...config, dit })), "FILE: "));
+  assertEquals(readBack(config.dit), config);
+  assertThrows(
+    () => readBack({ ...config.dit, norm: "none" }),
+    ConfigError,
+    'FILE: dit.norm: expected one of layerNorm, rmsNorm but found "none"',
+  );
+  assertThrows(() => readBack({ ...config.dit, rope: "2d" }), ConfigError, "true or false");
 });
 
 Deno.test("settings as runs have stored them before are read, with what they lack", () => {

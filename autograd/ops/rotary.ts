@@ -1,0 +1,85 @@
+/** Rotary position embedding (arXiv 2104.09864). */
+import {
+  arange,
+  commonFloat,
+  contiguous,
+  dispatch,
+  empty,
+  sameShape,
+  ShapeError,
+  shapeText,
+  type Tensor,
+  unitInner,
+} from "../../tensor/mod.ts";
+import { defineOp } from "../op.ts";
+import { cos, mul, sin } from "./elementwise.ts";
+import { concat } from "./parts.ts";
+import { reshape } from "./shape.ts";
+
+/** Angles of every token, as {@linkcode rotaryEmbedding} takes them: [T, D], constants. */
+export interface RotaryTables {
+  /** Their cosines, each twice: for the first and the second of a pair. */
+  readonly cosine: Tensor;
+  /** Their sines, each twice. */
+  readonly sine: Tensor;
+}
+
+const callRotary = defineOp<null, readonly [Tensor, Tensor]>({
+  name: "rotaryEmbedding",
+  cast: "half",
+  forward: ([x, cosine, sine]) => {
+    const tables = { cosine: contiguous(cosine!), sine: contiguous(sine!) };
+    return { out: turned(x!, tables, false), saved: [tables.cosine, tables.sine] };
+  },
+  // turned back; the tables are constants
+  backward: ([g], [cosine, sine]) => [turned(g!, { cosine, sine }, true), null, null],
+  samples: [{
+    name: "3 tokens",
+    inputs: [{ shape: [2, 3, 2, 6] }],
+    call: ([x]) => rotaryEmbedding(x!, sampleTables(3, 6, x!)),
+  }, {
+    name: "strided",
+    inputs: [{ shape: [2, 5, 1, 4], strided: true }],
+    call: ([x]) => rotaryEmbedding(x!, sampleTables(5, 4, x!)),
+  }],
+});
+
+function sampleTables(tokens: number, width: number, { device }: Tensor): RotaryTables {
+  const angles = mul(reshape(arange(0, tokens * width / 2, 1, { device }), [-1, 1]), 0.3);
+  const pairs = reshape(concat([angles, angles], 1), [tokens, width]);
+  return { cosine: cos(pairs), sine: sin(pairs) };
+}
+
+/** Turned pairs of x; backwards where `inverse`. */
+function turned(x: Tensor, { cosine, sine }: RotaryTables, inverse: boolean): Tensor {
+  commonFloat("rotaryEmbedding", [x]);
+  const out = empty(x.device, x.dtype, x.shape, "rotaryEmbedding");
+  if (out.size === 0) return out;
+  using inner = unitInner(x, "rotaryEmbedding");
+  const args = { x: inner, cosine, sine, inverse, out };
+  dispatch("rotaryEmbedding", "rotary", x.device, args);
+  return out;
+}
+
+/**
+ * Neighbours 2i and 2i + 1 of each head of x [B, T, H, D], as pairs turned by the angle that the
+ * tables [T, D] have for the token: (a, b) becomes (a cos - b sin, b cos + a sin). The product of a
+ * query and a key turned so depends on how far apart they are.
+ *
+ * @throws {ShapeError} where D is odd, or the tables are not [T, D].
+ */
+export function rotaryEmbedding(x: Tensor, tables: RotaryTables): Tensor {
+  const [, tokens, , width] = x.shape;
+  const wanted = [tokens ?? 0, width ?? 0];
+  const { cosine, sine } = tables;
+  const fits = x.rank === 4 && width! % 2 === 0 &&
+    [cosine, sine].every((table) => sameShape(table.shape, wanted));
+  if (!fits) {
+    throw new ShapeError(
+      `rotaryEmbedding: expected x [B, T, H, D] with an even D and constant tables [T, D] but got ${
+        [x, cosine, sine].map((t) => shapeText(t.shape)).join(", ")
+      }`,
+    );
+  }
+  return callRotary([x, cosine, sine], null)[0]!;
+}
