@@ -53,9 +53,13 @@ export function learningRates({ schedule, warmup }: RateSettings, steps: number)
 
 /** What a loss is made of. */
 export interface Denoising {
+  /** What is trained. */
   readonly model: DiT;
+  /** What it is trained for. */
   readonly process: Process;
+  /** Which times of it a batch has. */
   readonly timesteps: TimestepSampler;
+  /** Where noise, times and dropped labels are drawn from. */
   readonly generators: TrainingGenerators;
   /** Whether products and activations are half precision. */
   readonly mixedPrecision: "no" | "fp16";
@@ -95,8 +99,11 @@ export function denoisingLoss(parts: Denoising, xStart: Tensor, y: Tensor): Deno
 
 /** What moves weights by their gradients. */
 export interface Optimisation {
+  /** Moves the weights. */
   readonly optimizer: AdamW;
+  /** Unscales gradients, and skips steps that overflow. */
   readonly scaler: GradScaler;
+  /** Follows the weights. */
   readonly ema: Ema;
 }
 

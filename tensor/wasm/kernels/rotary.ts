@@ -61,10 +61,10 @@ function rotaryKernel(): Func {
   return f;
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+function build(): Module {
   const module = new Module();
   module.add(rotaryKernel());
-  return module.bytes();
+  return module;
 }
 
 /** `rotary` of the kernel contract. */
