@@ -9,7 +9,8 @@ import type { BrowserDevice } from "./worker_engine.ts";
 
 /** What a model is loaded from. */
 export interface ModelFiles {
-  readonly id: string;
+  /** Another one for other files. */
+  readonly version: string;
   readonly weights: string | Blob;
   /** Null of models of pixels. */
   readonly autoencoder: string | null;
@@ -19,7 +20,7 @@ export interface ModelFiles {
 export class BrowserSampler {
   #device: Device | null = null;
   #asked: BrowserDevice = "auto";
-  #files: ModelFiles | null = null;
+  #version: string | null = null;
   #sampler: ImageSampler | null = null;
 
   /** What it computes on, for people. */
@@ -40,11 +41,7 @@ export class BrowserSampler {
     onProgress: LoadingProgress,
   ): Promise<ImageSampler> {
     await this.#open(device);
-    const before = this.#files;
-    if (
-      this.#sampler && before?.id === files.id && before.weights === files.weights &&
-      before.autoencoder === files.autoencoder
-    ) return this.#sampler;
+    if (this.#sampler && this.#version === files.version) return this.#sampler;
     this.#forget();
     using file = await loadWeightFile(files.weights, signal, onProgress);
     const vae = files.autoencoder === null
@@ -52,13 +49,13 @@ export class BrowserSampler {
       : await loadAutoencoder(files.autoencoder, signal, onProgress);
     signal.throwIfAborted();
     this.#sampler = await ImageSampler.fromCheckpoint(file, vae);
-    this.#files = files;
+    this.#version = files.version;
     return this.#sampler;
   }
 
   #forget(): void {
     this.#sampler?.[Symbol.dispose]();
-    [this.#sampler, this.#files] = [null, null];
+    [this.#sampler, this.#version] = [null, null];
   }
 
   async #open(device: BrowserDevice): Promise<void> {

@@ -29,11 +29,11 @@ function tell(id: number, event: SampleEvent, pictures: readonly Picture[] = [])
 }
 
 async function answer(message: ToWorker & { readonly kind: "sample" }): Promise<void> {
-  const { id, request, model, device, weights, autoencoder } = message;
+  const { id, request, device, version, weights, autoencoder } = message;
   const { signal } = running.get(id)!;
   try {
     signal.throwIfAborted();
-    const files = { id: model.id, weights, autoencoder };
+    const files = { version, weights, autoencoder };
     const loaded = await sampler.load(device, files, signal, (done, total) => {
       tell(id, { kind: "loading", done, total });
     });

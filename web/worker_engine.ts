@@ -11,8 +11,9 @@ export type ToWorker =
     readonly kind: "sample";
     readonly id: number;
     readonly request: SampleRequest;
-    readonly model: ModelInfo;
     readonly device: BrowserDevice;
+    /** Another one for other weights, whatever they are called. */
+    readonly version: string;
     /** Where the weights are, or the file itself. */
     readonly weights: string | Blob;
     /** Where the autoencoder of a model of latents is; null of others. */
@@ -28,6 +29,13 @@ export type FromWorker =
 /** How long a worker has to end what was cancelled before it is ended itself, in milliseconds. */
 const PATIENCE = 4000;
 
+/** A model that the page made. */
+interface OwnModel {
+  readonly info: ModelInfo;
+  readonly weights: Blob;
+  readonly version: string;
+}
+
 interface Waiting {
   readonly onEvent: (event: SampleEvent) => void;
   readonly resolve: () => void;
@@ -40,7 +48,7 @@ export class WorkerEngine implements Engine {
   readonly place = "browser";
   readonly #base: URL;
   readonly #device: BrowserDevice;
-  readonly #own = new Map<string, { readonly info: ModelInfo; readonly weights: Blob }>();
+  readonly #own = new Map<string, OwnModel>();
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | null = null;
   #models: Promise<readonly ModelInfo[]> | null = null;
@@ -64,7 +72,7 @@ export class WorkerEngine implements Engine {
 
   /** Adds a model that the page made, such as one that it trained; a former one of that id goes. */
   addModel(info: ModelInfo, weights: Blob): void {
-    this.#own.set(info.id, { info, weights });
+    this.#own.set(info.id, { info, weights, version: `${info.id} ${++this.#last}` });
   }
 
   /** Samples there; one request at a time is best, since each has the whole processor. */
@@ -88,14 +96,15 @@ export class WorkerEngine implements Engine {
       }, PATIENCE);
     };
     signal.addEventListener("abort", abort);
+    const own = this.#own.get(model.id);
     const url = (address: string): string => new URL(address, this.#base).href;
     this.#post(worker, {
       kind: "sample",
       id,
       request,
-      model,
       device: this.#device,
-      weights: this.#own.get(model.id)?.weights ?? url(ADDRESSES.weights(model.id)),
+      version: own?.version ?? model.id,
+      weights: own?.weights ?? url(ADDRESSES.weights(model.id)),
       autoencoder: model.isLatent ? url(ADDRESSES.autoencoder(model.id)) : null,
     });
     try {

@@ -4,6 +4,7 @@ import { HttpEngine } from "../http_engine.ts";
 import type { Engine } from "../protocol.ts";
 import type { Site } from "../site.ts";
 import { WorkerEngine } from "../worker_engine.ts";
+import { WorkerTrainer } from "../worker_trainer.ts";
 import { h } from "./base/dom.ts";
 import { keep, kept } from "./base/kept.ts";
 import { Notices } from "./base/notices.ts";
@@ -18,6 +19,7 @@ import { abilities, whatSlows, whatStops } from "./missing.ts";
 import { fillView, offerView, showView } from "./navigation.ts";
 import { RunsView } from "./runs/view.ts";
 import { addressOf, readAddress, type View } from "./state/address.ts";
+import { TrainView } from "./train/view.ts";
 
 type Place = Engine["place"];
 
@@ -85,31 +87,41 @@ async function start(): Promise<void> {
     runs.setShown(view === "runs");
   }
   const forced = new URLSearchParams(location.search).get("device");
-  if (stopped === null) {
-    const device = forced === "wasm" || forced === "webgpu" ? forced : "auto";
-    engines.set("browser", new WorkerEngine(document.baseURI, device));
-  }
+  const device = forced === "wasm" || forced === "webgpu" ? forced : "auto";
+  const own = stopped === null ? new WorkerEngine(document.baseURI, device) : null;
+  if (own !== null) engines.set("browser", own);
   const first = engines.get(kept("place") === "browser" ? "browser" : "server") ??
     [...engines.values()][0];
   if (first === undefined) throw new Error(stopped ?? "there is nothing to draw with");
   const use = async (engine: Engine): Promise<void> => {
-    await studio.setEngine(engine);
-    const slow = engine.place === "browser" ? whatSlows(has) : null;
-    if (slow !== null) notices.say(slow);
+    await studio.setEngine(engine, engine.place === "browser" ? whatSlows(has) ?? "" : "");
+    places.show(engine.place);
   };
-  if (engines.size > 1) {
-    const choice = new Choice<Place>(
-      "Where to draw",
-      [{ value: "browser", label: "This browser" }, { value: "server", label: "Server" }],
-      (place) => {
-        keep("place", place);
-        use(engines.get(place)!).catch((error) => notices.show(messageOf(error), true));
-      },
-    );
-    choice.show(first.place);
-    studio.offer(choice.element);
-  }
+  const places = new Choice<Place>(
+    "Where to draw",
+    [{ value: "browser", label: "This browser" }, { value: "server", label: "Server" }],
+    (place) => {
+      keep("place", place);
+      use(engines.get(place)!).catch((error) => notices.show(messageOf(error), true));
+    },
+  );
+  if (engines.size > 1) studio.offer(places.element);
   await use(first);
+  if (site.trainingData !== null && own !== null) {
+    const trainer = new WorkerTrainer(document.baseURI, site.trainingData, device);
+    const train = new TrainView(trainer, notices, {
+      onModel: (model, weights) => own.addModel(model, weights),
+      onDraw: async ({ id }) => {
+        await use(own);
+        studio.use({ model: id });
+        go("draw", true);
+      },
+    });
+    fillView("train", train.element);
+    offerView("train");
+    train.prepare().catch((error) => notices.show(messageOf(error), true));
+  }
+  if (document.querySelector(`#views li[hidden] a[data-view="${view}"]`)) go("draw", false);
   if (Object.keys(raw).length > 0 && !studio.use(raw)) {
     notices.show("The model of this link is not here: another one is chosen.", true);
   }

@@ -72,6 +72,7 @@ export class DrawForm {
   });
   readonly #interval = new IntervalField((interval) => this.#set({ interval }));
   readonly #guided: HTMLElement;
+  readonly #hint = h("p", { class: "help" });
   readonly #draw = h("button", { type: "submit", class: "primary" }, "Draw");
 
   /** Disabled until {@link setModels} and {@link show}. */
@@ -138,8 +139,13 @@ export class DrawForm {
           "As the model is usually sampled",
         ),
       ),
-      h("div", { class: "actions" }, this.#draw),
+      h("div", { class: "actions" }, this.#hint, this.#draw),
     );
+  }
+
+  /** Says something above the button; nothing where it is empty. */
+  showHint(text: string): void {
+    this.#hint.textContent = text;
   }
 
   /** Puts a choice before all others. */

@@ -91,12 +91,17 @@ export class Studio {
     this.#form.prepend(choice);
   }
 
-  /** Draws with an engine from now on; parameters stay where its models allow. */
-  async setEngine(engine: Engine): Promise<void> {
+  /**
+   * Draws with an engine from now on; parameters stay where its models allow.
+   *
+   * @param hint What the visitor should know of it.
+   */
+  async setEngine(engine: Engine, hint: string): Promise<void> {
     const models = await engine.models();
     if (models.length === 0) throw new Error("there is no model to draw with");
     [this.#engine, this.#models] = [engine, models];
     this.#form.setModels(models);
+    this.#form.showHint(hint);
     const model = models.find(({ id }) => id === this.#parameters?.model) ?? models[0]!;
     this.#model = model;
     this.#setParameters(

@@ -9,6 +9,7 @@ export class QueueList {
   readonly element: HTMLElement;
   readonly #list = h("ol", {});
   readonly #onCancel: (job: Job) => void;
+  #shown = "";
 
   /** @param onCancel Called with a drawing that is not wanted any more. */
   constructor(onCancel: (job: Job) => void) {
@@ -24,6 +25,9 @@ export class QueueList {
   /** Shows those that wait. */
   show(jobs: readonly Job[]): void {
     const waiting = jobs.filter(({ state }) => state === "waiting");
+    const ids = waiting.map(({ id }) => id).join(" ");
+    if (ids === this.#shown) return; // what is under the pointer or has the focus stays
+    this.#shown = ids;
     const hadFocus = this.element.contains(document.activeElement);
     this.element.hidden = waiting.length === 0;
     replace(

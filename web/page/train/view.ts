@@ -19,7 +19,7 @@ export interface TrainActions {
   /** A model was trained, which can be drawn with. */
   readonly onModel: (model: ModelInfo, weights: Blob) => void;
   /** The visitor wants to draw with it. */
-  readonly onDraw: (model: ModelInfo) => void;
+  readonly onDraw: (model: ModelInfo) => Promise<void>;
 }
 
 /** Settings that have sliders. */
@@ -235,7 +235,7 @@ export class TrainView {
       this.#result,
       h(
         "button",
-        { type: "button", onclick: () => this.#actions.onDraw(model) },
+        { type: "button", onclick: () => void this.#actions.onDraw(model) },
         icon("play"),
         "Draw with this model",
       ),
