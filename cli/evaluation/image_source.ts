@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { FormatError, NpzFile } from "@dit/core/io";
 import { ImageFolder, toPixels } from "@dit/data";
+import { MOST_PIXELS } from "../shared/common_flags.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
 
@@ -32,6 +33,16 @@ export interface ImageSource extends AsyncDisposable {
   /** All images, `rows` at a time. */
   batches(rows: number): AsyncGenerator<ImageBatch>;
 }
+
+/** Classes beyond this are numbers of something else: a list of all up to the largest is made. */
+const MOST_CLASSES = 65536;
+
+/** Whole numbers of a file, by their type. */
+const INTEGERS = {
+  i64: (bytes: ArrayBuffer) => Array.from(new BigInt64Array(bytes), Number),
+  i32: (bytes: ArrayBuffer) => new Int32Array(bytes),
+  u8: (bytes: ArrayBuffer) => new Uint8Array(bytes),
+} as const;
 
 /** Images that are hashed at a time. */
 const HASHED = 256;
@@ -67,25 +78,32 @@ export class ArchiveImages implements ImageSource {
     if (count === 0 || height === 0 || width === 0) {
       throw new CommandError(`${npz.name}: expected images in arr_0 but found none`);
     }
+    if (Math.max(height, width) > MOST_PIXELS) {
+      throw new CommandError(
+        `${npz.name}: expected images of at most ${MOST_PIXELS} pixels a side in arr_0 but found ` +
+          `${width}x${height}`,
+      );
+    }
     [this.count, this.size] = [count, [height, width, channels]];
   }
 
-  async labels(): Promise<Int32Array | null> {
+  async labels(): Promise<Int32Array<ArrayBuffer> | null> {
     const npz = this.#npz;
     if (!npz.has("arr_1")) return null;
     const { dtype, shape } = npz.info("arr_1");
-    if (shape.length !== 1 || shape[0] !== this.count) {
+    const read = INTEGERS[dtype as keyof typeof INTEGERS];
+    if (read === undefined || shape.length !== 1 || shape[0] !== this.count) {
       throw new CommandError(
-        `${this.name}: expected a class for each of ${this.count} images in arr_1 but found ` +
-          `${dtype} [${shape.join(", ")}]`,
+        `${this.name}: expected a class for each of ${this.count} images in arr_1, whole numbers ` +
+          `[${this.count}], but found ${dtype} [${shape.join(", ")}]`,
       );
     }
-    const { data } = await npz.read("arr_1");
-    const bytes = data.slice().buffer;
-    if (dtype === "i64") return Int32Array.from(new BigInt64Array(bytes), Number);
-    if (dtype === "i32") return new Int32Array(bytes);
-    if (dtype === "u8") return Int32Array.from(new Uint8Array(bytes));
-    throw new CommandError(`${this.name}: expected whole numbers in arr_1 but found ${dtype}`);
+    const labels = read((await npz.read("arr_1")).data.slice().buffer);
+    const wrong = labels.find((label) => label < 0 || label >= MOST_CLASSES);
+    if (wrong === undefined) return Int32Array.from(labels);
+    throw new CommandError(
+      `${this.name}: expected classes from 0 to ${MOST_CLASSES - 1} in arr_1 but found ${wrong}`,
+    );
   }
 
   async digest(onProgress: (done: number) => void): Promise<string> {

@@ -4,14 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
-import {
-  type HostTensor,
-  hostTensor,
-  NpzFile,
-  NpzWriter,
-  toFloat32,
-  toFloat64,
-} from "@dit/core/io";
+import { hostTensor, NpzFile, NpzWriter, toFloat32, toFloat64 } from "@dit/core/io";
 import { CommandError } from "../shared/errors.ts";
 import { exists } from "../shared/files.ts";
 import { type FeatureSet, joined } from "./features.ts";
@@ -77,6 +70,9 @@ function requireFinite({ rows, width }: FeatureSet, name: string, first: number)
   );
 }
 
+/** Far more features than any network here has; their covariance has the square of it. */
+const MOST_FEATURES = 16384;
+
 /** Names the network that features are of, in a file of features. */
 const EXTRACTOR = "extractor";
 const SCORE = "inception_score";
@@ -126,12 +122,22 @@ export async function loadMeasured(path: string): Promise<Measured | null> {
   return await measuredOf(npz);
 }
 
-/** The features that an open archive holds; null where it holds none. */
+/**
+ * The features that an open archive holds; null where it holds none.
+ *
+ * @throws {CommandError} where they are of other shapes, or no numbers.
+ */
 export async function measuredOf(npz: NpzFile): Promise<Measured | null> {
   if (!npz.has("pool") || !npz.texts.has(EXTRACTOR)) return null;
-  const pool = await npz.read("pool");
-  const [count = 0, width = 0] = pool.shape;
-  const rows = toFloat32(pool);
+  const { shape } = npz.info("pool");
+  const [count = 0, width = 0] = shape;
+  if (shape.length !== 2 || width < 1 || width > MOST_FEATURES) {
+    throw new CommandError(
+      `${npz.name}: expected features [N, D] in pool but found [${shape.join(", ")}]`,
+    );
+  }
+  const rows = toFloat32(await npz.read("pool"));
+  requireFiniteIn(npz, "pool", rows);
   return {
     pool: { count, width, rows },
     gaussian: await gaussianIn(npz, "", count),
@@ -148,7 +154,7 @@ export function extractorOf(npz: NpzFile): string | undefined {
 /**
  * `mu` and `sigma` of an archive, or with `_s` at their end; null where it has none.
  *
- * @throws {CommandError} where they are of other shapes.
+ * @throws {CommandError} where they are of other shapes, or no numbers.
  */
 export async function gaussianIn(
   npz: NpzFile,
@@ -157,16 +163,26 @@ export async function gaussianIn(
 ): Promise<Gaussian | null> {
   const [mu, sigma] = [`mu${end}`, `sigma${end}`];
   if (!npz.has(mu) || !npz.has(sigma)) return null;
-  const [mean, covariance]: HostTensor[] = [await npz.read(mu), await npz.read(sigma)];
-  const width = mean!.shape[0]!;
-  const fits = mean!.shape.length === 1 && covariance!.shape.length === 2 &&
-    covariance!.shape.every((d) => d === width);
+  const [shape, square] = [npz.info(mu).shape, npz.info(sigma).shape];
+  const [width = 0] = shape;
+  const fits = shape.length === 1 && width >= 1 && width <= MOST_FEATURES && square.length === 2 &&
+    square.every((d) => d === width);
   if (!fits) {
     throw new CommandError(
-      `${npz.name}: expected ${mu} [D] and ${sigma} [D, D] but found [${
-        mean!.shape.join(", ")
-      }] and [${covariance!.shape.join(", ")}]`,
+      `${npz.name}: expected ${mu} [D] and ${sigma} [D, D] but found [${shape.join(", ")}] and [${
+        square.join(", ")
+      }]`,
     );
   }
-  return { count, mean: toFloat64(mean!), covariance: toFloat64(covariance!) };
+  const [mean, covariance] = [toFloat64(await npz.read(mu)), toFloat64(await npz.read(sigma))];
+  requireFiniteIn(npz, mu, mean);
+  requireFiniteIn(npz, sigma, covariance);
+  return { count, mean, covariance };
+}
+
+/** Refuses what is no number in an array of an archive: no figure could be made of it. */
+function requireFiniteIn(npz: NpzFile, key: string, values: Float32Array | Float64Array): void {
+  const wrong = values.find((x) => !Number.isFinite(x));
+  if (wrong === undefined) return;
+  throw new CommandError(`${npz.name}: expected finite numbers in ${key} but found ${wrong}`);
 }

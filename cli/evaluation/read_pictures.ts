@@ -1,8 +1,9 @@
 /** Reading labelled pictures into memory: from data as training opens them, and from archives. */
-import { FormatError, NpzFile } from "@dit/core/io";
+import { FormatError } from "@dit/core/io";
 import { type Dataset, type Examples, ImageFolder, toPixels } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
+import { ArchiveImages, openArchive } from "./image_source.ts";
 import { evenly, LONGEST_SIDE, type Pictures, reduced, reducedSize } from "./pictures.ts";
 
 /** Pictures of classes, to train a classifier on and to compare samples with. */
@@ -96,37 +97,34 @@ export async function archivePictures(
   { onProgress = () => {} }: ReadOptions = {},
 ): Promise<ArchivePictures> {
   try {
-    using npz = await NpzFile.open(path);
-    const size = sizeOf(npz, path);
-    const labels = await labelsOf(npz, path);
-    const [total] = npz.info("arr_0").shape as [number];
-    if (labels.length !== total) {
+    using npz = await openArchive(path);
+    const images = new ArchiveImages(npz);
+    const { size, count: total } = images;
+    const labels = await images.labels();
+    if (labels === null) {
       throw new CommandError(
-        `${path}: expected a class in arr_1 for each of ${total} pictures but found ${labels.length}`,
+        `${path}: expected the class of each picture in arr_1, which a classifier needs, but found ` +
+          "none; sample-many writes them, and --features inception needs none",
       );
     }
     const whole = new Collected(size, total);
     const kept = new Set(evenly(total, whole.most));
     const collected = new Collected(size, kept.size);
     let at = 0;
-    for await (const { shape, data } of npz.batches("arr_0", READ)) {
+    for await (const { count, pixels } of images.batches(READ)) {
       const bytes = size[0] * size[1] * size[2];
-      const here = Array.from({ length: shape[0]! }, (_, i) => i).filter((i) => kept.has(at + i));
+      const here = Array.from({ length: count }, (_, i) => i).filter((i) => kept.has(at + i));
       const some = new Uint8Array(here.length * bytes);
       here.forEach((from, i) =>
-        some.set(data.subarray(from * bytes, (from + 1) * bytes), i * bytes)
+        some.set(pixels.subarray(from * bytes, (from + 1) * bytes), i * bytes)
       );
       collected.add(some, Int32Array.from(here, (i) => labels[at + i]!));
-      at += shape[0]!;
+      at += count;
       onProgress(at, total);
     }
     const madeBy = npz.texts.get("made_by");
     return { ...collected.pictures(), name: path, fullSize: size, total, madeBy };
   } catch (error) {
-    if (error instanceof CommandError) throw error;
-    if (error instanceof Deno.errors.NotFound) {
-      throw new CommandError(`${path}: expected an archive of pictures but found nothing there`);
-    }
     if (error instanceof FormatError) throw new CommandError(messageOf(error), { cause: error });
     throw error;
   }
@@ -143,53 +141,6 @@ export async function archiveReference(path: string, options?: ReadOptions): Pro
   const classNames = Array.from({ length: count }, (_, i) => String(i));
   return { ...pictures, classNames, flippable: false };
 }
-
-function sizeOf(npz: NpzFile, path: string): ImageSize {
-  if (!npz.has("arr_0")) {
-    const found = npz.keys().join(", ") || "no arrays";
-    throw new CommandError(`${path}: expected pictures in arr_0 but found ${found}`);
-  }
-  const { dtype, shape } = npz.info("arr_0");
-  const [, height = 0, width = 0, channels = 0] = shape;
-  if (dtype !== "u8" || shape.length !== 4 || (channels !== 1 && channels !== 3)) {
-    throw new CommandError(
-      `${path}: expected arr_0 with pictures, u8 [N, H, W, 1 or 3], but found ${dtype} ` +
-        `[${shape.join(", ")}]`,
-    );
-  }
-  if (shape.includes(0)) throw new CommandError(`${path}: expected pictures but found none`);
-  return [height, width, channels];
-}
-
-async function labelsOf(npz: NpzFile, path: string): Promise<Int32Array<ArrayBuffer>> {
-  if (!npz.has("arr_1")) {
-    throw new CommandError(
-      `${path}: expected the class of each picture in arr_1, which a classifier needs, but found ` +
-        "none; sample-many writes them, and --features inception needs none",
-    );
-  }
-  const { dtype, shape, data } = await npz.read("arr_1");
-  const read = INTEGERS[dtype as keyof typeof INTEGERS];
-  if (read === undefined || shape.length !== 1) {
-    throw new CommandError(
-      `${path}: expected arr_1 with classes, whole numbers [N], but found ${dtype} ` +
-        `[${shape.join(", ")}]`,
-    );
-  }
-  const labels = Int32Array.from(read(data.slice().buffer));
-  const wrong = labels.find((label) => label < 0);
-  if (wrong !== undefined) {
-    throw new CommandError(`${path}: expected classes of 0 or more in arr_1 but found ${wrong}`);
-  }
-  return labels;
-}
-
-/** Whole numbers of a file, by their type. */
-const INTEGERS = {
-  i64: (bytes: ArrayBuffer) => Array.from(new BigInt64Array(bytes), Number),
-  i32: (bytes: ArrayBuffer) => Array.from(new Int32Array(bytes)),
-  u8: (bytes: ArrayBuffer) => Array.from(new Uint8Array(bytes)),
-} as const;
 
 /** Pictures as they come, reduced. */
 class Collected {

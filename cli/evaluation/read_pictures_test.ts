@@ -58,20 +58,38 @@ diskTest("archives that are not labelled pictures are refused", async (folder) =
   const images = hostTensor(new Uint8Array(2 * 4), [2, 2, 2, 1]);
   const classes = hostTensor(BigInt64Array.of(0n, 1n));
   const cases: [Record<string, SavableTensor>, string][] = [
-    [{ mu: hostTensor(new Float32Array(3)) }, "expected pictures in arr_0 but found mu"],
+    [{ mu: hostTensor(new Float32Array(3)) }, "expected images in arr_0 but found mu"],
     [
       { arr_0: hostTensor(new Float32Array(8), [2, 2, 2, 1]) },
       "u8 [N, H, W, 1 or 3], but found f32",
     ],
     [{ arr_0: hostTensor(new Uint8Array(8), [1, 2, 2, 2]) }, "but found u8 [1, 2, 2, 2]"],
-    [{ arr_0: hostTensor(new Uint8Array(0), [0, 2, 2, 1]) }, "expected pictures but found none"],
+    [
+      { arr_0: hostTensor(new Uint8Array(0), [0, 2, 2, 1]) },
+      "expected images in arr_0 but found none",
+    ],
     [{ arr_0: images }, "--features inception needs none"],
     [
       { arr_0: images, arr_1: hostTensor(Float32Array.of(0, 1)) },
-      "whole numbers [N], but found f32",
+      "whole numbers [2], but found f32 [2]",
     ],
-    [{ arr_0: images, arr_1: hostTensor(Int32Array.of(1, -2)) }, "0 or more in arr_1 but found -2"],
-    [{ arr_0: images, arr_1: hostTensor(Int32Array.of(1)) }, "each of 2 pictures but found 1"],
+    [
+      { arr_0: images, arr_1: hostTensor(Int32Array.of(1, -2)) },
+      "from 0 to 65535 in arr_1 but found -2",
+    ],
+    [
+      { arr_0: images, arr_1: hostTensor(Int32Array.of(1)) },
+      "each of 2 images in arr_1, whole numbers [2], but found i32 [1]",
+    ],
+    // numbers of something else: a list of all classes up to it would fill memory
+    [
+      { arr_0: images, arr_1: hostTensor(BigInt64Array.of(0n, 4_000_000_000n)) },
+      "from 0 to 65535 in arr_1 but found 4000000000",
+    ],
+    [
+      { arr_0: hostTensor(new Uint8Array(16385), [1, 1, 16385, 1]) },
+      "at most 16384 pixels a side in arr_0 but found 16385x1",
+    ],
   ];
   for (const [i, [arrays, message]] of cases.entries()) {
     const path = `${folder}/${i}.npz`;
@@ -83,5 +101,9 @@ diskTest("archives that are not labelled pictures are refused", async (folder) =
   await saveNpz(`${folder}/whole.npz`, new Map([["arr_0", images], ["arr_1", classes]]));
   await Deno.truncate(`${folder}/whole.npz`, 100);
   await assertRejects(() => archivePictures(`${folder}/whole.npz`), CommandError, "whole.npz");
-  await assertRejects(() => archivePictures(`${folder}/no.npz`), CommandError, "found nothing");
+  await assertRejects(
+    () => archivePictures(`${folder}/no.npz`),
+    CommandError,
+    "there is no such file",
+  );
 });

@@ -4,7 +4,7 @@ import { DEVICES } from "./device.ts";
 import { choice, count, type Flag, toggle, withDefault } from "./flags.ts";
 
 /** Sides beyond this are typing errors: such images would need gigabytes each. */
-const MOST_PIXELS = 16384;
+export const MOST_PIXELS = 16384;
 
 /** Timesteps beyond this are typing errors: the tables of a process have an entry for each. */
 export const MOST_TIMESTEPS = 1e6;
