@@ -149,7 +149,7 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
     [...rgba].filter((_, i) => i % 4 === 0)
   );
   assertEquals(await pixels(page), expected);
-  assert(!page.url().includes("seed=5&"), "the next drawing has another seed");
+  assert(page.url().includes("seed=5&"), "the address is that of what is shown");
 
   // the second picture, large, and back
   await tabTo(page, ".contact button");
@@ -244,7 +244,7 @@ browserTest("drawings wait for each other, and end when they are cancelled", asy
   await stageSays(page, "Cancelled");
   assertEquals(await page.$$eval(".contact button:not(:disabled)", (all) => all.length), 0);
 
-  // the worker draws on
+  // the worker draws on, with another seed than before
   await page.evaluate(() =>
     location.hash = "#/draw?model=demo&mode=classes&labels=3&frames=3&steps=2"
   );
@@ -252,6 +252,10 @@ browserTest("drawings wait for each other, and end when they are cancelled", asy
   await stageSays(page, "Drawn in");
   assertEquals((await page.$$(".strip canvas")).length, 3);
   await page.waitForSelector(".player [aria-label=Pause]");
+  const seed = () => new URL(page.url().replace("#/draw", "")).searchParams.get("seed");
+  const before = seed();
+  await draw();
+  await page.waitForFunction((before) => !location.hash.includes(`seed=${before}&`), {}, before);
   opened.check();
 });
 

@@ -45,6 +45,8 @@ export class Studio {
   #model: ModelInfo | null = null;
   #parameters: Parameters | null = null;
   #isLocked = kept("lock") === "locked";
+  /** Whether the seed that the form shows has been drawn: the next drawing has another one then. */
+  #isSeedUsed = false;
 
   /** Draws nothing until there is an engine. */
   constructor(notices: Notices, gallery: GalleryStore, events: StudioEvents) {
@@ -122,6 +124,7 @@ export class Studio {
     this.#model = model;
     const before = this.#parameters?.model === model.id ? this.#parameters : undefined;
     this.#setParameters(fitted(raw, model, before));
+    this.#isSeedUsed = false;
     return named !== undefined || raw["model"] === undefined;
   }
 
@@ -130,9 +133,12 @@ export class Studio {
     const [engine, model, parameters] = [this.#engine, this.#model, this.#parameters];
     if (engine === null || model === null || parameters === null) return;
     const isFirst = this.#queue.open.length === 0;
-    const { ahead } = this.#queue.add(engine, model, parameters);
+    const hasNewSeed = this.#isSeedUsed && !this.#isLocked;
+    const next = hasNewSeed ? { ...parameters, seed: randomSeed() } : parameters;
+    this.#setParameters(next);
+    this.#isSeedUsed = true;
+    const { ahead } = this.#queue.add(engine, model, next);
     if (!isFirst) this.#notices.say(`Waits: ${ahead} before it`);
-    if (!this.#isLocked) this.#setParameters({ ...parameters, seed: randomSeed() });
   }
 
   /** Ends what is being drawn; whether there was something. */
@@ -158,8 +164,6 @@ export class Studio {
         }
         const { parameters } = await readRecord(new Uint8Array(await file.arrayBuffer()));
         const isHere = this.use(parameters);
-        this.#isLocked = true; // the same seed draws the same picture
-        this.#form.showLock(true);
         this.#events.onView();
         this.#notices.show(
           isHere
@@ -180,8 +184,6 @@ export class Studio {
   readonly dialogActions = {
     onUse: (parameters: Parameters): void => {
       this.use({ ...parameters });
-      this.#isLocked = true;
-      this.#form.showLock(true);
       this.#events.onView();
     },
     onNotice: (text: string, isError?: boolean): void => this.#notices.show(text, isError),
@@ -196,6 +198,7 @@ export class Studio {
   }
 
   #setParameters(parameters: Parameters): void {
+    if (parameters.seed !== this.#parameters?.seed) this.#isSeedUsed = false;
     this.#parameters = parameters;
     if (this.#model) this.#form.show(this.#model, parameters);
     this.#events.onParameters();

@@ -22,9 +22,10 @@ export function openPicture(sheet: Sheet, index: number, actions: DialogActions)
   const canvas = canvasOf();
   void paintFile(canvas, file).catch(() => actions.onNotice("This picture cannot be read.", true));
   const picture = picturesOf(parameters)[index];
-  const single: Parameters = picture
-    ? { ...parameters, labels: [picture.label], seed: picture.seed }
-    : parameters;
+  // those on the way to others are the middle of no variations
+  const centre: Parameters | null = picture && !picture.towardsSeed && !picture.towardsLabel
+    ? { ...parameters, mode: "variations", labels: [picture.label], seed: picture.seed }
+    : null;
   const use = (parameters: Parameters): void => {
     dialog.close();
     actions.onUse(parameters);
@@ -53,7 +54,7 @@ export function openPicture(sheet: Sheet, index: number, actions: DialogActions)
         "div",
         { class: "buttons" },
         button("Draw like this", "again", () => use(parameters)),
-        button("Vary this", "dice", () => use({ ...single, mode: "variations" })),
+        centre && button("Vary this", "dice", () => use(centre)),
         button("Download PNG", "download", () => download(file, fileNameOf(sheet, index))),
         button("Copy link", "link", () => void copyLink()),
       ),

@@ -14,6 +14,9 @@ import type { Trainer, Training, TrainingEvent, TrainingRequest } from "../../tr
 /** Milliseconds between two drawings of the curve. */
 const EVERY = 250;
 
+/** Steps between two sets of samples at most, unless the visitor wants it so: there is much to see. */
+const SAMPLE_EVERY = 50;
+
 /** What the view asks of the page. */
 export interface TrainActions {
   /** A model was trained, which can be drawn with. */
@@ -44,6 +47,12 @@ export class TrainView {
   readonly #start = h("button", { type: "submit", class: "primary" }, "Train");
   readonly #stop = h("button", { type: "button", class: "primary", hidden: true }, "Stop");
   readonly #settings = h("fieldset", {});
+  readonly #intro = h(
+    "p",
+    { class: "lead" },
+    "A network that knows nothing yet learns to draw in this page, from pictures that it loads once. " +
+      "Its loss and what it draws appear here as it learns; stop whenever you like, and draw with it.",
+  );
   readonly #state = h("p", { class: "state" });
   readonly #progress = h("progress", {
     max: 1,
@@ -128,6 +137,7 @@ export class TrainView {
       h(
         "div",
         {},
+        this.#intro,
         h("div", { class: "run" }, this.#state, this.#progress),
         this.#result,
         h(
@@ -145,7 +155,7 @@ export class TrainView {
   async prepare(): Promise<void> {
     const { title, usual } = await this.#trainer.info();
     this.#title.textContent = title;
-    this.#request = usual;
+    this.#request = { ...usual, sampleEvery: Math.min(usual.sampleEvery, SAMPLE_EVERY) };
     this.#show();
   }
 
@@ -168,6 +178,7 @@ export class TrainView {
     if (request === null || this.#training !== null) return;
     [this.#points, this.#samples, this.#isNewest] = [[], [], true];
     this.#setRunning(true);
+    this.#intro.hidden = true;
     this.#state.classList.remove("error");
     this.#state.textContent = "Begins";
     try {
