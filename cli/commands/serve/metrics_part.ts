@@ -44,12 +44,11 @@ export function isPlace(text: string): boolean {
 export async function readMetrics(path: string, after: string): Promise<MetricsPart> {
   let file: Deno.FsFile;
   try {
+    if (!(await Deno.stat(path)).isFile) return NO_METRICS;
     file = await Deno.open(path);
   } catch (error) {
-    const isMissing = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.IsADirectory || error instanceof Deno.errors.NotADirectory;
-    if (!isMissing) throw error;
-    return NO_METRICS;
+    if (error instanceof Deno.errors.NotFound) return NO_METRICS;
+    throw error;
   }
   using _ = file;
   const { offset, trace } = placeOf(after);

@@ -47,29 +47,23 @@ Deno.test("a reader that leaves, or does not read for long, is told of once", as
 });
 
 Deno.test("files are read when they are asked for, and closed where nobody asks for long", async () => {
-  let closed = 0;
+  let closed = Promise.withResolvers<void>();
   const parts = async function* () {
     try {
       for (;;) yield await Promise.resolve(Uint8Array.of(1));
     } finally {
-      closed++;
+      closed.resolve();
     }
   };
   const reader = patientStream(parts(), 5).getReader();
   await reader.read();
-  await assertRejects(
-    async () => {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      await reader.read();
-    },
-    Error,
-    "not read for long",
-  );
-  assertEquals(closed, 1);
+  await closed.promise;
+  await assertRejects(() => reader.read(), Error, "not read for long");
+  closed = Promise.withResolvers();
   const left = patientStream(parts(), 1000).getReader();
   await left.read();
   await left.cancel();
-  assertEquals(closed, 2);
+  await closed.promise;
 });
 
 Deno.test("permits are for some at a time, in the order in which they were asked for", async () => {

@@ -1,0 +1,106 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { bytesSource, SafetensorsFile, saveSafetensors } from "@dit/core/io";
+import { Checkpoint, DIT } from "@dit/core/pipeline";
+import { vaeConfigOf } from "@dit/core/vae";
+import { isId } from "@dit/web";
+import {
+  SMALL,
+  SMALL_VAE,
+  smallLatents,
+  smallVaeWeights,
+  smallWeights,
+  writeRun,
+} from "../../../tests/commands.ts";
+import { diskTest, makeLinks } from "../../../tests/fixtures.ts";
+import { CommandError } from "../../shared/errors.ts";
+import { Models } from "./models.ts";
+import type { ServedFile } from "./http/ranges.ts";
+import { autoencoderFile, weightsFile } from "./weights_of.ts";
+
+async function bytesOf(
+  { read }: ServedFile,
+  start: number,
+  end: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return await new Blob(await Array.fromAsync(read(start, end))).bytes();
+}
+
+diskTest(
+  "models are those of runs, of --ckpt, and the demo's, by ids that are no paths",
+  async (folder) => {
+    const results = `${folder}/results`;
+    for (const step of [1, 2, 3, 4, 5, 6]) await writeRun(results, "000-small", step);
+    await writeRun(`${folder}/outside`, "001-secret", 1);
+    await Deno.mkdir(`${results}/002-broken/checkpoints`, { recursive: true });
+    await Deno.writeTextFile(`${results}/002-broken/checkpoints/0000001.safetensors`, "half writ");
+    await makeLinks({ [`${results}/003-link`]: `${folder}/outside/001-secret` });
+    const ckpt = await writeRun(`${folder}/other`, "my run", 7);
+    const models = new Models({ results, ckpt, flags: {} });
+    const listed = (await models.list()).filter(({ id }) => !id.startsWith("published"));
+    assertEquals(listed.map(({ id }) => id), [
+      "ckpt.0000007.safetensors",
+      "000-small.6",
+      "000-small.5",
+      "000-small.4",
+      "000-small.3",
+      "000-small.2",
+      "demo",
+    ]);
+    assert(listed.every(({ id }) => isId(id)));
+    const [, newest] = listed;
+    assertEquals(newest!.info.title, "small, run 000-small, step 6");
+    assertEquals(newest!.info.classNames, SMALL.classNames);
+    assertEquals((await models.find("demo"))!.info.parameters, 1_283_600);
+    assertEquals(await models.find("../demo"), undefined);
+    await Deno.remove(`${results}/000-small`, { recursive: true });
+    const later = new Models({ results, ckpt: undefined, flags: {} });
+    assertEquals((await later.list()).filter(({ id }) => id.startsWith("000")), []);
+    const none = new Models({ results, ckpt: `${folder}/none.pt`, flags: {} });
+    await assertRejects(() => none.checkCkpt(), CommandError, "found nothing");
+  },
+);
+
+diskTest("weights are served as a checkpoint without anything else, by ranges", async (folder) => {
+  const ema = await smallWeights(SMALL);
+  const path = `${folder}/model.safetensors`;
+  await saveSafetensors(path, ema, [["note", "/home/somebody"]]);
+  const models = new Models({ results: `${folder}/none`, ckpt: path, flags: { "num-heads": 4 } });
+  const [model] = await models.list();
+  const file = await weightsFile(model!);
+  const bytes = await bytesOf(file, 0, file.size);
+  assertEquals(bytes.length, file.size);
+  assert(!new TextDecoder("latin1").decode(bytes).includes("somebody"));
+  using checkpoint = Checkpoint.of(await SafetensorsFile.from(bytesSource(bytes)), DIT);
+  assertEquals(checkpoint.header.config.dit.hiddenSize, SMALL.dit.hiddenSize);
+  assertEquals(checkpoint.header.training, null);
+  assertEquals(await checkpoint.state("ema"), ema);
+  for (const [start, end] of [[0, 1], [7, 4000], [file.size - 1000, file.size], [5000, 5001]]) {
+    assertEquals(await bytesOf(file, start!, end!), bytes.slice(start, end));
+  }
+});
+
+diskTest(
+  "a model of latents comes with its autoencoder, and without the path of it",
+  async (folder) => {
+    const vae = `${folder}/vae.safetensors`;
+    const weights = await smallVaeWeights();
+    const config = JSON.stringify(vaeConfigOf(SMALL_VAE));
+    await saveSafetensors(vae, weights, [["config", config]]);
+    const results = `${folder}/results`;
+    await writeRun(results, "000-latents", 1, smallLatents({ inputSize: 4 }, vae));
+    await writeRun(results, "001-lost", 1, smallLatents({ inputSize: 4 }, `${folder}/lost`));
+    const [lost, model] = await new Models({ results, ckpt: undefined, flags: {} }).list();
+    assertEquals([model!.info.isLatent, model!.info.imageSize, model!.info.channels], [
+      true,
+      32,
+      3,
+    ]);
+    const file = (await autoencoderFile(model!))!;
+    const read = await SafetensorsFile.from(bytesSource(await bytesOf(file, 0, file.size)));
+    assertEquals([read.keys().length, read.metadata.get("config")], [weights.size, config]);
+    const served = await weightsFile(model!);
+    const text = new TextDecoder("latin1").decode(await bytesOf(served, 0, served.size));
+    assert(text.includes("autoencoder.safetensors") && !text.includes(folder));
+    assertEquals([lost!.vaePath, await autoencoderFile(lost!)], [null, undefined]);
+  },
+);
