@@ -6,6 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname } from "@std/path";
 import { readTree } from "../tools/check_imports.ts";
 import type { Addition } from "./adding/addition.ts";
+import { benchmark } from "./adding/benchmark.ts";
 import { dataset } from "./adding/dataset.ts";
 import { elementwiseOp } from "./adding/elementwise_op.ts";
 import { flag } from "./adding/flag.ts";
@@ -23,6 +24,7 @@ const ADDITIONS: readonly Addition[] = [
   flag,
   dataset,
   trainee,
+  benchmark,
 ];
 
 const root = new URL("../", import.meta.url);
