@@ -1,0 +1,112 @@
+/** `deno task build-page`: its files, and what they do in a browser without any server of ours. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { SafetensorsFile } from "@dit/core/io";
+import { ImageSampler } from "@dit/core/pipeline";
+import { init } from "@dit/core/tensor";
+import { bundleModule, samplePictures } from "@dit/web";
+import { relative } from "@std/path";
+import { browserMissing, openBrowser, type Served, serveFiles } from "./browser.ts";
+import type { Drawn, Trained } from "./browser/static_page.ts";
+import { command, commandTest } from "./commands.ts";
+import { packagesMissing, testUnless } from "./npm.ts";
+import { writeTinyDigits } from "./tiny_digits.ts";
+
+const noBundler = await packagesMissing("npm:esbuild-wasm@0.28.2");
+
+/** All files of a folder, by their paths in it. */
+async function filesOf(folder: string, root = folder): Promise<Map<string, Served>> {
+  const files = new Map<string, Served>();
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const path = `${folder}/${name}`;
+    if (isDirectory) { for (const entry of await filesOf(path, root)) files.set(...entry); }
+    else files.set(relative(root, path).replaceAll("\\", "/"), await Deno.readFile(path));
+  }
+  return files;
+}
+
+const REQUEST = {
+  pictures: [{ label: 3, seed: 5 }],
+  sampler: "dpm++",
+  steps: 5,
+  eta: 0,
+  guidance: 2,
+  interval: null,
+};
+
+/** The same picture, drawn here. */
+async function drawHere(weights: Uint8Array): Promise<number[]> {
+  await init({ device: "wasm", wasm: { tier: "safe" } });
+  using sampler = await ImageSampler.fromCheckpoint(await SafetensorsFile.open(weights));
+  const [picture] = await samplePictures(sampler, { ...REQUEST, model: "demo" }, {
+    signal: { aborted: false },
+    onStep() {},
+  });
+  return [...picture!.rgba];
+}
+
+testUnless(
+  noBundler,
+  commandTest,
+  "build-page writes a page that draws and trains",
+  async (folder) => {
+    await writeTinyDigits(`${folder}/digits`, 200);
+    const built = await command("build-page", ["site", "--data", "digits"], folder);
+    assertEquals(built.code, 0, built.err);
+    assertStringIncludes(built.out, "on digits: 200 images of 1x32x32 in 10 classes");
+    const files = await filesOf(`${folder}/site`);
+    for (const name of ["index.html", "page.js", "worker.js", "models/demo/weights.safetensors"]) {
+      assert(files.has(name), `there is no ${name}`);
+    }
+    // no other host, no path of this machine
+    for (const [name, file] of files) {
+      if (!/\.(html|js|json|css)$/.test(name)) continue;
+      const text = new TextDecoder().decode(file as Uint8Array);
+      assert(!text.includes(folder), `${name} names a folder of this machine`);
+      assert(!/(src|href|import)\s*[=(]?\s*["']https?:/.test(text), `${name} loads from elsewhere`);
+    }
+
+    if (browserMissing === undefined) await tryInBrowser(files);
+
+    const wrong = await command("build-page", ["digits"], folder);
+    assertEquals(wrong.code, 1);
+    assertStringIncludes(wrong.err, "expected a new folder, an empty one or one that this command");
+  },
+);
+
+async function tryInBrowser(files: Map<string, Served>): Promise<void> {
+  const calls = await bundleModule(new URL("browser/static_page.ts", import.meta.url), {
+    draft: true,
+  });
+  const site = new Map([...files, ["calls.js", calls] as const]);
+  await using server = serveFiles(
+    new Map(Array.from(site, ([name, file]) => [`some/where/${name}`, file])),
+  );
+  await using browser = await openBrowser();
+  const page = await browser.open(`${server.url}some/where/`);
+  await page.page.waitForSelector("html[data-ready]");
+  page.check();
+  const call = async <T>(name: string, ...args: unknown[]): Promise<T> => {
+    const given = args.map((arg) => JSON.stringify(arg)).join(", ");
+    return await page.page.evaluate(`import('./calls.js').then((m) => m.${name}(${given}))`) as T;
+  };
+
+  const expected = await drawHere(files.get("models/demo/weights.safetensors") as Uint8Array);
+  const byWasm = await call<Drawn>("draw", "wasm", REQUEST);
+  assertStringIncludes(byWasm.device, "WebAssembly, 128-bit SIMD, 1 thread");
+  assertEquals(byWasm.rgba, expected);
+  const byGpu = await call<Drawn>("draw", "webgpu", REQUEST);
+  assertStringIncludes(byGpu.device, "WebGPU");
+  const off = byGpu.rgba.map((level, i) => Math.abs(level - expected[i]!));
+  assert(Math.max(...off) <= 2, `off by ${Math.max(...off)}`);
+
+  const training = { steps: 10, batchSize: 8, learningRate: 1e-3, seed: 0, sampleEvery: 10 };
+  const trained = await call<Trained>("train", "wasm", training, REQUEST);
+  assertEquals(trained.losses.length, 10);
+  assertEquals(trained.samples, 1);
+  const mean = (losses: readonly number[]) => losses.reduce((a, b) => a + b) / losses.length;
+  const { losses } = trained;
+  assert(mean(losses.slice(-3)) < 0.8 * mean(losses.slice(0, 3)), losses.join(" "));
+  assertEquals(trained.drawn.width, 32);
+  page.check();
+  assert(server.requests.every((path) => path.startsWith("some/where/") || path === "favicon.ico"));
+}
