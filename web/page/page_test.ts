@@ -1,104 +1,25 @@
 /** The studio's page in a browser: drawn with, by keyboard alone, cancelled, and what it keeps. */
 import { assert, assertEquals } from "@std/assert";
-import { openFile, SafetensorsFile } from "@dit/core/io";
-import { Checkpoint, DIT, ImageSampler } from "@dit/core/pipeline";
+import { SafetensorsFile } from "@dit/core/io";
+import { ImageSampler } from "@dit/core/pipeline";
 import { init } from "@dit/core/tensor";
+import { browserTest, openBrowser, type Page, serveFiles } from "../../tests/browser.ts";
 import { ADDRESSES } from "../addresses.ts";
-import { bundleModule } from "../bundle.ts";
-import { describeModel } from "../model_info.ts";
-import { PAGE_FILES } from "../page_files.ts";
 import type { Picture, SampleRequest } from "../protocol.ts";
 import { samplePictures } from "../sampling.ts";
-import {
-  browserMissing,
-  browserTest,
-  openBrowser,
-  type Page,
-  type Served,
-  serveFiles,
-  type TestPage,
-} from "../../tests/browser.ts";
 import { problemsOf } from "./accessibility_test_util.ts";
+import { trainingImages, trainingPlan } from "./training_test_util.ts";
+import { openStudio, says, siteJson, studioFiles, WEIGHTS } from "./studio_test_util.ts";
 
-const WEIGHTS = new URL("../../cli/demo/mnist.safetensors", import.meta.url);
-
-/** What a server answers the page with, beside its files. */
-const RUNS = [
-  { id: "000-a", title: "000-a", state: "going", step: 60, steps: 100, drawn: [50] },
-  { id: "001-b", title: "001-b", state: "finished", step: 100, steps: 100, drawn: [] },
-].map((run) => ({
-  ...run,
-  model: "DiT-Mini/4",
-  trainee: "dit",
-  written: 0,
-  settings: { lr: 0.001 },
-  checkpoint: null,
-}));
-
-async function demo(): Promise<SafetensorsFile> {
-  return await SafetensorsFile.from(await openFile(WEIGHTS.pathname));
-}
-
-/** The page with the demo's weights and a thousand classes of a second model, which has none. */
-async function page(hasServer: boolean): Promise<Map<string, Served>> {
-  const files = new Map<string, Served>();
-  for (const { name, source, isBundled } of PAGE_FILES) {
-    files.set(
-      name,
-      isBundled ? await bundleModule(source, { draft: true }) : await Deno.readFile(source),
-    );
-  }
-  const bytes = await Deno.readFile(WEIGHTS);
-  using checkpoint = Checkpoint.of(await demo(), DIT);
-  const facts = { parameters: 1_283_600, bytes: bytes.length };
-  const { config } = checkpoint.header;
-  const info = describeModel(config, { id: "demo", title: "Digits", ...facts });
-  const classNames = Array.from({ length: 1000 }, (_, i) => `thing ${i}, res ${999 - i}`);
-  const many = { ...info, id: "many", title: "A thousand things", classNames };
-  files.set(ADDRESSES.site, JSON.stringify({ hasServer, trainingData: null }));
-  files.set(ADDRESSES.models, JSON.stringify({ models: [info, many] }));
-  files.set(ADDRESSES.weights("demo"), bytes);
-  files.set(ADDRESSES.runs, JSON.stringify({ runs: RUNS }));
-  for (const { id, step } of RUNS) {
-    const lines = Array.from({ length: step }, (_, i) => ({ step: i + 1, loss: 1 / (i + 1) }));
-    const part = { lines, isFromStart: true, next: "", hasMore: false };
-    files.set(ADDRESSES.metrics(id), JSON.stringify(part));
-  }
-  return files;
-}
-
-const files = browserMissing ? new Map<string, Served>() : await page(false);
+const files = await studioFiles();
 
 /** What the same request gives in Deno. */
 async function drawnByDeno(request: SampleRequest): Promise<Picture[]> {
   await init({ device: "wasm", wasm: { tier: "safe" } });
-  using sampler = await ImageSampler.fromCheckpoint(await demo());
-  return await samplePictures(sampler, request, { signal: { aborted: false }, onStep() {} });
-}
-
-async function open(
-  browser: Awaited<ReturnType<typeof openBrowser>>,
-  address: string,
-  [width, height]: readonly [number, number] = [1280, 900],
-): Promise<TestPage> {
-  const opened = await browser.open(address);
-  await opened.page.setViewport({ width, height });
-  await opened.page.waitForSelector("html[data-ready]");
-  return opened;
-}
-
-/** Waits until the stage says something. */
-async function stageSays(page: Page, start: string): Promise<string> {
-  const state = await page.waitForFunction(
-    (start: string) => {
-      const text = document.querySelector(".stage .state")?.textContent ?? "";
-      if (text.startsWith("It failed") && !start.startsWith("It")) throw new Error(text);
-      return text.startsWith(start) ? text : undefined;
-    },
-    {},
-    start,
+  using sampler = await ImageSampler.fromCheckpoint(
+    await SafetensorsFile.open(await Deno.readFile(WEIGHTS)),
   );
-  return await state.jsonValue() as string;
+  return await samplePictures(sampler, request, { signal: { aborted: false }, onStep() {} });
 }
 
 /** Presses the tab key until the element that has the focus is as described. */
@@ -125,7 +46,7 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
   await using browser = await openBrowser();
   await using site = serveFiles(files, { isolated: true });
   const start = "?device=wasm#/draw?model=demo&labels=3&seed=5&count=1&steps=4&guidance=2";
-  const opened = await open(browser, site.url + start);
+  const opened = await openStudio(browser, site.url + start);
   const { page } = opened;
 
   // the class 7 as well, then a number of steps, then the return key
@@ -133,7 +54,7 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
   await page.keyboard.press("Space");
   await tabTo(page, ".slider input[type=number]");
   await page.keyboard.press("Enter");
-  const said = await stageSays(page, "Drawn in");
+  const said = await says(page, "stage", "Drawn in");
   assert(/wasm .*in this browser$/.test(said), said);
 
   const request: SampleRequest = {
@@ -224,13 +145,13 @@ browserTest("drawings wait for each other, and end when they are cancelled", asy
   await using browser = await openBrowser();
   await using site = serveFiles(files);
   const start = "?device=wasm#/draw?model=demo&labels=3&seed=5&count=1&steps=1000";
-  const opened = await open(browser, site.url + start);
+  const opened = await openStudio(browser, site.url + start);
   const { page } = opened;
   const draw = () => page.click(".panel .primary");
   await draw();
   await draw();
   await draw();
-  await stageSays(page, "Step");
+  await says(page, "stage", "Step");
   const waiting = () => page.$$eval(".queue li .help", (all) => all.map((e) => e.textContent));
   assertEquals(await waiting(), ["1 of 2, in this browser", "2 of 2, in this browser"]);
   await page.click(".queue li:last-child button");
@@ -239,9 +160,9 @@ browserTest("drawings wait for each other, and end when they are cancelled", asy
   // the first one ends, and the other one runs
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => document.querySelectorAll(".queue li").length === 0);
-  await stageSays(page, "Step");
+  await says(page, "stage", "Step");
   await page.click(".stage .run button");
-  await stageSays(page, "Cancelled");
+  await says(page, "stage", "Cancelled");
   assertEquals(await page.$$eval(".contact button:not(:disabled)", (all) => all.length), 0);
 
   // the worker draws on, with another seed than before
@@ -249,7 +170,7 @@ browserTest("drawings wait for each other, and end when they are cancelled", asy
     location.hash = "#/draw?model=demo&mode=classes&labels=3&frames=3&steps=2"
   );
   await draw();
-  await stageSays(page, "Drawn in");
+  await says(page, "stage", "Drawn in");
   assertEquals((await page.$$(".strip canvas")).length, 3);
   await page.waitForSelector(".player [aria-label=Pause]");
   const seed = () => new URL(page.url().replace("#/draw", "")).searchParams.get("seed");
@@ -263,11 +184,15 @@ browserTest(
   "every control has a name, every text a contrast, and nothing is too wide",
   async () => {
     await using browser = await openBrowser();
-    const served = new Map([...files, [ADDRESSES.site, '{"hasServer":true,"trainingData":null}']]);
-    const picture = await Deno.readFile(new URL("../../docs/digits.png", import.meta.url));
-    served.set(ADDRESSES.pictures("000-a", 50), picture);
+    const served = new Map(
+      [
+        ...files,
+        [ADDRESSES.site, siteJson({ hasServer: true, trainingData: "training.json" })],
+        ["training.json", JSON.stringify(trainingPlan())],
+      ] as const,
+    );
     await using site = serveFiles(served);
-    const opened = await open(browser, `${site.url}#/draw?model=many&labels=7`, [360, 740]);
+    const opened = await openStudio(browser, `${site.url}#/draw?model=many&labels=7`, [360, 740]);
     const { page } = opened;
     await page.click("[role=combobox]");
     await page.keyboard.type("res 99");
@@ -279,7 +204,7 @@ browserTest(
     const problems: string[] = [];
     for (const theme of ["light", "dark"]) {
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-      for (const view of ["draw", "gallery", "runs"]) {
+      for (const view of ["draw", "gallery", "runs", "train"]) {
         await page.evaluate((view) => location.hash = `#/${view}`, view);
         await page.waitForFunction(
           (view) => {
@@ -300,3 +225,47 @@ browserTest(
     opened.check();
   },
 );
+
+browserTest("a network learns in the page, and draws there", async () => {
+  await using browser = await openBrowser();
+  const images = await trainingImages();
+  await using site = serveFiles(
+    new Map(
+      [
+        ...files,
+        [ADDRESSES.site, siteJson({ trainingData: "training.json" })],
+        ["training.json", JSON.stringify(trainingPlan(images.length))],
+        ["images.bin", images],
+      ] as const,
+    ),
+  );
+  const opened = await openStudio(browser, `${site.url}?device=wasm#/train`);
+  const { page } = opened;
+  await page.click(".train .primary");
+  await says(page, "train", "Trained 30 steps in");
+  const curve = await page.$eval(".train .chart svg", (e) => e.getAttribute("aria-label")!);
+  const [, first, last] = /from (\S+) at step 1 to (\S+) at step 30$/.exec(curve)!;
+  assert(Number(last) < Number(first) / 2, curve);
+  assertEquals((await page.$$(".train .contact canvas")).length, 6);
+  assertEquals(await page.$eval(".train .rewind output", (e) => e.textContent), "step 30");
+
+  // what was trained draws
+  await page.click(".train .buttons button");
+  await page.waitForFunction(() => document.activeElement?.textContent === "Draw");
+  assertEquals(
+    await page.$eval("#model", (e) => (e as HTMLSelectElement).selectedOptions[0]!.textContent),
+    "Bars, trained here, step 30",
+  );
+  await page.click(".panel .primary");
+  await says(page, "stage", "Drawn in");
+
+  // another training, stopped: its weights are there as well
+  await page.evaluate(() => location.hash = "#/train");
+  await page.type(".train input[type=number]", "00");
+  await page.click(".train .primary");
+  await says(page, "train", "Step");
+  await page.click(".train .primary:not([hidden])");
+  const said = await says(page, "train", "Trained");
+  assert(Number(/\d+/.exec(said)![0]) < 3000, said);
+  opened.check();
+});
