@@ -51,6 +51,8 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
           values["results-dir"] ?? RESULTS,
           ...runFolder(values["resume"]),
           ...given(values["export-demo"]).map(dirname),
+          // a run that is resumed says itself whether its samples are evaluated
+          ...given(values["eval-every"] ?? values["resume"]).map(() => EVALUATION_CACHE),
         ],
         native: values["resume"] !== undefined ||
           data !== undefined && (namedData(data)?.native ?? true),
@@ -123,7 +125,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     module: "commands/evaluate/command.ts",
     // a folder's images are decoded by sharp
     grants: ({ values, rest }) => ({
-      write: [values["cache"] ?? EVALUATION_CACHE],
+      write: [values["cache"] ?? EVALUATION_CACHE, ...given(values["page"])],
       native: !rest.every((path) => /\.npz$/i.test(path)) || rest.length < 2,
     }),
   },

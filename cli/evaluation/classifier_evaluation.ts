@@ -157,7 +157,10 @@ export class ClassifierEvaluation implements Disposable {
       ...await compareFeatures(features, this.#features),
       accuracy: accuracy(classes, samples.labels),
       classes: byClass(classes, samples, this.reference),
-      ...await this.#nearest(samples, (part) => show("nearest training pictures", part, 1)),
+      ...await this.#nearest(
+        samples,
+        (done, total) => show("blocks of nearest training pictures", done, total),
+      ),
     };
   }
 
@@ -171,7 +174,7 @@ export class ClassifierEvaluation implements Disposable {
 
   async #nearest(
     samples: Pictures,
-    onProgress: (part: number) => void,
+    onProgress: (done: number, total: number) => void,
   ): Promise<Pick<ClassifierFigures, "memorisation" | "neighbours">> {
     const { reference } = this;
     const mirrored = reference.flippable;

@@ -34,8 +34,8 @@ export interface Search {
   readonly mirrored: boolean;
   /** Of each query, the number of the picture that is itself, and is passed over. */
   readonly themselves?: readonly number[];
-  /** Called with the part that is done, up to 1. */
-  readonly onProgress?: (part: number) => void;
+  /** Called with how much of the work is done. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -57,7 +57,7 @@ export async function findNearest(
   for (const way of ways) {
     for await (const block of productBlocks(asFeatures(way), rows)) {
       offerBlock(block, lengths, candidates, themselves);
-      onProgress(++done / total);
+      onProgress(++done, total);
     }
   }
   return candidates.map(({ indices }, query) => exactly(ways, query, other, indices));

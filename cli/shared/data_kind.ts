@@ -23,14 +23,15 @@ export type DataKind =
 /**
  * Recognises data by their name or by what is in their folder; nothing else is opened.
  *
+ * @param what What is named, for the message.
  * @throws {CommandError} where there is nothing.
  */
-export async function dataKind(data: string): Promise<DataKind> {
+export async function dataKind(data: string, what = "--data"): Promise<DataKind> {
   const byName = namedData(data);
   if (byName) return { kind: "named", name: data, named: byName };
   if (!await exists(data)) {
     throw new CommandError(
-      `--data ${data}: expected ${namesOr("a folder")} but found nothing there`,
+      `${what} ${data}: expected ${namesOr("a folder")} but found nothing there`,
     );
   }
   return await folderKind(data);

@@ -2,8 +2,6 @@
 
 /** The folder of runs. */
 export const RESULTS = "results";
-/** The folder in that of runs where classifiers of evaluations are kept. */
-export const EVALUATION = "evaluation";
 /** The folder of an autoencoder that is trained here. */
 export const VAE_OUT = "results/vae";
 /** The folder of extracted latents. */
@@ -14,5 +12,5 @@ export const SAMPLE_OUT = "samples/sample.png";
 export const SAMPLES = "samples";
 /** Where the studio listens: within reach of this machine alone. */
 export const SERVE = { host: "127.0.0.1", port: 8000 } as const;
-/** The folder of features that evaluation keeps. */
+/** The folder of features, classifiers and pages that evaluation keeps. */
 export const EVALUATION_CACHE = "evaluation";

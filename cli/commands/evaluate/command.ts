@@ -7,6 +7,7 @@
 import { UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { flagsHelp, parseFlags, splitPositional } from "../../shared/flags.ts";
+import { evaluateWithClassifier } from "./classifier.ts";
 import { EVALUATE_FLAGS } from "./flags.ts";
 import { evaluateWithInception } from "./inception.ts";
 
@@ -15,10 +16,16 @@ const HELP = `Measures how close samples are to real images, by the definitions 
   deno task evaluate SAMPLES.npz REFERENCE.npz|FOLDER
   deno task evaluate samples.npz VIRTUAL_imagenet256_labeled.npz --json
   deno task evaluate samples.npz photos --metrics fid,kid
+  deno task evaluate samples.npz photos --features classifier
 
 SAMPLES.npz has images in arr_0, as deno task sample-many writes it. REFERENCE.npz has images too,
 or statistics of them (mu, sigma, mu_s, sigma_s) as the suite's references have; FOLDER has images,
 cropped to the samples' size. Features are kept, and can be given as a reference themselves.
+
+With --features classifier a small classifier is trained on the reference's classes, once: images
+with classes in arr_1, a subfolder a class, or data that --data of train names, such as mnist. It
+says how many samples are what was asked for, compares distributions in its own features (which is
+no FID), and shows the training pictures nearest to samples, whether they were memorised.
 
 ${flagsHelp({ "Flags": EVALUATE_FLAGS })}`;
 
@@ -39,7 +46,9 @@ export async function run(args: readonly string[]): Promise<number> {
     );
   }
   try {
-    return await evaluateWithInception(samples, reference, flags);
+    return flags.features === "classifier"
+      ? await evaluateWithClassifier(samples, reference, flags)
+      : await evaluateWithInception(samples, reference, flags);
   } catch (error) {
     throw toCommandError(error);
   }

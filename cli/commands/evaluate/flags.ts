@@ -3,6 +3,7 @@ import { DEVICE_FLAGS, HELP } from "../../shared/common_flags.ts";
 import { EVALUATION_CACHE } from "../../shared/defaults.ts";
 import { UsageError } from "../../shared/errors.ts";
 import {
+  choice,
   count,
   type Flag,
   type FlagValues,
@@ -36,8 +37,22 @@ const metrics: Flag<Metric[]> = {
 /** How much is read and computed at a time: no figure depends on it. */
 const MOST_BATCH = 1024;
 
-/** All flags but those of the features of a classifier. */
+/** Where features come from. */
+export const FEATURES = ["inception", "classifier"] as const;
+
+/** All flags. */
 export const EVALUATE_FLAGS = {
+  "features": withDefault(
+    choice(FEATURES, "of the published Inception-v3, or of a classifier trained on the reference"),
+    "inception",
+  ),
+  "page": withDefaultText(
+    text(
+      "FILE.html",
+      "of a classifier: where samples are shown beside their nearest training pictures",
+    ),
+    "in --cache",
+  ),
   "metrics": withDefaultText(metrics, "all"),
   "weights": withDefaultText(
     text("PATH", "weights of Inception-v3: pytorch-fid's .pth, or safetensors of the same names"),

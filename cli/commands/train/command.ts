@@ -122,7 +122,7 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
   const { decoder, note } = await loadDecoder(config, world, settings.evalEvery > 0);
   using _ = decoder;
-  using evaluation = await prepareEvaluation(flags, settings, { config, data, decoder, world });
+  using evaluation = await prepareEvaluation(settings, { config, data, decoder, world });
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
@@ -172,7 +172,7 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   await agreeOnData(world, settings.data, data.dataset);
   const { decoder, note } = await loadDecoder(config, world, settings.evalEvery > 0);
   using _ = decoder;
-  using evaluation = await prepareEvaluation(flags, settings, { config, data, decoder, world });
+  using evaluation = await prepareEvaluation(settings, { config, data, decoder, world });
   const { input, dataset } = data;
   const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
@@ -274,12 +274,11 @@ async function summaryLines(
 
 /** What compares samples with the data now and then; null where that is not asked for. Collective. */
 async function prepareEvaluation(
-  flags: TrainFlags,
   { data: path, evalEvery, evalSamples: samples }: TrainSettings,
   parts: Pick<EvaluationParts, "config" | "data" | "decoder" | "world">,
 ): Promise<TrainingEvaluation | null> {
   if (evalEvery === 0) return null;
-  return await TrainingEvaluation.prepare({ ...parts, results: resultsOf(flags), samples }, path);
+  return await TrainingEvaluation.prepare({ ...parts, samples }, path);
 }
 
 /**

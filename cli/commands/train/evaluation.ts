@@ -4,14 +4,13 @@ import { type ImageSampler, type ModelConfig, usualBatchSize } from "@dit/core/p
 import { scope, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { type Examples, toPixels } from "@dit/data";
-import { join } from "@std/path";
 import { onRankZero, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { ClassifierEvaluation, requireClasses } from "../../evaluation/classifier_evaluation.ts";
 import { LONGEST_SIDE, reduced, reducedSize } from "../../evaluation/pictures.ts";
 import { datasetPictures } from "../../evaluation/read_pictures.ts";
 import type { Evaluation } from "../../run/evaluation.ts";
-import { EVALUATION } from "../../shared/defaults.ts";
+import { EVALUATION_CACHE } from "../../shared/defaults.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { ProgressLine } from "../../shared/progress.ts";
 import type { ImageSize } from "../../shared/sample_archive.ts";
@@ -37,8 +36,6 @@ export interface EvaluationParts {
   /** Makes pictures of latents; null for a model of pixels. */
   readonly decoder: AutoencoderKL | null;
   readonly world: World;
-  /** The folder of runs, in which classifiers are kept. */
-  readonly results: string;
   /** Samples of an evaluation. */
   readonly samples: number;
 }
@@ -59,7 +56,7 @@ export class TrainingEvaluation implements Disposable {
    * @throws {CommandError} where samples could not be compared with them.
    */
   static async prepare(parts: EvaluationParts, path: string): Promise<TrainingEvaluation> {
-    const { config, data, decoder, world, results, samples } = parts;
+    const { config, data, decoder, world, samples } = parts;
     requireClasses({ name: `--data ${path}`, classNames: data.dataset.classNames });
     requireEnough(samples, data.dataset.classNames.length);
     let evaluation: ClassifierEvaluation | null = null;
@@ -71,7 +68,7 @@ export class TrainingEvaluation implements Disposable {
         ...(isLatent ? { decode: decoderOf(config, decoder!), limit: DECODED } : {}),
         onProgress: (done, total) => line.show(done, total, "pictures of the data"),
       });
-      evaluation = await ClassifierEvaluation.prepare(reference, join(results, EVALUATION), {
+      evaluation = await ClassifierEvaluation.prepare(reference, EVALUATION_CACHE, {
         show: (what, done, total) => line.show(done, total, what),
       });
     });
