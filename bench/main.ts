@@ -13,7 +13,7 @@
 import { resolve, toFileUrl } from "@std/path";
 import { FAST_TIER } from "../cli/launch.ts";
 import { HELP } from "../cli/shared/common_flags.ts";
-import { didYouMean, UsageError } from "../cli/shared/errors.ts";
+import { CommandError, didYouMean, UsageError } from "../cli/shared/errors.ts";
 import {
   choice,
   flagsHelp,
@@ -177,8 +177,8 @@ if (import.meta.main) {
   try {
     Deno.exit(await main(Deno.args) ? 0 : 1);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof CommandError)) throw error;
     console.error(error.message);
-    Deno.exit(2);
+    Deno.exit(error instanceof UsageError ? 2 : 1);
   }
 }

@@ -15,6 +15,7 @@
  */
 import { fromFileUrl } from "@std/path";
 import { DEVICE, imageSide } from "../cli/shared/common_flags.ts";
+import { CommandError, UsageError } from "../cli/shared/errors.ts";
 import { count, type FlagValues, text, withDefault, withDefaultText } from "../cli/shared/flags.ts";
 import { duration, ProgressLine } from "../cli/shared/progress.ts";
 import type { SuiteOptions } from "./main.ts";
@@ -63,7 +64,7 @@ const FOLDER = new URL("results/options/", import.meta.url);
  * Runs the suite.
  *
  * @param folder Where the data go; they are removed at the end.
- * @throws {Error} where a combination failed for another reason than memory, after the others.
+ * @throws {CommandError} where a combination failed for another reason than memory, after the others.
  */
 export async function run(
   report: Report,
@@ -73,14 +74,16 @@ export async function run(
   const names = COMBINATIONS.map(nameOf);
   const unknown = only?.filter((name) => !names.includes(name)) ?? [];
   if (unknown.length > 0) {
-    throw new Error(`--only: expected some of ${names.join()} but got ${unknown.join()}`);
+    throw new UsageError(`--only: expected some of ${names.join()} but got ${unknown.join()}`);
   }
   const started = performance.now();
   await remove(folder);
   await Deno.mkdir(folder, { recursive: true });
   try {
-    const prepared = await prepare(report, folder, tiny, given as FlagValues<typeof flags>);
     const chosen = COMBINATIONS.filter((each) => only?.includes(nameOf(each)) ?? true);
+    const features = chosen.some(({ features }) => features);
+    const job = prepareJob(given as FlagValues<typeof flags>, { folder, tiny, features });
+    const prepared = await prepare(report, job);
     const isLate = () => performance.now() - started > seconds * 1000;
     await measureRows(report, prepared, { folder, chosen, isLate });
   } finally {
@@ -94,37 +97,34 @@ async function remove(folder: URL): Promise<void> {
   });
 }
 
-/** Makes the data in a process of its own, and says what is measured. */
-async function prepare(
-  report: Report,
-  folder: URL,
-  tiny: boolean,
+/** What is to be made before the rows. */
+function prepareJob(
   given: FlagValues<typeof flags>,
-): Promise<Prepared> {
-  const job: PrepareJob = {
+  { folder, tiny, features }: { folder: URL; tiny: boolean; features: boolean },
+): PrepareJob {
+  const { model, vae, device, warmup, steps } = given;
+  const [batchSize, imageSize] = [given["batch-size"], given["image-size"]];
+  return {
     what: "prepare",
     asked: {
       ...(tiny ? TINY : {}),
-      ...asked({
-        model: given.model,
-        batchSize: given["batch-size"],
-        imageSize: given["image-size"],
-        vae: given.vae,
-        device: given.device,
-        warmup: given.warmup,
-        steps: given.steps,
-      }),
+      ...asked({ model, batchSize, imageSize, vae, device, warmup, steps }),
     },
     folder: fromFileUrl(folder),
     tiny,
+    features,
   };
-  console.log("\nmaking images, and their features");
+}
+
+/** Makes the data in a process of its own, and says what is measured. */
+async function prepare(report: Report, job: PrepareJob): Promise<Prepared> {
+  console.log(`\nmaking images${job.features ? ", and their features" : ""}`);
   const ended = await runJob<Prepared>(job);
-  if (ended.how !== "done") throw new Error(`${ended.how}: ${ended.reason}`);
+  if (ended.how !== "done") throw new CommandError(`options: ${ended.how}: ${ended.reason}`);
   const { setup, machine, device, vae } = ended.result;
   const { model, batchSize, imageSize, warmup, steps } = setup;
   const slug = model.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  report.machine = tiny ? "tiny" : `${machine}-${slug}-batch-${batchSize}-${imageSize}px`;
+  report.machine = job.tiny ? "tiny" : `${machine}-${slug}-batch-${batchSize}-${imageSize}px`;
   report.note("when", new Date().toISOString());
   report.note("setup", { model, batchSize, imageSize, warmup, steps, device, vae });
   report.note("cores", navigator.hardwareConcurrency);
@@ -186,5 +186,5 @@ async function measureRows(
     report.note("rows", rows);
   }
   console.log(`\n${optionsTable(rows)}`);
-  if (failures.length > 0) throw new Error(`options: failed\n${failures.join("\n")}`);
+  if (failures.length > 0) throw new CommandError(`options: failed\n${failures.join("\n")}`);
 }

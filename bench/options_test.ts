@@ -66,6 +66,7 @@ processTest("a model that does not fit is a row that says so", async (folder) =>
     asked: { device: "wasm", model: "DiT-Mini/2", batchSize: 2, imageSize: 16, steps: 1 },
     folder,
     tiny: true,
+    features: true,
   };
   const prepared = await runJob<Prepared>(job);
   assert(prepared.how === "done", JSON.stringify(prepared));

@@ -46,6 +46,8 @@ export interface PrepareJob {
   readonly folder: string;
   /** Whether the autoencoder is a tiny one. */
   readonly tiny: boolean;
+  /** Whether any row trains on features. */
+  readonly features: boolean;
 }
 
 /** What was prepared. */
@@ -99,6 +101,7 @@ export async function runJob<Result>(
   job: PrepareJob | RowJob,
   onStep: (step: number) => void = () => {},
 ): Promise<Ended<Result>> {
+  const isShown = job.what === "prepare"; // extract-features says itself how far it is
   const rights = ["read", "env", "ffi", "sys", ...(job.what === "prepare" ? ["write"] : [])];
   const child = new Deno.Command("deno", {
     args: [
@@ -117,9 +120,9 @@ export async function runJob<Result>(
     },
     stdin: "null",
     stdout: "piped",
-    stderr: "piped",
+    stderr: isShown ? "inherit" : "piped",
   }).spawn();
-  const errors = new Response(child.stderr).text();
+  const errors = isShown ? "" : new Response(child.stderr).text();
   let ended: Ended<Result> | undefined;
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(lineStream());
   for await (const line of lines) {

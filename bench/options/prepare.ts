@@ -9,6 +9,7 @@ import { findAdapter } from "../../tensor/webgpu/backend.ts";
 import { run as extract } from "../../cli/commands/extract/command.ts";
 import { findAutoencoder, fullName, VAE_CONFIG_KEY } from "../../cli/model/autoencoder.ts";
 import { pretrainedPath } from "../../cli/model/catalog.ts";
+import { modelSize } from "../../cli/model/model_flags.ts";
 import { deviceText, startDevice } from "../../cli/shared/device.ts";
 import { CommandError } from "../../cli/shared/errors.ts";
 import { exists } from "../../cli/shared/files.ts";
@@ -32,11 +33,12 @@ const TINY_VAE: AutoencoderKLOptions = {
 const CLASSES = ["first", "second"] as const;
 
 /** Prepares the rows. */
-export async function prepare({ asked, folder, tiny }: PrepareJob): Promise<Prepared> {
+export async function prepare({ asked, folder, tiny, features }: PrepareJob): Promise<Prepared> {
   const device = await startDevice(asked.device ?? "auto");
   const isGpu = device.name === "webgpu" && !(device.backend as WebGpuBackend).isSoftware;
   const usual = isGpu ? GPU : CPU;
   const { model = usual.model, batchSize = usual.batchSize, imageSize = usual.imageSize } = asked;
+  modelSize(model); // refuses names that there are not, before anything is made
   const vae = await autoencoder(asked.vae, folder, tiny);
   const setup: Setup = {
     model,
@@ -50,11 +52,13 @@ export async function prepare({ asked, folder, tiny }: PrepareJob): Promise<Prep
   };
   const images = join(folder, "images");
   await writeImages(images, batchSize, imageSize);
-  const code = await extract([
-    ...["--data", images, "--out", join(folder, "features"), "--image-size", String(imageSize)],
-    ...["--vae", vae.name, "--device", device.name],
-  ]);
-  if (code !== 0) throw new CommandError(`extract-features ended with ${code}`);
+  if (features) {
+    const code = await extract([
+      ...["--data", images, "--out", join(folder, "features"), "--image-size", String(imageSize)],
+      ...["--vae", vae.name, "--device", device.name, "--no-flips"],
+    ]);
+    if (code !== 0) throw new CommandError(`extract-features ended with ${code}`);
+  }
   const adapter = device.name === "webgpu" ? await findAdapter() : null;
   const machine = adapter ? fileName(adapter) : `${Deno.build.os}-${Deno.build.arch}-wasm`;
   return { setup, device: deviceText(device), machine, vae: vae.text };
