@@ -1,20 +1,25 @@
 /** What samples in a page's worker: a device and one model at a time. */
-import { asVae, type SafetensorsFile } from "@dit/core/io";
+import { asVae, openHttp, SafetensorsFile } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { ImageSampler } from "@dit/core/pipeline";
-import { type Device, init, shutdown } from "@dit/core/tensor";
+import { type Device, init, OutOfMemoryError, shutdown } from "@dit/core/tensor";
 import { AutoencoderKL, vaeOptionsFromConfig } from "@dit/core/vae";
-import { type LoadingProgress, loadWeightFile } from "./browser_weights.ts";
 import type { BrowserDevice } from "./worker_engine.ts";
 
 /** What a model is loaded from. */
 export interface ModelFiles {
   /** Another one for other files. */
   readonly version: string;
+  /** An address, or the file itself. */
   readonly weights: string | Blob;
   /** Null of models of pixels. */
   readonly autoencoder: string | null;
+  /** Of both. */
+  readonly bytes: number;
 }
+
+/** Files up to this size are fetched in one piece, which browsers keep; larger ones by ranges. */
+const WHOLE_BYTES = 2 ** 26;
 
 /** A device with the model that was asked for last. */
 export class BrowserSampler {
@@ -38,15 +43,16 @@ export class BrowserSampler {
     device: BrowserDevice,
     files: ModelFiles,
     signal: AbortSignal,
-    onProgress: LoadingProgress,
+    onProgress: (done: number) => void,
   ): Promise<ImageSampler> {
     await this.#open(device);
     if (this.#sampler && this.#version === files.version) return this.#sampler;
     this.#forget();
-    using file = await loadWeightFile(files.weights, signal, onProgress);
+    const loading = new Loading(files.bytes, signal, onProgress);
+    using file = await loading.open(files.weights);
     const vae = files.autoencoder === null
       ? null
-      : await loadAutoencoder(files.autoencoder, signal, onProgress);
+      : await loadAutoencoder(await loading.open(files.autoencoder));
     signal.throwIfAborted();
     this.#sampler = await ImageSampler.fromCheckpoint(file, vae);
     this.#version = files.version;
@@ -68,12 +74,34 @@ export class BrowserSampler {
   }
 }
 
-async function loadAutoencoder(
-  address: string,
-  signal: AbortSignal,
-  onProgress: LoadingProgress,
-): Promise<AutoencoderKL> {
-  using file: SafetensorsFile = await loadWeightFile(address, signal, onProgress);
+/** Files that are fetched, with the bytes that have arrived of all. */
+class Loading {
+  readonly #isWhole: boolean;
+  readonly #signal: AbortSignal;
+  readonly #onProgress: (done: number) => void;
+  #done = 0;
+
+  constructor(bytes: number, signal: AbortSignal, onProgress: (done: number) => void) {
+    this.#isWhole = bytes <= WHOLE_BYTES;
+    [this.#signal, this.#onProgress] = [signal, onProgress];
+  }
+
+  async open(file: string | Blob): Promise<SafetensorsFile> {
+    if (typeof file !== "string") return await SafetensorsFile.open(file);
+    const before = this.#done;
+    const source = await openHttp(file, {
+      signal: this.#signal,
+      onProgress: (bytes) => this.#onProgress(this.#done = before + bytes),
+      // without a range, the answer is the whole file
+      ...(this.#isWhole ? { fetch: (url, { signal }) => fetch(url, { signal: signal! }) } : {}),
+    });
+    return await SafetensorsFile.from(source);
+  }
+}
+
+/** @param file Closed with it. */
+async function loadAutoencoder(file: SafetensorsFile): Promise<AutoencoderKL> {
+  using _ = file;
   const config = file.metadata.get("config");
   const options = config === undefined ? {} : vaeOptionsFromConfig(JSON.parse(config));
   const model = withoutInit(() => new AutoencoderKL(options));
@@ -85,4 +113,12 @@ async function loadAutoencoder(
   }
   model.eval();
   return model;
+}
+
+/** What went wrong, in words that say what to do where that is known. */
+export function adviceOn(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof OutOfMemoryError) && !/allocation|out of memory/i.test(text)) return text;
+  return "this browser has not enough memory for it. Ask for fewer pictures, close other pages, choose a " +
+    `smaller model, or draw on a server where there is one (${text})`;
 }

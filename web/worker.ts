@@ -1,5 +1,5 @@
 /** The worker that samples for the page: requests one after the other, events back. */
-import { BrowserSampler } from "./browser_sampler.ts";
+import { adviceOn, BrowserSampler } from "./browser_sampler.ts";
 import type { Picture, SampleEvent } from "./protocol.ts";
 import { samplePictures } from "./sampling.ts";
 import type { FromWorker, ToWorker } from "./worker_engine.ts";
@@ -29,13 +29,13 @@ function tell(id: number, event: SampleEvent, pictures: readonly Picture[] = [])
 }
 
 async function answer(message: ToWorker & { readonly kind: "sample" }): Promise<void> {
-  const { id, request, device, version, weights, autoencoder } = message;
+  const { id, request, device, version, weights, autoencoder, bytes } = message;
   const { signal } = running.get(id)!;
   try {
     signal.throwIfAborted();
-    const files = { version, weights, autoencoder };
-    const loaded = await sampler.load(device, files, signal, (done, total) => {
-      tell(id, { kind: "loading", done, total });
+    const files = { version, weights, autoencoder, bytes };
+    const loaded = await sampler.load(device, files, signal, (done) => {
+      tell(id, { kind: "loading", done, total: Math.max(done, bytes) });
     });
     const begun = performance.now();
     const pictures = await samplePictures(loaded, request, {
@@ -48,8 +48,7 @@ async function answer(message: ToWorker & { readonly kind: "sample" }): Promise<
     const seconds = (performance.now() - begun) / 1000;
     tell(id, { kind: "done", pictures, seconds, device: sampler.device }, pictures);
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    const message = signal.aborted ? "cancelled" : text;
+    const message = signal.aborted ? "cancelled" : adviceOn(error);
     port.postMessage({ kind: "failed", id, message }, []);
   } finally {
     running.delete(id);

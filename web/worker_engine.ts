@@ -18,6 +18,8 @@ export type ToWorker =
     readonly weights: string | Blob;
     /** Where the autoencoder of a model of latents is; null of others. */
     readonly autoencoder: string | null;
+    /** Of both. */
+    readonly bytes: number;
   }
   | { readonly kind: "cancel"; readonly id: number };
 
@@ -106,6 +108,7 @@ export class WorkerEngine implements Engine {
       version: own?.version ?? model.id,
       weights: own?.weights ?? url(ADDRESSES.weights(model.id)),
       autoencoder: model.isLatent ? url(ADDRESSES.autoencoder(model.id)) : null,
+      bytes: model.bytes,
     });
     try {
       await promise;

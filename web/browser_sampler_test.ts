@@ -1,0 +1,90 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { OutOfMemoryError } from "@dit/core/tensor";
+import { adviceOn, BrowserSampler, type ModelFiles } from "./browser_sampler.ts";
+
+const WEIGHTS = await Deno.readFile(new URL("../cli/demo/mnist.safetensors", import.meta.url));
+
+/** A server of the weights, by ranges where they are asked for; `asked` has the ranges. */
+function serve(asked: (string | null)[]): Deno.HttpServer<Deno.NetAddr> {
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    const range = request.headers.get("range");
+    asked.push(range);
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+    if (first === undefined) return new Response(WEIGHTS);
+    const end = Math.min(WEIGHTS.length, Number(last) + 1);
+    return new Response(WEIGHTS.slice(Number(first), end), {
+      status: 206,
+      headers: { "content-range": `bytes ${first}-${end - 1}/${WEIGHTS.length}`, etag: '"1"' },
+    });
+  });
+}
+
+Deno.test("small weights come in one piece, large ones by ranges, and stay until others are asked for", async () => {
+  const asked: (string | null)[] = [];
+  await using server = serve(asked);
+  const sampler = new BrowserSampler();
+  const { signal } = new AbortController();
+  const progress: number[] = [];
+  const load = (more: Partial<ModelFiles>) =>
+    sampler.load(
+      "wasm",
+      {
+        version: "demo",
+        weights: `http://127.0.0.1:${server.addr.port}/weights.safetensors`,
+        autoencoder: null,
+        bytes: WEIGHTS.length,
+        ...more,
+      },
+      signal,
+      (done) => progress.push(done),
+    );
+
+  const first = await load({});
+  assertEquals(asked, [null]);
+  assertEquals(progress.at(-1), WEIGHTS.length);
+  assert(await load({}) === first);
+  assertEquals(asked.length, 1);
+  const table = async ({ model }: typeof first) =>
+    await model.yEmbedder.embeddingTable.weight.data();
+  const expected = await table(first);
+
+  const large = await load({ version: "large", bytes: 2 ** 30 });
+  assert(asked.length > 3 && asked.slice(1).every((range) => range !== null), String(asked));
+  assertEquals(await table(large), expected);
+
+  const count = asked.length;
+  const given = await load({ version: "given", weights: new Blob([WEIGHTS]) });
+  assertEquals(await table(given), expected);
+  assertEquals(asked.length, count);
+  assertMatch(sampler.device, /^wasm \(WebAssembly, .*\), in this browser$/);
+  given[Symbol.dispose]();
+});
+
+Deno.test("weights that are not there, and loading that is cancelled, end with an error", async () => {
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    () => new Response(null, { status: 404 }),
+  );
+  const sampler = new BrowserSampler();
+  const weights = `http://127.0.0.1:${server.addr.port}/weights.safetensors`;
+  const files = { version: "demo", weights, autoencoder: null, bytes: 1 };
+  const { signal } = new AbortController();
+  await assertRejects(() => sampler.load("wasm", files, signal, () => {}), Error, "404");
+  await assertRejects(
+    () => sampler.load("wasm", files, AbortSignal.abort(), () => {}),
+    DOMException,
+    "aborted",
+  );
+});
+
+Deno.test("what memory does not hold is said with what can be done, other errors as they are", () => {
+  for (
+    const error of [
+      new OutOfMemoryError("matmul: no room for 4096 bytes"),
+      new RangeError("Array buffer allocation failed"),
+      new RangeError("WebAssembly.Memory(): could not allocate memory: out of memory"),
+    ]
+  ) assertMatch(adviceOn(error), /Ask for fewer pictures.*\(.*(room|allocation|memory).*\)$/);
+  assertEquals(adviceOn(new Error("model.safetensors: not found")), "model.safetensors: not found");
+  assertEquals(adviceOn("ended"), "ended");
+});
