@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { FormatError, NpzFile } from "@dit/core/io";
-import { ImageFolder, toPixels } from "@dit/data";
+import { ImageFolder, shown, toPixels } from "@dit/data";
 import { MOST_PIXELS } from "../shared/common_flags.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
@@ -44,6 +44,16 @@ const INTEGERS = {
   u8: (bytes: ArrayBuffer) => new Uint8Array(bytes),
 } as const;
 
+/** Arrays that a message names at most. */
+const NAMED = 8;
+
+/** The arrays of an archive, for messages: names as a terminal can show them, and not all of many. */
+export function arraysText(npz: NpzFile): string {
+  const names = npz.keys().map((key) => shown(key.slice(0, 80)));
+  const more = names.length > NAMED ? [`and ${names.length - NAMED} more`] : [];
+  return [...names.slice(0, NAMED), ...more].join(", ") || "no arrays";
+}
+
 /** Images that are hashed at a time. */
 const HASHED = 256;
 
@@ -64,8 +74,7 @@ export class ArchiveImages implements ImageSource {
     this.#npz = npz;
     this.name = npz.name;
     if (!npz.has("arr_0")) {
-      const found = npz.keys().join(", ") || "no arrays";
-      throw new CommandError(`${npz.name}: expected images in arr_0 but found ${found}`);
+      throw new CommandError(`${npz.name}: expected images in arr_0 but found ${arraysText(npz)}`);
     }
     const { dtype, shape } = npz.info("arr_0");
     const [count = 0, height = 0, width = 0, channels = 0] = shape;

@@ -59,6 +59,8 @@ diskTest("archives that are not labelled pictures are refused", async (folder) =
   const classes = hostTensor(BigInt64Array.of(0n, 1n));
   const cases: [Record<string, SavableTensor>, string][] = [
     [{ mu: hostTensor(new Float32Array(3)) }, "expected images in arr_0 but found mu"],
+    // nothing that a terminal would act on
+    [{ "\x1b[2J": hostTensor(new Float32Array(3)) }, 'in arr_0 but found "\\u001b[2J"'],
     [
       { arr_0: hostTensor(new Float32Array(8), [2, 2, 2, 1]) },
       "u8 [N, H, W, 1 or 3], but found f32",

@@ -3,6 +3,7 @@ import type { NpzFile } from "@dit/core/io";
 import { frechetDistance, type Gaussian } from "../../evaluation/frechet.ts";
 import {
   ArchiveImages,
+  arraysText,
   FolderImages,
   type ImageSource,
   openArchive,
@@ -165,10 +166,9 @@ async function openReference(
   const [gaussian, spatial] = [await gaussianIn(npz, ""), await gaussianIn(npz, "_s")];
   const images = npz.has("arr_0") ? new ArchiveImages(npz) : null;
   if (!images && !gaussian && !measured) {
-    const found = npz.keys().join(", ") || "no arrays";
     throw new CommandError(
       `${path}: expected a reference, with images in arr_0 or statistics in mu and sigma, but found ` +
-        found,
+        arraysText(npz),
     );
   }
   if (images && images.size.some((d, i) => i < 2 && d !== samples.size[i])) {

@@ -2,6 +2,7 @@
  * What samples were made by: the name of their folder, `made_by.json` in it, and the text `made_by`
  * of their archive. A folder goes on only with what it began with.
  */
+import { shown } from "@dit/data";
 import { basename } from "@std/path";
 import { CommandError } from "../../shared/errors.ts";
 
@@ -101,7 +102,9 @@ export function requireSameRecord(text: string, settings: RecordedSettings, path
   }
   const differing = (Object.keys(SOURCES) as (keyof RecordedSettings)[])
     .filter((key) => JSON.stringify(stored[key] ?? null) !== JSON.stringify(settings[key]))
-    .map((key) => `${SOURCES[key]} was ${shown(stored[key])} and is ${shown(settings[key])}`);
+    .map((key) =>
+      `${SOURCES[key]} was ${settingText(stored[key])} and is ${settingText(settings[key])}`
+    );
   if (differing.length === 0) return;
   throw new CommandError(
     `${path}: expected samples that were made in the same way but ${differing.join(", ")}; ` +
@@ -109,10 +112,10 @@ export function requireSameRecord(text: string, settings: RecordedSettings, path
   );
 }
 
-function shown(value: unknown): string {
+function settingText(value: unknown): string {
   if (value === null || value === undefined) return "none";
   if (typeof value === "boolean") return value ? "on" : "off";
-  const text = String(value);
+  const text = shown(String(value));
   return /^[0-9a-f]{64}$/.test(text) ? `${text.slice(0, 12)}...` : text;
 }
 

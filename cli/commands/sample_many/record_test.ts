@@ -66,6 +66,11 @@ Deno.test("samples that were made otherwise are refused with all that differs", 
     const changed = { ...SETTINGS, [key]: "other" };
     assertThrows(() => requireSameRecord(text, changed, "x"), CommandError, "is other");
   }
+  const clearing = recordText({
+    settings: { ...SETTINGS, sampler: "\x1b[2J" as "ddpm" },
+    about: {},
+  });
+  assertThrows(() => requireSameRecord(clearing, SETTINGS, "x"), CommandError, 'was "\\u001b[2J"');
   assertThrows(() => requireSameRecord("{", SETTINGS, "x"), CommandError, "as JSON");
   assertThrows(
     () => requireSameRecord("null", SETTINGS, "x"),
