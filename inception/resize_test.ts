@@ -1,4 +1,6 @@
 import { assertEquals } from "@std/assert";
+import { noGrad } from "../autograd/mod.ts";
+import { eachDevice } from "../tests/devices.ts";
 import { inceptionInput } from "./resize.ts";
 
 type Shape = readonly [number, number, number, number];
@@ -18,19 +20,26 @@ function expected(images: Uint8Array, shape: Shape, size: number, at: readonly n
   return (upper * (1 - down) + lower * down - 128) / 128;
 }
 
-Deno.test("inceptionInput() doubles an image of 2x2 as worked out by hand", () => {
+/** The result on the host. */
+async function resized(images: Uint8Array, shape: Shape, size: number): Promise<ArrayLike<number>> {
+  using x = noGrad(() => inceptionInput(images, shape, size));
+  assertEquals(x.shape, [shape[0], 3, size, size]);
+  return await x.data();
+}
+
+eachDevice("inceptionInput() doubles an image of 2x2 as worked out by hand", async () => {
   // pixels at 0, 0.5, 1 and 1.5, of which the last is the edge's
-  const got = inceptionInput(new Uint8Array([0, 128, 64, 255]), [1, 2, 2, 1], 4);
+  const got = await resized(new Uint8Array([0, 128, 64, 255]), [1, 2, 2, 1], 4);
   const plane = [
     [0, 64, 128, 128],
     [32, 111.75, 191.5, 191.5],
     [64, 159.5, 255, 255],
     [64, 159.5, 255, 255],
   ].flat().map((value) => (value - 128) / 128);
-  assertEquals([...got], [...plane, ...plane, ...plane]);
+  assertEquals(Array.from(got), [...plane, ...plane, ...plane]);
 });
 
-Deno.test("inceptionInput() is TensorFlow 1's resize by its definition, up and down", () => {
+eachDevice("inceptionInput() is TensorFlow 1's resize by its definition, up and down", async () => {
   const cases: [Shape, number][] = [
     [[2, 5, 7, 3], 13],
     [[1, 64, 48, 3], 299],
@@ -41,8 +50,7 @@ Deno.test("inceptionInput() is TensorFlow 1's resize by its definition, up and d
   for (const [shape, size] of cases) {
     const count = shape.reduce((a, b) => a * b, 1);
     const images = Uint8Array.from({ length: count }, (_, i) => (i * 7919 + (i >> 3) * 31) & 255);
-    const got = inceptionInput(images, shape, size);
-    assertEquals(got.length, shape[0] * 3 * size * size);
+    const got = await resized(images, shape, size);
     let worst = 0;
     for (let i = 0; i < got.length; i++) {
       const x = i % size, y = Math.floor(i / size) % size;

@@ -10,7 +10,7 @@ import {
 } from "@dit/core/inception";
 import { isTorch, SafetensorsFile, type TensorSource, TorchFile } from "@dit/core/io";
 import { loadWeights, StateDictError, withoutInit } from "@dit/core/nn";
-import { scope, type Tensor, tensor } from "@dit/core/tensor";
+import { scope, type Tensor } from "@dit/core/tensor";
 import { pretrainedPath } from "../model/catalog.ts";
 import { fileSha256 } from "../model/transfer.ts";
 import { CommandError } from "../shared/errors.ts";
@@ -74,13 +74,11 @@ export class InceptionExtractor implements FeatureExtractor, Disposable {
   /** Features of a batch of images, u8 [N, H, W, C]. */
   async extractAll(images: Uint8Array, shape: ImagesShape): Promise<InceptionResult> {
     const [count] = shape;
-    const size = this.#size;
-    const input = inceptionInput(images, shape, size);
     let reads: Promise<ArrayLike<number>>[];
     {
       using _ = scope();
       reads = noGrad(() => {
-        const x = tensor(input, [count, 3, size, size]);
+        const x = inceptionInput(images, shape, this.#size);
         const { pool, spatial } = this.#model.forward(this.#half ? cast(x, "f16") : x);
         const wide = (t: Tensor) => this.#half ? cast(t, "f32") : t;
         return [pool, spatial, this.#model.logitsWithoutBias(pool)].map((t) => wide(t).data());
