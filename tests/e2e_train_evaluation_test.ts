@@ -29,7 +29,7 @@ commandTest(
     assertEquals(whole.code, 0, whole.err);
     assertMatch(
       whole.out,
-      /^evaluate 20 samples, by a classifier \([0-9a-f]{16}, trained now: [\d.]+ %/m,
+      /^evaluate 20 samples, by features of a classifier [0-9a-f]{16}, trained now: [\d.]+ %/m,
     );
     assertMatch(
       whole.out,
@@ -124,11 +124,13 @@ commandTest("train refuses evaluations that cannot be", async (folder) => {
     ["train", ...usual, "--data", "one", "--image-size", "32"],
     ["train", ...usual, "--data", "few"],
     ["train", ...usual, "--data", "digits", "--eval-samples", "19"],
+    ["train", ...usual, "--data", "digits", "--eval-features", "inception"],
   ], folder);
   const messages = [
     "--data one: expected two classes or more for a classifier to tell apart",
     "few: expected two pictures or more of each class",
     "--eval-samples: expected a whole number of 20 or more but got",
+    "--eval-features inception: expected its weights in pretrained",
   ];
   for (const [i, { code, err }] of ended.entries()) {
     assert(code === 1 || code === 2, err);

@@ -19,12 +19,10 @@ import {
   type ReferenceFeatures,
   referenceFeatures,
 } from "./compare.ts";
-import { findNearest, type Memorisation, memorisation, type Neighbours } from "./nearest.ts";
+import { type Compared, TrainingPictures } from "./memorisation.ts";
 import { chosen, divide, type Pictures } from "./pictures.ts";
 import type { Reference } from "./read_pictures.ts";
 
-/** Held-out pictures whose nearest ones are looked for at most. */
-const COMPARED = 2000;
 /** Fewer samples than this are not compared. */
 export const LEAST_SAMPLES = 20;
 
@@ -37,13 +35,10 @@ export interface ClassFigures {
 }
 
 /** What samples came to. */
-export interface ClassifierFigures extends Comparison {
+export interface ClassifierFigures extends Comparison, Compared {
   /** Share of samples that the classifier takes for the class that was asked for. */
   readonly accuracy: number;
   readonly classes: readonly ClassFigures[];
-  readonly memorisation: Memorisation;
-  /** Of each sample. */
-  readonly neighbours: readonly Neighbours[];
 }
 
 /** What is told while it works. */
@@ -65,7 +60,7 @@ export class ClassifierEvaluation implements Disposable {
   readonly #heldOut: readonly number[];
   /** Of the pictures that it was trained on. */
   readonly #features: ReferenceFeatures;
-  #heldOutNeighbours: Neighbours[] | undefined;
+  readonly #trained: TrainingPictures;
 
   private constructor(
     reference: Reference,
@@ -85,6 +80,7 @@ export class ClassifierEvaluation implements Disposable {
     this.isNew = isNew;
     this.#heldOut = heldOut;
     this.#features = features;
+    this.#trained = new TrainingPictures(reference, reference.flippable, heldOut);
   }
 
   /**
@@ -157,7 +153,7 @@ export class ClassifierEvaluation implements Disposable {
       ...await compareFeatures(features, this.#features),
       accuracy: accuracy(classes, samples.labels),
       classes: byClass(classes, samples, this.reference),
-      ...await this.#nearest(
+      ...await this.#trained.compare(
         samples,
         (done, total) => show("blocks of nearest training pictures", done, total),
       ),
@@ -170,22 +166,6 @@ export class ClassifierEvaluation implements Disposable {
     const { features } = await classify(this.#model, pictures);
     const comparison = await compareFeatures(features, this.#features);
     return { ...comparison, accuracy: this.heldOutAccuracy, samples: pictures.count };
-  }
-
-  async #nearest(
-    samples: Pictures,
-    onProgress: (done: number, total: number) => void,
-  ): Promise<Pick<ClassifierFigures, "memorisation" | "neighbours">> {
-    const { reference } = this;
-    const mirrored = reference.flippable;
-    if (!this.#heldOutNeighbours) {
-      const every = Math.ceil(this.#heldOut.length / COMPARED);
-      const themselves = this.#heldOut.filter((_, i) => i % every === 0);
-      const pictures = chosen(reference, themselves);
-      this.#heldOutNeighbours = await findNearest(pictures, reference, { mirrored, themselves });
-    }
-    const neighbours = await findNearest(samples, reference, { mirrored, onProgress });
-    return { neighbours, memorisation: memorisation(neighbours, this.#heldOutNeighbours) };
   }
 
   /** Frees the classifier. */

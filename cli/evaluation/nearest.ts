@@ -1,13 +1,6 @@
 /**
- * The nearest training pictures of samples: whether a model draws pictures of its own or gives back
- * those that it was trained on.
- *
- * Pictures are compared as they look, by the distance of their pixels at a size of sixteen: features
- * of a classifier put all pictures of a class close together. How near is near differs from data to
- * data and from picture to picture, so two things are measured against real pictures that are held
- * out: the distance itself, and its ratio to the mean distance of the nearest `NEIGHBOURS` (as in
- * arXiv 2301.13188, section 4.2), which is small where one training picture is much nearer than all
- * others.
+ * The nearest pictures of another set, by how pictures look: the distance of their pixels at a size of
+ * sixteen. Features of a classifier put all pictures of a class close together.
  */
 import type { ImageSize } from "../shared/sample_archive.ts";
 import type { FeatureSet } from "./features.ts";
@@ -176,67 +169,4 @@ function exactly(
     indices: nearest.map(({ index }) => index),
     distances: nearest.map(({ distance }) => distance),
   };
-}
-
-/** What the nearest training pictures say of samples. */
-export interface Memorisation {
-  /** Median distance of samples to their nearest training picture. */
-  readonly distance: number;
-  /** The same of real pictures that are held out. */
-  readonly heldOutDistance: number;
-  /** `distance` over `heldOutDistance`: about 1 where samples are as new as real pictures are. */
-  readonly ratio: number;
-  /**
-   * Share of samples of which one training picture stands out more than of 99 in 100 held-out
-   * pictures: about 0.01 where nothing is memorised.
-   */
-  readonly suspicious: number;
-  /** What that comes to. */
-  readonly verdict: "new" | "close" | "memorised";
-}
-
-/** Smaller distances are none: a grey level of one pixel among all of them. */
-const LEAST = 1 / 255 / SIDE;
-
-/** The held-out pictures of 100 that stand out as far as a suspicious sample. */
-const RARE = 0.01;
-
-/**
- * Below `memorised`, or with a greater share of suspicious samples, training pictures are given back;
- * beyond `close` samples are as new as real pictures are.
- */
-const LIMITS = {
-  ratio: { memorised: 0.5, close: 0.8 },
-  suspicious: { memorised: 0.25, close: 0.05 },
-} as const;
-
-/**
- * How far the nearest picture stands out among the nearest: its distance over their mean distance, in
- * [0, 1], small for a copy.
- */
-export function standingOut({ distances }: Neighbours): number {
-  const mean = distances.reduce((sum, d) => sum + d, 0) / distances.length;
-  return mean === 0 ? 0 : distances[0]! / mean;
-}
-
-/** Compares samples with held-out pictures. */
-export function memorisation(
-  samples: readonly Neighbours[],
-  heldOut: readonly Neighbours[],
-): Memorisation {
-  const nearest = (all: readonly Neighbours[]) => quantile(all.map((n) => n.distances[0]!), 0.5);
-  const [distance, heldOutDistance] = [nearest(samples), nearest(heldOut)];
-  const limit = quantile(heldOut.map(standingOut), RARE);
-  const suspicious = samples.filter((n) => standingOut(n) < limit).length / samples.length;
-  const ratio = Math.max(distance, LEAST) / Math.max(heldOutDistance, LEAST);
-  const exceeds = (level: "memorised" | "close") =>
-    ratio < LIMITS.ratio[level] || suspicious > LIMITS.suspicious[level];
-  const verdict = exceeds("memorised") ? "memorised" : exceeds("close") ? "close" : "new";
-  return { distance, heldOutDistance, ratio, suspicious, verdict };
-}
-
-/** The value below which a part of `values` lies. */
-function quantile(values: readonly number[], part: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]!;
 }

@@ -4,7 +4,8 @@
  */
 import { encodePng } from "@dit/data";
 import { escapeHtml } from "../shared/html.ts";
-import { type Memorisation, type Neighbours, standingOut } from "./nearest.ts";
+import { type Memorisation, standingOut } from "./memorisation.ts";
+import type { Neighbours } from "./nearest.ts";
 import type { Pictures } from "./pictures.ts";
 
 /** Samples that the page shows. */

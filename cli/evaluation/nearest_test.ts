@@ -2,7 +2,8 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { expect } from "@std/expect";
 import { init } from "@dit/core/tensor";
 import { numbers } from "../../tests/numbers.ts";
-import { findNearest, memorisation, NEIGHBOURS, standingOut } from "./nearest.ts";
+import { memorisation, standingOut } from "./memorisation.ts";
+import { findNearest, NEIGHBOURS } from "./nearest.ts";
 import { chosen, type Pictures } from "./pictures.ts";
 
 /** Pictures [N, side, side, channels] of random bytes. */

@@ -3,6 +3,7 @@ import { FormatError } from "@dit/core/io";
 import { type Dataset, type Examples, ImageFolder, toPixels } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
+import type { ImagesShape } from "./features.ts";
 import { ArchiveImages, openArchive } from "./image_source.ts";
 import { evenly, LONGEST_SIDE, type Pictures, reduced, reducedSize } from "./pictures.ts";
 
@@ -37,6 +38,8 @@ export interface DatasetOptions extends ReadOptions {
   readonly decode?: (examples: Examples) => Promise<Omit<Examples, "labels">>;
   /** How many are read at most; of more, an even choice. */
   readonly limit?: number;
+  /** Gets pictures at their full size, [N, H, W, C], before they are reduced. */
+  readonly onPictures?: (pixels: Uint8Array, shape: ImagesShape) => Promise<void>;
 }
 
 /**
@@ -47,7 +50,7 @@ export interface DatasetOptions extends ReadOptions {
 export async function datasetPictures(
   dataset: Dataset,
   name: string,
-  { decode, limit = Infinity, onProgress = () => {} }: DatasetOptions = {},
+  { decode, limit = Infinity, onPictures, onProgress = () => {} }: DatasetOptions = {},
 ): Promise<Reference> {
   const { classNames, flippable, size: total } = dataset;
   let collected: Collected | undefined;
@@ -68,7 +71,9 @@ export async function datasetPictures(
         continue;
       }
     }
-    collected.add(toPixels(images, { channels, height, width }), examples.labels);
+    const pixels = toPixels(images, { channels, height, width });
+    await onPictures?.(pixels, [shape[0], height, width, channels]);
+    collected.add(pixels, examples.labels);
     onProgress(Math.min(indices.length, first + READ), indices.length);
   }
   if (collected === undefined) throw new CommandError(`${name}: expected pictures but found none`);

@@ -1,6 +1,9 @@
 /** What samples of a model in training are like, measured every so many steps. */
 import type { CurveOf } from "./curve.ts";
 
+/** What features samples of a model in training can be compared in. */
+export const EVALUATION_FEATURES = ["classifier", "inception"] as const;
+
 /** A line of metrics.jsonl about samples, told from those of training by its `kind`. */
 export interface Evaluation {
   readonly kind: "evaluation";

@@ -274,11 +274,11 @@ async function summaryLines(
 
 /** What compares samples with the data now and then; null where that is not asked for. Collective. */
 async function prepareEvaluation(
-  { data: path, evalEvery, evalSamples: samples }: TrainSettings,
+  { data: path, evalEvery, evalSamples: samples, evalFeatures: features }: TrainSettings,
   parts: Pick<EvaluationParts, "config" | "data" | "decoder" | "world">,
 ): Promise<TrainingEvaluation | null> {
   if (evalEvery === 0) return null;
-  return await TrainingEvaluation.prepare({ ...parts, samples }, path);
+  return await TrainingEvaluation.prepare({ ...parts, samples, features }, path);
 }
 
 /**

@@ -6,10 +6,16 @@ import type { AutoencoderKL } from "@dit/core/vae";
 import { type Examples, toPixels } from "@dit/data";
 import { onRankZero, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
-import { ClassifierEvaluation, requireClasses } from "../../evaluation/classifier_evaluation.ts";
-import { LONGEST_SIDE, reduced, reducedSize } from "../../evaluation/pictures.ts";
+import { requireClasses } from "../../evaluation/classifier_evaluation.ts";
+import {
+  classifierJudge,
+  type FullPictures,
+  inceptionJudge,
+  type Judge,
+  type ReadReference,
+} from "../../evaluation/judges.ts";
 import { datasetPictures } from "../../evaluation/read_pictures.ts";
-import type { Evaluation } from "../../run/evaluation.ts";
+import type { Evaluation, EVALUATION_FEATURES } from "../../run/evaluation.ts";
 import { EVALUATION_CACHE } from "../../shared/defaults.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { ProgressLine } from "../../shared/progress.ts";
@@ -20,8 +26,8 @@ import { type Previewed, previewSettings } from "./preview.ts";
 /** Streams of the seed that nothing else draws from: sample k draws from this one plus k. */
 const EVALUATION_STREAM = 1 << 24;
 
-/** Latents that are decoded for the reference at most; of more, an even choice. */
-const DECODED = 5000;
+/** Pictures of the data at most, where each has to be decoded or passed through Inception. */
+const SLOWLY_READ = 5000;
 
 /** A model in training, as evaluations need it. */
 export interface Evaluated extends Previewed {
@@ -38,50 +44,56 @@ export interface EvaluationParts {
   readonly world: World;
   /** Samples of an evaluation. */
   readonly samples: number;
+  /** What features they are compared in. */
+  readonly features: typeof EVALUATION_FEATURES[number];
 }
 
 /** Samples of a model in training, compared with its data. */
 export class TrainingEvaluation implements Disposable {
   readonly #count: number;
   /** Null on ranks other than 0, which help with the samples. */
-  readonly #evaluation: ClassifierEvaluation | null;
+  readonly #judge: Judge | null;
 
-  private constructor(count: number, evaluation: ClassifierEvaluation | null) {
-    [this.#count, this.#evaluation] = [count, evaluation];
+  private constructor(count: number, judge: Judge | null) {
+    [this.#count, this.#judge] = [count, judge];
   }
 
   /**
-   * Reads the data as pictures, and trains a classifier on them unless one is kept. Collective.
+   * Reads the data as pictures, and gets ready to compare samples with them: trains a classifier on
+   * them, unless one is kept, or computes their features by Inception. Collective.
    *
    * @throws {CommandError} where samples could not be compared with them.
    */
   static async prepare(parts: EvaluationParts, path: string): Promise<TrainingEvaluation> {
-    const { config, data, decoder, world, samples } = parts;
-    requireClasses({ name: `--data ${path}`, classNames: data.dataset.classNames });
-    requireEnough(samples, data.dataset.classNames.length);
-    let evaluation: ClassifierEvaluation | null = null;
+    const { config, data, decoder, world, samples, features } = parts;
+    const { classNames } = data.dataset;
+    if (features === "classifier") requireClasses({ name: `--data ${path}`, classNames });
+    requireEnough(samples, classNames.length);
+    let judge: Judge | null = null;
     await onRankZero(world, async () => {
       if (world.rank > 0) return;
       const isLatent = data.shape.kind === "features";
+      const limit = isLatent || features === "inception" ? SLOWLY_READ : Infinity;
       using line = new ProgressLine("         ");
-      const reference = await datasetPictures(data.dataset, path, {
-        ...(isLatent ? { decode: decoderOf(config, decoder!), limit: DECODED } : {}),
-        onProgress: (done, total) => line.show(done, total, "pictures of the data"),
-      });
-      evaluation = await ClassifierEvaluation.prepare(reference, EVALUATION_CACHE, {
-        show: (what, done, total) => line.show(done, total, what),
-      });
+      const read: ReadReference = async (onPictures) =>
+        await datasetPictures(data.dataset, path, {
+          ...(isLatent ? { decode: decoderOf(config, decoder!) } : {}),
+          ...(onPictures ? { onPictures } : {}),
+          limit,
+          onProgress: (done, total) => line.show(done, total, "pictures of the data"),
+        });
+      judge = features === "inception" ? await inceptionJudge(read) : await classifierJudge(
+        read,
+        EVALUATION_CACHE,
+        { show: (what, done, total) => line.show(done, total, what) },
+      );
     });
-    return new TrainingEvaluation(samples, evaluation);
+    return new TrainingEvaluation(samples, judge);
   }
 
   /** The line about it among the first ones. */
   get text(): string {
-    const { name, heldOutAccuracy, isNew } = this.#evaluation!;
-    const [network, key] = name.split(" ");
-    return `evaluate ${this.#count} samples, by a ${network} ` +
-      `(${key}, ${isNew ? "trained now" : "kept from before"}: ` +
-      `${(100 * heldOutAccuracy).toFixed(1)} % of held-out pictures right)`;
+    return `evaluate ${this.#count} samples, by features of ${this.#judge!.text}`;
   }
 
   /**
@@ -96,26 +108,17 @@ export class TrainingEvaluation implements Disposable {
     const samples = await this.#sample(trainee, sampler);
     let result: Evaluation | null = null;
     await onRankZero(trainee.world, async () => {
-      if (!this.#evaluation) return;
-      const { name } = this.#evaluation;
-      const figures = await this.#evaluation.evaluate({
-        ...samples!,
-        name: `samples of step ${trainee.step}`,
-      });
-      const { frechetDistance, kid, precision, recall, accuracy, memorisation } = figures;
+      if (!this.#judge) return;
+      const name = `samples of step ${trainee.step}`;
+      const judgement = await this.#judge.judge({ ...samples!, name });
       const guidance = settings.cfgScale === 1 ? "no guidance" : `guidance ${settings.cfgScale}`;
       result = {
         kind: "evaluation",
         step: trainee.step,
-        features: name,
+        features: this.#judge.name,
         samples: this.#count,
         sampling: `${settings.sampler}, ${settings.steps} steps, ${guidance}`,
-        frechetDistance,
-        kid,
-        precision,
-        recall,
-        accuracy,
-        nearestRatio: memorisation.ratio,
+        ...judgement,
         seconds: (performance.now() - start) / 1000,
       };
     });
@@ -126,7 +129,10 @@ export class TrainingEvaluation implements Disposable {
    * Samples of all classes in turn. Ranks take groups in turn, which are the same however many ranks
    * there are.
    */
-  async #sample(trainee: Evaluated, sampler: ImageSampler) {
+  async #sample(
+    trainee: Evaluated,
+    sampler: ImageSampler,
+  ): Promise<Omit<FullPictures, "name"> | null> {
     const { world, config } = trainee;
     const numClasses = config.classNames.length;
     const labels = Array.from({ length: this.#count }, (_, i) => i % numClasses);
@@ -136,7 +142,7 @@ export class TrainingEvaluation implements Disposable {
       (_, i) => i * group,
     );
     const own: Uint8Array[] = [];
-    let fullSize: ImageSize = [0, 0, 0];
+    let size: ImageSize = [0, 0, 0];
     using line = new ProgressLine("         ");
     let done = 0;
     const work = async (): Promise<void> =>
@@ -149,8 +155,8 @@ export class TrainingEvaluation implements Disposable {
             part,
             previewSettings(trainee),
           );
-          fullSize = [shape.height, shape.width, shape.channels];
-          own.push(reduced(toPixels(images, shape), fullSize, LONGEST_SIDE));
+          size = [shape.height, shape.width, shape.channels];
+          own.push(toPixels(images, shape));
           done += part.length;
         }
       });
@@ -160,7 +166,6 @@ export class TrainingEvaluation implements Disposable {
     });
     const all = await world.allGather(joined(own));
     if (world.rank > 0) return null;
-    const size = reducedSize(fullSize, LONGEST_SIDE);
     const bytes = size[0] * size[1] * size[2];
     const pixels = new Uint8Array(this.#count * bytes);
     const at = all.map(() => 0);
@@ -169,12 +174,12 @@ export class TrainingEvaluation implements Disposable {
       const length = Math.min(group, this.#count - first) * bytes;
       pixels.set(all[rank]!.subarray(at[rank], at[rank]! += length), first * bytes);
     }
-    return { count: this.#count, size, fullSize, pixels, labels: Int32Array.from(labels) };
+    return { count: this.#count, size, pixels, labels: Int32Array.from(labels) };
   }
 
-  /** Frees the classifier. */
+  /** Frees the network. */
   [Symbol.dispose](): void {
-    this.#evaluation?.[Symbol.dispose]();
+    this.#judge?.[Symbol.dispose]();
   }
 }
 

@@ -9,6 +9,7 @@ import {
 import { DIT_CHOICES, DIT_DEFAULTS } from "@dit/core/dit";
 import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { fullName } from "../../model/autoencoder.ts";
+import { EVALUATION_FEATURES } from "../../run/evaluation.ts";
 import { RESULTS } from "../../shared/defaults.ts";
 import {
   DEVICE_FLAGS,
@@ -367,6 +368,13 @@ const RUN_FLAGS = {
     onResume: "free",
     whenAbsent: 250,
   }),
+  "eval-features": setting(
+    choice(
+      EVALUATION_FEATURES,
+      "what samples are compared by: inception needs its weights, no classes",
+    ),
+    { key: "evalFeatures", default: "classifier", onResume: "free", whenAbsent: "classifier" },
+  ),
   "final-samples": setting(count("samples a class in samples.npz at the end", 0, 1e5), {
     key: "finalSamples",
     small: 20,

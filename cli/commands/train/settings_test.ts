@@ -234,7 +234,13 @@ Deno.test("settings as runs have stored them before are read, with what they lac
   // a header of the first release; a key that is renamed could not be resumed
   const stored: Omit<
     TrainSettings,
-    "strict" | "sampleSampler" | "timeMean" | "timeScale" | "evalEvery" | "evalSamples"
+    | "strict"
+    | "sampleSampler"
+    | "timeMean"
+    | "timeScale"
+    | "evalEvery"
+    | "evalSamples"
+    | "evalFeatures"
   > = {
     data: "mnist",
     imageSize: 32,
@@ -272,6 +278,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     timeScale: 1,
     evalEvery: 0,
     evalSamples: 250,
+    evalFeatures: "classifier",
   } as const;
   assertEquals(read, { ...stored, ...since });
   assertEquals(resumedSettings(read, flagsOf("--seed 0 --lr 1e-3 --steps 1300")), read);
