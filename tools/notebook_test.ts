@@ -1,22 +1,25 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { encodePng } from "@dit/data";
-import { granted, tempDir, unreadable } from "../tests/fixtures.ts";
+import { fromFileUrl } from "@std/path";
+import { granted, tempDir } from "../tests/fixtures.ts";
+import { packagesMissing } from "../tests/npm.ts";
 import { differences } from "./notebook/compare.ts";
 import { type Cell, linesOf, type Notebook, type Output, readNotebook } from "./notebook/format.ts";
+import { PARSER } from "./notebook/program.ts";
 import { runNotebook } from "./notebook/run.ts";
 
 /** Where the notebook is that people open. */
-const NOTEBOOK = new URL("../run_DiT.ipynb", import.meta.url).pathname;
+const NOTEBOOK = fromFileUrl(new URL("../run_DiT.ipynb", import.meta.url));
 
-const noProcess = !unreadable && granted({ name: "run", command: "deno" }) &&
+const missing = granted({ name: "run", command: "deno" }) &&
     granted({ name: "write", path: new URL("../.tmp/", import.meta.url) })
-  ? undefined
+  ? await packagesMissing(PARSER)
   : "needs --allow-read, --allow-write and --allow-run=deno";
 
 function processTest(name: string, fn: () => Promise<void>): void {
   Deno.test({
-    name: noProcess ? `${name} (${noProcess})` : name,
-    ignore: noProcess !== undefined,
+    name: missing ? `${name} (${missing})` : name,
+    ignore: missing !== undefined,
     fn,
   });
 }

@@ -2,7 +2,7 @@
 import { type Notebook, textOf } from "./format.ts";
 
 /** A variable, so that checking types fetches nothing. */
-const PARSER = "npm:@babel/parser@8.1.3";
+export const PARSER = "npm:@babel/parser@8.1.3";
 
 /** A part of a text. */
 interface Span {
