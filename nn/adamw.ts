@@ -25,6 +25,8 @@ export interface AdamWOptions {
   eps?: number;
   /** Part of the weight, times the learning rate, that is taken off a step; 0. */
   weightDecay?: number;
+  /** Factor of the learning rate of a parameter, by its name; 1 for all by default. */
+  lrScale?: (name: string) => number;
 }
 
 /** What a step reads from the device, without the host waiting for it. */
@@ -53,14 +55,14 @@ const PREPARE: Formula = {
   },
 };
 
-/** [p, g, m, v, factor, skip, size, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as PyTorch orders it. */
+/** [p, g, m, v, factor, skip, size, scale, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as PyTorch orders it. */
 const UPDATE: Formula = {
   name: "AdamW update",
-  build: (p, g0, m, v, factor, skip, size, inv, decay, b1, b2, eps, c1, c2) => {
+  build: (p, g0, m, v, factor, skip, size, scale, inv, decay, b1, b2, eps, c1, c2) => {
     const g = g0!.mul(factor!);
     const m1 = m!.mul(b1!).add(g.mul(c1!));
     const v1 = v!.mul(b2!).add(g.mul(g).mul(c2!));
-    const p1 = p!.mul(decay!).sub(m1.mul(size!).div(v1.sqrt().mul(inv!).add(eps!)));
+    const p1 = p!.mul(decay!).sub(m1.mul(size!.mul(scale!)).div(v1.sqrt().mul(inv!).add(eps!)));
     const off = skip!.ne(0);
     return [off.select(p!, p1), off.select(m!, m1), off.select(v!, v1)];
   },
@@ -76,6 +78,8 @@ export class AdamW implements Disposable {
   readonly #buffers: readonly FlatBuffer[];
   readonly #names: readonly string[];
   readonly #parameters: readonly Parameter[];
+  /** Of each buffer, the factor of its learning rate. */
+  readonly #scales: readonly number[];
   readonly #moments: readonly { readonly m: Tensor; readonly v: Tensor }[];
   /** Steps taken, skipped ones not counted; then what they make of learning rate and moments. */
   readonly #step: Tensor;
@@ -101,7 +105,13 @@ export class AdamW implements Disposable {
     if (named.length === 0) {
       throw new RangeError("AdamW: expected at least one trainable parameter");
     }
-    checkOptionNames("AdamW", options, { lr: 1, betas: 1, eps: 1, weightDecay: 1 });
+    checkOptionNames("AdamW", options, {
+      lr: 1,
+      betas: 1,
+      eps: 1,
+      weightDecay: 1,
+      lrScale: 1,
+    });
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
     checkRange("lr", lr, 0, Infinity);
     checkRange("eps", eps, 0, Infinity);
@@ -116,7 +126,13 @@ export class AdamW implements Disposable {
     this.#weightDecay = weightDecay;
     this.#names = named.map(([name]) => name);
     this.#parameters = named.map(([, p]) => p);
-    this.#buffers = flatBuffersOf(this.#parameters, "AdamW");
+    const groups = Map.groupBy(named, ([name]) => options.lrScale?.(name) ?? 1);
+    const buffers = [...groups].flatMap(([scale, members]) => {
+      checkRange("lrScale", scale, 0, Infinity);
+      return flatBuffersOf(members.map(([, p]) => p), "AdamW").map((buffer) => ({ scale, buffer }));
+    });
+    this.#buffers = buffers.map(({ buffer }) => buffer);
+    this.#scales = buffers.map(({ scale }) => scale);
     for (const buffer of this.#buffers) buffer.bindGrads();
     this.#moments = this.#buffers.map((buffer) => ({ m: buffer.like(), v: buffer.like() }));
     const { device } = this.#parameters[0]!;
@@ -146,9 +162,10 @@ export class AdamW implements Disposable {
       [this.#step, skip, this.lr, Math.log(b1), Math.log(b2)],
       [this.#step, this.#size, this.#inverse],
     );
-    const decay = 1 - this.lr * this.#weightDecay;
     this.#buffers.forEach((buffer, i) => {
       const { m, v } = this.#moments[i]!;
+      const scale = this.#scales[i]!;
+      const decay = 1 - this.lr * scale * this.#weightDecay;
       const grads = buffer.completeGrads();
       evaluateInto(
         "AdamW",
@@ -161,6 +178,7 @@ export class AdamW implements Disposable {
           factor,
           skip,
           this.#size,
+          scale,
           this.#inverse,
           decay,
           b1,

@@ -203,3 +203,30 @@ Deno.test("AdamW of a model that is gone names the use after free", async () => 
   assertThrows(() => optimizer.step(), UseAfterFreeError, "AdamW: ");
   optimizer.dispose();
 });
+
+eachDevice("AdamW with a factor a parameter is AdamW of that rate for each", async () => {
+  using _ = scope();
+  const steps = async (lr: number, options: { lrScale?: (name: string) => number }) => {
+    const named = ["a", "b"].map((name, i) =>
+      [name, new Parameter(tensor(random(70, i + 1)))] as const
+    );
+    using optimizer = new AdamW(named, { lr, weightDecay: 0.1, ...options });
+    for (let i = 0; i < 3; i++) {
+      for (const [, p] of named) backward(sum(mul(p, p)));
+      optimizer.step();
+      optimizer.zeroGrad();
+    }
+    assertEquals([...optimizer.stateDict().keys()].length, 5);
+    return await Promise.all(named.map(([, p]) => p.data()));
+  };
+  const [usual, slow] = [await steps(1e-2, {}), await steps(5e-3, {})];
+  const mixed = await steps(1e-2, { lrScale: (name) => name === "b" ? 0.5 : 1 });
+  assertEquals(mixed[0], usual[0]);
+  assert(scaledError(mixed[1]!, slow[1]!) < 1e-6);
+  assert(scaledError(mixed[1]!, usual[1]!) > 1e-4);
+  assertThrows(
+    () => new AdamW([new Parameter(tensor([1]))], { lrScale: () => -1 }),
+    RangeError,
+    "lrScale",
+  );
+});

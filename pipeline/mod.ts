@@ -21,3 +21,4 @@ export type { Draw } from "./draws.ts";
 export { ConfigError, Fields } from "./fields.ts";
 export * from "./image_sampler.ts";
 export * from "./training.ts";
+export { type TrainedModel, type TransferRow, transferWeights } from "./transfer.ts";

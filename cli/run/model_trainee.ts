@@ -56,6 +56,8 @@ export interface ModelParts<Model extends Module> {
   readonly world?: World | undefined;
   /** Bytes of gradients that the ranks combine at a time. */
   readonly bucketBytes?: number | undefined;
+  /** Factor of the learning rate of a weight, by its name; 1 for all without it. */
+  readonly lrScale?: ((name: string) => number) | null;
 }
 
 /** This rank's share of what is drawn for a batch. */
@@ -86,11 +88,15 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
 
   /** Takes over the model. */
   constructor(settings: Settings, parts: ModelParts<Model>) {
-    const { model, schedule, emaWarmup, generators, world = ALONE, bucketBytes } = parts;
+    const { model, schedule, emaWarmup, generators, world = ALONE, bucketBytes, lrScale } = parts;
     const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
     this.settings = settings;
     this.model = model;
-    this.optimizer = new AdamW(model.namedParameters(), { lr, weightDecay });
+    this.optimizer = new AdamW(model.namedParameters(), {
+      lr,
+      weightDecay,
+      ...(lrScale ? { lrScale } : {}),
+    });
     this.ema = new Ema(model, { decay: emaDecay, warmup: emaWarmup });
     this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.records = new StepRecords(world);

@@ -38,6 +38,7 @@ import { DIT_KIND, DiTTrainee, FINAL_SAMPLES } from "./dit_trainee.ts";
 import { checkMemory, memoryEstimate, shareOfBatch, stepSeconds } from "./estimates.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 import type { TrainData } from "./open_data.ts";
+import { transferLines } from "./initial.ts";
 import { openNewRun } from "./new_run.ts";
 import { resumedSettings, sameRun, totalSteps, type TrainSettings } from "./settings.ts";
 
@@ -118,7 +119,7 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
 /** A new run. */
 async function start(flags: TrainFlags, world: World): Promise<number> {
   await using opened = await openNewRun(flags, world);
-  const { device, data, config, settings, steps } = opened;
+  const { device, data, config, settings, steps, initial } = opened;
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
   const { decoder, note } = await loadDecoder(config, world, settings.evalEvery > 0);
   using _ = decoder;
@@ -127,10 +128,11 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
   using trainee = new DiTTrainee(config, settings, parts);
+  const begun = initial ? transferLines(await trainee.begin(initial), config, initial) : [];
   const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
   if (folder) await writeClasses(folder.path, config.classNames);
   const summary = folder
-    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation })
+    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation, begun })
     : [];
   return await runTraining({
     ...newFolder(DIT_KIND, folder),
@@ -239,11 +241,13 @@ interface Summarised {
   /** Why there are no samples. */
   readonly note: string | null;
   readonly evaluation: TrainingEvaluation | null;
+  /** What became of the weights it begins with. */
+  readonly begun?: readonly string[];
 }
 
 /** The first lines: what, on what, for how long, with how much memory, and what else there is. */
 async function summaryLines(
-  { trainee, data, device, folder, steps, note, evaluation }: Summarised,
+  { trainee, data, device, folder, steps, note, evaluation, begun = [] }: Summarised,
 ): Promise<string[]> {
   const { settings, config, model, step, world } = trainee;
   const count = (n: number) => n.toLocaleString("en");
@@ -251,16 +255,18 @@ async function summaryLines(
   const seconds = (steps - step) * await stepSeconds(device, config.dit, share);
   const bytes = memoryEstimate(config.dit, share);
   const classes = classesText(config);
-  const begun = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
+  const length = step > 0 ? `from step ${count(step)} to ${count(steps)}` : `${count(steps)} steps`;
   return [
     `model    ${config.name}, ${
       count(model.parameterCount())
     } parameters, predicts ${config.diffusion.objective}${
       processOf(config.diffusion) === "gaussian" ? "" : ` of a ${processOf(config.diffusion)}`
     }${switchesOf(config.dit).map((name) => `, ${name}`).join("")}`,
+    ...begun,
+    ...(trainee.frozen > 0 ? [`freeze   ${count(trainee.frozen)} of them stay as they are`] : []),
     `data     ${basename(settings.data)}, ${data.text}`,
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
-    `run      ${begun} of ${settings.batchSize} images, about ${duration(seconds)}`,
+    `run      ${length} of ${settings.batchSize} images, about ${duration(seconds)}`,
     ...(world.size === 1 ? [] : [ranksText(world, settings.batchSize)]),
     `device   ${deviceText(device)}, about ${bytesText(bytes)} of memory`,
     `results  ${folder.path}: open report.html in a browser to watch`,

@@ -13,6 +13,8 @@ import {
   TRAINING_STREAMS,
   type TrainingGenerators,
   trainingGenerators,
+  type TransferRow,
+  transferWeights,
 } from "@dit/core/pipeline";
 import { Generator, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
@@ -25,8 +27,11 @@ import { ModelTrainee, type PartLoss, shareOf } from "../../run/model_trainee.ts
 import type { PendingFeedback } from "../../run/records.ts";
 import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
+import type { Weights } from "../../model/weights.ts";
+import { CommandError } from "../../shared/errors.ts";
 import { shownClasses } from "../../shared/classes.ts";
 import type { TrainingEvaluation } from "./evaluation.ts";
+import { freeze, rateScale } from "./initial.ts";
 import type { ModelInput } from "./open_data.ts";
 import { drawGrid, writeSamples } from "./preview.ts";
 import type { TrainSettings } from "./settings.ts";
@@ -77,6 +82,8 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
   readonly process: Process;
   readonly timesteps: TimestepSampler;
   override readonly caption: string;
+  /** Numbers among its weights that are not trained, though they could be. */
+  readonly frozen: number;
   readonly #parts: DiTParts;
   /** Null where there is nothing to make images of the model's latents with. */
   readonly #imageSampler: ImageSampler | null;
@@ -88,10 +95,13 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     const generator = new Generator(seed, TRAINING_STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
+    const frozen = freeze(model, settings.freeze);
+    const lrScale = rateScale(model, settings.lrScale);
     const { steps, world, bucketBytes } = parts;
     const generators = trainingGenerators(seed, shareOf(world));
     const schedule = learningRates(settings, steps);
-    super(settings, { model, schedule, emaWarmup, generators, world, bucketBytes });
+    super(settings, { model, schedule, emaWarmup, generators, world, bucketBytes, lrScale });
+    this.frozen = frozen;
     this.config = config;
     this.process = process;
     const { timestepSampler, timeMean: mean, timeScale: scale } = settings;
@@ -105,6 +115,22 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     this.caption = `One column a class: ${
       columns.map((c) => config.classNames[c] ?? c).join(", ")
     }.`;
+  }
+
+  /**
+   * Begins with the weights of another model, as far as they fit.
+   *
+   * @throws {CommandError} where it is of another family.
+   */
+  async begin(from: Weights): Promise<TransferRow[]> {
+    try {
+      const rows = await transferWeights(this.model, this.config, from);
+      this.ema.loadStateDict(this.model.stateDict());
+      return rows;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new CommandError(`--init: ${error.message}`, { cause: error });
+    }
   }
 
   /** Such as `DiT-Mini/4`. */

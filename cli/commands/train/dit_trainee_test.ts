@@ -215,3 +215,36 @@ for (
     expect(whole.ema.step).toBeGreaterThan(0);
   });
 }
+
+eachDevice(
+  "frozen weights keep their bits while others move, and slow ones move less",
+  async () => {
+    const moved = async (settings: Partial<TrainSettings>) => {
+      using run = trainee({ lr: 1e-3, warmup: 0, ...settings });
+      const before = await weights(run);
+      await go(run, 2);
+      const names = [...run.model.namedParameters()].map(([name]) => name);
+      const after = await weights(run);
+      return new Map(names.map((name, i) => [
+        name,
+        Math.max(...after[i]!.map((value, k) => Math.abs(value - before[i]![k]!))),
+      ]));
+    };
+    const usual = await moved({});
+    const frozen = await moved({ freeze: "blocks.1,t_embedder", lrScale: "blocks.2=0.1" });
+    for (const [name, distance] of frozen) {
+      if (/^(blocks\.1|t_embedder)\./.test(name)) assertEquals(distance, 0, name);
+      else if (name.startsWith("blocks.2.adaLN")) {
+        assert(distance < 0.2 * usual.get(name)!, name);
+        assert(distance > 0, name);
+      } else if (name.startsWith("final_layer.linear")) {
+        assertEquals(
+          distance,
+          usual.get(name),
+          name,
+        );
+      }
+    }
+  },
+  ["wasm"],
+);

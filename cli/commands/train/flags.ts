@@ -3,6 +3,7 @@ import {
   OBJECTIVES,
   PROCESS_NAMES,
   PROCESSES,
+  type ProcessOptions,
   SAMPLER_NAMES,
   TIMESTEP_SAMPLER_NAMES,
 } from "@dit/core/diffusion";
@@ -245,6 +246,25 @@ const DIFFUSION_FLAGS = {
   ),
 };
 
+/** What to begin with, and what is trained of it. */
+const INITIAL_FLAGS = {
+  "init": setting(
+    text(
+      "WEIGHTS",
+      "begin with what fits of another model's: a file, a run, DiT-XL-2-256x256, ...",
+    ),
+    { key: "init", default: null, whenAbsent: null },
+  ),
+  "freeze": setting(
+    text("PATTERN,...", "weights that stay as they are, by their names: blocks.0,*.bias"),
+    { key: "freeze", default: null, whenAbsent: null },
+  ),
+  "lr-scale": setting(
+    text("PATTERN=X,...", "factors of the learning rate: blocks=0.1,y_embedder=2"),
+    { key: "lrScale", default: null, whenAbsent: null },
+  ),
+};
+
 /** How to train. */
 const TRAINING_FLAGS = {
   "steps": setting(count("optimiser steps in all"), {
@@ -392,15 +412,26 @@ export const TRAIN_FLAGS = {
   ...DATA_FLAGS,
   ...MODEL_FLAGS,
   ...DIFFUSION_FLAGS,
+  ...INITIAL_FLAGS,
   ...TRAINING_FLAGS,
   ...RUN_FLAGS,
 };
+
+/** What the flags of the model say of its process. */
+export const OPTION_FLAGS = {
+  "noise-schedule": "noiseSchedule",
+  "diffusion-steps": "diffusionSteps",
+  "min-snr": "minSnrGamma",
+  "learn-sigma": "learnSigma",
+  "time-shift": "timeShift",
+} as const satisfies Partial<Record<keyof typeof TRAIN_FLAGS, keyof ProcessOptions>>;
 
 /** The groups that the help shows. */
 export const TRAIN_GROUPS = {
   "Data": DATA_FLAGS,
   "Model": MODEL_FLAGS,
   "Diffusion": DIFFUSION_FLAGS,
+  "Beginning": INITIAL_FLAGS,
   "Training": TRAINING_FLAGS,
   "Run": RUN_FLAGS,
 };

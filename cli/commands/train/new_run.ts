@@ -6,8 +6,10 @@ import { agreeOnData, refuseUneven } from "../../run/shares.ts";
 import { startDevice } from "../../shared/device.ts";
 import { warnAbove } from "../../shared/progress.ts";
 import { openData } from "./data.ts";
+import type { Weights } from "../../model/weights.ts";
 import { checkMemory } from "./estimates.ts";
 import type { TrainFlags } from "./flags.ts";
+import { flagsLike, openInitial } from "./initial.ts";
 import type { TrainData } from "./open_data.ts";
 import {
   modelConfigOf,
@@ -26,6 +28,8 @@ export interface NewRun extends AsyncDisposable {
   readonly settings: TrainSettings;
   /** Of the whole run. */
   readonly steps: number;
+  /** What it begins with; null for fresh weights. */
+  readonly initial: Weights | null;
 }
 
 /**
@@ -34,11 +38,14 @@ export interface NewRun extends AsyncDisposable {
  * @throws {CommandError} where they contradict each other, or the data or the device are not there.
  * @throws {OutOfMemoryError} where the device cannot hold it.
  */
-export async function openNewRun(flags: TrainFlags, world: World): Promise<NewRun> {
+export async function openNewRun(given: TrainFlags, world: World): Promise<NewRun> {
+  await using stack = new AsyncDisposableStack();
+  const initial = await openInitial(given);
+  if (initial) stack.use(initial);
+  const flags = initial ? flagsLike(given, initial.config) : given;
   const asked = settingsOf(flags);
   refuseUneven(world, "global-batch-size", asked);
   const device = await startDevice(flags.device ?? "auto", world);
-  await using stack = new AsyncDisposableStack();
   const data = stack.use(
     await openData(asked, {
       usualSize: usualImageSize(flags),
@@ -58,6 +65,7 @@ export async function openNewRun(flags: TrainFlags, world: World): Promise<NewRu
     config,
     settings,
     steps,
+    initial,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

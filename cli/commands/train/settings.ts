@@ -1,6 +1,6 @@
 /** Settings of a run from its flags: defaults filled in, contradictions refused. */
 import { basename, resolve } from "@std/path";
-import { type Process, type ProcessName, type ProcessOptions, SAMPLERS } from "@dit/core/diffusion";
+import { type Process, type ProcessName, SAMPLERS } from "@dit/core/diffusion";
 import { DIT_DEFAULTS, DIT_SWITCHES, type DiTSwitches } from "@dit/core/dit";
 import {
   type DiffusionConfig,
@@ -27,10 +27,12 @@ import type { DataShape } from "./open_data.ts";
 import {
   LATENT_FROM,
   type ModelFlag,
+  OPTION_FLAGS,
   TRAIN_FLAGS,
   type TrainFlags,
   type TrainSettings,
 } from "./flags.ts";
+import { flagsLike } from "./initial.ts";
 
 export type { TrainSettings } from "./flags.ts";
 
@@ -104,15 +106,6 @@ function checkTimeFlags(flags: TrainFlags, { timestepSampler }: TrainSettings): 
     `--${given}: expected --timestep-sampler logit-normal with it but got ${timestepSampler}`,
   );
 }
-
-/** What the flags of the model say of its process. */
-const OPTION_FLAGS = {
-  "noise-schedule": "noiseSchedule",
-  "diffusion-steps": "diffusionSteps",
-  "min-snr": "minSnrGamma",
-  "learn-sigma": "learnSigma",
-  "time-shift": "timeShift",
-} as const satisfies Partial<Record<keyof TrainFlags, keyof ProcessOptions>>;
 
 /** Refuses flags that say nothing of a process. */
 function checkProcessFlags(flags: TrainFlags, process: ProcessName): void {
@@ -208,8 +201,9 @@ export function sameRun(flags: TrainFlags, { settings, config }: RunDescription)
       settings.warmup <= TRAIN_FLAGS.warmup.defaults[preset],
   };
   try {
-    const made = settingsOf(flags);
-    const model = modelConfigOf(flags, made, {
+    const whole = flags.init === undefined ? flags : flagsLike(flags, config);
+    const made = settingsOf(whole);
+    const model = modelConfigOf(whole, made, {
       kind: "images",
       channels: dit.inChannels,
       side: dit.inputSize,

@@ -230,6 +230,16 @@ Deno.test("switches of a model are kept where they are not the paper's, and know
   assertThrows(() => readBack({ ...config.dit, rope: "2d" }), ConfigError, "true or false");
 });
 
+Deno.test("a run that began with weights is found again by its own flags", () => {
+  const line = `${TINY} --init weights.pt --freeze blocks.0`;
+  const run = newRun(`${TINY} --freeze blocks.0 --init weights.pt --rope --depth 3`);
+  assertEquals(sameRun(flagsOf(line), run), true);
+  assertEquals(sameRun(flagsOf(`${line} --depth 3`), run), true);
+  assertEquals(sameRun(flagsOf(`${line} --depth 2`), run), false);
+  assertEquals(sameRun(flagsOf(`${TINY} --init other.pt --freeze blocks.0`), run), false);
+  assertEquals(sameRun(flagsOf(TINY), run), false);
+});
+
 Deno.test("settings as runs have stored them before are read, with what they lack", () => {
   // a header of the first release; a key that is renamed could not be resumed
   const stored: Omit<
@@ -241,6 +251,9 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     | "evalEvery"
     | "evalSamples"
     | "evalFeatures"
+    | "init"
+    | "freeze"
+    | "lrScale"
   > = {
     data: "mnist",
     imageSize: 32,
@@ -279,6 +292,9 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     evalEvery: 0,
     evalSamples: 250,
     evalFeatures: "classifier",
+    init: null,
+    freeze: null,
+    lrScale: null,
   } as const;
   assertEquals(read, { ...stored, ...since });
   assertEquals(resumedSettings(read, flagsOf("--seed 0 --lr 1e-3 --steps 1300")), read);

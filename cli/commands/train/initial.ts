@@ -1,0 +1,134 @@
+/** Beginning a run from the weights of another model: `--init`, and what `--freeze` keeps of them. */
+import type { Module } from "@dit/core/nn";
+import { type ModelConfig, MODELS, processOf, takes, type TransferRow } from "@dit/core/pipeline";
+import { PRETRAINED, type PretrainedName, pretrainedPath } from "../../model/catalog.ts";
+import { openWeights, type Weights } from "../../model/weights.ts";
+import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
+import { exists } from "../../shared/files.ts";
+import { type ModelFlag, OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
+
+/**
+ * The weights that `--init` names: a file, a run, a folder of diffusers, or published ones by name.
+ *
+ * @throws {CommandError} where they are not there, or are none of a DiT.
+ */
+export async function openInitial({ init, process }: TrainFlags): Promise<Weights | null> {
+  if (init === undefined) return null;
+  const path = Object.hasOwn(PRETRAINED, init) ? pretrainedPath(init as PretrainedName) : init;
+  if (path !== init && !await exists(path)) {
+    throw new CommandError(
+      `--init: expected the weights ${path}, which are not there; get them with: ` +
+        `deno task download ${init}`,
+    );
+  }
+  try {
+    return await openWeights(path);
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    if (process !== undefined) return await openWeights(path, "ema", { process });
+    throw new CommandError(`--init: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Flags of the model that are its data's, or a setting of its own. */
+const NOT_TAKEN = ["num-classes", "class-dropout"];
+
+/** Flags as if those of the model and its process that are left out had been given as it has them. */
+export function flagsLike(flags: TrainFlags, config: ModelConfig): TrainFlags {
+  const process = flags.process ?? processOf(config.diffusion);
+  const isSameProcess = process === processOf(config.diffusion);
+  const taken = Object.entries(TRAIN_FLAGS).flatMap(([name, row]) => {
+    if (!("valueIn" in row) || NOT_TAKEN.includes(name)) return [];
+    if (flags[name as keyof TrainFlags] !== undefined) return [];
+    if (name === "model" && !Object.hasOwn(MODELS, config.name)) return [];
+    const option = OPTION_FLAGS[name as keyof typeof OPTION_FLAGS];
+    if (option && !takes(process, option)) return [];
+    if (name === "objective" && !isSameProcess) return [];
+    const value = (row as ModelFlag<unknown>).valueIn(config);
+    return value === null ? [] : [[name, value]];
+  });
+  return { ...flags, ...Object.fromEntries(taken) };
+}
+
+/** Lines that say what became of weights. */
+export function transferLines(
+  rows: readonly TransferRow[],
+  to: ModelConfig,
+  { path, config: from }: Weights,
+): string[] {
+  const processes = [from, to].map(({ diffusion }) =>
+    `${processOf(diffusion)}, predicts ${diffusion.objective}`
+  );
+  const lines = rows.map(({ how, names, note }) =>
+    `         ${how.padEnd(9)} ${names.join(", ")}${note === "" ? "" : ` (${note})`}`
+  );
+  return [
+    `init     ${path}, ${from.name}`,
+    ...lines,
+    ...(processes[0] === processes[1]
+      ? []
+      : [`         process   ${processes[0]} there; ${processes[1]} here`]),
+  ];
+}
+
+/** Whether a name is one that a pattern means: all of it, or its beginning up to a dot. */
+export function matches(name: string, pattern: string): boolean {
+  const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*");
+  return new RegExp(`^${escaped}(\\.|$)`).test(name);
+}
+
+/** Keeps the weights that patterns mean as they are; gives how many numbers these are. */
+export function freeze(model: Module, patterns: string | null): number {
+  if (patterns === null) return 0;
+  let frozen = 0;
+  const parameters = [...model.namedParameters()].filter(([, p]) => p.requiresGrad);
+  for (const pattern of listOf(patterns)) {
+    const found = parameters.filter(([name]) => matches(name, pattern));
+    if (found.length === 0) throw unknownPattern("--freeze", pattern, parameters);
+    for (const [, p] of found) {
+      if (p.requiresGrad) frozen += p.size;
+      p.requiresGrad = false;
+    }
+  }
+  if (parameters.some(([, p]) => p.requiresGrad)) return frozen;
+  throw new UsageError(
+    `--freeze: expected some weights to be left to train but ${patterns} is all`,
+  );
+}
+
+/**
+ * The factor of the learning rate of each weight, by `PATTERN=FACTOR,...`; the last pattern that means
+ * it counts.
+ */
+export function rateScale(model: Module, rates: string | null): ((name: string) => number) | null {
+  if (rates === null) return null;
+  const parameters = [...model.namedParameters()];
+  const groups = listOf(rates).map((text) => {
+    const [, pattern = "", factor = ""] = /^(.*)=([^=]*)$/.exec(text) ?? [];
+    const scale = factor.trim() === "" ? NaN : Number(factor);
+    if (!(scale >= 0 && scale < Infinity) || pattern === "") {
+      throw new UsageError(`--lr-scale: expected PATTERN=FACTOR,... but got ${text}`);
+    }
+    if (!parameters.some(([name]) => matches(name, pattern))) {
+      throw unknownPattern("--lr-scale", pattern, parameters);
+    }
+    return { pattern, scale };
+  });
+  return (name) => groups.findLast(({ pattern }) => matches(name, pattern))?.scale ?? 1;
+}
+
+function listOf(text: string): string[] {
+  return text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+}
+
+function unknownPattern(
+  flag: string,
+  pattern: string,
+  parameters: readonly (readonly [string, unknown])[],
+): UsageError {
+  const some = [...new Set(parameters.map(([name]) => name.split(".")[0]))].join(", ");
+  return new UsageError(
+    `${flag}: expected patterns of the names of weights, such as blocks.0 or *.bias, but "${pattern}" ` +
+      `means none; names begin with ${some}`,
+  );
+}

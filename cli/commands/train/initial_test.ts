@@ -1,0 +1,98 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { buildModel, transferWeights } from "@dit/core/pipeline";
+import { mapSource } from "@dit/core/io";
+import { Generator, init } from "@dit/core/tensor";
+import { SMALL, smallWeights } from "../../../tests/commands.ts";
+import type { Weights } from "../../model/weights.ts";
+import { UsageError } from "../../shared/errors.ts";
+import { parseFlags } from "../../shared/flags.ts";
+import { TRAIN_FLAGS } from "./flags.ts";
+import { flagsLike, freeze, matches, rateScale, transferLines } from "./initial.ts";
+
+Deno.test("patterns mean whole names, or their beginnings up to a dot", () => {
+  const name = "blocks.1.attn.qkv.weight";
+  for (const pattern of [name, "blocks", "blocks.1", "blocks.*.attn", "*.weight", "*qkv*"]) {
+    assert(matches(name, pattern), pattern);
+  }
+  for (
+    const pattern of ["block", "blocks.11", "attn", "*.bias", "blocks.1.attn.qkv.weigh", "b.ocks"]
+  ) {
+    assert(!matches(name, pattern), pattern);
+  }
+});
+
+Deno.test("what is frozen is counted, and what means nothing or everything is refused", async () => {
+  await init({ device: "wasm" });
+  const fresh = () => buildModel(SMALL, { generator: new Generator(0) }).model;
+  using model = fresh();
+  assertEquals(freeze(model, null), 0);
+  const counted = freeze(model, "blocks.0, blocks.0.attn, *.bias");
+  const frozen = [...model.namedParameters()].filter(([name, p]) =>
+    !p.requiresGrad && name !== "pos_embed"
+  );
+  assertEquals(counted, frozen.reduce((sum, [, p]) => sum + p.size, 0));
+  assert(frozen.some(([name]) => name === "blocks.1.mlp.fc1.bias"));
+  assert(frozen.every(([name]) => /^blocks\.0\.|\.bias$/.test(name)));
+  using other = fresh();
+  assertThrows(
+    () => freeze(other, "block.0"),
+    UsageError,
+    '"block.0" means none; names begin with',
+  );
+  using all = fresh();
+  assertThrows(() => freeze(all, "*"), UsageError, "expected some weights to be left to train");
+  const scale = rateScale(other, "blocks=0.5,blocks.1=2")!;
+  assertEquals(["blocks.0.mlp.fc1.bias", "blocks.1.mlp.fc1.bias", "t_embedder.x"].map(scale), [
+    0.5,
+    2,
+    1,
+  ]);
+  for (const wrong of ["blocks", "blocks=", "blocks=-1", "=2", "blocks=x"]) {
+    assertThrows(() => rateScale(other, wrong), UsageError, "--lr-scale: expected PATTERN=FACTOR");
+  }
+  assertThrows(() => rateScale(other, "layers=2"), UsageError, "means none");
+});
+
+Deno.test("a run that begins with weights has their model, where flags do not say otherwise", () => {
+  const flags = (line: string) => parseFlags(line.split(" "), TRAIN_FLAGS);
+  const config = {
+    ...SMALL,
+    name: "DiT-S/4",
+    dit: { ...SMALL.dit, rope: true, learnSigma: true },
+  };
+  const like = flagsLike(flags("--init x --depth 7"), config);
+  assertEquals([like.model, like.depth, like.rope, like["learn-sigma"]], [
+    "DiT-S/4",
+    7,
+    true,
+    true,
+  ]);
+  assertEquals([like["num-classes"], like.objective, like["hidden-size"]], [
+    undefined,
+    "xstart",
+    128,
+  ]);
+  const flow = flagsLike(flags("--init x --process flow"), config);
+  assertEquals([flow.objective, flow["learn-sigma"], flow["noise-schedule"]], [
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  assertEquals(flagsLike(flags("--init x"), { ...config, name: "mine" }).model, undefined);
+});
+
+Deno.test("lines say what was taken, and that the process is another one", async () => {
+  const source = mapSource(await smallWeights(SMALL), "FILE");
+  await init({ device: "wasm" });
+  const diffusion = { ...SMALL.diffusion, process: "flow", objective: "v" } as const;
+  const config = { ...SMALL, diffusion, dit: { ...SMALL.dit, depth: 1 } };
+  using model = buildModel(config, { generator: new Generator(0) }).model;
+  const rows = await transferWeights(model, config, { config: SMALL, source });
+  const lines = transferLines(rows, config, { path: "FILE", config: SMALL } as Weights);
+  assertEquals(lines, [
+    "init     FILE, small",
+    "         taken     pos_embed, x_embedder, t_embedder, y_embedder, final_layer, blocks.0",
+    "         left out  blocks.1 (not in this model)",
+    "         process   gaussian, predicts xstart there; flow, predicts v here",
+  ]);
+});
