@@ -4,9 +4,10 @@ import { type Addition, file } from "./addition.ts";
 export const benchmark: Addition = {
   heading: "A benchmark",
   files: {
-    "bench/squares.ts": file(`import { count } from "../cli/shared/flags.ts";
-import type { SuiteOptions } from "./main.ts";
-import type { Report } from "./measure.ts";
+    "bench/squares.ts": file(`\
+  import { count } from "../cli/shared/flags.ts";
+  import type { SuiteOptions } from "./main.ts";
+  import type { Report } from "./measure.ts";
 
 export const tiered = false;
 
