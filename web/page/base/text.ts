@@ -30,7 +30,7 @@ export function plural(count: number, noun: string): string {
 /** A value in three digits or so: `0.0123`, `12.3`, `1.2e-7`. */
 export function shortNumber(value: number): string {
   if (value === 0) return "0";
-  return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5
+  return Math.abs(value) < 1e-4 || Math.abs(value) >= 1e5
     ? value.toExponential(1)
     : String(Number(value.toPrecision(3)));
 }

@@ -1,43 +1,55 @@
 /** Moving through buttons by arrow keys, beside the tab key. */
 
+/** Where a button stands. */
+interface Place {
+  readonly offsetLeft: number;
+  readonly offsetTop: number;
+}
+
 /** Lets arrow keys, Home and End move through the buttons of an element, whatever they are then. */
 export function arrowKeys(element: HTMLElement): void {
-  const buttons =
-    (): HTMLButtonElement[] => [...element.querySelectorAll<HTMLButtonElement>(":scope > button")];
   element.addEventListener("keydown", (event) => {
-    const all = buttons();
+    const all = [...element.querySelectorAll<HTMLButtonElement>(":scope > button")];
     const at = all.findIndex((button) => button === document.activeElement);
-    if (at < 0) return;
-    const to = targetOf(event.key, at, all);
-    const next = all[to ?? -1];
+    const next = at < 0 ? undefined : all[targetOf(event.key, at, all)];
     if (next === undefined) return;
     event.preventDefault();
     next.focus();
   });
 }
 
-function targetOf(key: string, at: number, all: readonly HTMLElement[]): number | undefined {
+/** The number of the button that a key leads to; -1 where it leads to none. */
+export function targetOf(key: string, at: number, all: readonly Place[]): number {
   switch (key) {
-    case "ArrowRight":
-      return at + 1;
-    case "ArrowLeft":
-      return at - 1;
     case "Home":
       return 0;
     case "End":
       return all.length - 1;
+    case "ArrowRight":
+      return nearest(at, all, (dx, dy) => [dx, dy]);
+    case "ArrowLeft":
+      return nearest(at, all, (dx, dy) => [-dx, dy]);
     case "ArrowDown":
-      return at + columns(all);
+      return nearest(at, all, (dx, dy) => [dy, dx]);
     case "ArrowUp":
-      return at - columns(all);
+      return nearest(at, all, (dx, dy) => [-dy, dx]);
     default:
-      return undefined;
+      return -1;
   }
 }
 
-/** How many stand in the first row. */
-function columns(all: readonly HTMLElement[]): number {
-  const top = all[0]!.offsetTop;
-  const next = all.findIndex(({ offsetTop }) => offsetTop > top);
-  return next < 0 ? all.length : next;
+/** The nearest one that is more ahead than beside. */
+function nearest(
+  at: number,
+  all: readonly Place[],
+  turned: (dx: number, dy: number) => readonly [along: number, across: number],
+): number {
+  const from = all[at]!;
+  let [best, least] = [-1, Infinity];
+  all.forEach(({ offsetLeft, offsetTop }, i) => {
+    const [along, across] = turned(offsetLeft - from.offsetLeft, offsetTop - from.offsetTop);
+    const distance = along + 8 * Math.abs(across);
+    if (along > Math.abs(across) && distance < least) [best, least] = [i, distance];
+  });
+  return best;
 }

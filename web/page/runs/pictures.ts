@@ -42,7 +42,7 @@ export class RunPictures {
         this.#slider,
         this.#text,
       ),
-      this.#settings,
+      h("details", { class: "more" }, h("summary", {}, "Settings"), this.#settings),
     );
   }
 

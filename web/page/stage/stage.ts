@@ -127,8 +127,11 @@ export class Stage {
         onfocus: () => isWay && this.#look(index),
       }, this.#canvases[index]!);
     });
-    const columns = columnsOf(job);
+    const { columns, isByColumns } = layoutOf(job);
     this.#frames.style.setProperty("--columns", String(columns));
+    this.#frames.style.setProperty("--rows", String(Math.ceil(request.pictures.length / columns)));
+    this.#frames.classList.toggle("by-columns", isByColumns);
+    this.#frames.classList.toggle("wide", columns > 5);
     this.#frames.classList.toggle("single", request.pictures.length === 1);
     replace(this.#frames, ...(isWay ? [] : this.#buttons));
     replace(this.#strip, ...(isWay ? this.#buttons : []));
@@ -182,13 +185,17 @@ export class Stage {
   }
 }
 
-/** How many pictures stand beside each other. */
-function columnsOf({ parameters, request }: Job): number {
+/** How many pictures stand beside each other, and whether they follow each other downwards. */
+function layoutOf({ parameters, request }: Job): { columns: number; isByColumns: boolean } {
   const { length } = request.pictures;
-  if (parameters.mode === "pictures" && parameters.labels.length > 1) {
-    return parameters.count > 1 ? parameters.count : Math.min(length, 8);
+  const { mode, labels: { length: classes }, count } = parameters;
+  if (mode !== "pictures" || classes === 1 || count === 1) {
+    return { columns: Math.ceil(Math.sqrt(length)), isByColumns: false };
   }
-  return Math.ceil(Math.sqrt(length));
+  // a row a class or a column a class, whichever is wider than high
+  return classes >= count
+    ? { columns: classes, isByColumns: true }
+    : { columns: count, isByColumns: false };
 }
 
 /** What becomes of a drawing at the moment. */

@@ -68,6 +68,9 @@ export function readAddress(hash: string): { view: View; raw: Record<string, unk
       if (numbers.every(Number.isFinite)) raw[name] = kind === "numbers" ? numbers : numbers[0];
     }
   }
-  if (given.size > 0) raw["interval"] ??= null;
+  if (given.size > 0) { // what a short address leaves out
+    raw["interval"] ??= null;
+    raw["mode"] ??= "pictures";
+  }
   return { view: VIEWS.find((view) => view === path) ?? "draw", raw };
 }

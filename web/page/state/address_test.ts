@@ -44,5 +44,5 @@ Deno.test("what an address says is text and numbers, whatever is in it", () => {
   const { raw } = readAddress(
     "#/draw?seed=x&labels=1,x&steps=1e999&model=%3Cb%3E&guidance=2&__proto__=1",
   );
-  assertEquals(raw, { model: "<b>", guidance: 2, interval: null });
+  assertEquals(raw, { model: "<b>", guidance: 2, interval: null, mode: "pictures" });
 });
