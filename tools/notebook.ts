@@ -29,7 +29,10 @@ if (paths.length === 0) {
 let failed = false;
 for (const path of paths.map(String)) {
   const notebook = await readNotebook(path);
-  const ran = await runNotebook(path, notebook, { hidden: published ? [] : PUBLISHED });
+  const ran = await runNotebook(path, notebook, {
+    hidden: published ? [] : PUBLISHED,
+    fast: check,
+  });
   const problems = await differences(check ? notebook : withOutputs(notebook, ran), ran);
   if (!check) await Deno.writeTextFile(path, notebookText(withOutputs(notebook, ran)));
   for (const problem of problems) console.error(`${path}: ${problem}`);
