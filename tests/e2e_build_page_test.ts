@@ -4,25 +4,14 @@ import { SafetensorsFile } from "@dit/core/io";
 import { ImageSampler } from "@dit/core/pipeline";
 import { init } from "@dit/core/tensor";
 import { bundleModule, samplePictures } from "@dit/web";
-import { relative } from "@std/path";
 import { browserMissing, openBrowser, type Served, serveFiles } from "./browser.ts";
 import type { Drawn, Trained } from "./browser/static_page.ts";
 import { command, commandTest } from "./commands.ts";
+import { filesOf } from "./files_of.ts";
 import { packagesMissing, testUnless } from "./npm.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 const noBundler = await packagesMissing("npm:esbuild-wasm@0.28.2");
-
-/** All files of a folder, by their paths in it. */
-async function filesOf(folder: string, root = folder): Promise<Map<string, Served>> {
-  const files = new Map<string, Served>();
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    const path = `${folder}/${name}`;
-    if (isDirectory) { for (const entry of await filesOf(path, root)) files.set(...entry); }
-    else files.set(relative(root, path).replaceAll("\\", "/"), await Deno.readFile(path));
-  }
-  return files;
-}
 
 const REQUEST = {
   pictures: [{ label: 3, seed: 5 }],
