@@ -13,9 +13,9 @@ const root = new URL("../", import.meta.url);
 
 /** What runs in Node and Bun. */
 const MAIN = `
-import "./xor.js";
-import { workload } from "./workload.js";
-import { init, loadSafetensors, saveSafetensors, tensor } from "./core.js";
+import './xor.js';
+import { workload } from './workload.js';
+import { init, loadSafetensors, saveSafetensors, tensor } from './core.js';
 const folder = process.argv[2];
 const { description, numbers } = await workload({ device: "wasm", wasm: { tier: "safe" } });
 await init({ device: "wasm" });
