@@ -11,6 +11,9 @@ export class SamplingError extends Error {
   }
 }
 
+/** What visitors are told of a bug. */
+export const BUG = "sampling ended by an error of the program; the server's output has it";
+
 /** How a job is followed. */
 export interface Watch {
   /** Ends it within a step. */
@@ -20,11 +23,25 @@ export interface Watch {
   readonly wantsPreview: () => boolean;
 }
 
+/** Whatever samples, one job at a time. */
+export interface Sampling {
+  /** What samples; null until the first job. */
+  readonly device: string | null;
+  /**
+   * Samples; resolves after the `done` event.
+   *
+   * @throws {SamplingError} where that fails.
+   * @throws {FastTierError} where the device gives wrong numbers in the fast tier.
+   * @throws {DOMException} or whatever `signal` was aborted with.
+   */
+  sample(model: ServedModel, request: SampleRequest, watch: Watch): Promise<void>;
+}
+
 /**
  * A thread with a device, which opens with the first job: the server answers others meanwhile, even
  * where a CPU computes. One job at a time.
  */
-export class DeviceThread implements Disposable {
+export class DeviceThread implements Sampling, Disposable {
   readonly #settings: WorkerSettings;
   #worker: Worker | undefined;
   #device: string | null = null;
@@ -39,13 +56,7 @@ export class DeviceThread implements Disposable {
     return this.#device;
   }
 
-  /**
-   * Samples; resolves after the `done` event.
-   *
-   * @throws {SamplingError} where that fails.
-   * @throws {FastTierError} where the device gives wrong numbers in the fast tier.
-   * @throws {DOMException} `AbortError`, where it was cancelled.
-   */
+  /** Samples; resolves after the `done` event. */
   async sample(model: ServedModel, request: SampleRequest, watch: Watch): Promise<void> {
     const { signal, onEvent, wantsPreview } = watch;
     signal.throwIfAborted();
@@ -82,11 +93,7 @@ export class DeviceThread implements Disposable {
           event.preventDefault();
           this[Symbol.dispose](); // the next job has a new one
           console.error(`the sampling thread ended: ${event.message}`);
-          reject(
-            new SamplingError(
-              "sampling ended by an error of the program; the server's output has it",
-            ),
-          );
+          reject(new SamplingError(BUG));
         };
         worker.postMessage(job);
       });
@@ -106,16 +113,23 @@ function newWorker(): Worker {
   return new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
 }
 
-/** What a failed job throws: visitors learn no path of this machine, whoever started it all. */
+/** What a failed job throws; visitors learn no path of this machine. */
 function failure(
   { message, isBug, isUnfit }: Extract<WorkerMessage, { kind: "failed" }>,
-  { path, id }: ServedModel,
+  { path, vaePath, id }: ServedModel,
 ): Error {
   if (isUnfit) return new FastTierError(message);
   console.error(`could not sample from ${path}: ${message}`);
   return new SamplingError(
-    isBug
-      ? "sampling ended by an error of the program; the server's output has it"
-      : message.replaceAll(path, id),
+    isBug ? BUG : withoutPaths(message, { [path]: id, [vaePath ?? path]: id }),
+  );
+}
+
+/** A message with names for paths: those that are known, and the last part of others. */
+export function withoutPaths(message: string, names: Readonly<Record<string, string>>): string {
+  for (const [path, name] of Object.entries(names)) message = message.replaceAll(path, name);
+  return message.replaceAll(
+    /(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,"'()]+[\\/])+([^\s\\/:;,"'()]*)/g,
+    "$1",
   );
 }

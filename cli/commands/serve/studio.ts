@@ -3,13 +3,14 @@ import {
   ADDRESSES,
   readSampleRequest,
   RequestError,
+  type SampleRequest,
   type Site,
   type StudioInfo,
   type WireEvent,
 } from "@dit/web";
 import { FastTierError } from "../../shared/device.ts";
 import { messageOf } from "../../shared/errors.ts";
-import { type DeviceThread, SamplingError } from "./device_thread.ts";
+import { BUG, type Sampling, SamplingError } from "./device_thread.ts";
 import { readJsonBody } from "./http/body.ts";
 import { EventStream } from "./http/event_stream.ts";
 import { guard, type Names, SAFE_HEADERS } from "./http/guard.ts";
@@ -36,7 +37,7 @@ const BEAT = 15_000;
 export interface StudioParts {
   readonly models: Models;
   readonly runs: RunFolders;
-  readonly thread: DeviceThread;
+  readonly thread: Sampling;
   readonly jobs: Jobs;
   readonly page: Page;
   readonly names: Names;
@@ -185,7 +186,7 @@ export class Studio {
 
   async #run(
     model: ServedModel,
-    request: Parameters<DeviceThread["sample"]>[1],
+    request: SampleRequest,
     stream: EventStream,
     signal: AbortSignal,
   ): Promise<void> {
@@ -212,7 +213,7 @@ export class Studio {
         ? error.message
         : error instanceof FastTierError
         ? "the server starts again without its fast kernels; try again in a moment"
-        : "sampling ended by an error of the program; the server's output has it";
+        : BUG;
       stream.end({ kind: "failed", message });
     } finally {
       clearInterval(beat);

@@ -1,17 +1,25 @@
 /** The studio from end to end, on a server of its own: what it answers, and what it does not. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { ImageSampler } from "@dit/core/pipeline";
-import { SafetensorsFile } from "@dit/core/io";
+import { SafetensorsFile, saveSafetensors } from "@dit/core/io";
 import { init } from "@dit/core/tensor";
-import { HttpEngine, type SampleEvent, samplePictures, type SampleRequest } from "@dit/web";
-import { writeRun } from "../../../tests/commands.ts";
+import { vaeConfigOf } from "@dit/core/vae";
+import {
+  decodeFrames,
+  HttpEngine,
+  type SampleEvent,
+  samplePictures,
+  type SampleRequest,
+} from "@dit/web";
+import { SMALL_VAE, smallLatents, smallVaeWeights, writeRun } from "../../../tests/commands.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
-import { DeviceThread } from "./device_thread.ts";
+import { FastTierError } from "../../shared/device.ts";
+import { DeviceThread, type Sampling, withoutPaths } from "./device_thread.ts";
 import { Jobs } from "./jobs.ts";
 import { Models } from "./models.ts";
 import { Page } from "./page.ts";
 import { RunFolders } from "./runs.ts";
-import { Studio } from "./studio.ts";
+import { Studio, type StudioParts } from "./studio.ts";
 
 const REQUEST: SampleRequest = {
   model: "000-small.1",
@@ -31,6 +39,8 @@ interface Served {
   readonly url: string;
   readonly engine: HttpEngine;
   readonly studio: Studio;
+  readonly parts: StudioParts;
+  readonly results: string;
   readonly checkpoint: string;
 }
 
@@ -41,7 +51,7 @@ function studioTest(name: string, run: (served: Served) => Promise<void>, queue 
     const checkpoint = await writeRun(results, "000-small", 1);
     using thread = new DeviceThread({ device: "wasm", dtype: "f32" });
     const source = new URL("../../../README.md", import.meta.url);
-    const studio = new Studio({
+    const parts: StudioParts = {
       models: new Models({ results, ckpt: undefined, flags: {} }),
       runs: new RunFolders(results),
       thread,
@@ -49,7 +59,8 @@ function studioTest(name: string, run: (served: Served) => Promise<void>, queue 
       page: new Page([{ name: "index.html", source, isBundled: false }]),
       names: { names: [], host: "127.0.0.1" },
       onUnfit() {},
-    });
+    };
+    const studio = new Studio(parts);
     const server = Deno.serve(
       { port: 0, hostname: "127.0.0.1", onListen() {} },
       (request, info) => studio.answer(request, info),
@@ -57,7 +68,7 @@ function studioTest(name: string, run: (served: Served) => Promise<void>, queue 
     try {
       const { port } = server.addr;
       const url = `http://127.0.0.1:${port}/`;
-      await run({ port, url, engine: new HttpEngine(url), studio, checkpoint });
+      await run({ port, url, engine: new HttpEngine(url), studio, parts, results, checkpoint });
     } finally {
       studio.stop();
       await server.shutdown();
@@ -154,6 +165,84 @@ studioTest(
     }
   },
 );
+
+studioTest(
+  "latents are decoded by their autoencoder, and refused where it is lost",
+  async (served) => {
+    const { engine, results } = served;
+    const vae = `${results}/vae.safetensors`;
+    const config = JSON.stringify(vaeConfigOf(SMALL_VAE));
+    await saveSafetensors(vae, await smallVaeWeights(), [["config", config]]);
+    await writeRun(results, "001-latents", 1, smallLatents({ inputSize: 4 }, vae));
+    await writeRun(
+      results,
+      "002-lost",
+      1,
+      smallLatents({ inputSize: 4 }, `${results}/lost/vae.pt`),
+    );
+    const request = {
+      ...REQUEST,
+      model: "001-latents.1",
+      pictures: [{ label: 1, seed: 5 }],
+      steps: 2,
+    };
+    const { error } = console;
+    console.error = () => {};
+    try {
+      const done = (await sampled(engine, request)).at(-1)!;
+      assert(done.kind === "done");
+      assertEquals(done.pictures.map(({ width, height }) => [width, height]), [[32, 32]]);
+      const lost = { ...request, model: "002-lost.1" };
+      const { message } = await assertRejects(() => sampled(engine, lost), Error);
+      assertEquals(message, "--vae: expected ema, mse or a file but found no vae.pt");
+    } finally {
+      console.error = error;
+    }
+  },
+);
+
+studioTest(
+  "a visitor is told where kernels are unfit or the program fails, and others go on",
+  async (served) => {
+    const { parts: own, engine } = served;
+    const failures = [new FastTierError("wrong numbers in /home/somebody"), new TypeError("a bug")];
+    const unfit: Error[] = [];
+    const broken: Sampling = { device: null, sample: () => Promise.reject(failures.shift()) };
+    const parts = { ...own, thread: broken, onUnfit: (error: Error) => unfit.push(error) };
+    const other = new Studio(parts);
+    const said: unknown[] = [];
+    const { error } = console;
+    console.error = (thing) => said.push(thing);
+    const told: string[] = [];
+    try {
+      for (let i = 0; i < 2; i++) {
+        const request = new Request("http://localhost/sample", {
+          method: "POST",
+          headers: { host: "localhost", "content-type": "application/json" },
+          body: JSON.stringify(REQUEST),
+        });
+        const response = await other.answer(request, { completed: new Promise(() => {}) });
+        for await (const event of decodeFrames(response.body!)) {
+          if (event.kind === "failed") told.push(event.message);
+        }
+      }
+    } finally {
+      console.error = error;
+    }
+    assertMatch(told[0]!, /starts again without its fast kernels/);
+    assertMatch(told[1]!, /an error of the program/);
+    assertEquals([unfit.length, said.length], [1, 1]);
+    assertEquals((await engine.studio()).queued, 0);
+  },
+);
+
+Deno.test("messages for visitors have no paths in them", () => {
+  const message = "/my runs/a.pt: not C:\\me\\b.pt or /home/me/c.pt; see results/d and e/f (/g/h)";
+  assertEquals(
+    withoutPaths(message, { "/my runs/a.pt": "a" }),
+    "a: not b.pt or c.pt; see results/d and e/f (h)",
+  );
+});
 
 /** Sends bytes as they are; returns the answer as far as it comes. */
 async function send(port: number, text: string): Promise<string> {
