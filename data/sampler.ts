@@ -1,3 +1,4 @@
+import type { Generator } from "@dit/core/tensor";
 import type { NoiseKey } from "./dataset.ts";
 import { DataError } from "./errors.ts";
 import { sequence } from "./random.ts";
@@ -46,6 +47,12 @@ export interface BatchSamplerOptions {
   readonly world?: number;
   /** Where to start; the beginning by default. */
   readonly position?: SamplerPosition;
+  /**
+   * `[size]`, the class of each example, where classes are to be shown equally often, however many
+   * examples each has: a pass has as many examples as before, of small classes the same ones
+   * several times, of large ones some. By default every example is shown once.
+   */
+  readonly balance?: ArrayLike<number>;
 }
 
 /**
@@ -72,6 +79,8 @@ export class BatchSampler {
   readonly #batchSize: number;
   readonly #seed: bigint;
   readonly #flip: boolean;
+  /** The examples of each class, where classes are balanced. */
+  readonly #classes: readonly Uint32Array[] | null;
   /** This process's places in a batch. */
   readonly #share: readonly number[];
   #position: SamplerPosition;
@@ -86,7 +95,7 @@ export class BatchSampler {
    */
   constructor(options: BatchSamplerOptions) {
     const { size, batchSize, seed = 0, flip = true, position } = options;
-    const { parts = 1, rank = 0, world = 1 } = options;
+    const { parts = 1, rank = 0, world = 1, balance } = options;
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new RangeError(`BatchSampler: expected a batch size of 1 or more but got ${batchSize}`);
     }
@@ -110,6 +119,12 @@ export class BatchSampler {
     this.#batchSize = batchSize;
     this.#seed = BigInt(seed);
     this.#flip = flip;
+    if (balance && balance.length !== size) {
+      throw new RangeError(
+        `BatchSampler: expected the classes of ${size} examples but got ${balance.length}`,
+      );
+    }
+    this.#classes = balance ? examplesByClass(balance) : null;
     const rows = batchSize / (world * parts);
     this.#share = Array.from({ length: parts * rows }, (_, i) => {
       const part = Math.floor(i / rows);
@@ -166,7 +181,9 @@ export class BatchSampler {
 
   #epochOrder(epoch: number): Uint32Array {
     if (this.#order?.epoch !== epoch) {
-      const indices = sequence(this.#seed, "order", epoch).permutation(this.#size);
+      const generator = sequence(this.#seed, "order", epoch);
+      const order = generator.permutation(this.#size);
+      const indices = this.#classes ? balanced(order, this.#classes, generator) : order;
       this.#order = { epoch, indices };
     }
     return this.#order.indices;
@@ -180,4 +197,37 @@ export class BatchSampler {
       return coin.nextUniform() < 0.5;
     });
   }
+}
+
+/** The examples of each class that has any. */
+function examplesByClass(labels: ArrayLike<number>): Uint32Array[] {
+  const classes = new Map<number, number[]>();
+  for (let i = 0; i < labels.length; i++) {
+    const of = classes.get(labels[i]!);
+    if (of) of.push(i);
+    else classes.set(labels[i]!, [i]);
+  }
+  return [...classes].sort(([a], [b]) => a - b).map(([, examples]) => Uint32Array.from(examples));
+}
+
+/**
+ * A pass in which classes take turns at the places of `order`. The examples of a class come in a
+ * random order, and again in another one where it has too few.
+ */
+function balanced(
+  order: Uint32Array,
+  classes: readonly Uint32Array[],
+  generator: Generator,
+): Uint32Array {
+  const indices = new Uint32Array(order.length);
+  const drawn = classes.map(() => ({ order: new Uint32Array(0), at: 0 }));
+  for (let i = 0; i < order.length; i++) {
+    const [examples, state] = [classes[i % classes.length]!, drawn[i % classes.length]!];
+    if (state.at === state.order.length) {
+      state.order = generator.permutation(examples.length);
+      state.at = 0;
+    }
+    indices[order[i]!] = examples[state.order[state.at++]!]!;
+  }
+  return indices;
 }

@@ -79,3 +79,33 @@ Deno.test("a sampler refuses what it cannot divide", () => {
   assertThrows(make({ rank: 1 }), RangeError, "rank in [0, 1)");
   assertThrows(make({ position: { epoch: 0, step: 3 } }), RangeError, "0 to 2 steps");
 });
+
+Deno.test("classes are shown equally often where that is asked for, and parts of a pass repeat", () => {
+  // 1 example of class 0, 3 of class 2, 20 of class 5
+  const balance = Int32Array.from({ length: 24 }, (_, i) => i === 0 ? 0 : i < 4 ? 2 : 5);
+  const settings = { size: 24, batchSize: 6, seed: 3, balance };
+  const pass = (epoch: number, more: object = {}) => {
+    const sampler = new BatchSampler({ ...settings, ...more, position: { epoch, step: 0 } });
+    return Array.from({ length: 4 }, () => sampler.next());
+  };
+  const indices = pass(0).flatMap((batch) => batch.indices);
+  const count = (of: number) => indices.filter((index) => balance[index] === of).length;
+  assertEquals([count(0), count(2), count(5)], [8, 8, 8]);
+  const large = indices.filter((index) => balance[index] === 5);
+  assertEquals(new Set(large).size, 8, "none twice of a class that has enough");
+  for (const index of [1, 2, 3]) {
+    const times = indices.filter((other) => other === index).length;
+    assert(times === 2 || times === 3, `${index} is shown ${times} times`);
+  }
+  expect(pass(0)).not.toEqual(pass(1));
+  assertEquals(pass(0), pass(0));
+  const position = JSON.parse(JSON.stringify(pass(0)[1]!.next));
+  assertEquals(new BatchSampler({ ...settings, position }).next(), pass(0)[2]);
+  const shares = [0, 1].map((rank) => pass(0, { rank, world: 2 })[0]!);
+  assertEquals(shares.flatMap((share) => share.indices), pass(0)[0]!.indices);
+  assertThrows(
+    () => new BatchSampler({ ...settings, size: 25 }),
+    RangeError,
+    "expected the classes of 25 examples but got 24",
+  );
+});

@@ -89,6 +89,7 @@ export class TrainingLoop {
       parts: settings.gradAccum,
       rank: world.rank,
       world: world.size,
+      ...(settings.balance ? { balance: dataset.labels } : {}),
       ...(position ? { position } : {}),
     });
     this.#saved = step;

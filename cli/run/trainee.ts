@@ -24,6 +24,8 @@ export interface RunSettings {
   readonly seed: number;
   /** Whether every other example is mirrored. */
   readonly flip: boolean;
+  /** Whether classes are shown equally often, however many examples each has. */
+  readonly balance?: boolean;
   /** Steps between two lines of metrics. */
   readonly logEvery: number;
   /** Steps between two checkpoints. */

@@ -125,6 +125,11 @@ const DATA_FLAGS = {
     onResume: "free",
     whenAbsent: false,
   }),
+  "balance": setting(toggle("show all classes equally often, however many images each has"), {
+    key: "balance",
+    default: false,
+    whenAbsent: false,
+  }),
   "flip": setting(toggle("mirror every other image"), {
     key: "flip",
     default: true,

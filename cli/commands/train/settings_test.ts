@@ -251,6 +251,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     | "evalEvery"
     | "evalSamples"
     | "evalFeatures"
+    | "balance"
     | "init"
     | "freeze"
     | "lrScale"
@@ -292,6 +293,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     evalEvery: 0,
     evalSamples: 250,
     evalFeatures: "classifier",
+    balance: false,
     init: null,
     freeze: null,
     lrScale: null,
