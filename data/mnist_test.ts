@@ -56,6 +56,29 @@ diskTest(
   },
 );
 
+diskTest("sets of other names, sizes and classes are read as MNIST is", async (folder) => {
+  const pixels = Uint8Array.from({ length: 3 * 20 * 10 }, (_, i) => i === 0 ? 255 : 0);
+  const write = async (name: string, bytes: Uint8Array<ArrayBuffer>) =>
+    await Deno.writeFile(join(folder, name), bytes);
+  await write("emnist-letters-train-images-idx3-ubyte", idx([3, 20, 10], pixels));
+  await write("emnist-letters-train-labels-idx1-ubyte", idx([3], [1, 26, 7]));
+  const data = await loadMnist({ folder });
+  assertEquals([data.size, data.height, data.width], [3, 24, 24]);
+  assertEquals([[...data.labels], data.classNames.length, data.classNames[25]], [
+    [0, 25, 6],
+    26,
+    "26",
+  ]);
+  const { images } = await data.read([0]);
+  assertEquals(images.indexOf(1), 2 * 24 + 7);
+  await write("train-images-idx3-ubyte", idx([3, 20, 10], pixels));
+  await assertRejects(
+    () => loadMnist({ folder }),
+    DataError,
+    "expected the files of one set but found emnist-letters-train and train",
+  );
+});
+
 diskTest("MNIST says what is wrong with a folder", async (folder) => {
   const load = () => loadMnist({ folder });
   await assertRejects(load, DataError, "train-images-idx3-ubyte.gz but found neither");
@@ -64,8 +87,8 @@ diskTest("MNIST says what is wrong with a folder", async (folder) => {
   await Deno.writeFile(images, idx([1, 28, 28], new Uint8Array(28 * 28)));
   await Deno.writeFile(labels, idx([2], [0, 0]));
   await assertRejects(load, FormatError, "dimension 0: expected 1 but found 2");
-  await Deno.writeFile(labels, idx([1], [10]));
-  await assertRejects(load, DataError, "expected labels in [0, 10) but got 10");
+  await Deno.writeFile(images, idx([1, 0, 28], []));
+  await assertRejects(load, FormatError, "dimension 1: expected 1 or more but found 0");
   await Deno.writeFile(images, idx([1, 28, 28], new Uint8Array(28)));
   await assertRejects(load, FormatError, "its end: expected 800 bytes but found 44");
   await Deno.writeFile(images, Uint8Array.from({ length: 99 }, () => 1));

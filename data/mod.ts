@@ -14,6 +14,7 @@ export {
   normalizeInto,
   type ReadOptions,
 } from "./dataset.ts";
+export { type Cifar10Options, loadCifar10 } from "./cifar10.ts";
 export { loadMnist, type MnistOptions } from "./mnist.ts";
 export {
   type BatchPlan,

@@ -3,7 +3,7 @@ import { saveNpyFeature } from "@dit/data";
 import { diskTest } from "../../tests/fixtures.ts";
 import { dataKind } from "./data_kind.ts";
 import { CommandError } from "./errors.ts";
-import { NAMED_DATA } from "./named_data.ts";
+import { FETCHED_DATA } from "./named_data.ts";
 
 diskTest("data are recognised by their name or by what is in their folder", async (folder) => {
   const kindOf = async (name: string) => (await dataKind(`${folder}/${name}`)).kind;
@@ -11,9 +11,12 @@ diskTest("data are recognised by their name or by what is in their folder", asyn
     await Deno.mkdir(`${folder}/${name}/..`, { recursive: true });
     await Deno.writeTextFile(`${folder}/${name}`, text);
   };
-  for (const name of Object.keys(NAMED_DATA)) assertEquals((await dataKind(name)).kind, "named");
+  for (const name of FETCHED_DATA) assertEquals((await dataKind(name)).kind, "named");
   await file("digits/train-images-idx3-ubyte.gz");
   assertEquals(await kindOf("digits"), "named");
+  await file("letters/emnist-letters-train-images-idx3-ubyte");
+  await file("cifar10/data_batch_1.bin");
+  assertEquals([await kindOf("letters"), await kindOf("cifar10")], ["named", "named"]);
   await file("images/cat/a.png");
   await file("images/manifest.json", "{}"); // another program's
   await file("images/.hidden/x_features/0.npy");

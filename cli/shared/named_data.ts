@@ -8,8 +8,10 @@ import type { Dataset } from "@dit/data";
 export interface NamedData {
   /** What they are, for the help of `--data`. */
   readonly help: string;
-  /** Side of an example in pixels. */
+  /** Side of an example in pixels, of those that are fetched. */
   readonly imageSize: number;
+  /** Whether they are read from a folder only; fetched by their name as well by default. */
+  readonly isFolderOnly?: boolean;
   /** Whether mirrored examples mean the same. */
   readonly flip: boolean;
   /** Whether reading them needs native code. */
@@ -31,20 +33,36 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     imageSize: 32,
     flip: false, // mirrored digits are others, or none
     native: false,
-    files: /^train-images-idx3-ubyte(\.gz)?$/,
+    files: /^(.*-)?train-images-idx3-ubyte(\.gz)?$/, // Fashion-MNIST's and others' are called so too
     async open(folder) {
       const { loadMnist } = await import("@dit/data");
       return await loadMnist(folder === undefined ? {} : { folder });
     },
   },
+  "cifar10": {
+    help: "CIFAR-10's binary batches",
+    imageSize: 32,
+    isFolderOnly: true,
+    flip: true,
+    native: true, // any folder is granted it
+    files: /^data_batch_1\.bin$/,
+    async open(folder) {
+      const { loadCifar10 } = await import("@dit/data");
+      return await loadCifar10({ folder: folder! });
+    },
+  },
 };
+
+/** Data that can be asked for by name. */
+export const FETCHED_DATA: readonly string[] = Object.keys(NAMED_DATA)
+  .filter((name) => !NAMED_DATA[name]!.isFolderOnly);
 
 /** What is special about data, if anything is: undefined for a folder. */
 export function namedData(data: string): NamedData | undefined {
-  return Object.hasOwn(NAMED_DATA, data) ? NAMED_DATA[data] : undefined;
+  return FETCHED_DATA.includes(data) ? NAMED_DATA[data] : undefined;
 }
 
 /** What may be given, such as "mnist or a folder". */
 export function namesOr(otherwise: string): string {
-  return [...Object.keys(NAMED_DATA), otherwise].join(" or ");
+  return [...FETCHED_DATA, otherwise].join(" or ");
 }

@@ -45,7 +45,8 @@ async function openNamed(
   { name, named, folder }: Extract<DataKind, { kind: "named" }>,
   { imageSize, vae }: TrainSettings,
 ): Promise<TrainData> {
-  const side = named.imageSize;
+  const opening = folder === undefined ? undefined : await named.open(folder);
+  const side = opening?.height ?? named.imageSize; // others in the same files may have another
   if (imageSize !== null && imageSize !== side) {
     throw new UsageError(
       `--image-size: ${name} is ${side} pixels wide, so expected ${side} but got ${imageSize}`,
@@ -54,5 +55,5 @@ async function openNamed(
   if (vae !== null && vae !== "none") {
     throw new UsageError(`--vae: ${name} is trained on as pixels, so expected none but got ${vae}`);
   }
-  return opened("named", await named.open(folder));
+  return opened("named", opening ?? await named.open());
 }

@@ -33,14 +33,14 @@ import {
   type ValueOf,
   withDefault,
 } from "../../shared/flags.ts";
-import { NAMED_DATA } from "../../shared/named_data.ts";
+import { FETCHED_DATA, NAMED_DATA } from "../../shared/named_data.ts";
 import { defaultsText, type Preset, setting, type SettingsOf } from "../../shared/settings.ts";
 
 /** Images at least this large are trained on as latents by default, as in the paper. */
 export const LATENT_FROM = 128;
 
 /** Such as "mnist (60,000 handwritten digits)". */
-const NAMES = Object.entries(NAMED_DATA).map(([name, { help }]) => `${name} (${help})`).join(", ");
+const NAMES = FETCHED_DATA.map((name) => `${name} (${NAMED_DATA[name]!.help})`).join(", ");
 
 /** Named data whose mirrored examples are others. */
 const UNFLIPPED = Object.keys(NAMED_DATA).filter((name) => !NAMED_DATA[name]!.flip);
@@ -87,7 +87,10 @@ function sameAutoencoder(a: string | null, b: string | null): boolean {
 /** What to train on. */
 const DATA_FLAGS = {
   "data": setting(
-    text("DATA", `${NAMES}, or a folder with a subfolder of images a class, or of features`),
+    text(
+      "DATA",
+      `${NAMES}, or a folder: a subfolder of images a class, IDX files, CIFAR-10's batches, features`,
+    ),
     { key: "data", default: "mnist", onResume: "changeable" },
   ),
   "feature-path": alias(
