@@ -20,6 +20,8 @@ export const POOL_WIDTH = 2048;
 export const INCEPTION_CLASSES = 1008;
 /** Channels of `mixed_6/conv` that sFID reads. */
 const SPATIAL_CHANNELS = 7;
+/** Numbers that sFID reads of an image of 299x299: those channels at 17x17 places. */
+export const SPATIAL_WIDTH = 17 * 17 * SPATIAL_CHANNELS;
 
 /** A unit of a square kernel, or of rows by columns. */
 function unit(

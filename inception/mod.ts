@@ -10,6 +10,7 @@ export {
   InceptionV3,
   POOL_WIDTH,
   SMALLEST_INCEPTION_SIZE,
+  SPATIAL_WIDTH,
 } from "./inception.ts";
 export { foldedInception } from "./weights.ts";
 export { inceptionInput } from "./resize.ts";

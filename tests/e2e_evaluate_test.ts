@@ -61,15 +61,13 @@ commandTest(
   "evaluate compares samples with every kind of reference, and says what it lacks",
   async (folder) => {
     await init({ device: "wasm" });
-    await saveTorch(`${folder}/w.pth`, await lazyStateDict(drawnInception(3)));
+    await saveTorch(`${folder}/w.pth`, lazyStateDict(drawnInception(3)));
     const size = [SIZE, SIZE, 3];
     const madeBy = JSON.stringify({ model: "DiT-S/4", seed: 3 });
     await archive(`${folder}/s.npz`, images(5, 0), size, [0, 0, 1, 1, 1], { made_by: madeBy });
     await archive(`${folder}/r.npz`, images(6, 1), size, [0, 1, 2, 0, 1, 2]);
-    const evaluate = (...args: string[]) =>
-      command("evaluate", [...args, "--weights", "w.pth", "--device", "wasm"], folder);
-
-    const first = await evaluate("s.npz", "r.npz", "--json");
+    const usual = ["--weights", "w.pth", "--device", "wasm"];
+    const first = await command("evaluate", ["s.npz", "r.npz", "--json", ...usual], folder);
     const result = resultOf(first);
     assertEquals(Object.keys(result).sort(), [
       "fid",
@@ -85,11 +83,6 @@ commandTest(
     assert(result.fid! > 0 && result.sfid! > 0 && result.inceptionScore! >= 1, first.out);
     assertStringIncludes(first.err, "WARNING: 5 samples are too few for FID and sFID");
     assertStringIncludes(first.err, "no samples of 1 of 3 classes that the reference has: 2;");
-
-    // kept features give the same, in any order of arguments, and no network is loaded
-    const again = await evaluate("--json", "--batch-size", "2", "s.npz", "r.npz");
-    assertEquals(resultOf(again), result);
-    assertStringIncludes(again.err, "features of evaluation");
 
     // the features that are kept of the reference are a reference themselves
     const kept: string[] = [];
@@ -107,16 +100,11 @@ commandTest(
       assertEquals(npz.info("mu_s").shape, [2023]);
     }
     const ofReference = kept.find((path) => counts.get(path) === 6)!;
-    assertEquals(resultOf(await evaluate("s.npz", ofReference, "--json")), result);
-
-    // statistics alone, as the ADM suite's references have them: no neighbours and no KID
+    // statistics alone, as the ADM suite's references have them
     using npz = await NpzFile.open(`${folder}/${ofReference}`);
     const statistics = new Map<string, Awaited<ReturnType<NpzFile["read"]>>>();
     for (const key of ["mu", "sigma", "mu_s", "sigma_s"]) statistics.set(key, await npz.read(key));
     await saveNpz(`${folder}/adm.npz`, statistics);
-    const adm = await evaluate("s.npz", "adm.npz", "--json");
-    assertEquals(resultOf(adm), { ...result, precision: null, recall: null, kid: null });
-    assertStringIncludes(adm.err, "no precision and recall: adm.npz has no images");
 
     // a folder, whose images are the same; and for people
     await Deno.mkdir(`${folder}/real`);
@@ -126,20 +114,42 @@ commandTest(
       const png = await encodePng(pixels, SIZE, SIZE, 3);
       await Deno.writeFile(`${folder}/real/${i}.png`, png);
     }
-    const people = await evaluate("s.npz", "real", "--metrics", "fid,kid");
+
+    const accepted = [
+      `--json --batch-size 2 s.npz ${ofReference}`,
+      "s.npz adm.npz --json",
+      "s.npz real --metrics fid,kid",
+    ];
+    const refused = await writeRefused(folder);
+    const lines = [...accepted, ...refused.map(([args]) => args)].map((args) => {
+      const weights = args.includes("--weights") ? ["--device", "wasm"] : usual;
+      return ["evaluate", ...(args === "" ? [] : args.split(" ")), ...weights];
+    });
+    const ended = await commandLines(lines, folder);
+    const [again, adm, people, ...others] = ended as [Ended, Ended, Ended];
+    // kept features give the same, in any order of arguments, and no network is loaded
+    assertEquals(resultOf(again), result);
+    assertStringIncludes(again.err, "features of evaluation");
+    assertEquals(resultOf(adm), { ...result, precision: null, recall: null, kid: null });
+    assertStringIncludes(adm.err, "no precision and recall: adm.npz has no images");
     assertEquals(people.code, 0, people.err);
     assertStringIncludes(people.out, `FID              ${result.fid!.toPrecision(6)}`);
     assertStringIncludes(people.out, "KID  ");
     assert(!people.out.includes("sFID"), people.out);
+    for (const [i, [args, code, message]] of refused.entries()) {
+      const { code: got, out, err } = (others as Ended[])[i]!;
+      assertEquals(got, code, `${args}: ${out}${err}`);
+      assertStringIncludes(err, message);
+    }
   },
 );
 
-commandTest("evaluate refuses what it cannot compare, saying what it expected", async (folder) => {
-  await init({ device: "wasm" });
-  await saveTorch(`${folder}/w.pth`, await lazyStateDict(drawnInception(3)));
+/** Writes files that cannot be compared; returns command lines with how they end. */
+async function writeRefused(
+  folder: string,
+): Promise<[args: string, code: number, message: string][]> {
   const other = new Map([["blocks.0.weight", { ...hostTensor(new Float32Array(4)), shape: [4] }]]);
   await saveTorch(`${folder}/dit.pth`, other);
-  await archive(`${folder}/s.npz`, images(5, 0), [SIZE, SIZE, 3]);
   await archive(`${folder}/few.npz`, images(3, 0), [SIZE, SIZE, 3]);
   await archive(`${folder}/one.npz`, images(1, 0), [SIZE, SIZE, 3]);
   await archive(`${folder}/large.npz`, images(5, 0, 32), [32, 32, 3]);
@@ -155,7 +165,14 @@ commandTest("evaluate refuses what it cannot compare, saying what it expected", 
     new Map([["x", { ...hostTensor(new Float32Array(1)), shape: [1] }]]),
   );
   await Deno.writeTextFile(`${folder}/text.npz`, "no archive");
-  const cases: [args: string, code: number, message: string][] = [
+  await saveNpz(
+    `${folder}/narrow.npz`,
+    new Map([["mu", hostTensor(new Float32Array(3))], ["sigma", {
+      ...hostTensor(new Float32Array(9)),
+      shape: [3, 3],
+    }]]),
+  );
+  return [
     ["", 2, "expected SAMPLES.npz and REFERENCE.npz or FOLDER but got neither"],
     ["s.npz", 2, 'but got "s.npz"'],
     ["s.npz s.npz --metrics fdi", 2, "did you mean fid?"],
@@ -184,16 +201,12 @@ commandTest("evaluate refuses what it cannot compare, saying what it expected", 
       1,
       "expected a reference, with images in arr_0 or statistics in mu and sigma",
     ],
+    [
+      "s.npz narrow.npz",
+      1,
+      "narrow.npz: expected mu of 2,048 features, as Inception has them, but",
+    ],
     ["s.npz s.npz --weights gone.pth", 1, "get them with deno task download inception"],
     ["s.npz s.npz --weights dit.pth", 1, "dit.pth: expected the Inception-v3 of 2015"],
   ];
-  const lines = cases.map(([args]) => {
-    const weights = args.includes("--weights") ? [] : ["--weights", "w.pth"];
-    return ["evaluate", ...(args === "" ? [] : args.split(" ")), ...weights, "--device", "wasm"];
-  });
-  const ended = await commandLines(lines, folder);
-  for (const [i, [args, code, message]] of cases.entries()) {
-    assertEquals(ended[i]!.code, code, `${args}: ${ended[i]!.out}${ended[i]!.err}`);
-    assertStringIncludes(ended[i]!.err, message);
-  }
-});
+}

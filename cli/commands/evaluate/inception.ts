@@ -1,4 +1,5 @@
 /** Evaluation in features of Inception-v3, by the definitions of the ADM suite. */
+import { POOL_WIDTH, SPATIAL_WIDTH } from "@dit/core/inception";
 import type { NpzFile } from "@dit/core/io";
 import { frechetDistance, type Gaussian } from "../../evaluation/frechet.ts";
 import {
@@ -9,6 +10,7 @@ import {
   openArchive,
 } from "../../evaluation/image_source.ts";
 import {
+  checkInceptionFile,
   InceptionExtractor,
   inceptionName,
   usualInceptionPath,
@@ -81,7 +83,10 @@ export async function evaluateWithInception(
   const madeBy = madeByOf(npz.texts.get("made_by"));
   requireEnough("samples", samples.name, samples.count, metrics);
   const name = await inceptionName(weights, { half });
+  await checkInceptionFile(weights);
   const reference = await openReference(referencePath, samples, name, output, stack);
+  const needed = imagesNeeded(reference, metrics);
+  if (needed) requireEnough("reference", needed.name, needed.count, metrics);
   const [height, width, channels] = samples.size;
   output.say(
     `samples   ${samples.name}: ${
@@ -90,7 +95,7 @@ export async function evaluateWithInception(
       `${channels === 1 ? ", grey" : ""}`,
   );
   output.say(`reference ${describe(reference)}`);
-  await compareClasses(samples, reference, output);
+  await compareClasses(samples, madeBy, reference, output);
   const warning = fewSamplesWarning(samples.count, metrics);
   if (warning) output.warn(warning);
 
@@ -98,14 +103,7 @@ export async function evaluateWithInception(
   output.say(`device    ${deviceText(device)}${half ? ", float16" : ""}`);
   const measureImages = measuring(flags, weights, name, output, stack);
   const ofSamples = await measureImages(samples, "samples");
-  const needsImages = metrics.some((metric) =>
-    NEED_FEATURES.includes(metric) || metric === "fid" && !reference.gaussian ||
-    metric === "sfid" && !reference.spatial
-  );
-  let ofReference = reference.measured;
-  if (needsImages && !ofReference && reference.images) {
-    ofReference = await measureImages(reference.images, "reference");
-  }
+  const ofReference = needed ? await measureImages(needed, "reference") : reference.measured;
   const { figures, deviation } = await compare(ofSamples, reference, ofReference, metrics, output);
   const evaluation: Evaluation = { ...figures, samples: ofSamples.pool.count, madeBy };
   if (json) console.log(JSON.stringify(evaluation));
@@ -164,6 +162,8 @@ async function openReference(
     );
   }
   const [gaussian, spatial] = [await gaussianIn(npz, ""), await gaussianIn(npz, "_s")];
+  if (gaussian) requireWidth(path, "mu", gaussian, POOL_WIDTH);
+  if (spatial) requireWidth(path, "mu_s", spatial, SPATIAL_WIDTH);
   const images = npz.has("arr_0") ? new ArchiveImages(npz) : null;
   if (!images && !gaussian && !measured) {
     throw new CommandError(
@@ -183,6 +183,28 @@ async function openReference(
   return { ...nothing, gaussian, spatial, measured, images };
 }
 
+/** The images of a reference, where the figures need what the file itself does not have. */
+function imagesNeeded(
+  { gaussian, spatial, measured, images }: Reference,
+  metrics: readonly Metric[],
+): ImageSource | null {
+  const lacks = (metric: Metric): boolean =>
+    NEED_FEATURES.includes(metric) || metric === "fid" && !gaussian ||
+    metric === "sfid" && !spatial;
+  return measured === null && metrics.some(lacks) ? images : null;
+}
+
+/** Throws where statistics of a file are not of features of the network. */
+function requireWidth(path: string, name: string, { mean }: Gaussian, width: number): void {
+  if (mean.length === width) return;
+  throw new CommandError(
+    `${path}: expected ${name} of ${
+      width.toLocaleString("en")
+    } features, as Inception has them, but ` +
+      `found ${mean.length.toLocaleString("en")}`,
+  );
+}
+
 function describe({ name, gaussian, images, measured }: Reference): string {
   const parts = [
     ...(gaussian ? ["statistics"] : []),
@@ -192,16 +214,26 @@ function describe({ name, gaussian, images, measured }: Reference): string {
   return `${name}: ${parts.join(", ")}`;
 }
 
+/** Warns of classes that have no samples. */
 async function compareClasses(
   samples: ImageSource,
+  madeBy: unknown,
   { images }: Reference,
   { warn }: Output,
 ): Promise<void> {
-  const [labels, others] = [await samples.labels(), await images?.labels() ?? null];
-  // a folder without classes is one class
-  if (!labels || !others || new Set(others).size < 2) return;
-  const warning = missingClassesWarning(labels, others, images!.classNames);
-  if (warning) warn(warning);
+  const labels = await samples.labels();
+  if (!labels) return;
+  const others = await images?.labels() ?? null;
+  // a folder without classes is one class, which says nothing of those of the samples
+  if (others && new Set(others).size > 1) {
+    const warning = missingClassesWarning(labels, others, images!.classNames, "the reference has");
+    if (warning) warn(warning);
+  } else if (Object(madeBy).labels === "balanced") {
+    const most = labels.reduce((a, b) => Math.max(a, b), 0);
+    const all = Int32Array.from({ length: most + 1 }, (_, i) => i);
+    const warning = missingClassesWarning(labels, all, null, "balanced samples should have");
+    if (warning) warn(warning);
+  }
 }
 
 /** Passes images through the network, or takes what is kept of them. The network is loaded once. */
@@ -276,12 +308,6 @@ async function compare(
     needs: string,
   ) => {
     if (!ours || !theirs) return missing(what, needs);
-    if (ours.mean.length !== theirs.mean.length) {
-      throw new CommandError(
-        `${reference.name}: expected ${needs} of ${ours.mean.length} features but found ` +
-          `${theirs.mean.length}`,
-      );
-    }
     return frechetDistance(ours, theirs);
   };
   if (measured) requireEnough("reference", reference.name, measured.pool.count, metrics);

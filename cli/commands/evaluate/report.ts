@@ -69,11 +69,17 @@ export function fewSamplesWarning(samples: number, metrics: readonly Metric[]): 
     `at 512x512 has 3.04 with 50,000 and 6.05 with 10,000. KID does not depend on the number.`;
 }
 
-/** Classes without a sample, as a warning; null where there are none. */
+/**
+ * Classes without a sample, as a warning; null where there are none.
+ *
+ * @param reference A class an image; each is expected among the samples.
+ * @param whose Says whose classes they are: `the reference has`.
+ */
 export function missingClassesWarning(
   labels: Int32Array,
   reference: Int32Array,
   classNames: readonly string[] | null,
+  whose: string,
 ): string | null {
   const found = new Set(labels);
   const wanted = [...new Set(reference)].sort((a, b) => a - b);
@@ -83,6 +89,6 @@ export function missingClassesWarning(
     classNames?.[label] === undefined ? `${label}` : `${label} (${classNames[label]})`
   );
   const more = missing.length > 8 ? ", ..." : "";
-  return `WARNING: no samples of ${missing.length} of ${wanted.length} classes that the reference ` +
-    `has: ${names.join(", ")}${more}; the figures compare with those of all classes`;
+  return `WARNING: no samples of ${missing.length} of ${wanted.length} classes that ${whose}: ` +
+    `${names.join(", ")}${more}; the figures compare with those of all classes`;
 }
