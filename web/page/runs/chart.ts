@@ -16,7 +16,7 @@ export interface Curve {
 export const COLOURS = 6;
 
 const [WIDTH, HEIGHT] = [420, 210];
-const MARGIN = { left: 46, right: 14, top: 12, bottom: 26 };
+const MARGIN = { left: 54, right: 14, top: 12, bottom: 26 };
 
 /** A chart. */
 export class Chart {
