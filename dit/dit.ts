@@ -29,7 +29,13 @@ import {
   tensor,
 } from "../tensor/mod.ts";
 import { type Block, createBlock, FinalLayer, isAdaptive } from "./blocks.ts";
-import { type LabelDrop, LabelEmbedder, PatchEmbed, TimestepEmbedder } from "./embedders.ts";
+import {
+  BottleneckEmbed,
+  type LabelDrop,
+  LabelEmbedder,
+  PatchEmbed,
+  TimestepEmbedder,
+} from "./embedders.ts";
 import { checkedOptions, checkInputs, type DiTOptions } from "./options.ts";
 import { rotaryAngles, sinCosPositions } from "./positions.ts";
 
@@ -47,7 +53,7 @@ export class DiT extends Module {
   /** [1, T, D], fixed sines and cosines; the first parameter, as in the original */
   posEmbed: Parameter;
   /** x [N, C, S, S] to tokens [N, T, D] */
-  xEmbedder: PatchEmbed;
+  xEmbedder: PatchEmbed | BottleneckEmbed;
   /** t [N] to [N, D] */
   tEmbedder: TimestepEmbedder;
   /** y [N] to [N, D] */
@@ -79,7 +85,10 @@ export class DiT extends Module {
     const { inputSize, patchSize, inChannels, hiddenSize, depth, numHeads } = config;
     const side = inputSize / patchSize;
     this.posEmbed = frozen([1, side * side, hiddenSize], sinCosPositions(hiddenSize, side));
-    this.xEmbedder = new PatchEmbed(patchSize, inChannels, hiddenSize, init);
+    const { bottleneck } = config;
+    this.xEmbedder = bottleneck > 0
+      ? new BottleneckEmbed(patchSize, inChannels, bottleneck, hiddenSize, init)
+      : new PatchEmbed(patchSize, inChannels, hiddenSize, init);
     this.tEmbedder = new TimestepEmbedder(hiddenSize, init);
     const { numClasses, classDropoutProb } = config;
     this.yEmbedder = new LabelEmbedder(numClasses, hiddenSize, classDropoutProb, init);

@@ -58,25 +58,58 @@ const SMALL: InitOptions = {
 export class PatchEmbed extends Module {
   /** [D, C, P, P] and [D]; a convolution with stride P in the original, which is the same */
   proj: Conv2d;
-  readonly #patch: number;
 
   /** Patches of `patch` x `patch` pixels of `channels` channels to `hidden` numbers. */
   constructor(patch: number, channels: number, hidden: number, options: InitOptions = {}) {
     super();
     this.proj = new Conv2d(channels, hidden, patch, { ...options, ...XAVIER_PATCH, stride: patch });
-    this.#patch = patch;
   }
 
   /** x [N, C, S, S] to [N, T, D]. */
   forward(x: Tensor): Tensor {
-    const [n, c, s] = x.shape as [number, number, number];
-    const p = this.#patch;
-    const [side, size] = [s / p, c * p * p];
-    const grid = permute(reshape(x, [n, c, side, p, side, p]), [0, 2, 4, 1, 3, 5]); // n h w c p q
-    const patches = reshape(grid, [n, side * side, size]); // [N, T, C P P]
-    const { weight, bias } = this.proj;
-    return linear(patches, reshape(weight, [-1, size]), bias);
+    return onPatches(x, this.proj);
   }
+}
+
+/**
+ * The same through a bottleneck: patches to few numbers, and these to tokens (arXiv 2511.13720,
+ * "bottleneck embedding").
+ */
+export class BottleneckEmbed extends Module {
+  /** [B, C, P, P], without bias */
+  proj1: Conv2d;
+  /** [D, B] and [D] */
+  proj2: Linear;
+
+  /** Patches through `width` numbers to `hidden`. */
+  constructor(
+    patch: number,
+    channels: number,
+    width: number,
+    hidden: number,
+    options: InitOptions = {},
+  ) {
+    super();
+    const first = { ...options, ...XAVIER_PATCH, stride: patch, bias: false };
+    this.proj1 = new Conv2d(channels, width, patch, first);
+    const second = { ...options, weightInit: xavierUniform, biasInit: zerosParameter };
+    this.proj2 = new Linear(width, hidden, second);
+  }
+
+  /** x [N, C, S, S] to [N, T, D]. */
+  forward(x: Tensor): Tensor {
+    return this.proj2.forward(onPatches(x, this.proj1));
+  }
+}
+
+/** A convolution whose stride is the size of its kernel as a linear layer: [N, C, S, S] to [N, T, O]. */
+function onPatches(x: Tensor, { weight, bias }: Conv2d): Tensor {
+  const [n, c, s] = x.shape as [number, number, number];
+  const p = weight.shape[2]!;
+  const [side, size] = [s / p, c * p * p];
+  const grid = permute(reshape(x, [n, c, side, p, side, p]), [0, 2, 4, 1, 3, 5]); // n h w c p q
+  const patches = reshape(grid, [n, side * side, size]); // [N, T, C P P]
+  return linear(patches, reshape(weight, [-1, size]), bias);
 }
 
 /** Features of a timestep before the MLP. */

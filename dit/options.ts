@@ -25,6 +25,12 @@ export interface DiTSwitches {
    * attention to two tokens.
    */
   conditioning?: "adaLN-Zero" | "adaLN" | "inContext" | "crossAttention";
+  /**
+   * Numbers that a patch goes through on its way to a token, by two linear layers without anything
+   * between; 0, one layer, by default. For large patches of pixels, of which few are free (arXiv
+   * 2511.13720: 32 to 128).
+   */
+  bottleneck?: number;
 }
 
 /** Shape of a model; the defaults are those of DiT-XL/2 on 256x256 images. */
@@ -81,6 +87,7 @@ export const DIT_DEFAULTS: Readonly<Required<DiTOptions>> = {
   rope: false,
   qkNorm: false,
   conditioning: "adaLN-Zero",
+  bottleneck: 0,
 };
 
 /**
@@ -123,6 +130,9 @@ export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
     if ((choices as readonly string[]).includes(value)) continue;
     throw new RangeError(`DiT: expected ${name} ${choices.join(" or ")} but got ${value}`);
   }
+  if (!Number.isInteger(config.bottleneck) || config.bottleneck < 0) {
+    throw new ShapeError(`DiT: expected a bottleneck of 0 or more but got ${config.bottleneck}`);
+  }
   if (config.rope && hiddenSize / numHeads % 4 !== 0) {
     throw new ShapeError(
       `DiT: expected heads of a multiple of 4 with rope but got a hiddenSize of ${hiddenSize} and ` +
@@ -133,7 +143,14 @@ export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
 }
 
 /** The names of switches. */
-export const DIT_SWITCHES = ["norm", "mlp", "rope", "qkNorm", "conditioning"] as const;
+export const DIT_SWITCHES = [
+  "norm",
+  "mlp",
+  "rope",
+  "qkNorm",
+  "conditioning",
+  "bottleneck",
+] as const;
 
 /**
  * Which options make a model another one than the original's, such as `norm rmsNorm`: what no other

@@ -32,6 +32,7 @@ const SWITCHES: readonly DiTSwitches[] = [
   { rope: true },
   { qkNorm: true },
   { conditioning: "adaLN" },
+  { bottleneck: 3 },
   { conditioning: "inContext", rope: true },
   { conditioning: "crossAttention", norm: "rmsNorm" },
   { norm: "rmsNorm", mlp: "swiglu", rope: true, qkNorm: true },
@@ -145,6 +146,11 @@ Deno.test("options that exclude each other are refused with both", async () => {
     () => new DiT({ ...TINY, norm: "batchNorm" as "rmsNorm" }),
     RangeError,
     "expected norm layerNorm or rmsNorm but got batchNorm",
+  );
+  assertThrows(
+    () => new DiT({ ...TINY, bottleneck: 1.5 }),
+    ShapeError,
+    "a bottleneck of 0 or more",
   );
   assertThrows(() => new Attention(6, 4, { qkNorm: "rmsNorm" }), ShapeError, "multiple of 4 heads");
   using gate = new SwiGlu(4, 3);

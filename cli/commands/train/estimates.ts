@@ -22,11 +22,13 @@ const EFFICIENCY = 0.65;
 export function trainingFlops(dit: Readonly<DiTShape>, checkpoint: boolean): number {
   const { hiddenSize: d, depth, mlpRatio, patchSize, inChannels } = dit;
   const tokens = (dit.inputSize / patchSize) ** 2;
-  const { conditioning } = { ...DIT_DEFAULTS, ...dit };
+  const { conditioning, bottleneck } = { ...DIT_DEFAULTS, ...dit };
   const perToken = (4 + 2 * mlpRatio) * d * d + 2 * tokens * d; // qkv, out, MLP; scores, values
   const cross = conditioning === "crossAttention" ? tokens * 2 * d * d : 0; // queries, out
   const block = tokens * perToken + cross + vectorsOf(conditioning) * d * d;
-  const ends = tokens * 3 * patchSize ** 2 * inChannels * d + 3 * d * d;
+  const patch = patchSize ** 2 * inChannels;
+  const first = bottleneck > 0 ? bottleneck * (patch + d) : patch * d;
+  const ends = tokens * (first + 2 * patch * d) + 3 * d * d;
   return 2 * (checkpoint ? 4 : 3) * (depth * block + ends);
 }
 
@@ -72,7 +74,7 @@ export function parameterCount(dit: Readonly<DiTShape>): number {
   const linear = (from: number, to: number): number => (from + 1) * to;
   const wide = Math.floor(d * mlpRatio);
   const patch = patchSize ** 2 * inChannels;
-  const { norm, mlp, qkNorm, conditioning } = { ...DIT_DEFAULTS, ...dit };
+  const { norm, mlp, qkNorm, conditioning, bottleneck } = { ...DIT_DEFAULTS, ...dit };
   const ofNorm = (width: number): number => norm === "rmsNorm" ? width : 2 * width;
   const ofAdaptiveNorm = norm === "rmsNorm" ? d : 0;
   const vectors = vectorsOf(conditioning);
@@ -89,7 +91,8 @@ export function parameterCount(dit: Readonly<DiTShape>): number {
   const positions = (dit.inputSize / patchSize) ** 2 * d;
   const last = (vectors > 0 ? linear(d, 2 * d) + ofAdaptiveNorm : ofNorm(d)) +
     linear(d, patch * (dit.learnSigma ? 2 : 1));
-  return linear(patch, d) + times + labels + positions + depth * block + last;
+  const first = bottleneck > 0 ? patch * bottleneck + linear(bottleneck, d) : linear(patch, d);
+  return first + times + labels + positions + depth * block + last;
 }
 
 /** What a block keeps for backward of each token, in widths of a token (measured). */

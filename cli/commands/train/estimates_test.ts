@@ -51,6 +51,7 @@ Deno.test("parameterCount() counts what each switch adds", async () => {
     { conditioning: "inContext", mlp: "swiglu" },
     { conditioning: "crossAttention" },
     { norm: "rmsNorm", conditioning: "crossAttention" },
+    { bottleneck: 6 },
   ];
   for (const given of switches) {
     const dit = { ...XL, hiddenSize: 32, depth: 2, numHeads: 2, ...given };

@@ -190,6 +190,11 @@ const MODEL_FLAGS = {
     ({ dit }) => dit.conditioning ?? DIT_DEFAULTS.conditioning,
     both(DIT_DEFAULTS.conditioning),
   ),
+  "bottleneck": modelFlagWith(
+    count("numbers that a patch goes through to its token, 0 for all (arXiv 2511.13720)", 0),
+    ({ dit }) => dit.bottleneck ?? DIT_DEFAULTS.bottleneck,
+    both(DIT_DEFAULTS.bottleneck),
+  ),
   "learn-sigma": modelFlagWith(toggle("learn the variance too"), ({ dit }) => dit.learnSigma, {
     small: false,
     original: true,

@@ -354,6 +354,7 @@ function switchesFrom(flags: TrainFlags): DiTSwitches {
     rope: flags.rope ?? DIT_DEFAULTS.rope,
     qkNorm: flags["qk-norm"] ?? DIT_DEFAULTS.qkNorm,
     conditioning: flags.conditioning ?? DIT_DEFAULTS.conditioning,
+    bottleneck: flags.bottleneck ?? DIT_DEFAULTS.bottleneck,
   };
   const changed = DIT_SWITCHES.filter((name) => given[name] !== DIT_DEFAULTS[name]);
   return Object.fromEntries(changed.map((name) => [name, given[name]]));

@@ -1,3 +1,4 @@
+import { DIT_SWITCHES } from "@dit/core/dit";
 import { ConfigError, DIT, Fields } from "@dit/core/pipeline";
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../shared/errors.ts";
@@ -213,12 +214,19 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
 });
 
 Deno.test("switches of a model are kept where they are not the paper's, and known again", () => {
-  const { norm, mlp, rope, qkNorm, conditioning } = newRun(TINY).config.dit;
-  assertEquals([norm, mlp, rope, qkNorm, conditioning], new Array(5).fill(undefined));
-  const line = `${TINY} --norm rmsNorm --rope --qk-norm --conditioning crossAttention`;
+  const { dit } = newRun(TINY).config;
+  assertEquals(DIT_SWITCHES.filter((name) => name in dit), []);
+  const line =
+    `${TINY} --norm rmsNorm --rope --qk-norm --conditioning crossAttention --bottleneck 4`;
   const { config } = newRun(line);
-  const kept = { norm: "rmsNorm", rope: true, qkNorm: true, conditioning: "crossAttention" };
-  assertEquals<object>(Object.fromEntries(Object.entries(config.dit).slice(-4)), kept);
+  const kept = {
+    norm: "rmsNorm",
+    rope: true,
+    qkNorm: true,
+    conditioning: "crossAttention",
+    bottleneck: 4,
+  };
+  assertEquals<object>(Object.fromEntries(Object.entries(config.dit).slice(-5)), kept);
   const readBack = (dit: object) =>
     DIT.readConfig(new Fields(JSON.parse(JSON.stringify({ ...config, dit })), "FILE: "));
   assertEquals(readBack(config.dit), config);
