@@ -57,9 +57,13 @@ async function start(): Promise<void> {
   };
   addEventListener("hashchange", () => {
     const { view: to, raw } = readAddress(location.hash);
-    if (Object.keys(raw).length > 0) studio.use(raw);
     go(to, true);
+    if (to !== "draw") return;
+    void studio.refresh().then(() => {
+      if (Object.keys(raw).length > 0) studio.use(raw);
+    });
   });
+  addEventListener("focus", () => void studio.refresh());
   document.getElementById("skip")!.addEventListener("click", (event) => {
     event.preventDefault(); // the address is the views'
     document.getElementById("main")!.focus();

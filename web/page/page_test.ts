@@ -226,6 +226,36 @@ browserTest(
   },
 );
 
+browserTest("runs are seen side by side, and their checkpoints drawn with", async () => {
+  await using browser = await openBrowser();
+  await using site = serveFiles(
+    new Map([...files, [ADDRESSES.site, siteJson({ hasServer: true })]]),
+  );
+  const opened = await openStudio(browser, `${site.url}#/runs`);
+  const { page } = opened;
+  const shown = () =>
+    page.$$eval(".runs .chart:first-child .curve:not(.faint)", (all) => all.length);
+  await page.waitForSelector(".curve");
+  assertEquals(await shown(), 1); // the one that is going
+  assertEquals(
+    await page.$eval(".run-pictures img", (e) => (e as HTMLImageElement).alt),
+    "What 000-a drew after step 50",
+  );
+  await page.click("tbody tr:nth-child(2) input");
+  await page.waitForFunction(() =>
+    document.querySelectorAll(".runs .curve:not(.faint)").length === 2
+  );
+  const label = await page.$eval(".chart svg", (e) => e.getAttribute("aria-label"));
+  assertEquals(
+    label,
+    "Loss. 000-a: from 1 at step 1 to 0.0167 at step 60; 001-b: from 1 at step 1 to 0.01 at step 100",
+  );
+  await page.click("tbody a");
+  await page.waitForFunction(() => document.activeElement?.textContent === "Draw");
+  await page.waitForFunction(() => location.hash.startsWith("#/draw?model=demo&mode=pictures"));
+  opened.check();
+});
+
 browserTest("a network learns in the page, and draws there", async () => {
   await using browser = await openBrowser();
   const images = await trainingImages();

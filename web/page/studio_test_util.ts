@@ -27,7 +27,7 @@ const RUNS = [
   trainee: "dit",
   written: 0,
   settings: { lr: 0.001 },
-  checkpoint: null,
+  checkpoint: run.id === "000-a" ? "demo" : null,
 }));
 
 /** `site.json`. */

@@ -26,6 +26,26 @@ export async function paintFile(canvas: HTMLCanvasElement, file: Blob): Promise<
   bitmap.close();
 }
 
+/** Files of canvases that have not been seen yet. */
+const unseen = new WeakMap<Element, Blob>();
+
+let watch: IntersectionObserver | undefined;
+
+/** Shows a PNG file on a canvas once that is about to be seen: a gallery may have thousands. */
+export function paintWhenSeen(canvas: HTMLCanvasElement, file: Blob): void {
+  watch ??= new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const file = unseen.get(target);
+      if (!isIntersecting || file === undefined) continue;
+      watch!.unobserve(target);
+      unseen.delete(target);
+      paintFile(target as HTMLCanvasElement, file).catch(() => {}); // it stays an empty frame
+    }
+  }, { rootMargin: "50%" });
+  unseen.set(canvas, file);
+  watch.observe(canvas);
+}
+
 function fit(canvas: HTMLCanvasElement, width: number, height: number): void {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   canvas.classList.toggle("crisp", width <= CRISP);

@@ -113,6 +113,21 @@ export class Studio {
   }
 
   /**
+   * Looks which models there are now: a run that goes on has another checkpoint now and then. What
+   * the form shows stays.
+   */
+  async refresh(): Promise<void> {
+    const [engine, model, parameters] = [this.#engine, this.#model, this.#parameters];
+    if (engine === null || model === null || parameters === null) return;
+    const models = await engine.models().catch(() => this.#models); // the next drawing says why
+    if (engine !== this.#engine || JSON.stringify(models) === JSON.stringify(this.#models)) return;
+    const isThere = models.some(({ id }) => id === model.id);
+    this.#models = isThere ? models : [...models, model]; // it is refused with a reason when it is gone
+    this.#form.setModels(this.#models);
+    this.#form.show(this.#model ?? model, this.#parameters ?? parameters);
+  }
+
+  /**
    * Shows parameters that are from outside of the page.
    *
    * @returns Whether the model that they name is here.
@@ -137,6 +152,7 @@ export class Studio {
     const next = hasNewSeed ? { ...parameters, seed: randomSeed() } : parameters;
     this.#setParameters(next);
     this.#isSeedUsed = true;
+    this.#stage.reveal();
     const { ahead } = this.#queue.add(engine, model, next);
     if (!isFirst) this.#notices.say(`Waits: ${ahead} before it`);
   }

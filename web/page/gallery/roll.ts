@@ -1,6 +1,6 @@
 /** The last drawings beside the stage, a picture of each. */
 import { h, replace } from "../base/dom.ts";
-import { canvasOf, paintFile } from "../base/pictures.ts";
+import { canvasOf, paintWhenSeen } from "../base/pictures.ts";
 import { arrowKeys } from "../controls/arrow_keys.ts";
 import { type DialogActions, openPicture } from "./dialog.ts";
 import type { Sheet } from "./sheet.ts";
@@ -40,7 +40,7 @@ export class Roll {
   #frame(sheet: Sheet): HTMLElement {
     const index = sheet.parameters.mode === "variations" ? (sheet.files.length - 1) / 2 : 0;
     const canvas = canvasOf();
-    void paintFile(canvas, sheet.files[index]!).catch(() => {}); // an empty frame
+    paintWhenSeen(canvas, sheet.files[index]!);
     return h("button", {
       type: "button",
       class: "frame",

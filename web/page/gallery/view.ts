@@ -1,6 +1,6 @@
 /** The gallery: every finished drawing, newest first, until the visitor clears it. */
 import { h, icon, replace } from "../base/dom.ts";
-import { canvasOf, paintFile } from "../base/pictures.ts";
+import { canvasOf, paintWhenSeen } from "../base/pictures.ts";
 import { plural, secondsText } from "../base/text.ts";
 import { type DialogActions, openPicture } from "./dialog.ts";
 import { download } from "./download.ts";
@@ -108,7 +108,7 @@ export class GalleryView {
     const title = titleOf(parameters, captions);
     const pictures = files.map((file, index) => {
       const canvas = canvasOf();
-      void paintFile(canvas, file).catch(() => {}); // an empty frame
+      paintWhenSeen(canvas, file);
       return h("button", {
         type: "button",
         class: "frame",

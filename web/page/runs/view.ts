@@ -38,7 +38,7 @@ export class RunsView {
   /** Looks for nothing until it is shown. */
   constructor(runs: Runs) {
     this.#runs = runs;
-    const heads = ["Run", "Model", "State", "Step", "Loss", "Trained for"];
+    const heads = ["Run", "Model", "State", "Step", "Loss", "Trained for", "Checkpoint"];
     this.#table = h(
       "div",
       { class: "scroll", role: "region", tabindex: 0, "aria-label": "Runs" },
@@ -210,6 +210,15 @@ export class RunsView {
       ),
       h("td", {}, loss === undefined ? "" : shortNumber(loss)),
       h("td", {}, last?.["seconds"] === undefined ? "" : secondsText(last["seconds"])),
+      h(
+        "td",
+        {},
+        run.checkpoint !== null && h("a", {
+          href: `#/draw?model=${encodeURIComponent(run.checkpoint)}`,
+          "aria-label": `Draw with the newest checkpoint of ${run.title}`,
+          "data-run": `draw ${run.id}`,
+        }, "draw with it"),
+      ),
     );
   }
 }

@@ -87,6 +87,11 @@ export class Stage {
     return this.#job;
   }
 
+  /** Brings its top into sight, where it is above it, as on a phone. */
+  reveal(): void {
+    if (this.element.getBoundingClientRect().top < 0) this.element.scrollIntoView();
+  }
+
   /** Shows a drawing as it is now. */
   show(job: Job): void {
     if (this.#job?.id !== job.id) this.#begin(job);
