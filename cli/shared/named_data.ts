@@ -53,14 +53,14 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
   },
 };
 
-/** Data that can be asked for by name. */
-export const FETCHED_DATA: readonly string[] = Object.keys(NAMED_DATA)
-  .filter((name) => !NAMED_DATA[name]!.isFolderOnly);
-
 /** What is special about data, if anything is: undefined for a folder. */
 export function namedData(data: string): NamedData | undefined {
   return FETCHED_DATA.includes(data) ? NAMED_DATA[data] : undefined;
 }
+
+/** Data that can be asked for by name. */
+export const FETCHED_DATA: readonly string[] = Object.keys(NAMED_DATA)
+  .filter((name) => !NAMED_DATA[name]!.isFolderOnly);
 
 /** What may be given, such as "mnist or a folder". */
 export function namesOr(otherwise: string): string {
