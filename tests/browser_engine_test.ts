@@ -1,6 +1,7 @@
 /** The engine in a browser: on WebGPU, and on WebAssembly with the bits that it has in Deno. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { InitOptions } from "@dit/core";
+import { BytesSink, hostTensor, writeSafetensors } from "@dit/core/io";
 import { bundleModule } from "../web/bundle.ts";
 import { browserMissing, browserTest, openBrowser, serveFiles, type TestPage } from "./browser.ts";
 import type { Conformance } from "./browser/conformance.ts";
@@ -81,5 +82,53 @@ browserTest(
     const { numbers } = await call<Outcome>(page, "workloadInWorker", { device: "webgpu" });
     assert(scaledError(numbers, expected!.numbers) < 1e-4);
     page.check();
+  },
+);
+
+browserTest(
+  "a page takes weights from a server by ranges, and a device that is none of software",
+  async () => {
+    const sink = new BytesSink();
+    await writeSafetensors(
+      sink,
+      new Map([
+        ["large", hostTensor(new Float32Array(200_000), [200_000])],
+        ["small", hostTensor(Float32Array.of(1, 2), [2])],
+      ]),
+    );
+    const weights = sink.bytes().slice();
+    const asked: string[] = [];
+    await using browser = await openBrowser();
+    await using site = serveFiles({ ...files, "whole.safetensors": weights }, {
+      handle(request) {
+        if (!request.url.endsWith("/ranges.safetensors")) return null;
+        const range = request.headers.get("range") ?? "";
+        asked.push(range);
+        const [start, end] = /(\d+)-(\d+)/.exec(range)!.slice(1).map(Number) as [number, number];
+        const part = weights.slice(start, end + 1);
+        const last = start + part.length - 1;
+        const headers = {
+          etag: '"1"',
+          "content-range": `bytes ${start}-${last}/${weights.length}`,
+        };
+        return new Response(part, { status: 206, headers });
+      },
+    });
+    const page = await browser.open(site.url);
+    assertEquals(await call(page, "readTensor", `${site.url}ranges.safetensors`, "small"), [1, 2]);
+    assertEquals(asked.length, 2);
+    assertEquals(await call(page, "readTensor", `${site.url}whole.safetensors`, "small"), [1, 2]);
+    await assertRejects(
+      () => call(page, "readTensor", `${site.url}none.safetensors`, "small"),
+      Error,
+      "expected a file but found status 404",
+    );
+    await assertRejects(
+      () => call(page, "readTensor", "a/path.safetensors", "small"),
+      Error,
+      "expected a runtime with files but this one has none",
+    );
+    const auto = await call<string>(page, "describeDevice", { device: "auto" });
+    if (!everyWebGpu) assert(auto.startsWith("WebAssembly"), auto);
   },
 );

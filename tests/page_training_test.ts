@@ -78,7 +78,7 @@ eachDevice("a page's training has the losses and the weights of the command's", 
   assertEquals(done.model.bytes, done.weights.size);
   using drawn = await ImageSampler.fromCheckpoint(await SafetensorsFile.open(done.weights));
   assertEquals(drawn.config.classNames, ["a", "b", "c"]);
-}, ["wasm"]);
+}, ["wasm", "gpu"]);
 
 eachDevice("a page's training ends after the step at which it is stopped", async () => {
   const { config, settings } = recipe(50);
@@ -94,7 +94,7 @@ eachDevice("a page's training ends after the step at which it is stopped", async
   assertEquals(events.filter(({ kind }) => kind === "step").length, 3);
   const done = events.at(-1)!;
   assert(done.kind === "done" && done.step === 3 && done.model.title.includes("step 3"));
-}, ["wasm"]);
+}, ["wasm", "gpu"]);
 
 Deno.test("training data come back as they were packed, and others are refused", async () => {
   const { config, settings } = recipe(4);

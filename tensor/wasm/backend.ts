@@ -28,16 +28,12 @@ import { layerNorm, layerNormGrad } from "./kernels/layer_norm.ts";
 import { matmul } from "./kernels/matmul.ts";
 import { reduce } from "./kernels/reduce.ts";
 import { MAX_THREADS } from "./device/layout.ts";
+import type { Target } from "./emit/assembler.ts";
 import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
 import { rotary } from "./kernels/rotary.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { cores } from "./device/host.ts";
-import {
-  FAST_TIER_FLAGS,
-  hasHalfInstructions,
-  hasKernelInstructions,
-  type Tier,
-} from "./device/tier.ts";
+import { FAST_TIER_FLAGS, hasHalfInstructions, hasSimd, type Tier } from "./device/tier.ts";
 
 /** How to set the device up. */
 export interface WasmOptions {
@@ -209,14 +205,18 @@ class Wasm implements WasmBackend {
 /**
  * Starts the WebAssembly device.
  *
+ * @param target For tests: what code is made for, where it is not to be what the runtime offers.
  * @throws {DeviceError} where threads are asked for that cannot start, or a tier that is not there
  */
-export async function createWasmBackend(options: WasmOptions = {}): Promise<WasmBackend> {
+export async function createWasmBackend(
+  options: WasmOptions = {},
+  target: Partial<Target> = {},
+): Promise<WasmBackend> {
   const { tier = "auto", addressBits } = options;
-  if (!hasKernelInstructions()) {
+  if (!hasSimd(false)) {
     throw new DeviceError(
-      "wasm: expected a runtime with WebAssembly's relaxed SIMD instructions, such as Chrome 114, " +
-        "Firefox 145, Node 22 or Deno, but this one has none",
+      "wasm: expected a runtime with WebAssembly's SIMD instructions, such as any browser of the " +
+        "last years, but this one has none",
     );
   }
   if (tier === "fast" && !hasHalfInstructions()) {
@@ -224,7 +224,8 @@ export async function createWasmBackend(options: WasmOptions = {}): Promise<Wasm
       `wasm: the fast tier needs Deno started with DENO_V8_FLAGS=${FAST_TIER_FLAGS}`,
     );
   }
-  const runtime = new WasmRuntime({ tier, ...(addressBits && { memory: { bits: addressBits } }) });
+  const bits = addressBits === undefined ? {} : { bits: addressBits };
+  const runtime = new WasmRuntime({ tier, target: { ...bits, ...target } });
   if (options.threads !== undefined) await runtime.setThreads(options.threads);
   else if (runtime.memory.kind.shared) await startThreads(runtime);
   return new Wasm(runtime);

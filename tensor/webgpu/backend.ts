@@ -109,8 +109,11 @@ export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<
   const adapter = await findAdapter(options.powerPreference, options.gpu);
   if (adapter === null) {
     throw new DeviceError(
-      "init: expected a GPU that WebGPU can reach but found none (OpenGL is used only where " +
-        `${BACKEND_VARIABLE}=gl asks for it)`,
+      `init: expected a GPU that WebGPU can reach but found none (${
+        "Deno" in globalThis
+          ? `OpenGL is used only where ${BACKEND_VARIABLE}=gl asks for it`
+          : "a browser may have it switched off, or have none on this system"
+      })`,
     );
   }
   return new WebGpuBackend(await openDevice(adapter, options.limits), adapter, options);

@@ -1,5 +1,5 @@
 /** What the tests of the engine call in a page. */
-import type { InitOptions } from "@dit/core";
+import { init, type InitOptions, SafetensorsFile } from "@dit/core";
 import type { Outcome } from "./workload.ts";
 
 export { conformance } from "./conformance.ts";
@@ -20,4 +20,16 @@ export async function workloadInWorker(options: InitOptions): Promise<Outcome> {
   } finally {
     worker.terminate();
   }
+}
+
+/** A tensor of f32 of a file on a server, or of a path, which a page has none of. */
+export async function readTensor(file: string, name: string): Promise<number[]> {
+  using opened = await SafetensorsFile.open(file.startsWith("http") ? new URL(file) : file);
+  const { data } = await opened.read(name);
+  return [...new Float32Array(data.slice().buffer)];
+}
+
+/** What a device says of itself. */
+export async function describeDevice(options: InitOptions): Promise<string> {
+  return (await init(options)).backend.description;
 }

@@ -259,7 +259,8 @@ export class DeviceMemory {
         `wasm: expected ${
           pages * PAGE_BYTES
         } bytes of address space for its memory but got none; ` +
-          `a limit on this process's virtual memory (ulimit -v, a container's) may be too low`,
+          `a limit on this process's virtual memory (ulimit -v, a container's, a browser's for a page) may ` +
+          `be too low`,
       );
     }
     this.#maxPages = pages;

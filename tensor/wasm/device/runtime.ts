@@ -17,10 +17,10 @@ import {
   STAGING,
   STAGING_BYTES,
 } from "./layout.ts";
-import type { MemoryKind, Module } from "../emit/assembler.ts";
+import type { Module, Target } from "../emit/assembler.ts";
 import { DeviceMemory, memoryKind } from "./memory.ts";
 import { Threads } from "./threads.ts";
-import { probeTier, type Tier } from "./tier.ts";
+import { hasSimd, probeTier, type Tier } from "./tier.ts";
 
 /** A block of the device's memory. */
 export class WasmBuffer implements DeviceBuffer {
@@ -68,6 +68,7 @@ export class WasmRuntime {
    * checks; kernels may choose other unrolling by it.
    */
   readonly tier: Tier;
+  readonly #target: Target;
   readonly #threads: Threads;
   readonly #modules = new Map<string, LoadedModule>();
   #words!: Int32Array;
@@ -79,9 +80,10 @@ export class WasmRuntime {
 
   /** With one thread; `setThreads` adds more. */
   constructor(
-    options: { tier?: "auto" | Tier; maxBytes?: number; memory?: Partial<MemoryKind> } = {},
+    options: { tier?: "auto" | Tier; maxBytes?: number; target?: Partial<Target> } = {},
   ) {
-    this.memory = new DeviceMemory(options.maxBytes, { ...memoryKind(), ...options.memory });
+    this.#target = { ...memoryKind(), relaxed: hasSimd(true), ...options.target };
+    this.memory = new DeviceMemory(options.maxBytes, this.#target);
     this.#threads = new Threads(this.memory.memory);
     this.#look();
     const tier = options.tier ?? "auto";
@@ -147,7 +149,7 @@ export class WasmRuntime {
   }
 
   #code(build: ModuleBuilder): Uint8Array<ArrayBuffer> {
-    return build(this.tier).bytes(this.memory.kind);
+    return build(this.tier).bytes(this.#target);
   }
 
   #compile(build: ModuleBuilder): LoadedModule {

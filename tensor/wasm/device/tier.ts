@@ -15,8 +15,8 @@ export const FAST_TIER_FLAGS =
 /** `safe`: 128-bit code with bounds checks. `fast`: 256-bit code without them. */
 export type Tier = "safe" | "fast";
 
-/** Whether the instructions compile here that kernels of both tiers are made of. */
-export function hasKernelInstructions(): boolean {
+/** Whether SIMD instructions compile here, relaxed ones or the others. */
+export function hasSimd(relaxed: boolean): boolean {
   const module = new Module();
   const f = module.add(new Func("probe", [I64]));
   const load = () => f.get(0).vmem("load");
@@ -24,7 +24,7 @@ export function hasKernelInstructions(): boolean {
   load();
   load();
   load().f32x4("relaxed_madd").vmem("store");
-  return WebAssembly.validate(module.bytes({ shared: false, bits: 32 }));
+  return WebAssembly.validate(module.bytes({ shared: false, bits: 32, relaxed }));
 }
 
 /** Whether half-precision SIMD instructions compile here. */

@@ -24,13 +24,21 @@ export interface MemoryKind {
 /** The kind that all of a program's cores and up to 16 GiB can be used with. */
 export const WIDE_SHARED: MemoryKind = { shared: true, bits: 64 };
 
+/** What code is made for. */
+export interface Target extends MemoryKind {
+  /** Whether there are relaxed SIMD instructions; a product is rounded before a sum without them. */
+  readonly relaxed: boolean;
+}
+
 /**
  * Marks in code, below all bytes, for what addresses become where they have 32 bits: the address on
  * top of the stack; the operands of `memory.copy` and `memory.fill`; and, as a value type's negative,
  * the address beneath a value of that type.
  */
 const ADDRESS = -1, COPY_OPERANDS = -2, FILL_OPERANDS = -3;
-const LOCAL_GET = 0x20, LOCAL_SET = 0x21, WRAP = 0xa7;
+/** Marks for relaxed instructions, which not every runtime has: a * b + c and -a * b + c. */
+const MADD = -4, NMADD = -5;
+const LOCAL_GET = 0x20, LOCAL_SET = 0x21, WRAP = 0xa7, SIMD = 0xfd;
 
 /** Unsigned LEB128. */
 export function unsigned(value: number): number[] {
@@ -261,6 +269,8 @@ export class Func {
     return this.#simd(V128_OPS[op]);
   }
   f32x4(op: keyof typeof F32X4_OPS): this {
+    if (op === "relaxed_madd") return this.#emit(MADD);
+    if (op === "relaxed_nmadd") return this.#emit(NMADD);
     return this.#simd(F32X4_OPS[op]);
   }
   i32x4(op: keyof typeof I32X4_OPS): this {
@@ -402,7 +412,7 @@ export class Func {
   }
 
   /** The function's entry of the code section. */
-  body(bits: MemoryKind["bits"]): number[] {
+  body(target: Target): number[] {
     const locals = [...this.#locals];
     const scratch = new Map<string, number>();
     const scratchOf = (name: string, type: ValType): number => {
@@ -412,7 +422,7 @@ export class Func {
       scratch.set(name, this.params.length + locals.length - 1);
       return scratch.get(name)!;
     };
-    const instructions = [this.#prologue, this.#code].map((code) => place(code, bits, scratchOf));
+    const instructions = [this.#prologue, this.#code].map((code) => place(code, target, scratchOf));
     const code = [...unsigned(locals.length), ...locals.flatMap((type) => [1, type])];
     const length = code.length + instructions[0]!.length + instructions[1]!.length + 1;
     return [...unsigned(length), ...code].concat(...instructions, 0x0b);
@@ -420,20 +430,32 @@ export class Func {
 }
 
 /**
- * Code whose marks have become what the memory's addresses need: nothing where they have 64 bits.
+ * Code whose marks have become what the target needs.
  *
  * @param scratchOf Gives a local that no other code uses.
  */
 function place(
   code: readonly number[],
-  bits: MemoryKind["bits"],
+  { bits, relaxed }: Target,
   scratchOf: (name: string, type: ValType) => number,
 ): number[] {
   const out: number[] = [];
   const local = (op: number, index: number) => out.push(op, ...unsigned(index));
   for (const b of code) {
     if (b >= 0) out.push(b);
-    else if (bits === 64) continue;
+    else if (b === MADD || b === NMADD) {
+      if (relaxed) {
+        out.push(SIMD, ...unsigned(F32X4_OPS[b === MADD ? "relaxed_madd" : "relaxed_nmadd"]));
+        continue;
+      }
+      const [sum, product] = [scratchOf("sum", V128), scratchOf("product", V128)];
+      local(LOCAL_SET, sum);
+      out.push(SIMD, ...unsigned(F32X4_OPS.mul));
+      local(LOCAL_SET, product);
+      local(LOCAL_GET, sum);
+      local(LOCAL_GET, product);
+      out.push(SIMD, ...unsigned(F32X4_OPS[b === MADD ? "add" : "sub"]));
+    } else if (bits === 64) continue;
     else if (b === ADDRESS) out.push(WRAP);
     else if (b === COPY_OPERANDS || b === FILL_OPERANDS) {
       const count = scratchOf("count", I32);
@@ -470,7 +492,9 @@ export class Module {
   }
 
   /** The module's bytes; exports every function whose name is not empty. */
-  bytes({ shared, bits }: MemoryKind = WIDE_SHARED): Uint8Array<ArrayBuffer> {
+  bytes(target: Partial<Target> = {}): Uint8Array<ArrayBuffer> {
+    const whole: Target = { ...WIDE_SHARED, relaxed: true, ...target };
+    const { shared, bits } = whole;
     const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
     const list = (items: number[][]): number[] => {
       const all = unsigned(items.length);
@@ -494,7 +518,7 @@ export class Module {
     );
     section(3, list(this.#functions.map((_, i) => unsigned(i))));
     section(7, list(exported.map((f) => [...text(f.name), 0, ...unsigned(f.index)])));
-    section(10, list(this.#functions.map((f) => f.body(bits))));
+    section(10, list(this.#functions.map((f) => f.body(whole))));
     return new Uint8Array(out);
   }
 }
