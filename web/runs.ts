@@ -2,7 +2,7 @@
 
 /** A server that samples, at the moment. */
 export interface StudioInfo {
-  /** What samples there, such as `webgpu (NVIDIA ...)`; null until the first request opens it. */
+  /** What samples there, such as `webgpu (NVIDIA ...)`; null until a visitor or a request opens it. */
   readonly device: string | null;
   /** Requests that wait or are sampled. */
   readonly queued: number;

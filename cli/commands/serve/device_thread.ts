@@ -1,7 +1,13 @@
 /** The server's side of the thread that samples. */
 import type { SampleEvent, SampleRequest } from "@dit/web";
 import { FastTierError } from "../../shared/device.ts";
-import { CONTROL, type WorkerJob, type WorkerMessage, type WorkerSettings } from "./messages.ts";
+import {
+  CONTROL,
+  type WorkerJob,
+  type WorkerMessage,
+  type WorkerOpening,
+  type WorkerSettings,
+} from "./messages.ts";
 import type { ServedModel } from "./models.ts";
 
 /** Why nothing was sampled; the message is for people. */
@@ -25,8 +31,10 @@ export interface Watch {
 
 /** Whatever samples, one job at a time. */
 export interface Sampling {
-  /** What samples; null until the first job. */
+  /** What samples; null until it is open. */
   readonly device: string | null;
+  /** Makes ready for a job that may come. */
+  open(): void;
   /**
    * Samples; resolves after the `done` event.
    *
@@ -38,22 +46,44 @@ export interface Sampling {
 }
 
 /**
- * A thread with a device, which opens with the first job: the server answers others meanwhile, even
+ * A thread with a device, which opens when it is to be used: the server answers others meanwhile, even
  * where a CPU computes. One job at a time.
  */
 export class DeviceThread implements Sampling, Disposable {
   readonly #settings: WorkerSettings;
   #worker: Worker | undefined;
   #device: string | null = null;
+  /** Called where the thread ends by an error. */
+  #onEnd: (() => void) | undefined;
 
-  /** Starts nothing yet. */
-  constructor(settings: WorkerSettings) {
-    this.#settings = settings;
+  readonly #script: URL;
+
+  /**
+   * Starts nothing yet.
+   *
+   * @param script What the thread runs.
+   */
+  constructor(
+    settings: WorkerSettings,
+    script: URL = new URL("./worker.ts", import.meta.url),
+  ) {
+    [this.#settings, this.#script] = [settings, script];
   }
 
-  /** What samples; null until the first job. */
+  /** What samples; null until it is open. */
   get device(): string | null {
     return this.#device;
+  }
+
+  /** Starts the thread, which opens its device, if it has not started. */
+  open(): void {
+    if (this.#worker) return;
+    const worker = this.#start();
+    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
+      if (data.kind === "device") this.#device = data.device;
+    };
+    const opening: WorkerOpening = { kind: "open", settings: this.#settings };
+    worker.postMessage(opening);
   }
 
   /** Samples; resolves after the `done` event. */
@@ -65,10 +95,17 @@ export class DeviceThread implements Sampling, Disposable {
     control[CONTROL.wantsPreview] = 1;
     const cancel = () => Atomics.store(control, CONTROL.isCancelled, 1);
     signal.addEventListener("abort", cancel);
-    if (this.#worker === undefined) onEvent({ kind: "loading", done: 0, total: bytes });
-    const worker = this.#worker ??= newWorker();
+    if (this.#device === null) onEvent({ kind: "loading", done: 0, total: bytes });
+    const worker = this.#worker ?? this.#start();
     const place = { id, path, flags, vae };
-    const job: WorkerJob = { settings: this.#settings, model: place, bytes, request, control };
+    const job: WorkerJob = {
+      kind: "sample",
+      settings: this.#settings,
+      model: place,
+      bytes,
+      request,
+      control,
+    };
     try {
       await new Promise<void>((resolve, reject) => {
         worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
@@ -89,28 +126,31 @@ export class DeviceThread implements Sampling, Disposable {
               return reject(failure(data, model));
           }
         };
-        worker.onerror = (event) => {
-          event.preventDefault();
-          this[Symbol.dispose](); // the next job has a new one
-          console.error(`the sampling thread ended: ${event.message}`);
-          reject(new SamplingError(BUG));
-        };
+        this.#onEnd = () => reject(new SamplingError(BUG));
         worker.postMessage(job);
       });
     } finally {
       signal.removeEventListener("abort", cancel);
+      this.#onEnd = undefined;
     }
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.#script, { type: "module" });
+    worker.onerror = (event) => { // which would end the server otherwise
+      event.preventDefault();
+      console.error(`the sampling thread ended: ${event.message}`);
+      this[Symbol.dispose](); // the next job has a new one
+      this.#onEnd?.();
+    };
+    return this.#worker = worker;
   }
 
   /** Ends the thread, and whatever it does. */
   [Symbol.dispose](): void {
     this.#worker?.terminate();
-    this.#worker = undefined;
+    [this.#worker, this.#device] = [undefined, null];
   }
-}
-
-function newWorker(): Worker {
-  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
 }
 
 /** What a failed job throws; visitors learn no path of this machine. */

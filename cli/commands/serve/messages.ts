@@ -9,8 +9,15 @@ export interface WorkerSettings {
   readonly dtype: "f32" | "f16";
 }
 
+/** To the thread: open the device, for what may come; nothing but `device` is said of it. */
+export interface WorkerOpening {
+  readonly kind: "open";
+  readonly settings: WorkerSettings;
+}
+
 /** To the thread: something to sample. One at a time. */
 export interface WorkerJob {
+  readonly kind: "sample";
   readonly settings: WorkerSettings;
   readonly model: ModelPlace;
   /** Bytes of its weights, for how far loading is. */

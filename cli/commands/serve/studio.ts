@@ -103,6 +103,7 @@ export class Studio {
     if (model !== undefined) return await this.#modelFile(request, model, file!);
     const [, run, rest] = /^runs\/([\w.-]+)\/(.+)$/.exec(path) ?? [];
     if (run !== undefined) return await this.#runFile(run, rest!, searchParams.get("after") ?? "");
+    if (path === "") this.#parts.thread.open(); // its visitor is about to draw
     const asset = await page.get(path === "" ? "index.html" : path);
     if (asset === undefined) throw notFound();
     return fileResponse(request, asset, asset.type);

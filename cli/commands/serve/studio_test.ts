@@ -207,7 +207,11 @@ studioTest(
     const { parts: own, engine } = served;
     const failures = [new FastTierError("wrong numbers in /home/somebody"), new TypeError("a bug")];
     const unfit: Error[] = [];
-    const broken: Sampling = { device: null, sample: () => Promise.reject(failures.shift()) };
+    const broken: Sampling = {
+      device: null,
+      open() {},
+      sample: () => Promise.reject(failures.shift()),
+    };
     const parts = { ...own, thread: broken, onUnfit: (error: Error) => unfit.push(error) };
     const other = new Studio(parts);
     const said: unknown[] = [];

@@ -8,7 +8,13 @@ import { openSampled, samplingAutoencoder } from "../../model/sampling_setup.ts"
 import { deviceText, FastTierError, startDevice } from "../../shared/device.ts";
 import { CommandError, messageOf } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { CONTROL, type WorkerJob, type WorkerMessage, type WorkerSettings } from "./messages.ts";
+import {
+  CONTROL,
+  type WorkerJob,
+  type WorkerMessage,
+  type WorkerOpening,
+  type WorkerSettings,
+} from "./messages.ts";
 import type { ModelPlace } from "./models.ts";
 
 /** Bytes of weights that are kept beside those in use. */
@@ -35,7 +41,11 @@ function say(message: WorkerMessage, finished: readonly Picture[] = []): void {
   thread.postMessage(message, buffers);
 }
 
-thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob>) => {
+thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | WorkerOpening>) => {
+  if (data.kind === "open") {
+    await opened(data.settings).catch(() => {}); // said to the first job, which tries again
+    return;
+  }
   try {
     await work(data);
   } catch (error) {
@@ -52,6 +62,19 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob>) => 
   }
 });
 
+/** The device, opened if it is not. */
+async function opened(settings: WorkerSettings): Promise<Device> {
+  device ??= startDevice(settings.device);
+  try {
+    const started = await device;
+    say({ kind: "device", device: deviceText(started) });
+    return started;
+  } catch (error) {
+    device = undefined; // tried again by the next one
+    throw error;
+  }
+}
+
 async function work({ settings, model, bytes, request, control }: WorkerJob): Promise<void> {
   const signal = {
     get aborted() {
@@ -59,10 +82,7 @@ async function work({ settings, model, bytes, request, control }: WorkerJob): Pr
     },
   };
   const begun = performance.now();
-  device ??= startDevice(settings.device);
-  device.catch(() => device = undefined); // tried again by the next one
-  const name = deviceText(await device);
-  say({ kind: "device", device: name });
+  const name = deviceText(await opened(settings));
   const sampler = await samplerOf(model, bytes, settings, signal);
   const pictures = await samplePictures(sampler, request, {
     signal,
