@@ -66,7 +66,10 @@ eachDevice("LayerNorm and GroupNorm give mean 0 and variance 1, eps 1e-5 by defa
 eachDevice("Conv2d takes stride and padding; Embedding gives rows", async () => {
   using _ = scope();
   const conv = new Conv2d(3, 5, 3, { stride: 2, padding: 1 });
-  assertEquals(conv.forward(randn([2, 3, 7, 8], { generator: generator() })).shape, [2, 5, 4, 4]);
+  const image = randn([2, 3, 7, 8], { generator: generator() });
+  assertEquals(conv.forward(image).shape, [2, 5, 4, 4]);
+  const wide = new Conv2d(3, 5, [1, 7], { padding: { top: 0, bottom: 0, left: 3, right: 3 } });
+  assertEquals([wide.weight.shape, wide.forward(image).shape], [[5, 3, 1, 7], [2, 5, 7, 8]]);
   const table = new Embedding(4, 3);
   const index = tensor([2, 0, 2], [3], { dtype: "i32" });
   const rows = await table.weight.data();
@@ -123,6 +126,7 @@ Deno.test("layers say what is wrong with their sizes and inputs", async () => {
     ],
     [() => new Embedding(0, 3), ShapeError, "Embedding: expected count to be 1 or more"],
     [() => new Conv2d(3, 4, 0), ShapeError, "Conv2d: expected size to be 1 or more"],
+    [() => new Conv2d(3, 4, [1, 0]), ShapeError, "Conv2d: expected columns to be 1 or more"],
     [() => new Dropout(1), RangeError, "Dropout: expected p in [0, 1) but got 1"],
     [() => new Dropout(NaN), RangeError, "Dropout: expected p in [0, 1) but got NaN"],
     [() => new Linear(2, 2).forward(x), ShapeError, "linear: expected x [..., I], w [O, I]"],

@@ -211,3 +211,14 @@ commandTest("a mirror that sends on to a host which was not named is refused", a
   assertStringIncludes(err, "localhost");
   assertEquals(from.asked, [`/weights/${VAE}`]);
 });
+
+commandTest(
+  "weights of which a release tells the first digits of a hash are held to them",
+  async (folder) => {
+    await using from = mirror((_, start) => send(start));
+    const { code, err } = await command("download", ["inception"], folder, from.env);
+    assertEquals(code, 1);
+    assertStringIncludes(err, "expected a SHA-256 that begins with 6726825d but got");
+    assertEquals(from.asked[0], "/weights/pt_inception-2015-12-05-6726825d.pth");
+  },
+);

@@ -7,7 +7,7 @@ import { join } from "@std/path";
 import { hostTensor, NpzFile, NpzWriter, toFloat32, toFloat64 } from "@dit/core/io";
 import { CommandError } from "../shared/errors.ts";
 import { exists } from "../shared/files.ts";
-import { type FeatureSet, joined } from "./features.ts";
+import type { FeatureSet } from "./features.ts";
 import { type Gaussian, gaussianOf, GaussianSums } from "./frechet.ts";
 import type { ImageSource } from "./image_source.ts";
 import { InceptionScore } from "./inception_score.ts";
@@ -37,7 +37,8 @@ export async function measure(
   extractor: InceptionExtractor,
   { batchSize, onProgress = () => {} }: MeasureOptions,
 ): Promise<Measured> {
-  const pools: FeatureSet[] = [];
+  const { width } = extractor;
+  const rows = new Float32Array(source.count * width); // at once: they can be half of all memory
   const score = new InceptionScore();
   let spatial: GaussianSums | undefined;
   let done = 0;
@@ -45,13 +46,13 @@ export async function measure(
     if (count === 0) continue;
     const result = await extractor.extractAll(pixels, [count, ...source.size]);
     requireFinite(result.pool, source.name, done);
-    pools.push(result.pool);
+    rows.set(result.pool.rows, done * width);
     spatial ??= new GaussianSums(result.spatial.width);
     spatial.add(result.spatial);
     score.add(result.logits.rows, result.logits.width);
     onProgress(done += count, source.count);
   }
-  const pool = joined(pools, extractor.width);
+  const pool = { count: done, width, rows: rows.subarray(0, done * width) };
   const enough = pool.count >= 2;
   return {
     pool,

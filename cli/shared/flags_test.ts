@@ -8,6 +8,7 @@ import {
   flagsHelp,
   parseFlags,
   real,
+  splitPositional,
   text,
   toggle,
 } from "./flags.ts";
@@ -128,4 +129,13 @@ Deno.test("what stands behind -- is refused, not passed over", () => {
   const table = { steps: count("steps") };
   assertThrows(() => parseFlags(["--", "--steps", "3"], table), UsageError, 'but got "--steps"');
   assertEquals(parseFlags(["--steps", "3", "--"], table), { steps: 3 });
+});
+
+Deno.test("splitPositional() finds what belongs to no flag, before, between and after flags", () => {
+  const table = { steps: count("steps"), flip: toggle("flip") };
+  assertEquals(
+    splitPositional(["a.npz", "--steps", "3", "b", "--flip", "c", "--steps=4", "--no-flip"], table),
+    [["a.npz", "b", "c"], ["--steps", "3", "--flip", "--steps=4", "--no-flip"]],
+  );
+  assertEquals(splitPositional([], table), [[], []]);
 });
