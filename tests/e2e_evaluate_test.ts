@@ -121,6 +121,8 @@ commandTest(
       "s.npz real --metrics fid,kid",
     ];
     const refused = await writeRefused(folder);
+    const half = "but they are of inception-v3 (";
+    refused.push([`s.npz ${ofReference} --half`, 1, half]);
     const lines = [...accepted, ...refused.map(([args]) => args)].map((args) => {
       const weights = args.includes("--weights") ? ["--device", "wasm"] : usual;
       return ["evaluate", ...(args === "" ? [] : args.split(" ")), ...weights];
