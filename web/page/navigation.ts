@@ -27,3 +27,8 @@ export function fillView(view: View, content: HTMLElement): void {
 export function offerView(view: View): void {
   document.querySelector(`#views a[data-view="${view}"]`)!.parentElement!.hidden = false;
 }
+
+/** Whether the page has a view. */
+export function isOffered(view: View): boolean {
+  return !document.querySelector(`#views a[data-view="${view}"]`)!.parentElement!.hidden;
+}

@@ -181,6 +181,8 @@ export class TrainView {
     this.#intro.hidden = true;
     this.#state.classList.remove("error");
     this.#state.textContent = "Begins";
+    const { top } = this.#state.getBoundingClientRect();
+    if (top < 0 || top > innerHeight / 2) this.#state.scrollIntoView({ block: "center" });
     try {
       this.#training = this.#trainer.train(request, (event) => this.#hear(event, request));
       await this.#training.finished;
