@@ -21,6 +21,35 @@ export interface EmaOptions {
    * has an average worth using.
    */
   warmup?: boolean;
+  /**
+   * Instead of a decay: the width of a power function average (arXiv 2312.02696, equation 5), its
+   * standard deviation over the steps so far, above 0 and below 0.28. It forgets its beginning by
+   * itself, however long a run gets.
+   */
+  power?: number;
+}
+
+/** Widths of power function averages are below that of a plain mean of all steps, 12^-0.5. */
+const WIDEST = 12 ** -0.5;
+
+/**
+ * The exponent g of a power function average of a width s (arXiv 2312.02696, equation 126): the
+ * largest root of g^3 + 7 g^2 + (16 - s^-2) g + (12 - s^-2), by bisection, as the width
+ * (g + 1)^0.5 (g + 2)^-1 (g + 3)^-0.5 falls with it.
+ */
+export function powerExponent(width: number): number {
+  if (!(width > 0 && width < WIDEST)) {
+    throw new RangeError(`Ema: expected a power above 0 and below ${WIDEST} but got ${width}`);
+  }
+  const widthOf = (g: number) => Math.sqrt(g + 1) / ((g + 2) * Math.sqrt(g + 3));
+  let [low, high] = [0, 1];
+  while (widthOf(high) > width) high *= 2;
+  for (let i = 0; i < 100; i++) {
+    const middle = (low + high) / 2;
+    if (widthOf(middle) > width) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
 }
 
 /** ema * d + p * (1 - d) */
@@ -37,19 +66,22 @@ export class Ema implements Disposable {
   readonly #model: Module;
   readonly #decay: number;
   readonly #warmup: boolean;
+  /** Of a power function average; null of an exponential one. */
+  readonly #exponent: number | null;
   readonly #buffers: readonly { readonly buffer: FlatBuffer; readonly average: Tensor }[];
   #swapped = false;
 
   /** Starts as a copy of the weights of `model` as they are. */
   constructor(model: Module, options: EmaOptions = {}) {
-    checkOptionNames("Ema", options, { decay: 1, warmup: 1 });
-    const { decay = 0.9999, warmup = false } = options;
+    checkOptionNames("Ema", options, { decay: 1, warmup: 1, power: 1 });
+    const { decay = 0.9999, warmup = false, power } = options;
     if (!(decay >= 0 && decay <= 1)) {
       throw new RangeError(`Ema: expected a decay in [0, 1] but got ${decay}`);
     }
     this.#model = model;
     this.#decay = decay;
     this.#warmup = warmup;
+    this.#exponent = power === undefined ? null : powerExponent(power);
     this.#buffers = flatBuffersOf(model.parameters(), "Ema").map((buffer) => {
       const average = buffer.like();
       copyInto(buffer.weights, average, "Ema");
@@ -59,6 +91,8 @@ export class Ema implements Disposable {
 
   /** The decay of the next update. */
   get decay(): number {
+    // (1 - 1 / t)^(g + 1) of update t, the first of which takes the weights as they are
+    if (this.#exponent !== null) return (1 - 1 / (this.step + 1)) ** (this.#exponent + 1);
     return this.#warmup ? Math.min(this.#decay, (1 + this.step) / (10 + this.step)) : this.#decay;
   }
 

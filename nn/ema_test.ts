@@ -1,9 +1,9 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { backward, sum } from "../autograd/mod.ts";
-import { init, memory, scope, type Tensor, tensor } from "../tensor/mod.ts";
+import { full, init, memory, scope, type Tensor, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
 import { AdamW } from "./adamw.ts";
-import { Ema } from "./ema.ts";
+import { Ema, powerExponent } from "./ema.ts";
 import { Linear } from "./layers.ts";
 import { StateDictError } from "./state.ts";
 
@@ -130,4 +130,37 @@ eachDevice("Ema frees its averages", (device) => {
   const { tensors, liveBytes } = memory(device);
   new Ema(model).dispose();
   assertEquals([memory(device).tensors, memory(device).liveBytes], [tensors, liveBytes]);
+});
+
+eachDevice("a power function average is the weighted mean that it is defined as", async () => {
+  using _ = scope();
+  const width = 0.15;
+  const exponent = powerExponent(width);
+  const spread = Math.sqrt(exponent + 1) / ((exponent + 2) * Math.sqrt(exponent + 3));
+  assert(Math.abs(spread - width) < 1e-12);
+  const model = new Linear(3, 2);
+  using ema = new Ema(model, { power: width });
+  const steps = 12;
+  const seen: number[] = [];
+  for (let t = 1; t <= steps; t++) {
+    const value = Math.sin(t);
+    seen.push(value);
+    model.loadStateDict(
+      new Map([["weight", full([2, 3], value)], ["bias", full([2], value)]]),
+    );
+    ema.update();
+  }
+  // weights t^g, up to what one step of them makes of a sum: products of 1 - 1 / t, to the g + 1
+  let want = 0, left = 1;
+  for (let t = steps; t >= 1; t--) {
+    const decay = (1 - 1 / t) ** (exponent + 1);
+    want += left * (1 - decay) * seen[t - 1]!;
+    left *= decay;
+  }
+  assertEquals(left, 0, "nothing is left of the beginning");
+  const got = await ema.stateDict().get("weight")!.data();
+  assert(Math.abs(got[0]! - want) < 1e-6, `${got[0]} and ${want}`);
+  for (const wrong of [0, -1, 0.3, NaN]) {
+    assertThrows(() => powerExponent(wrong), RangeError, "a power above 0 and below");
+  }
 });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { type Average, averagesOf, halfLife, sectionOf } from "./averages.ts";
 export {
   Checkpoint,
   CHECKPOINT_FORMAT,

@@ -4,6 +4,7 @@ import { stepRange } from "@dit/core/diffusion";
 import { BytesSink, type HostTensor, hostTensor } from "@dit/core/io";
 import { AdamW, Ema, GradScaler, type Schedule } from "@dit/core/nn";
 import {
+  averagesOf,
   buildModel,
   type Denoising,
   denoisingLoss,
@@ -115,7 +116,7 @@ export class ModelTraining implements Disposable {
     [this.#config, this.#settings] = [config, settings];
     this.#denoising = { model, process, timesteps, generators, mixedPrecision };
     this.#optimizer = new AdamW(model.namedParameters(), { lr, weightDecay });
-    this.#ema = new Ema(model, { decay: emaDecay, warmup: emaWarmup });
+    this.#ema = new Ema(model, { ...averagesOf(emaDecay)[0]!.options, warmup: emaWarmup });
     this.#scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.#schedule = learningRates(settings, settings.steps);
     this.#sampler = new ImageSampler(config, { model, process }, null);

@@ -16,7 +16,7 @@ export interface TrainingSettings extends RateSettings {
   readonly flip: boolean;
   readonly lr: number;
   readonly weightDecay: number;
-  readonly emaDecay: number;
+  readonly emaDecay: number | string;
   readonly emaWarmup: boolean;
   readonly gradClip: number;
   readonly mixedPrecision: "no" | "fp16";

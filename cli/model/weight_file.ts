@@ -23,8 +23,8 @@ import { join } from "@std/path";
 import { CommandError } from "../shared/errors.ts";
 import { DIFFUSERS_FILE } from "./catalog.ts";
 
-/** Which of the two sets of weights a training checkpoint has. */
-export type WeightSet = "ema" | "model";
+/** Which weights of a training checkpoint: `ema`, `model`, or one of several averages by its decay. */
+export type WeightSet = string;
 
 /** Names that diffusers gives to a file of weights, the better format first. */
 export const DIFFUSERS_FILES: readonly string[] = [DIFFUSERS_FILE, "diffusion_pytorch_model.bin"];

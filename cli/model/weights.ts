@@ -5,7 +5,16 @@
  */
 import { sinCosPositions } from "@dit/core/dit";
 import { asDiT, ditLayout, hostTensor, mapSource, type TensorSource } from "@dit/core/io";
-import { DIT, type ModelConfig } from "@dit/core/pipeline";
+import {
+  type Average,
+  averagesOf,
+  type Checkpoint,
+  DIT,
+  type Fields,
+  halfLife,
+  type ModelConfig,
+  sectionOf,
+} from "@dit/core/pipeline";
 import { join } from "@std/path";
 import { isCheckpoint, openCheckpoint } from "../run/checkpoint.ts";
 import { findCheckpoint, latestRun } from "../run/find.ts";
@@ -34,7 +43,7 @@ export interface Weights extends Disposable {
   readonly config: ModelConfig;
   /** The averaged weights, or the only ones there are; names of the original. */
   readonly source: TensorSource;
-  /** What was done to the names of its tensors, as a phrase; null where nothing was. */
+  /** What was done to the names of its tensors, or is to be known of them, as a phrase; or null. */
   readonly note: string | null;
   /** What the file leaves open and was assumed. */
   readonly assumptions: readonly string[];
@@ -93,10 +102,11 @@ async function openTrained(
 ): Promise<Weights> {
   const checkpoint = await openCheckpoint(path, DIT);
   const { step, config, training } = checkpoint.header;
+  const warmup = training?.settings.values["emaWarmup"] === true;
+  const averages = training ? averagesIn(training.settings) : [];
+  let section: string;
   try {
-    if (!checkpoint.has(set)) {
-      throw new CommandError(`${path}: expected ${set} weights but there are none`);
-    }
+    section = sectionAsked(checkpoint, set, averages);
     checkOverrides(path, overrides, describeConfig(config));
   } catch (error) {
     checkpoint.close();
@@ -106,8 +116,8 @@ async function openTrained(
     path,
     kind: `checkpoint, step ${step}`,
     config,
-    source: mapSource(checkpoint.section(set), path),
-    note: null,
+    source: mapSource(checkpoint.section(section), path),
+    note: youthOf(averages.find((average, i) => sectionOf(average, i) === section), warmup, step),
     assumptions: [],
     classLabels: config.classNames.map((name) => [name]),
     vaePath: null,
@@ -117,8 +127,45 @@ async function openTrained(
   };
 }
 
+/** The averages that a run keeps. */
+function averagesIn(settings: Fields): Average[] {
+  const { emaDecay } = settings.values;
+  return typeof emaDecay === "number" || typeof emaDecay === "string" ? averagesOf(emaDecay) : [];
+}
+
+/** The section of a checkpoint that `--weights` means. */
+function sectionAsked(
+  checkpoint: Checkpoint<ModelConfig>,
+  set: WeightSet,
+  averages: readonly Average[],
+): string {
+  const named = averages.findIndex(({ name }) => name === set || Number(name) === Number(set));
+  const section = named >= 0 ? sectionOf(averages[named]!, named) : set;
+  if (checkpoint.has(section)) return section;
+  const there = [
+    ...averages.map(({ name }) => name),
+    ...["ema", "model"].filter((name) => checkpoint.has(name)),
+  ];
+  throw new CommandError(
+    `${checkpoint.path}: expected weights ${set} but it has ${there.join(", ")}`,
+  );
+}
+
+/** A word where an average is younger than its half-life, and mostly what it began with. */
+function youthOf(average: Average | undefined, warmup: boolean, step: number): string | null {
+  const half = average ? halfLife(average, warmup) : null;
+  if (half === null || step >= half) return null;
+  return `averaged over ${step} steps with a decay of ${average!.name}: half of it is still what ` +
+    `training began with, until step ${Math.ceil(half)}; --weights model is without it`;
+}
+
 /** A file without a configuration: safetensors, a file of PyTorch, or the index of several. */
 async function openBare(path: string, set: WeightSet, overrides: ModelOverrides): Promise<Weights> {
+  if (set !== "ema" && set !== "model") {
+    throw new CommandError(
+      `${path}: expected ema or model weights, as files of other programs have, but got ${set}`,
+    );
+  }
   const file = await openWeightFile(path, "dit", set);
   try {
     const hints = trainerHints(file.options, path);

@@ -9,7 +9,7 @@ import {
   type Module,
   type Schedule,
 } from "@dit/core/nn";
-import { type Fields, updateWeights } from "@dit/core/pipeline";
+import { averagesOf, type Fields, sectionOf, updateWeights } from "@dit/core/pipeline";
 import { type Generator, scope, type Share, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { ALONE, type World } from "../distributed/world.ts";
@@ -25,8 +25,8 @@ export interface ModelSettings extends RunSettings {
   readonly lr: number;
   /** Weight decay of AdamW. */
   readonly weightDecay: number;
-  /** Decay of the averaged weights. */
-  readonly emaDecay: number;
+  /** Decay of the averaged weights, or those of several: see `averagesOf()`. */
+  readonly emaDecay: number | string;
   /** Limit of the gradient's norm; 0 for none. */
   readonly gradClip: number;
   /** Whether products and activations are half precision. */
@@ -76,7 +76,10 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   readonly settings: Settings;
   readonly model: Model;
   readonly optimizer: AdamW;
+  /** The usual average: the first one. */
   readonly ema: Ema;
+  /** All averages, by the sections of checkpoints. */
+  readonly #averages: Readonly<Record<string, Ema>>;
   readonly scaler: GradScaler;
   readonly records: StepRecords;
   readonly world: World;
@@ -97,7 +100,13 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
       weightDecay,
       ...(lrScale ? { lrScale } : {}),
     });
-    this.ema = new Ema(model, { decay: emaDecay, warmup: emaWarmup });
+    this.#averages = Object.fromEntries(
+      averagesOf(emaDecay).map((average, i) => [
+        sectionOf(average, i),
+        new Ema(model, { ...average.options, warmup: emaWarmup }),
+      ]),
+    );
+    this.ema = this.#averages["ema"]!;
     this.scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.records = new StepRecords(world);
     this.world = world;
@@ -154,6 +163,9 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     const { records, settings, lr } = this;
     this.#isSound = false; // until all of it has moved on
     const norm = updateWeights(this, lr, settings.gradClip);
+    for (const average of Object.values(this.#averages)) {
+      if (average !== this.ema) average.update();
+    }
     this.step++;
     this.#isSound = true;
     records.endStep(this.step, norm, lr);
@@ -230,8 +242,8 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   }
 
   sections(): Readonly<Record<string, Stateful>> {
-    const { model, ema, optimizer, scaler } = this;
-    return { model, ema, optimizer, scaler };
+    const { model, optimizer, scaler } = this;
+    return { model, ...this.#averages, optimizer, scaler };
   }
 
   // deno-lint-ignore require-await -- a trainee with more to tell may wait for the device
@@ -244,7 +256,16 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
     for (const [name, generator] of Object.entries(this.#generators)) {
       generator.seek(streams.fields(name).integer("offset"));
     }
-    this.ema.step = state.integer("emaUpdates");
+    const updates = state.integer("emaUpdates");
+    for (const average of Object.values(this.#averages)) average.step = updates;
+  }
+
+  /** Begins anew with the weights that the model has. */
+  restartAverages(): void {
+    for (const average of Object.values(this.#averages)) {
+      using _ = scope("averages");
+      average.loadStateDict(this.model.stateDict());
+    }
   }
 
   /** Runs `task` with the averaged weights in the model, as it is used. */
@@ -261,7 +282,7 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   [Symbol.dispose](): void {
     this.records.dispose();
     this.scaler.dispose();
-    this.ema.dispose();
+    for (const average of Object.values(this.#averages)) average.dispose();
     this.optimizer.dispose();
     this.model.dispose();
   }

@@ -1,7 +1,7 @@
 /** Flags that mean the same to several commands. */
 import { DISTRIBUTED } from "../distributed/open.ts";
 import { DEVICES } from "./device.ts";
-import { choice, count, type Flag, toggle, withDefault } from "./flags.ts";
+import { choice, count, type Flag, text, toggle, withDefault } from "./flags.ts";
 
 /** Sides beyond this are typing errors: such images would need gigabytes each. */
 export const MOST_PIXELS = 16384;
@@ -44,8 +44,11 @@ export const DISTRIBUTED_FLAGS = {
 } as const;
 
 /** `--weights`, which of the two sets a training checkpoint has. */
-export const WEIGHTS: Flag<"ema" | "model"> & { readonly default: "ema" | "model" } = withDefault(
-  choice(["ema", "model"], "of a training checkpoint: averaged ones, or not"),
+export const WEIGHTS: Flag<string> & { readonly default: string } = withDefault(
+  text(
+    "ema|model|DECAY",
+    "of a training checkpoint: averaged ones, not averaged, or one of several averages",
+  ),
   "ema",
 );
 

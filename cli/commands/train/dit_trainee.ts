@@ -125,7 +125,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
   async begin(from: Weights): Promise<TransferRow[]> {
     try {
       const rows = await transferWeights(this.model, this.config, from);
-      this.ema.loadStateDict(this.model.stateDict());
+      this.restartAverages();
       return rows;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;

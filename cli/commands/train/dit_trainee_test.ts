@@ -1,11 +1,13 @@
 import type { ModelConfig } from "@dit/core/pipeline";
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { expect } from "@std/expect";
 import { init, memory, resetPeak, type Tensor } from "@dit/core/tensor";
 import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
+import { openWeights } from "../../model/weights.ts";
+import { CommandError } from "../../shared/errors.ts";
 import { openCheckpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";
 import type { StepRecord } from "../../run/records.ts";
@@ -247,4 +249,52 @@ eachDevice(
     }
   },
   ["wasm"],
+);
+
+diskTest(
+  "several averages are kept, continue bit for bit, and one is chosen to sample from",
+  async (folder) => {
+    await init({ device: "wasm" });
+    const settings = { emaDecay: "0.9,0.5,power0.1", emaWarmup: false, lr: 1e-3 };
+    using whole = trainee(settings);
+    await go(whole, 4);
+    const path = `${folder}/0000002.safetensors`;
+    {
+      using first = trainee(settings);
+      await go(first, 2);
+      const position = { epoch: 0, step: 2 };
+      await saveTrainee(path, first, { position, state: await first.state() });
+    }
+    using checkpoint = await openCheckpoint(path, DIT_KIND);
+    using second = trainee(settings);
+    await loadTrainee(second, checkpoint, checkpoint.header.training!);
+    await go(second, 2);
+    const bits = async (run: DiTTrainee) => {
+      const found: Record<string, number[]> = {};
+      for (const name of ["ema", "ema-0.5", "ema-power0.1"]) {
+        const average = run.sections()[name]!.stateDict().get("final_layer.linear.bias")!;
+        found[name] = Array.from(await (average as Tensor).data());
+      }
+      return found;
+    };
+    assertEquals(await bits(second), await bits(whole));
+    assertEquals(new Set(Object.values(await bits(whole)).map(String)).size, 3);
+    const chosen = async (set: string) => {
+      using weights = await openWeights(path, set);
+      return { note: weights.note, bias: await weights.source.read("final_layer.linear.bias") };
+    };
+    assertEquals((await chosen("ema")).bias, (await chosen("0.9")).bias);
+    const [fast, power] = [await chosen("0.5"), await chosen("power0.1")];
+    assert(String(fast.bias.data) !== String(power.bias.data));
+    assertEquals(
+      (await chosen("ema")).note?.slice(0, 50),
+      "averaged over 2 steps with a decay of 0.9: half of",
+    );
+    assertEquals([fast.note, power.note, (await chosen("model")).note], [null, null, null]);
+    await assertRejects(
+      () => openWeights(path, "0.99"),
+      CommandError,
+      "expected weights 0.99 but it has 0.9, 0.5, power0.1, ema, model",
+    );
+  },
 );

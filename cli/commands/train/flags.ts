@@ -8,10 +8,11 @@ import {
   TIMESTEP_SAMPLER_NAMES,
 } from "@dit/core/diffusion";
 import { DIT_CHOICES, DIT_DEFAULTS } from "@dit/core/dit";
-import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
+import { averagesOf, isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { fullName } from "../../model/autoencoder.ts";
 import { EVALUATION_FEATURES } from "../../run/evaluation.ts";
 import { RESULTS } from "../../shared/defaults.ts";
+import { UsageError } from "../../shared/errors.ts";
 import {
   DEVICE_FLAGS,
   DISTRIBUTED_FLAGS,
@@ -259,6 +260,21 @@ const DIFFUSION_FLAGS = {
   ),
 };
 
+/** `--ema-decay`: a number, or the text of several. */
+const AVERAGES: Flag<number | string> = {
+  help: "decay of the averaged weights; several (0.9999,0.999) or power0.1 (arXiv 2312.02696) to " +
+    "choose from with sample --weights",
+  value: "X,...",
+  parse(given, name) {
+    try {
+      const [first, ...others] = averagesOf(given);
+      return others.length === 0 ? first!.options.decay ?? given : given;
+    } catch (error) {
+      throw new UsageError(`--${name}: ${(error as Error).message}`, { cause: error });
+    }
+  },
+};
+
 /** What to begin with, and what is trained of it. */
 const INITIAL_FLAGS = {
   "init": setting(
@@ -310,7 +326,7 @@ const TRAINING_FLAGS = {
     { key: "schedule", default: "constant" },
   ),
   "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
-  "ema-decay": setting(real("decay of the averaged weights", 0, 1), {
+  "ema-decay": setting(AVERAGES, {
     key: "emaDecay",
     small: 0.999,
     original: 0.9999,
