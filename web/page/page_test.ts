@@ -226,6 +226,39 @@ browserTest(
   },
 );
 
+browserTest("what a page lacks is said, with what to do", async () => {
+  await using browser = await openBrowser();
+  await using site = serveFiles(files);
+  const { page, check } = await browser.open(`${site.url}icon.svg`);
+  const lacking = async (name: string, address: string): Promise<string> => {
+    const { identifier } = await page.evaluateOnNewDocument(`delete globalThis.${name}`);
+    await page.goto(site.url + address);
+    await page.waitForSelector("html[data-ready], main > [role=alert]");
+    await page.removeScriptToEvaluateOnNewDocument(identifier);
+    return await page.$eval("main", (main) => main.innerText);
+  };
+  assert((await lacking("Worker", "?1")).includes("has no workers for pages"));
+  assert((await lacking("Float16Array", "?2")).includes("Update it: Chrome"));
+  assert((await lacking("indexedDB", "?3#/gallery")).includes("Nothing yet"));
+  const slow = await lacking("navigator.__proto__.gpu", "?4#/draw?model=many&count=1");
+  assert(slow.includes("Without WebGPU"), slow);
+
+  // weights that its host has lost
+  await page.click(".panel .primary");
+  await page.waitForSelector(".notice.error");
+  const notice = await page.$eval(".notice.error", (e) => e.textContent!);
+  assert(/^1 picture failed: .*weights\.safetensors.* 404/.test(notice), notice);
+  try {
+    check();
+  } catch (error) { // what was missing, and nothing else
+    const rest = (error as Error).message.replaceAll(
+      /[^;]*(cannot|too old|workers|404)[^;]*;?/g,
+      "",
+    );
+    assertEquals(rest.replaceAll(/the page failed:|\s/g, ""), "");
+  }
+});
+
 browserTest("runs are seen side by side, and their checkpoints drawn with", async () => {
   await using browser = await openBrowser();
   await using site = serveFiles(
