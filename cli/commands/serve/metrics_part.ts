@@ -4,6 +4,7 @@
  */
 import { crc32 } from "@dit/core/io";
 import type { MetricsPart, RunMetrics } from "@dit/web";
+import { isEvaluation } from "../../run/evaluation.ts";
 
 /** Bytes that are read at a time. */
 const PART = 1 << 18;
@@ -73,7 +74,7 @@ export async function readMetrics(path: string, after: string): Promise<MetricsP
   };
 }
 
-/** The last whole line of a file, and the one before; undefined where there are none. */
+/** The last whole line of training in a file, and the one before, as far as there are some. */
 export async function lastMetrics(path: string): Promise<RunMetrics[]> {
   try {
     using file = await Deno.open(path);
@@ -81,7 +82,8 @@ export async function lastMetrics(path: string): Promise<RunMetrics[]> {
     const start = Math.max(0, size - 8192);
     const text = new TextDecoder().decode(await readAt(file, start, size - start));
     const whole = text.slice(start === 0 ? 0 : text.indexOf("\n") + 1, text.lastIndexOf("\n") + 1);
-    return whole.split("\n").flatMap((line) => readLine(line) ?? []).slice(-2);
+    const lines = whole.split("\n").flatMap((line) => readLine(line) ?? []);
+    return lines.filter((line) => line["seconds"] !== undefined).slice(-2);
   } catch {
     return []; // none yet, or removed just now
   }
@@ -90,11 +92,14 @@ export async function lastMetrics(path: string): Promise<RunMetrics[]> {
 /** A line's numbers; undefined for what a killed process half wrote, and for others' lines. */
 function readLine(line: string): RunMetrics | undefined {
   try {
-    const values = Object.entries(JSON.parse(line)).filter((entry): entry is [string, number] =>
+    const parsed = JSON.parse(line);
+    const values = Object.entries(parsed).filter((entry): entry is [string, number] =>
       Number.isFinite(entry[1]) && entry[0].length <= MOST.letters && /^[A-Za-z]/.test(entry[0])
     );
     const { step, ...others } = Object.fromEntries(values.slice(0, MOST.values));
-    return step === undefined ? undefined : { step, ...others };
+    if (step === undefined) return undefined;
+    if (isEvaluation(parsed)) delete others["seconds"]; // its own, not those of training
+    return { step, ...others };
   } catch {
     return undefined;
   }

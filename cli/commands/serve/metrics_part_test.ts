@@ -2,21 +2,24 @@ import { assertEquals } from "@std/assert";
 import { diskTest } from "../../../tests/fixtures.ts";
 import { isPlace, lastMetrics, NO_METRICS, readMetrics } from "./metrics_part.ts";
 
-const line = (step: number, loss = step / 10) => `{"step":${step},"loss":${loss}}\n`;
+const line = (step: number, loss = step / 10) =>
+  `{"step":${step},"loss":${loss},"seconds":${step}}\n`;
+
+const of = (step: number) => ({ step, loss: step / 10, seconds: step });
 
 diskTest("metrics are read part by part, as far as lines are whole", async (folder) => {
   const path = `${folder}/metrics.jsonl`;
   assertEquals(await readMetrics(path, ""), NO_METRICS);
   await Deno.writeTextFile(path, line(10) + line(20) + '{"step":30,"lo');
   const first = await readMetrics(path, "");
-  assertEquals(first.lines, [{ step: 10, loss: 1 }, { step: 20, loss: 2 }]);
+  assertEquals(first.lines, [of(10), of(20)]);
   assertEquals([first.isFromStart, first.hasMore], [true, false]);
   const again = await readMetrics(path, first.next);
   assertEquals([again.lines, again.next, again.isFromStart], [[], first.next, false]);
-  await Deno.writeTextFile(path, 'ss":3}\n', { append: true });
+  await Deno.writeTextFile(path, 'ss":3,"seconds":30}\n', { append: true });
   const more = await readMetrics(path, first.next);
-  assertEquals([more.lines, more.isFromStart], [[{ step: 30, loss: 3 }], false]);
-  assertEquals(await lastMetrics(path), [{ step: 20, loss: 2 }, { step: 30, loss: 3 }]);
+  assertEquals([more.lines, more.isFromStart], [[of(30)], false]);
+  assertEquals(await lastMetrics(path), [of(20), of(30)]);
 });
 
 diskTest("metrics of a run that went back are read from the beginning", async (folder) => {

@@ -12,7 +12,7 @@ import { withAutoencoder } from "../../model/latent_shape.ts";
 import type { SamplingFlags } from "../../model/sampling_flags.ts";
 import { DEMO, openSampled } from "../../model/sampling_setup.ts";
 import type { Weights } from "../../model/weights.ts";
-import { listCheckpoints, listRuns } from "../../run/find.ts";
+import { BEST, listCheckpoints, listRuns } from "../../run/find.ts";
 import { CommandError, messageOf } from "../../shared/errors.ts";
 import { exists } from "../../shared/files.ts";
 import { idOf, isFile, isWithin } from "./folders.ts";
@@ -133,6 +133,8 @@ export class Models {
         const about = `run ${basename(run)}, step ${step.toLocaleString("en")}`;
         found.push({ ...usual, id: runModelId(run, step), path, step, about, within: results! });
       }
+      const best = { id: idOf(basename(run), "best"), path: join(run, BEST), step: 0 };
+      found.push({ ...usual, ...best, about: `run ${basename(run)}, its best`, within: results! });
       if (found.length >= MOST) break;
     }
     for (const size of ["256x256", "512x512"] as const) {

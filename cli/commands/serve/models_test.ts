@@ -30,6 +30,10 @@ diskTest(
   async (folder) => {
     const results = `${folder}/results`;
     for (const step of [1, 2, 3, 4, 5, 6]) await writeRun(results, "000-small", step);
+    await Deno.copyFile(
+      `${results}/000-small/checkpoints/0000004.safetensors`,
+      `${results}/000-small/best.safetensors`,
+    );
     await writeRun(`${folder}/outside`, "001-secret", 1);
     await Deno.mkdir(`${results}/002-broken/checkpoints`, { recursive: true });
     await Deno.writeTextFile(`${results}/002-broken/checkpoints/0000001.safetensors`, "half writ");
@@ -44,6 +48,7 @@ diskTest(
       "000-small.4",
       "000-small.3",
       "000-small.2",
+      "000-small.best",
       "demo",
     ]);
     assert(listed.every(({ id }) => isId(id)));
