@@ -87,23 +87,31 @@ function meanOf(rows: Float32Array, count: number, width: number): Float64Array 
   return mean.map((sum) => sum / count);
 }
 
-/** Adds xᵀ x of x [count, width] to the upper triangle of `sums`. */
+/**
+ * Adds xᵀ x of x [count, width] to the upper triangle of `sums`: four samples for two rows of sums at
+ * a time, as many as there are registers for.
+ */
 function addProducts(sums: Float64Array, x: Float64Array, count: number, width: number): void {
   for (let first = 0; first < width; first += TILE) {
     const end = Math.min(first + TILE, width);
     for (let n = 0; n < count; n += 4) {
-      const rows = Math.min(4, count - n);
       // rows beyond the last are read as the last, times 0
-      const at = (i: number) => (n + Math.min(i, rows - 1)) * width;
+      const at = (i: number) => Math.min(n + i, count - 1) * width;
+      const is = (i: number) => n + i < count ? 1 : 0;
       const [r0, r1, r2, r3] = [at(0), at(1), at(2), at(3)];
-      for (let i = first; i < end; i++) {
-        const a0 = x[r0 + i]!;
-        const a1 = rows > 1 ? x[r1 + i]! : 0;
-        const a2 = rows > 2 ? x[r2 + i]! : 0;
-        const a3 = rows > 3 ? x[r3 + i]! : 0;
-        const to = i * width;
-        for (let j = i; j < width; j++) {
-          sums[to + j]! += a0 * x[r0 + j]! + a1 * x[r1 + j]! + a2 * x[r2 + j]! + a3 * x[r3 + j]!;
+      const [k1, k2, k3] = [is(1), is(2), is(3)];
+      for (let i = first; i < end; i += 2) {
+        const [a0, a1, a2, a3] = [x[r0 + i]!, x[r1 + i]! * k1, x[r2 + i]! * k2, x[r3 + i]! * k3];
+        const upper = i * width;
+        sums[upper + i]! += a0 * a0 + a1 * a1 + a2 * a2 + a3 * a3;
+        if (i + 1 === width) continue;
+        const b0 = x[r0 + i + 1]!, b1 = x[r1 + i + 1]! * k1;
+        const b2 = x[r2 + i + 1]! * k2, b3 = x[r3 + i + 1]! * k3;
+        const lower = upper + width;
+        for (let j = i + 1; j < width; j++) {
+          const x0 = x[r0 + j]!, x1 = x[r1 + j]!, x2 = x[r2 + j]!, x3 = x[r3 + j]!;
+          sums[upper + j]! += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3;
+          sums[lower + j]! += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3;
         }
       }
     }
