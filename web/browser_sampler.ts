@@ -4,19 +4,7 @@ import { loadWeights, withoutInit } from "@dit/core/nn";
 import { ImageSampler } from "@dit/core/pipeline";
 import { type Device, init, OutOfMemoryError, shutdown } from "@dit/core/tensor";
 import { AutoencoderKL, vaeOptionsFromConfig } from "@dit/core/vae";
-import type { BrowserDevice } from "./worker_engine.ts";
-
-/** What a model is loaded from. */
-export interface ModelFiles {
-  /** Another one for other files. */
-  readonly version: string;
-  /** An address, or the file itself. */
-  readonly weights: string | Blob;
-  /** Null of models of pixels. */
-  readonly autoencoder: string | null;
-  /** Of both. */
-  readonly bytes: number;
-}
+import type { BrowserDevice, ModelFiles } from "./worker_engine.ts";
 
 /** Files up to this size are fetched in one piece, which browsers keep; larger ones by ranges. */
 const WHOLE_BYTES = 2 ** 26;

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { OutOfMemoryError } from "@dit/core/tensor";
-import { adviceOn, BrowserSampler, type ModelFiles } from "./browser_sampler.ts";
+import { adviceOn, BrowserSampler } from "./browser_sampler.ts";
+import type { ModelFiles } from "./worker_engine.ts";
 
 const WEIGHTS = await Deno.readFile(new URL("../cli/demo/mnist.safetensors", import.meta.url));
 

@@ -122,6 +122,8 @@ export interface Engine {
   /** Where it computes. */
   readonly place: "browser" | "server";
   models(): Promise<readonly ModelInfo[]>;
+  /** Told that a model is likely to be asked for soon: it may get ready, and fails without a word. */
+  prepare?(model: ModelInfo): void;
   /**
    * Samples; resolves after the `done` event.
    *

@@ -20,6 +20,10 @@ port.onmessage = ({ data }) => {
     running.get(data.id)?.abort();
     return;
   }
+  if (data.kind === "prepare") {
+    last = last.then(() => prepare(data));
+    return;
+  }
   running.set(data.id, new AbortController());
   last = last.then(() => answer(data));
 };
@@ -28,14 +32,18 @@ function tell(id: number, event: SampleEvent, pictures: readonly Picture[] = [])
   port.postMessage({ kind: "event", id, event }, pictures.map(({ rgba }) => rgba.buffer));
 }
 
+async function prepare({ device, files }: ToWorker & { readonly kind: "prepare" }): Promise<void> {
+  const { signal } = new AbortController();
+  await sampler.load(device, files, signal, () => {}).catch(() => {}); // the first request says why
+}
+
 async function answer(message: ToWorker & { readonly kind: "sample" }): Promise<void> {
-  const { id, request, device, version, weights, autoencoder, bytes } = message;
+  const { id, request, device, files } = message;
   const { signal } = running.get(id)!;
   try {
     signal.throwIfAborted();
-    const files = { version, weights, autoencoder, bytes };
     const loaded = await sampler.load(device, files, signal, (done) => {
-      tell(id, { kind: "loading", done, total: Math.max(done, bytes) });
+      tell(id, { kind: "loading", done, total: Math.max(done, files.bytes) });
     });
     const begun = performance.now();
     const pictures = await samplePictures(loaded, request, {

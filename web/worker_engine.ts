@@ -5,6 +5,18 @@ import type { Engine, ModelInfo, SampleEvent, SampleRequest } from "./protocol.t
 /** What to compute on: `auto` takes WebGPU where there is a GPU, else WebAssembly. */
 export type BrowserDevice = "auto" | "webgpu" | "wasm";
 
+/** Which model is meant, and where it is loaded from. */
+export interface ModelFiles {
+  /** Another one for other files, whatever they are called. */
+  readonly version: string;
+  /** Where the weights are, or the file itself. */
+  readonly weights: string | Blob;
+  /** Where the autoencoder of a model of latents is; null of others. */
+  readonly autoencoder: string | null;
+  /** Of both. */
+  readonly bytes: number;
+}
+
 /** What the page tells its worker. */
 export type ToWorker =
   | {
@@ -12,21 +24,18 @@ export type ToWorker =
     readonly id: number;
     readonly request: SampleRequest;
     readonly device: BrowserDevice;
-    /** Another one for other weights, whatever they are called. */
-    readonly version: string;
-    /** Where the weights are, or the file itself. */
-    readonly weights: string | Blob;
-    /** Where the autoencoder of a model of latents is; null of others. */
-    readonly autoencoder: string | null;
-    /** Of both. */
-    readonly bytes: number;
+    readonly files: ModelFiles;
   }
+  | { readonly kind: "prepare"; readonly device: BrowserDevice; readonly files: ModelFiles }
   | { readonly kind: "cancel"; readonly id: number };
 
 /** What the worker tells the page. */
 export type FromWorker =
   | { readonly kind: "event"; readonly id: number; readonly event: SampleEvent }
   | { readonly kind: "failed"; readonly id: number; readonly message: string };
+
+/** Weights up to this size are loaded before they are asked for. */
+const LIGHT_BYTES = 2 ** 24;
 
 /** How long a worker has to end what was cancelled before it is ended itself, in milliseconds. */
 const PATIENCE = 4000;
@@ -77,6 +86,13 @@ export class WorkerEngine implements Engine {
     this.#own.set(info.id, { info, weights, version: `${info.id} ${++this.#last}` });
   }
 
+  /** Opens the device and loads the weights, where they are few. */
+  prepare(model: ModelInfo): void {
+    if (model.bytes > LIGHT_BYTES) return;
+    const files = this.#filesOf(model);
+    this.#post(this.#worker ??= this.#start(), { kind: "prepare", device: this.#device, files });
+  }
+
   /** Samples there; one request at a time is best, since each has the whole processor. */
   async sample(
     request: SampleRequest,
@@ -98,23 +114,29 @@ export class WorkerEngine implements Engine {
       }, PATIENCE);
     };
     signal.addEventListener("abort", abort);
-    const own = this.#own.get(model.id);
-    const url = (address: string): string => new URL(address, this.#base).href;
     this.#post(worker, {
       kind: "sample",
       id,
       request,
       device: this.#device,
-      version: own?.version ?? model.id,
-      weights: own?.weights ?? url(ADDRESSES.weights(model.id)),
-      autoencoder: model.isLatent ? url(ADDRESSES.autoencoder(model.id)) : null,
-      bytes: model.bytes,
+      files: this.#filesOf(model),
     });
     try {
       await promise;
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  #filesOf({ id, bytes, isLatent }: ModelInfo): ModelFiles {
+    const own = this.#own.get(id);
+    const url = (address: string): string => new URL(address, this.#base).href;
+    return {
+      version: own?.version ?? id,
+      weights: own?.weights ?? url(ADDRESSES.weights(id)),
+      autoencoder: isLatent ? url(ADDRESSES.autoencoder(id)) : null,
+      bytes,
+    };
   }
 
   async #read(): Promise<readonly ModelInfo[]> {

@@ -43,6 +43,7 @@ export class Studio {
   #engine: Engine | null = null;
   #models: readonly ModelInfo[] = [];
   #model: ModelInfo | null = null;
+  #prepared: ModelInfo | null = null;
   #parameters: Parameters | null = null;
   #isLocked = kept("lock") === "locked";
   /** Whether the seed that the form shows has been drawn: the next drawing has another one then. */
@@ -216,8 +217,18 @@ export class Studio {
   #setParameters(parameters: Parameters): void {
     if (parameters.seed !== this.#parameters?.seed) this.#isSeedUsed = false;
     this.#parameters = parameters;
-    if (this.#model) this.#form.show(this.#model, parameters);
+    if (this.#model) {
+      this.#form.show(this.#model, parameters);
+      this.#prepare(this.#model);
+    }
     this.#events.onParameters();
+  }
+
+  /** Lets the engine get ready for a model, once; in a hidden page it is not likely to be asked for. */
+  #prepare(model: ModelInfo): void {
+    if (this.#prepared === model || document.hidden) return;
+    this.#prepared = model;
+    this.#engine?.prepare?.(model);
   }
 
   #update(job: Job): void {

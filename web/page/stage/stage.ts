@@ -214,7 +214,7 @@ export function stateText(job: Job): string {
       if (loading) {
         return `Loads the model: ${bytesText(loading.done)} of ${bytesText(loading.total)}`;
       }
-      return step === 0 ? "Begins" : `Step ${step} of ${steps}`;
+      return step === 0 ? "Prepares the model" : `Step ${step} of ${steps}`;
     case "done":
       return `Drawn in ${secondsText(job.seconds ?? 0)} on ${job.device}`;
     case "failed":
