@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { loadSafetensors, saveSafetensors } from "@dit/core/io";
 import { vaeConfigOf } from "@dit/core/vae";
+import { denoArguments } from "../cli/launch.ts";
 import { command, commandLines, commandTest, vaeWeights, words } from "./commands.ts";
 import { launched, mpiTest, runRanks } from "./mpi.ts";
 import { writePictures } from "./pictures.ts";
@@ -165,3 +166,28 @@ mpiTest(
     assert(Deno.statSync(`${folder}/results/${RUN}/best.safetensors`).isFile);
   },
 );
+
+commandTest("Ctrl-C ends an evaluation too, and the run is resumed after it", async (folder) => {
+  if (Deno.build.os === "windows") return; // there one process cannot interrupt another
+  await writeTinyDigits(`${folder}/digits`, 40);
+  const args = ["--data", "digits", ...TINY, ...words("--steps 9 --eval-every 1")];
+  const child = new Deno.Command("deno", {
+    args: denoArguments("train", [...args, "--eval-samples", "1000000"]),
+    cwd: folder,
+    env: { NO_COLOR: "1", NODEVICE_SELECT: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    if (text.includes("step 1/9")) child.kill("SIGINT"); // its samples would take an hour
+  }
+  assertEquals((await child.status).code, 130);
+  const run = `${folder}/results/${RUN}`;
+  assert(Deno.statSync(`${run}/checkpoints/0000001.safetensors`).isFile);
+  assertEquals((await evaluationsOf(run)).length, 0);
+  const rest = words("--steps 2 --eval-samples 20");
+  const resumed = await command("train", ["--resume", run, ...rest], folder);
+  assertEquals(resumed.code, 0, resumed.err);
+  assertEquals((await evaluationsOf(run)).map(({ step }) => step), [2]);
+});

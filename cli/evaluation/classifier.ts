@@ -6,12 +6,12 @@ import { backward, concat, flatten, logSoftmax, mean, mul, noGrad, sum } from "@
 import { AdamW, Conv2d, cosineSchedule, Dropout, GroupNorm, Linear, Module } from "@dit/core/nn";
 import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { ImageSize } from "../shared/sample_archive.ts";
-import type { FeatureExtractor, FeatureSet, ImagesShape } from "./features.ts";
-import { LONGEST_SIDE, type Pictures, reduced, reducedSize } from "./pictures.ts";
+import type { FeatureSet } from "./features.ts";
+import type { Pictures } from "./pictures.ts";
 
 /** What a classifier is made for. Plain JSON. */
 export interface ClassifierConfig {
-  /** Of its pictures: no side longer than {@linkcode LONGEST_SIDE}. */
+  /** Of its pictures, as they are held: none is large. */
   readonly size: ImageSize;
   readonly numClasses: number;
 }
@@ -158,29 +158,6 @@ function both(model: ImageClassifier, input: Float32Array<ArrayBuffer>): Tensor 
     const features = model.features(x);
     return concat([features, model.head.forward(features)], 1);
   }));
-}
-
-/** The features of a classifier as evaluation takes them from any network. */
-export class ClassifierFeatures implements FeatureExtractor {
-  readonly name: string;
-  readonly width: number = WIDTH;
-  readonly #model: ImageClassifier;
-
-  /** @param name What tells its weights from others. */
-  constructor(model: ImageClassifier, name: string) {
-    this.#model = model;
-    this.name = name;
-  }
-
-  async extract(
-    images: Uint8Array,
-    [count, height, width, channels]: ImagesShape,
-  ): Promise<FeatureSet> {
-    const size: ImageSize = [height, width, channels];
-    const pixels = reduced(new Uint8Array(images), size, LONGEST_SIDE);
-    const pictures = { count, size: reducedSize(size, LONGEST_SIDE), pixels };
-    return (await classify(this.#model, pictures)).features;
-  }
 }
 
 /** How a classifier of these pictures is trained. */

@@ -6,7 +6,6 @@
 import { CommandError } from "../shared/errors.ts";
 import {
   accuracy,
-  ClassifierFeatures,
   classify,
   type ImageClassifier,
   recipeFor,
@@ -19,6 +18,7 @@ import {
   type ReferenceFeatures,
   referenceFeatures,
 } from "./compare.ts";
+import type { FeatureSet } from "./features.ts";
 import { type Compared, TrainingPictures } from "./memorisation.ts";
 import { chosen, divide, type Pictures } from "./pictures.ts";
 import type { Reference } from "./read_pictures.ts";
@@ -58,19 +58,22 @@ export class ClassifierEvaluation implements Disposable {
   readonly reference: Reference;
   readonly #model: ImageClassifier;
   readonly #heldOut: readonly number[];
+  /** What features are multiplied by. */
+  readonly #scale: number;
   /** Of the pictures that it was trained on. */
   readonly #features: ReferenceFeatures;
   readonly #trained: TrainingPictures;
 
   private constructor(
     reference: Reference,
-    { model, name, heldOutAccuracy, isNew, heldOut, features }: {
+    { model, name, heldOutAccuracy, isNew, heldOut, features, scale }: {
       readonly model: ImageClassifier;
       readonly name: string;
       readonly heldOutAccuracy: number;
       readonly isNew: boolean;
       readonly heldOut: readonly number[];
       readonly features: ReferenceFeatures;
+      readonly scale: number;
     },
   ) {
     this.reference = reference;
@@ -80,6 +83,7 @@ export class ClassifierEvaluation implements Disposable {
     this.isNew = isNew;
     this.#heldOut = heldOut;
     this.#features = features;
+    this.#scale = scale;
     this.#trained = new TrainingPictures(reference, reference.flippable, heldOut);
   }
 
@@ -118,23 +122,20 @@ export class ClassifierEvaluation implements Disposable {
         training,
         (done) => show("features of the reference", done, training.count),
       );
+      const scale = unitScale(features);
       return new ClassifierEvaluation(reference, {
         model,
         name: `classifier ${key}`,
         heldOutAccuracy,
         isNew: kept === null,
         heldOut: division.heldOut,
-        features: referenceFeatures(features),
+        features: referenceFeatures(scaled(features, scale)),
+        scale,
       });
     } catch (error) {
       model.dispose();
       throw error;
     }
-  }
-
-  /** Its features, as any network's. */
-  get features(): ClassifierFeatures {
-    return new ClassifierFeatures(this.#model, this.name);
   }
 
   /**
@@ -150,7 +151,7 @@ export class ClassifierEvaluation implements Disposable {
       (done) => show("features of the samples", done, samples.count),
     );
     return {
-      ...await compareFeatures(features, this.#features),
+      ...await compareFeatures(scaled(features, this.#scale), this.#features),
       accuracy: accuracy(classes, samples.labels),
       classes: byClass(classes, samples, this.reference),
       ...await this.#trained.compare(
@@ -164,7 +165,7 @@ export class ClassifierEvaluation implements Disposable {
   async evaluateHeldOut(): Promise<Comparison & { readonly accuracy: number; samples: number }> {
     const pictures = chosen(this.reference, this.#heldOut);
     const { features } = await classify(this.#model, pictures);
-    const comparison = await compareFeatures(features, this.#features);
+    const comparison = await compareFeatures(scaled(features, this.#scale), this.#features);
     return { ...comparison, accuracy: this.heldOutAccuracy, samples: pictures.count };
   }
 
@@ -172,6 +173,20 @@ export class ClassifierEvaluation implements Disposable {
   [Symbol.dispose](): void {
     this.#model.dispose();
   }
+}
+
+/**
+ * What makes the mean square of features 1, as large as the kernel of KID expects them: those of a
+ * classifier are as large as its training left them.
+ */
+function unitScale({ rows }: FeatureSet): number {
+  let sum = 0;
+  for (const value of rows) sum += value * value;
+  return sum === 0 ? 1 : Math.sqrt(rows.length / sum);
+}
+
+function scaled({ count, width, rows }: FeatureSet, factor: number): FeatureSet {
+  return { count, width, rows: rows.map((value) => value * factor) };
 }
 
 /** Samples, and where they are from. */

@@ -2,16 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { expect } from "@std/expect";
 import { init, memory } from "@dit/core/tensor";
 import { diskTest } from "../../tests/fixtures.ts";
-import {
-  accuracy,
-  ClassifierFeatures,
-  classify,
-  ImageClassifier,
-  recipeFor,
-  trainClassifier,
-} from "./classifier.ts";
+import { accuracy, classify, ImageClassifier, recipeFor, trainClassifier } from "./classifier.ts";
 import { classifierKey, loadClassifier, saveClassifier } from "./classifier_file.ts";
-import { reduced } from "./pictures.ts";
 import { bars } from "./pictures_test_util.ts";
 
 const SIZE = [16, 16, 1] as const;
@@ -43,18 +35,14 @@ Deno.test("a classifier learns classes, the same way each time", async () => {
   assertEquals(memory().liveBytes, before);
 });
 
-Deno.test("features do not depend on the batch, and large pictures are reduced first", async () => {
+Deno.test("features do not depend on the batch, and pictures need not be square", async () => {
   await init({ device: "wasm" });
-  const size = [48, 80, 3] as const; // to 24x40, and halved to 3x5 by the network
-  using model = new ImageClassifier({ size: [24, 40, 3], numClasses: 2 });
-  const extractor = new ClassifierFeatures(model, "classifier");
-  const { pixels } = bars(300, size, 2);
-  const all = await extractor.extract(pixels, [300, ...size]);
-  const bytes = 48 * 80 * 3;
-  const one = await extractor.extract(pixels.subarray(299 * bytes), [1, ...size]);
-  assertEquals(one.rows, all.rows.subarray(299 * 128));
-  const small = { count: 300, size: [24, 40, 3] as const, pixels: reduced(pixels, size, 64) };
-  assertEquals((await classify(model, small)).features, all);
+  const size = [24, 40, 3] as const; // halved to 3x5 by the network
+  using model = new ImageClassifier({ size, numClasses: 2 });
+  const all = bars(300, size, 2);
+  const { features } = await classify(model, all);
+  const one = { count: 1, size, pixels: all.pixels.subarray(299 * 24 * 40 * 3) };
+  assertEquals((await classify(model, one)).features.rows, features.rows.subarray(299 * 128));
 });
 
 diskTest("a classifier is kept by pictures, classes and recipe", async (folder) => {

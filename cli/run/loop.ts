@@ -288,8 +288,8 @@ export class TrainingLoop {
 
   /** Evaluates samples, and keeps a checkpoint where they are the best so far. */
   async #evaluate(position: SamplerPosition): Promise<void> {
-    const { trainee, folder, history } = this.#run;
-    const evaluation = await trainee.evaluate();
+    const { trainee, folder, history, stopping } = this.#run;
+    const evaluation = await trainee.evaluate(stopping);
     const isBest = await fromRankZero(
       trainee.world,
       async () => evaluation !== null && await this.#isBest(evaluation),

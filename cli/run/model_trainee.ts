@@ -191,7 +191,7 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   async afterStep(): Promise<void> {}
 
   /** Nothing, of a trainee whose samples are not evaluated. */
-  evaluate(): Promise<Evaluation | null> {
+  evaluate(_stopping: () => boolean): Promise<Evaluation | null> {
     return Promise.resolve(null);
   }
 

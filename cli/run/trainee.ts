@@ -115,9 +115,10 @@ export interface Trainee extends Disposable {
   /**
    * Compares samples with the data, without a trace in what is trained. Collective.
    *
-   * @returns Null on ranks other than 0.
+   * @param stopping Whether the run is to stop, and this with it.
+   * @returns Null where it was stopped, and on ranks other than 0.
    */
-  evaluate(): Promise<Evaluation | null>;
+  evaluate(stopping: () => boolean): Promise<Evaluation | null>;
   /** Writes what a finished run has beside its checkpoints; returns lines of output about it. */
   finish(folder: RunFolder): Promise<string[]>;
 }

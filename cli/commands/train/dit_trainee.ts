@@ -191,10 +191,10 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     this.records.putFeedback(feedback);
   }
 
-  override async evaluate(): Promise<Evaluation | null> {
+  override async evaluate(stopping: () => boolean): Promise<Evaluation | null> {
     const { evaluation } = this.#parts;
     return evaluation && this.#imageSampler
-      ? await evaluation.measure(this, this.#imageSampler)
+      ? await evaluation.measure(this, this.#imageSampler, stopping)
       : null;
   }
 

@@ -4,7 +4,7 @@ import { type ImageSampler, type ModelConfig, usualBatchSize } from "@dit/core/p
 import { scope, tensor } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { type Examples, toPixels } from "@dit/data";
-import { onRankZero, workTogether } from "../../distributed/together.ts";
+import { onRankZero, Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { requireClasses } from "../../evaluation/classifier_evaluation.ts";
 import {
@@ -100,17 +100,23 @@ export class TrainingEvaluation implements Disposable {
    * Samples, shared by all ranks, and compares them on rank 0. Neither draws from a stream of training.
    * Collective.
    *
-   * @returns Null on ranks other than 0.
+   * @param stopping Whether this rank is asked to stop, which stops all.
+   * @returns Null where it was stopped, and on ranks other than 0.
    */
-  async measure(trainee: Evaluated, sampler: ImageSampler): Promise<Evaluation | null> {
+  async measure(
+    trainee: Evaluated,
+    sampler: ImageSampler,
+    stopping: () => boolean,
+  ): Promise<Evaluation | null> {
     const start = performance.now();
     const settings = previewSettings(trainee);
-    const samples = await this.#sample(trainee, sampler);
+    const samples = await this.#sample(trainee, sampler, stopping);
+    if (samples === null) return null;
     let result: Evaluation | null = null;
     await onRankZero(trainee.world, async () => {
       if (!this.#judge) return;
       const name = `samples of step ${trainee.step}`;
-      const judgement = await this.#judge.judge({ ...samples!, name });
+      const judgement = await this.#judge.judge({ ...samples, name });
       const guidance = settings.cfgScale === 1 ? "no guidance" : `guidance ${settings.cfgScale}`;
       result = {
         kind: "evaluation",
@@ -127,11 +133,14 @@ export class TrainingEvaluation implements Disposable {
 
   /**
    * Samples of all classes in turn. Ranks take groups in turn, which are the same however many ranks
-   * there are.
+   * there are; rank 0 gets all of them, the others none.
+   *
+   * @returns Null where it was stopped.
    */
   async #sample(
     trainee: Evaluated,
     sampler: ImageSampler,
+    stopping: () => boolean,
   ): Promise<Omit<FullPictures, "name"> | null> {
     const { world, config } = trainee;
     const numClasses = config.classNames.length;
@@ -145,10 +154,11 @@ export class TrainingEvaluation implements Disposable {
     let size: ImageSize = [0, 0, 0];
     using line = new ProgressLine("         ");
     let done = 0;
-    const work = async (): Promise<void> =>
+    const work = async (isStopped: () => boolean): Promise<void> =>
       await trainee.averaged(async () => {
         for (const [i, first] of starts.entries()) {
           if (i % world.size !== world.rank) continue;
+          if (isStopped()) throw new Stopped();
           const part = labels.slice(first, first + group);
           const { images, ...shape } = await sampler.sample(
             EVALUATION_STREAM + first,
@@ -160,12 +170,21 @@ export class TrainingEvaluation implements Disposable {
           done += part.length;
         }
       });
-    await workTogether(world, work, {
+    const stop = {
+      get requested() {
+        return stopping();
+      },
+    };
+    const isWhole = await workTogether(world, work, {
+      stop,
       done: () => done,
       onTotal: (total) => world.rank === 0 && line.show(total, this.#count, "samples"),
     });
+    if (!isWhole) return null;
     const all = await world.allGather(joined(own));
-    if (world.rank > 0) return null;
+    if (world.rank > 0) {
+      return { count: 0, size, pixels: new Uint8Array(), labels: new Int32Array() };
+    }
     const bytes = size[0] * size[1] * size[2];
     const pixels = new Uint8Array(this.#count * bytes);
     const at = all.map(() => 0);

@@ -31,7 +31,17 @@ const KNOWN: Readonly<Record<string, Omit<Measure, "name">>> = {
 
 /** What is counted or said elsewhere. */
 const LEFT_OUT: readonly string[] = [
-  ...["step", "seconds", "stepsPerSecond", "waiting", "peakBytes", "scale", "skipped", "damaged"],
+  ...[
+    "step",
+    "seconds",
+    "stepsPerSecond",
+    "waiting",
+    "peakBytes",
+    "scale",
+    "skipped",
+    "damaged",
+    "samples",
+  ],
 ];
 
 /** The charts that lines of metrics need. */
