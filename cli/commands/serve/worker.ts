@@ -52,8 +52,7 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | Wor
     if (error instanceof DOMException && error.name === "AbortError") {
       return say({ kind: "cancelled" });
     }
-    if (error instanceof OutOfMemoryError) unloadAll();
-    const known = toCommandError(error);
+    const known = error instanceof OutOfMemoryError ? outOfMemory(error) : toCommandError(error);
     const isBug = !(known instanceof CommandError);
     const message = isBug && error instanceof Error
       ? error.stack ?? error.message
@@ -81,9 +80,9 @@ async function work({ settings, model, bytes, request, control }: WorkerJob): Pr
       return Atomics.load(control, CONTROL.isCancelled) !== 0;
     },
   };
-  const begun = performance.now();
   const name = deviceText(await opened(settings));
   const sampler = await samplerOf(model, bytes, settings, signal);
+  const begun = performance.now(); // opening and loading are not done again
   const pictures = await samplePictures(sampler, request, {
     signal,
     wantsPreview: () => Atomics.load(control, CONTROL.wantsPreview) !== 0,
@@ -151,6 +150,8 @@ function makeRoom(bytes: number): void {
   }
 }
 
-function unloadAll(): void {
+/** What visitors are told where memory is full; models make room for the next one. */
+function outOfMemory(error: OutOfMemoryError): CommandError {
   for (const { sampler } of loaded.splice(0)) sampler[Symbol.dispose]();
+  return new CommandError(`${error.message}; ask for fewer pictures, or a smaller model`);
 }
