@@ -6,7 +6,7 @@ import { init } from "@dit/core/tensor";
 import { bundleModule, samplePictures } from "@dit/web";
 import { browserMissing, openBrowser, type Served, serveFiles } from "./browser.ts";
 import type { Drawn, Trained } from "./browser/static_page.ts";
-import { command, commandTest } from "./commands.ts";
+import { command, commandLines, commandTest, smallLatents, writeRun } from "./commands.ts";
 import { filesOf } from "./files_of.ts";
 import { packagesMissing, testUnless } from "./npm.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
@@ -55,10 +55,6 @@ testUnless(
     }
 
     if (browserMissing === undefined) await tryInBrowser(files);
-
-    const wrong = await command("build-page", ["digits"], folder);
-    assertEquals(wrong.code, 1);
-    assertStringIncludes(wrong.err, "expected a new folder, an empty one or one that this command");
   },
 );
 
@@ -99,3 +95,34 @@ async function tryInBrowser(files: Map<string, Served>): Promise<void> {
   page.check();
   assert(server.requests.every((path) => path.startsWith("some/where/") || path === "favicon.ico"));
 }
+
+commandTest(
+  "build-page refuses what makes no page, and writes over nothing else",
+  async (folder) => {
+    await writeTinyDigits(`${folder}/digits`, 10);
+    await Deno.writeTextFile(`${folder}/notes.txt`, "mine");
+    await Deno.mkdir(`${folder}/none`);
+    const latents = await writeRun(folder, "latents", 1, smallLatents({}, "gone.safetensors"));
+    const lines = [
+      [["build-page"], "expected one folder to write to"],
+      [["build-page", "a", "b"], "expected one folder to write to"],
+      [["build-page", "digits"], "digits: expected a new folder, an empty one or one that this"],
+      [["build-page", "notes.txt"], "notes.txt: expected a folder but found a file"],
+      [["build-page", "site", "--ckpt", "gone.safetensors"], "gone.safetensors"],
+      [
+        ["build-page", "site", "--ckpt", latents],
+        "its autoencoder is not here; name it with --vae",
+      ],
+      [["build-page", "site", "--data", "gone"], "gone"],
+      [["build-page", "site", "--steps", "7"], "unknown flag --steps"],
+    ] as const;
+    const ended = await commandLines(lines.map(([line]) => line), folder);
+    ended.forEach(({ code, err }, i) => {
+      const [line, message] = lines[i]!;
+      assert(code === 1 || code === 2, `${line.join(" ")}: ${code}`);
+      assertStringIncludes(err, message);
+    });
+    assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "mine");
+    assertEquals([...Deno.readDirSync(`${folder}/digits`)].length, 2);
+  },
+);

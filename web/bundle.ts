@@ -4,7 +4,7 @@
  * Deno's own bundler resolves imports as `deno.json` has them; esbuild, as WebAssembly, then writes
  * the result for browsers that are a few years old, and shorter. Both need the right to read and no
  * other, and leave nothing on the disk but Deno's cache of npm packages: the first time, Deno takes
- * from npm what they are made of, with lines that say so.
+ * both from npm. A process that was started with `--quiet` does not say so; whoever calls this does.
  */
 import type * as esbuildModule from "npm:esbuild-wasm@0.28.2/esm/browser.js";
 

@@ -51,7 +51,8 @@ const HELP =
   deno task build-page site --data photos      what it trains on: a subfolder of images a class
 
 Any web server or host of files will do, under any path: no server of this project's is needed, nor
-settings of another one. Opened as file://, without a server, browsers load none of it.
+settings of another one. Opened as file://, without a server, browsers load none of it. The page's
+modules are bundled by esbuild, which Deno takes from npm the first time.
 
 ${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": OVERRIDE_FLAGS })}`;
 
@@ -101,6 +102,7 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
     await writeFile(folder, training.name, json(training.plan));
     await writeFile(folder, training.plan.data, training.images);
   }
+  console.log("page     bundled by esbuild, from npm the first time");
   using line = new ProgressLine("         writing ");
   for (const [i, { name, source, isBundled }] of PAGE_FILES.entries()) {
     line.show(i, PAGE_FILES.length, "files");

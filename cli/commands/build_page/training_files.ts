@@ -32,12 +32,9 @@ export interface TrainingFiles {
  * @throws {CommandError} where there are no such images, or too many.
  */
 export async function trainingFiles(data: string): Promise<TrainingFiles> {
-  const flags = { data };
-  const asked = settingsOf(flags);
-  await using opened = await openData(asked, {
-    usualSize: usualImageSize(flags),
-    warn: warnAbove,
-  });
+  const usual = settingsOf({ data });
+  const usualSize = usualImageSize({ data });
+  await using opened = await openData(usual, { usualSize, warn: warnAbove });
   const { dataset, shape, text } = opened;
   if (shape.kind === "features" || shape.latents !== null) {
     throw new CommandError(
@@ -53,6 +50,9 @@ export async function trainingFiles(data: string): Promise<TrainingFiles> {
         `load, but these are ${bytesText(bytes)}`,
     );
   }
+  // a batch is no larger than the data
+  const flags = { data, "global-batch-size": Math.min(usual.batchSize, dataset.size) };
+  const asked = settingsOf(flags);
   const config = modelConfigOf(flags, asked, shape);
   const settings = settledBy(shape, asked, flags, dataset.size);
   const steps = totalSteps(settings, dataset.size);
