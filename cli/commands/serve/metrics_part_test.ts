@@ -76,3 +76,12 @@ Deno.test("places are told from whatever else is asked for", () => {
     assertEquals(isPlace(text), false, text);
   }
 });
+
+diskTest("evaluations are lines as well, without the time that they took", async (folder) => {
+  const path = `${folder}/metrics.jsonl`;
+  const evaluation = { kind: "evaluation", step: 20, features: "classifier", kid: 0.5, seconds: 9 };
+  await Deno.writeTextFile(path, line(10) + line(20) + JSON.stringify(evaluation) + "\n");
+  const { lines } = await readMetrics(path, "");
+  assertEquals(lines, [of(10), of(20), { step: 20, kid: 0.5 }]);
+  assertEquals(await lastMetrics(path), [of(10), of(20)]);
+});
