@@ -91,6 +91,26 @@ export function evenly(total: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.floor((i + 0.5) * total / count));
 }
 
+/**
+ * Numbers of about `count` pictures, as many of each class (all of one that has fewer, and two at
+ * least), evenly spread over each and in ascending order; all pictures where there are no more.
+ *
+ * @param labels [N]
+ */
+export function evenlyOfEach(
+  labels: Int32Array<ArrayBuffer>,
+  numClasses: number,
+  count: number,
+): number[] {
+  if (count >= labels.length) return evenly(labels.length, count);
+  const ofClass = Array.from({ length: numClasses }, (): number[] => []);
+  labels.forEach((label, i) => ofClass[label]!.push(i));
+  const each = Math.max(2, Math.floor(count / numClasses));
+  return ofClass
+    .flatMap((own) => evenly(own.length, each).map((i) => own[i]!))
+    .sort((a, b) => a - b);
+}
+
 /** Which pictures a classifier is trained on, and which it is tried on. Ascending. */
 export interface Division {
   readonly training: readonly number[];

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { CommandError } from "../shared/errors.ts";
-import { chosen, divide, evenly, reduced, reducedSize } from "./pictures.ts";
+import { chosen, divide, evenly, evenlyOfEach, reduced, reducedSize } from "./pictures.ts";
 
 Deno.test("reduced() averages boxes, smaller ones at the edge, and leaves small pictures alone", () => {
   // 3 rows of 5 pixels with one channel, twice
@@ -29,6 +29,16 @@ Deno.test("divide() holds a tenth of each class out, always the same", () => {
     "data: expected two pictures or more of each class, one to learn from and one to try the " +
       "classifier on, but class 2 (c) has 1",
   );
+});
+
+Deno.test("evenlyOfEach() leaves no class out, however rare", () => {
+  const labels = Int32Array.from(
+    { length: 100 },
+    (_, i) => i === 7 || i === 60 ? 1 : i === 3 ? 2 : 0,
+  );
+  assertEquals(evenlyOfEach(labels, 3, 12), [3, 7, 14, 38, 60, 63, 87]);
+  assertEquals(evenlyOfEach(labels, 3, 1), [3, 7, 26, 60, 75]);
+  assertEquals(evenlyOfEach(labels, 3, 100), evenly(100, 100));
 });
 
 Deno.test("evenly() and chosen() take pictures from all over a set", () => {

@@ -5,7 +5,14 @@ import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
 import type { ImagesShape } from "./features.ts";
 import { ArchiveImages, openArchive } from "./image_source.ts";
-import { evenly, LONGEST_SIDE, type Pictures, reduced, reducedSize } from "./pictures.ts";
+import {
+  evenly,
+  evenlyOfEach,
+  LONGEST_SIDE,
+  type Pictures,
+  reduced,
+  reducedSize,
+} from "./pictures.ts";
 
 /** Pictures of classes, to train a classifier on and to compare samples with. */
 export interface Reference extends Pictures {
@@ -36,7 +43,7 @@ export interface ReadOptions {
 export interface DatasetOptions extends ReadOptions {
   /** Makes pictures of what the dataset has, in [-1, 1]; they are pictures without it. */
   readonly decode?: (examples: Examples) => Promise<Omit<Examples, "labels">>;
-  /** How many are read at most; of more, an even choice. */
+  /** About how many are read at most; of more, an even choice of each class. */
   readonly limit?: number;
   /** Gets pictures at their full size, [N, H, W, C], before they are reduced. */
   readonly onPictures?: (pixels: Uint8Array, shape: ImagesShape) => Promise<void>;
@@ -54,7 +61,8 @@ export async function datasetPictures(
 ): Promise<Reference> {
   const { classNames, flippable, size: total } = dataset;
   let collected: Collected | undefined;
-  let indices = evenly(total, limit);
+  const choose = (count: number) => evenlyOfEach(dataset.labels, classNames.length, count);
+  let indices = choose(limit);
   for (let first = 0; first < indices.length; first += READ) {
     const some = indices.slice(first, first + READ);
     const examples = dataset instanceof ImageFolder
@@ -66,7 +74,8 @@ export async function datasetPictures(
       collected = new Collected([height, width, channels], indices.length);
       const most = collected.most;
       if (most < indices.length) { // begin again, with fewer
-        [indices, collected] = [evenly(total, most), new Collected(collected.fullSize, most)];
+        indices = choose(most);
+        collected = new Collected(collected.fullSize, indices.length);
         first = -READ;
         continue;
       }

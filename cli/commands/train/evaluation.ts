@@ -26,8 +26,8 @@ import { type Previewed, previewSettings } from "./preview.ts";
 /** Streams of the seed that nothing else draws from: sample k draws from this one plus k. */
 const EVALUATION_STREAM = 1 << 24;
 
-/** Pictures of the data at most, where each has to be decoded or passed through Inception. */
-const SLOWLY_READ = 5000;
+/** Pictures of the data at most, or of each class, where each is decoded or passed through Inception. */
+const SLOWLY_READ = { all: 5000, each: 20 } as const;
 
 /** A model in training, as evaluations need it. */
 export interface Evaluated extends Previewed {
@@ -73,7 +73,9 @@ export class TrainingEvaluation implements Disposable {
     await onRankZero(world, async () => {
       if (world.rank > 0) return;
       const isLatent = data.shape.kind === "features";
-      const limit = isLatent || features === "inception" ? SLOWLY_READ : Infinity;
+      const limit = isLatent || features === "inception"
+        ? Math.max(SLOWLY_READ.all, SLOWLY_READ.each * classNames.length)
+        : Infinity;
       using line = new ProgressLine("         ");
       const read: ReadReference = async (onPictures) =>
         await datasetPictures(data.dataset, path, {
