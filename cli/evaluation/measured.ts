@@ -11,7 +11,7 @@ import type { FeatureSet } from "./features.ts";
 import { type Gaussian, gaussianOf, GaussianSums } from "./frechet.ts";
 import type { ImageSource } from "./image_source.ts";
 import { InceptionScore } from "./inception_score.ts";
-import type { InceptionExtractor } from "./inception_extractor.ts";
+import type { InceptionExtractor, InceptionResult } from "./inception_extractor.ts";
 
 /** What Inception makes of a set of images. */
 export interface Measured {
@@ -42,16 +42,24 @@ export async function measure(
   const score = new InceptionScore();
   let spatial: GaussianSums | undefined;
   let done = 0;
+  const take = ({ pool, spatial: places, logits }: InceptionResult): void => {
+    requireFinite(pool, source.name, done);
+    rows.set(pool.rows, done * width);
+    spatial ??= new GaussianSums(places.width);
+    spatial.add(places);
+    score.add(logits.rows, logits.width);
+    onProgress(done += pool.count, source.count);
+  };
+  // sums take a CPU as long as a network takes a GPU: the next batch is begun before them
+  let before: Promise<InceptionResult> | undefined;
   for await (const { count, pixels } of source.batches(batchSize)) {
     if (count === 0) continue;
-    const result = await extractor.extractAll(pixels, [count, ...source.size]);
-    requireFinite(result.pool, source.name, done);
-    rows.set(result.pool.rows, done * width);
-    spatial ??= new GaussianSums(result.spatial.width);
-    spatial.add(result.spatial);
-    score.add(result.logits.rows, result.logits.width);
-    onProgress(done += count, source.count);
+    const next = extractor.extractAll(pixels, [count, ...source.size]);
+    next.catch(() => {}); // it is awaited later, unless the one before fails
+    if (before) take(await before);
+    before = next;
   }
+  if (before) take(await before);
   const pool = { count: done, width, rows: rows.subarray(0, done * width) };
   const enough = pool.count >= 2;
   return {
