@@ -10,6 +10,9 @@ import { shortName } from "../state/request.ts";
 /** Most classes that are shown as buttons. */
 const FEW = 12;
 
+/** Letters of a name that fit into a button of a grid. */
+const SHORT = 4;
+
 /** Most classes that the list shows at a time. */
 const SHOWN = 60;
 
@@ -76,10 +79,15 @@ export class ClassPicker {
         type: "button",
         onclick: () => this.#toggle(label),
       }, shortName(this.#search.nameOf(label))));
+    const isShort = buttons.every(({ textContent }) => textContent.length <= SHORT);
     replace(
       this.element,
       this.#labelText,
-      h("div", { class: "chips", role: "group", "aria-labelledby": id }, ...buttons),
+      h(
+        "div",
+        { class: isShort ? "chips" : "chips words", role: "group", "aria-labelledby": id },
+        ...buttons,
+      ),
     );
     return () => {
       const chosen = this.#isSingle ? this.#chosen.slice(0, 1) : this.#chosen;

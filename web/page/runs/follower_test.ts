@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { MetricsPart, Runs } from "../../runs.ts";
 import { Follower } from "./follower.ts";
-import { measuresOf } from "./measured.ts";
+import { lastOfTraining, measuresOf } from "./measured.ts";
 
 const line = (step: number) => ({ step, loss: 1 / step });
 
@@ -40,14 +40,13 @@ Deno.test("a run is read to its end, then on from there, and anew where it was b
 Deno.test("the loss is charted first, evaluations next, and counters not at all", () => {
   const lines = [
     { step: 1, loss: 1, lr: 1, seconds: 2, peakBytes: 5 },
-    { step: 2, loss: 1, frechetDistance: 3, imagesPerSecond: 4 },
+    { step: 2, loss: 1, evalLoss: 3, imagesPerSecond: 4, seconds: 3 },
+    { step: 2, frechetDistance: 3, recall: 0.5, samples: 250, seconds: 9 },
   ];
-  assertEquals(measuresOf(lines).map(({ name }) => name), [
-    "loss",
-    "frechetDistance",
-    "imagesPerSecond",
-    "lr",
+  assertEquals(measuresOf(lines).map(({ title }) => title), [
+    ...["Loss", "Fréchet distance", "Recall", "Eval loss", "Speed", "Learning rate"],
   ]);
-  assertEquals(measuresOf(lines)[1]!.title, "Frechet distance");
   assertEquals(measuresOf([]), []);
+  assertEquals(lastOfTraining(lines)!.seconds, 3);
+  assertEquals(lastOfTraining([]), undefined);
 });

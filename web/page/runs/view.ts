@@ -4,7 +4,7 @@ import { isAbort, messageOf, secondsText, shortNumber } from "../base/text.ts";
 import type { RunInfo, Runs } from "../../runs.ts";
 import { Chart, COLOURS } from "./chart.ts";
 import { Follower } from "./follower.ts";
-import { measuresOf } from "./measured.ts";
+import { lastOfTraining, measuresOf } from "./measured.ts";
 import { RunPictures } from "./pictures.ts";
 
 /** Milliseconds between two looks. */
@@ -173,7 +173,7 @@ export class RunsView {
 
   #row(run: RunInfo): HTMLTableRowElement {
     const shown = this.#shown.get(run.id);
-    const last = shown?.follower.lines.at(-1);
+    const last = shown && lastOfTraining(shown.follower.lines);
     const box = h("input", {
       type: "checkbox",
       "data-run": run.id,
