@@ -95,6 +95,8 @@ export class ImageSampler implements Disposable {
   readonly process: Process;
   /** Decodes latents; null for a model of pixels, and to show latents themselves. */
   readonly #vae: AutoencoderKL | null;
+  /** Over all samples: calls that are short would never let a signal through, one by one. */
+  readonly #catchUp = regularly();
 
   /**
    * Samples in eval mode with the weights that the model has at the time.
@@ -173,7 +175,7 @@ export class ImageSampler implements Disposable {
       (_, i) => Math.round((i + 1) / frames * steps) - 1,
     ));
     const kept: Tensor[] = [];
-    const catchUp = regularly();
+    const catchUp = this.#catchUp;
     for await (const { sample, step } of this.steps(draws, settings)) {
       if (shown.has(step)) kept.push(detach(sample));
       await catchUp();

@@ -281,3 +281,16 @@ eachDevice(
   },
   ["wasm"],
 );
+
+eachDevice("samples that take an instant each let other tasks run all the same", async (device) => {
+  using sampler = await samplerOf(device, {
+    ...SMALL,
+    dit: { ...SMALL.dit, hiddenSize: 8, numHeads: 1, depth: 1 },
+  });
+  let isLetThrough = false;
+  setTimeout(() => isLetThrough = true);
+  for (let calls = 0; !isLetThrough; calls++) {
+    assert(calls < 10_000, "no task ran in between");
+    await sampler.sample(calls, [0], { ...SETTINGS, steps: 2 });
+  }
+}, ["wasm"]);
