@@ -77,6 +77,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const server = new Listener((port) => listen(studio, host, port), port);
   page.prepare();
   console.log(`studio   ${addressOf(server.addr)} (Ctrl-C ends it)`);
+  console.log("         its page is bundled by esbuild, which Deno takes from npm the first time");
   if (!isLoopback(host)) {
     console.log("         whoever reaches this machine can sample on it and see its runs");
   }
