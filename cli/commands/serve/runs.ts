@@ -57,10 +57,8 @@ export class RunFolders {
   async metrics(id: string, after: string): Promise<MetricsPart | undefined> {
     const run = await this.#find(id);
     if (run === undefined) return undefined;
-    const path = join(run.path, "metrics.jsonl");
-    // a link to elsewhere, or a pipe, is as good as nothing
-    const isThere = await isFile(path) && await isWithin(path, this.#results);
-    return isThere ? await readMetrics(path, after) : NO_METRICS;
+    const path = await this.#metricsOf(run.path);
+    return path === undefined ? NO_METRICS : await readMetrics(path, after);
   }
 
   /** The PNG file that a run drew after a step; undefined where there is none. */
@@ -98,7 +96,8 @@ export class RunFolders {
   async #describe(path: string): Promise<Found | undefined> {
     const description = await this.#description(path);
     if (description === undefined) return undefined;
-    const lines = await lastMetrics(join(path, "metrics.jsonl"));
+    const metrics = await this.#metricsOf(path);
+    const lines = metrics === undefined ? [] : await lastMetrics(metrics);
     const pictures = join(
       path,
       description.trainee === "autoencoder" ? "reconstructions" : "samples",
@@ -127,6 +126,12 @@ export class RunFolders {
         checkpoint: last && trainee === "dit" ? runModelId(path, last.step) : null,
       },
     };
+  }
+
+  /** The file of a run's measurements; a link to elsewhere, or a pipe, is as good as nothing. */
+  async #metricsOf(run: string): Promise<string | undefined> {
+    const path = join(run, "metrics.jsonl");
+    return await isFile(path) && await isWithin(path, this.#results) ? path : undefined;
   }
 
   async #description(path: string): Promise<Description | undefined> {

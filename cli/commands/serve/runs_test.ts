@@ -120,6 +120,8 @@ diskTest("nothing outside of the folder is shown, whatever leads there", async (
   });
   const runs = new RunFolders(results);
   assertEquals((await runs.list()).map(({ id }) => id).toSorted(), ["000-links", "001-text"]);
+  const links = (await runs.list()).find(({ id }) => id === "000-links")!;
+  assertEquals([links.step, links.state], [0, "going"]);
   assertEquals((await runs.metrics("000-links", ""))!.lines, []);
   assertEquals(await runs.picture("000-links", 10), undefined);
   assertEquals(await runs.picture("001-text", 10), undefined);
