@@ -14,6 +14,7 @@ import {
   VAE_OUT,
 } from "./shared/defaults.ts";
 import type { RawFlags } from "./shared/flags.ts";
+import { isHost, isPort } from "./shared/hosts.ts";
 import { namedData } from "./shared/named_data.ts";
 
 /** What a command needs beside reading. */
@@ -106,7 +107,9 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     module: "commands/serve/command.ts",
     grants({ values }) {
       const { host, port } = { ...SERVE, ...values };
-      return { write: [], net: [`${host.includes(":") ? `[${host}]` : host}:${port}`] };
+      // what is none is refused by the command, which says what it expected
+      if (!isHost(host) || !isPort(Number(port))) return { write: [] };
+      return { write: [], net: [`${host.includes(":") ? `[${host}]` : host}:${Number(port)}`] };
     },
   },
   "build-page": {

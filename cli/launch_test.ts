@@ -12,7 +12,7 @@ Deno.test("a command may write to the folder that is named, though it look like 
   assertEquals(written("extract-features", "--out", "-1"), "--allow-write=-1");
   assertEquals(
     written("train", "--resume", "runs/1/checkpoints/0000002.safetensors", "--results-dir", "runs"),
-    "--allow-write=runs,runs/1",
+    "--allow-write=runs,runs/1,evaluation",
   );
 });
 
@@ -21,6 +21,20 @@ Deno.test("a flag without its value gives no rights", () => {
   assert(!denoArguments("train-vae", ["--out", "--strict"]).includes("--allow-write="));
   assertEquals(written("train", "--resume"), "--allow-write=results");
   assertEquals(written("train-vae", "--resume", "--steps", "9"), "--allow-write=results/vae");
+});
+
+Deno.test("a server may listen where it is told to, and nowhere if that is no address", () => {
+  const net = (...args: string[]) =>
+    denoArguments("serve", args).find((arg) => arg.startsWith("--allow-net"));
+  assertEquals(net(), "--allow-net=127.0.0.1:8000");
+  assertEquals(net("--host", "::1", "--port", "0"), "--allow-net=[::1]:0");
+  assertEquals(net("--host", "gpu-1.example.org"), "--allow-net=gpu-1.example.org:8000");
+  for (const port of ["65536", "-1", "abc", "8000,example.org", "1.5"]) {
+    assertEquals(net("--port", port), undefined, port);
+  }
+  for (const host of ["http://x", "a,b", "a b", "[::1]", "::g", "localhost:9", "*", "a..b", "-"]) {
+    assertEquals(net("--host", host), undefined, host);
+  }
 });
 
 Deno.test("only what decodes images may load native code", () => {

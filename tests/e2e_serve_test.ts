@@ -103,6 +103,11 @@ commandTest("serve gives the page, draws what sample draws, and ends by Ctrl-C",
   const second = await command("serve", ["--port", port!, ...flags], folder);
   assertEquals(second.code, 1);
   assertStringIncludes(second.err, `--port: expected a port that is free but ${port} is taken`);
+  for (const [flag, value] of [["--port", "70000"], ["--host", "http://localhost"]] as const) {
+    const { code, err } = await command("serve", [flag, value], folder);
+    assertEquals(code, 2, err);
+    assertStringIncludes(err, `serve: ${flag}: expected `);
+  }
   const going = engine.sample( // which is ended with the server
     { ...request, sampler: "ddpm", steps: 1000, eta: 0, guidance: 2, interval: null },
     () => {},

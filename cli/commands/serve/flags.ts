@@ -12,6 +12,7 @@ import {
   withDefault,
   withDefaultText,
 } from "../../shared/flags.ts";
+import { isHost, MOST_PORT } from "../../shared/hosts.ts";
 
 const { ckpt, weights, vae } = MODEL_FLAGS;
 
@@ -26,13 +27,22 @@ const names: Flag<string[]> = {
   },
 };
 
+/** An address without a port. */
+const host: Flag<string> = {
+  help: "address to listen on; 0.0.0.0 lets others on your network sample here",
+  value: "ADDRESS",
+  parse(given, name) {
+    if (isHost(given)) return given;
+    throw new UsageError(
+      `--${name}: expected an address without a port, such as 0.0.0.0, but got "${given}"`,
+    );
+  },
+};
+
 /** Who is answered. */
 export const WHO = {
-  "port": withDefault(count("port; 0 takes any that is free", 0, 65535), SERVE.port),
-  "host": withDefault(
-    text("ADDRESS", "address to listen on; 0.0.0.0 lets others on your network sample here"),
-    SERVE.host,
-  ),
+  "port": withDefault(count("port; 0 takes any that is free", 0, MOST_PORT), SERVE.port),
+  "host": withDefault(host, SERVE.host),
   "names": names,
   "max-queue": withDefault(count("requests that wait at most; more are refused", 0, 1000), 8),
 } as const;
