@@ -55,6 +55,14 @@ testUnless(
     }
 
     if (browserMissing === undefined) await tryInBrowser(files);
+
+    // what it was trained on is not published any longer when it is built without
+    const again = await command("build-page", ["site", "--data", "none"], folder);
+    assertEquals(again.code, 0, again.err);
+    const left = await filesOf(`${folder}/site`);
+    assertEquals([...left.keys()].filter((name) => name.startsWith("training")), [
+      "training_worker.js",
+    ]);
   },
 );
 
@@ -102,11 +110,14 @@ commandTest(
     await writeTinyDigits(`${folder}/digits`, 10);
     await Deno.writeTextFile(`${folder}/notes.txt`, "mine");
     await Deno.mkdir(`${folder}/none`);
+    await Deno.mkdir(`${folder}/other/models`, { recursive: true });
+    await Deno.writeTextFile(`${folder}/other/site.json`, '{"title":"mine"}');
     const latents = await writeRun(folder, "latents", 1, smallLatents({}, "gone.safetensors"));
     const lines = [
       [["build-page"], "expected one folder to write to"],
       [["build-page", "a", "b"], "expected one folder to write to"],
       [["build-page", "digits"], "digits: expected a new folder, an empty one or one that this"],
+      [["build-page", "other"], "other: expected a new folder, an empty one or one that this"],
       [["build-page", "notes.txt"], "notes.txt: expected a folder but found a file"],
       [["build-page", "site", "--ckpt", "gone.safetensors"], "gone.safetensors"],
       [

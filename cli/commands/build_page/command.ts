@@ -26,7 +26,7 @@ import { idOf } from "../serve/folders.ts";
 import type { ServedFile } from "../serve/http/ranges.ts";
 import { Models, type ServedModel } from "../serve/models.ts";
 import { autoencoderFile, weightsFile } from "../serve/weights_of.ts";
-import { trainingFiles } from "./training_files.ts";
+import { TRAINING_NAMES, trainingFiles } from "./training_files.ts";
 
 const { ckpt, weights, vae } = MODEL_FLAGS;
 const { data } = TRAIN_FLAGS;
@@ -55,9 +55,6 @@ settings of another one. Opened as file://, without a server, browsers load none
 modules are bundled by esbuild, which Deno takes from npm the first time.
 
 ${flagsHelp({ "Flags": FLAGS, "Of weights in files that do not say it": OVERRIDE_FLAGS })}`;
-
-/** Shows that a folder holds a page that was built before. */
-const MARK = ADDRESSES.site;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -89,7 +86,7 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
   const training = name === "none" ? null : await trainingFiles(name);
   if (training) console.log(`training ${training.plan.title}, ${bytesText(training.plan.bytes)}`);
 
-  await removeModels(folder);
+  await removeFormer(folder);
   const { id, isLatent } = model.info;
   const site: Site = { hasServer: false, trainingData: training ? training.name : null };
   await writeFile(folder, ADDRESSES.site, json(site));
@@ -122,7 +119,7 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
 async function checkFolder(folder: string): Promise<void> {
   try {
     for await (const _ of Deno.readDir(folder)) {
-      if (await exists(join(folder, MARK))) return;
+      if (await isPage(folder)) return;
       throw new CommandError(
         `${folder}: expected a new folder, an empty one or one that this command wrote, but found ` +
           "other files in it",
@@ -136,10 +133,26 @@ async function checkFolder(folder: string): Promise<void> {
   }
 }
 
-/** Removes the weights of a page that was built before: they may be of another model. */
-async function removeModels(folder: string): Promise<void> {
-  const models = join(folder, dirname(dirname(ADDRESSES.weights("any"))));
-  if (await exists(models)) await Deno.remove(models, { recursive: true });
+/** Whether a folder holds a page that was built before. */
+async function isPage(folder: string): Promise<boolean> {
+  try {
+    const site: unknown = JSON.parse(await Deno.readTextFile(join(folder, ADDRESSES.site)));
+    return typeof (site as Partial<Site> | null)?.hasServer === "boolean";
+  } catch { // there is none, or it is of something else
+    return false;
+  }
+}
+
+/**
+ * Removes weights and training images of a page that was built before: they may be of another model,
+ * and of pictures that are no longer to be given to visitors.
+ */
+async function removeFormer(folder: string): Promise<void> {
+  const models = dirname(dirname(ADDRESSES.weights("any")));
+  for (const name of [models, ...Object.values(TRAINING_NAMES)]) {
+    const path = join(folder, name);
+    if (await exists(path)) await Deno.remove(path, { recursive: true });
+  }
 }
 
 async function findModel(flags: FlagValues<typeof ALL_FLAGS>): Promise<ServedModel> {

@@ -16,6 +16,9 @@ import {
 /** Most bytes of images, unpacked: a page holds them in memory. */
 const MOST_BYTES = 2 ** 28;
 
+/** What the files are called. */
+export const TRAINING_NAMES = { plan: "training.json", images: "training-images.bin" } as const;
+
 /** Files of a page that trains. */
 export interface TrainingFiles {
   /** What the plan is called. */
@@ -59,12 +62,12 @@ export async function trainingFiles(data: string): Promise<TrainingFiles> {
   const images = await packImages(dataset);
   const count = parameterCount(config.dit).toLocaleString("en");
   return {
-    name: "training.json",
+    name: TRAINING_NAMES.plan,
     plan: {
       title: `${config.name}, ${count} parameters, on ${basename(data)}: ${text}`,
       config,
       settings: trainingSettingsOf({ ...settings, steps }),
-      data: "training-images.bin",
+      data: TRAINING_NAMES.images,
       bytes: images.length,
     },
     images,
