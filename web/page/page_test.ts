@@ -141,6 +141,37 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
   opened.check();
 });
 
+browserTest("clearing the gallery leaves what another tab has drawn meanwhile", async () => {
+  await using browser = await openBrowser();
+  await using site = serveFiles(files);
+  const tabs = [];
+  for (const seed of [1, 2]) {
+    const start = `?tab=${seed}&device=wasm#/draw?model=demo&labels=3&seed=${seed}&count=1&steps=1`;
+    tabs.push(await openStudio(browser, site.url + start));
+  }
+  const [first, second] = tabs as [typeof tabs[0], typeof tabs[0]];
+  for (const { page } of tabs) {
+    await page.bringToFront();
+    await page.click(".panel .primary");
+    await says(page, "stage", "Drawn in");
+    await page.waitForSelector(".roll button");
+  }
+  first.page.on("dialog", (dialog) => void dialog.accept());
+  await first.page.bringToFront();
+  await first.page.evaluate(() =>
+    [...document.querySelectorAll("button")].find((b) => b.textContent?.includes("Clear"))!.click()
+  );
+  await first.page.waitForFunction(() => document.querySelector(".sheet-card") === null);
+  await second.page.bringToFront();
+  await second.page.reload();
+  await second.page.waitForSelector("html[data-ready]");
+  assertEquals(
+    await second.page.$$eval(".sheet-card h2", (all) => all.map((e) => e.textContent)),
+    ["3 · seed 2"],
+  );
+  for (const { check } of tabs) check();
+});
+
 browserTest("drawings wait for each other, and end when they are cancelled", async () => {
   await using browser = await openBrowser();
   await using site = serveFiles(files);

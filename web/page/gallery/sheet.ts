@@ -111,7 +111,9 @@ export async function readRecord(png: Uint8Array): Promise<PictureRecord> {
     record = null;
   }
   const { version, parameters, picture } = (record ?? {}) as Partial<PictureRecord>;
-  if (typeof version !== "number" || typeof parameters !== "object" || parameters === null) {
+  const isRecord = typeof parameters === "object" && parameters !== null &&
+    !Array.isArray(parameters) && typeof (parameters["model"] ?? "") === "string";
+  if (typeof version !== "number" || !isRecord) {
     throw new Error("this PNG file's parameters are damaged");
   }
   if (version > VERSION) throw new Error("this PNG file is from a newer studio");

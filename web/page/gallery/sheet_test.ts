@@ -21,7 +21,10 @@ Deno.test("a file gives its parameters back, or says why it cannot", async () =>
     0,
   );
   await assertRejects(() => readRecord(PNG), Error, "holds no parameters");
-  for (const text of ["", "{", "null", "7", '{"version":1}', '{"version":1,"parameters":null}']) {
+  const damaged = ["null", "[]", '{"model":{"toString":1}}'].map((parameters) =>
+    `{"version":1,"parameters":${parameters}}`
+  );
+  for (const text of ["", "{", "null", "7", '{"version":1}', ...damaged]) {
     await assertRejects(() => readRecord(saying(text)), Error, "damaged");
   }
   await assertRejects(

@@ -55,13 +55,14 @@ export class GalleryStore {
     await this.#change((store) => store.delete(id));
   }
 
-  /** Removes all. */
+  /** Removes all; what other tabs have added since it was opened, which nobody has seen here, stays. */
   async clear(): Promise<void> {
+    const ids = this.#sheets.map(({ id }) => id);
     this.#sheets = [];
-    await this.#change((store) => store.clear());
+    await this.#change((store) => ids.forEach((id) => store.delete(id)));
   }
 
-  async #change(change: (store: IDBObjectStore) => IDBRequest): Promise<void> {
+  async #change(change: (store: IDBObjectStore) => void): Promise<void> {
     if (this.#database === null) return;
     const transaction = this.#database.transaction(STORE, "readwrite");
     change(transaction.objectStore(STORE));

@@ -64,7 +64,7 @@ export function readAddress(hash: string): { view: View; raw: Record<string, unk
     if (text === null || text === "") continue;
     if (kind === "word") raw[name] = text;
     else {
-      const numbers = text.split(",").map(Number);
+      const numbers = text.split(",").map((one) => one.trim() === "" ? NaN : Number(one));
       if (numbers.every(Number.isFinite)) raw[name] = kind === "numbers" ? numbers : numbers[0];
     }
   }

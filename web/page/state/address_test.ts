@@ -42,7 +42,7 @@ Deno.test("an address without an interval means all times, one without parameter
 
 Deno.test("what an address says is text and numbers, whatever is in it", () => {
   const { raw } = readAddress(
-    "#/draw?seed=x&labels=1,x&steps=1e999&model=%3Cb%3E&guidance=2&__proto__=1",
+    "#/draw?seed=x&labels=1,&otherSeed=,&frames=%20&steps=1e999&model=%3Cb%3E&guidance=2&__proto__=1",
   );
   assertEquals(raw, { model: "<b>", guidance: 2, interval: null, mode: "pictures" });
 });
