@@ -48,6 +48,14 @@ export interface GuidanceOptions {
   guidedChannels?: 3 | "all";
 }
 
+/** What both heads of a model with an early one predict. */
+export interface Heads {
+  /** By all blocks. */
+  readonly out: Tensor;
+  /** By the first of them. */
+  readonly early: Tensor;
+}
+
 /** A Diffusion Transformer. */
 export class DiT extends Module {
   /** [1, T, D], fixed sines and cosines; the first parameter, as in the original */
@@ -62,6 +70,8 @@ export class DiT extends Module {
   blocks: Block[];
   /** [N, T, D] to [N, T, P P outChannels] */
   finalLayer: FinalLayer;
+  /** The same for the tokens after `earlyHead` blocks; null where there is no such head */
+  earlyLayer: FinalLayer | null;
   /**
    * Whether blocks are computed again when backward reaches them, instead of keeping what they
    * computed: the same gradients, bit for bit, for a third more time and much less memory.
@@ -93,7 +103,9 @@ export class DiT extends Module {
     const { numClasses, classDropoutProb } = config;
     this.yEmbedder = new LabelEmbedder(numClasses, hiddenSize, classDropoutProb, init);
     this.blocks = Array.from({ length: depth }, () => createBlock(config, init));
-    this.finalLayer = new FinalLayer(config, patchSize * patchSize * this.outChannels);
+    const head = () => new FinalLayer(config, patchSize * patchSize * this.outChannels);
+    this.finalLayer = head();
+    this.earlyLayer = config.earlyHead > 0 ? head() : null;
     this.#rotary = config.rope
       ? rotaryTables(hiddenSize / numHeads, side, this.#conditionTokens)
       : null;
@@ -129,23 +141,54 @@ export class DiT extends Module {
    * @throws {IndexError} where a label is no class of the model, or a timestep is below 0.
    */
   forward(x: Tensor, t: Tensor, y: Tensor, drop: LabelDrop = {}): Tensor {
+    return this.#predict(x, t, y, drop, false).out;
+  }
+
+  /**
+   * What both heads see in x, the early one as well.
+   *
+   * @returns of `forward`'s shape each; `early` is of the tokens after `earlyHead` blocks.
+   * @throws {RangeError} where there is no early head.
+   */
+  forwardHeads(x: Tensor, t: Tensor, y: Tensor, drop: LabelDrop = {}): Heads {
+    if (!this.earlyLayer) {
+      throw new RangeError(
+        "DiT.forwardHeads: expected a model with an earlyHead but got one without",
+      );
+    }
+    const { out, early } = this.#predict(x, t, y, drop, true);
+    return { out, early: early! };
+  }
+
+  #predict(
+    x: Tensor,
+    t: Tensor,
+    y: Tensor,
+    drop: LabelDrop,
+    isEarlyWanted: boolean,
+  ): { readonly out: Tensor; readonly early: Tensor | null } {
     checkInputs(this.options, x, t, y);
     using s = scope("DiT");
     // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
     const label = cast(this.yEmbedder.forward(y, drop), "f32"); // [N, D]
     const time = cast(this.tEmbedder.forward(t), "f32"); // [N, D]
     let tokens = add(cast(this.xEmbedder.forward(x), "f32"), cast(this.posEmbed, "f32"));
-    const { conditioning } = this.options;
+    const { conditioning, earlyHead } = this.options;
     const condition = isAdaptive(conditioning) ? add(time, label) : stack(time, label);
     const first = this.#conditionTokens;
     if (first > 0) tokens = concat([condition, tokens], 1);
     const c = first > 0 ? null : condition;
-    for (const block of this.blocks) {
+    const seenBy = (head: FinalLayer): Tensor => {
+      const own = first > 0 ? slice(tokens, 1, { start: first }) : tokens;
+      return this.#unpatchify(tidy(() => head.forward(own, c)));
+    };
+    let early: Tensor | null = null;
+    for (const [i, block] of this.blocks.entries()) {
       using before = tokens; // [N, T, D]; freed once the next tokens are there
       tokens = tidy(() => this.#run(block, before, c));
+      if (isEarlyWanted && i + 1 === earlyHead) early = s.keep(seenBy(this.earlyLayer!));
     }
-    const last = first > 0 ? slice(tokens, 1, { start: first }) : tokens;
-    return s.keep(this.#unpatchify(tidy(() => this.finalLayer.forward(last, c))));
+    return { out: s.keep(seenBy(this.finalLayer)), early };
   }
 
   /**

@@ -31,6 +31,11 @@ export interface DiTSwitches {
    * 2511.13720: 32 to 128).
    */
   bottleneck?: number;
+  /**
+   * Blocks after which a second head predicts the same, for internal guidance (arXiv 2512.24176: a
+   * third of them); 0, no such head, by default.
+   */
+  earlyHead?: number;
 }
 
 /** Shape of a model; the defaults are those of DiT-XL/2 on 256x256 images. */
@@ -88,6 +93,7 @@ export const DIT_DEFAULTS: Readonly<Required<DiTOptions>> = {
   qkNorm: false,
   conditioning: "adaLN-Zero",
   bottleneck: 0,
+  earlyHead: 0,
 };
 
 /**
@@ -133,6 +139,15 @@ export function checkedOptions(options: DiTOptions): Required<DiTOptions> {
   if (!Number.isInteger(config.bottleneck) || config.bottleneck < 0) {
     throw new ShapeError(`DiT: expected a bottleneck of 0 or more but got ${config.bottleneck}`);
   }
+  const { earlyHead } = config;
+  if (!Number.isInteger(earlyHead) || earlyHead < 0 || earlyHead >= depth) {
+    throw new RangeError(
+      `DiT: expected an earlyHead after 1 to ${
+        depth - 1
+      } of ${depth} blocks, or 0 for none, but got ` +
+        earlyHead,
+    );
+  }
   if (config.rope && hiddenSize / numHeads % 4 !== 0) {
     throw new ShapeError(
       `DiT: expected heads of a multiple of 4 with rope but got a hiddenSize of ${hiddenSize} and ` +
@@ -150,6 +165,7 @@ export const DIT_SWITCHES = [
   "qkNorm",
   "conditioning",
   "bottleneck",
+  "earlyHead",
 ] as const;
 
 /**

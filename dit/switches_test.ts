@@ -112,6 +112,40 @@ Deno.test("a fresh model of every kind outputs 0, and blocks with gates are the 
   }
 });
 
+eachDevice(
+  "an early head sees what the first blocks make, and the other one is not changed",
+  async () => {
+    using _ = scope();
+    const [x, t, y] = batch();
+    using model = random({ earlyHead: 1 }).eval();
+    using alone = random({}).eval();
+    const shared = new Map(
+      [...model.stateDict()].filter(([name]) => !name.startsWith("early_layer")),
+    );
+    alone.loadStateDict(shared);
+    const { out, early } = noGrad(() => model.forwardHeads(x, t, y));
+    assertEquals(await out.data(), await noGrad(() => alone.forward(x, t, y)).data());
+    assertEquals(await noGrad(() => model.forward(x, t, y)).data(), await out.data());
+    // a model of that one block, with the early head as its last layer
+    using short = withoutInit(() => new DiT({ ...TINY, depth: 1 }));
+    short.loadStateDict(
+      new Map([...model.stateDict()].flatMap(([name, value]) => {
+        if (name.startsWith("final_layer") || name.startsWith("blocks.1")) return [];
+        return [[name.replace("early_layer", "final_layer"), value] as const];
+      })),
+    );
+    const want = await noGrad(() => short.eval().forward(x, t, y)).data();
+    assert(scaledError(await early.data(), want) < 1e-6);
+    assertThrows(
+      () => alone.forwardHeads(x, t, y),
+      RangeError,
+      "expected a model with an earlyHead",
+    );
+    assertThrows(() => new DiT({ ...TINY, earlyHead: 2 }), RangeError, "after 1 to 1 of 2 blocks");
+  },
+  ["wasm"],
+);
+
 Deno.test("rotary angles make scores depend on how far apart tokens are", () => {
   const [width, side] = [8, 5];
   const angles = rotaryAngles(width, side);

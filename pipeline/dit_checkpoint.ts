@@ -34,7 +34,7 @@ function checkNetwork(dit: Fields): void {
   for (const [name, choices] of Object.entries(DIT_CHOICES)) {
     if (dit.has(name)) dit.text(name, choices);
   }
-  if (dit.has("bottleneck")) dit.integer("bottleneck");
+  for (const name of ["bottleneck", "earlyHead"]) if (dit.has(name)) dit.integer(name);
   for (const name of ["rope", "qkNorm"]) if (dit.has(name)) dit.toggle(name);
 }
 

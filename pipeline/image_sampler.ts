@@ -2,6 +2,7 @@
 import { detach, div, noGrad, slice } from "../autograd/mod.ts";
 import {
   type ClassifierFreeOptions,
+  type ModelFunction,
   type Process,
   sampleProgressive,
   type SamplerName,
@@ -9,7 +10,7 @@ import {
 } from "../diffusion/mod.ts";
 import type { DiT } from "../dit/mod.ts";
 import { mapSource, type SafetensorsFile, type TensorSource } from "../io/mod.ts";
-import { loadWeights } from "../nn/mod.ts";
+import { guide, loadWeights } from "../nn/mod.ts";
 import { currentDevice, outsideScopes, scope, type Tensor } from "../tensor/mod.ts";
 import type { AutoencoderKL } from "../vae/mod.ts";
 import { Checkpoint } from "./checkpoint.ts";
@@ -35,6 +36,8 @@ export interface SampleSettings {
   readonly cfgScale: number;
   /** Channels that are guided. */
   readonly cfgChannels: 3 | "all";
+  /** Internal guidance, away from the early head of models that have one; 1, none, by default. */
+  readonly internalScale?: number;
   /** First and last timestep that are guided; all without it. */
   readonly cfgInterval: readonly [number, number] | undefined;
   /** Sample k draws from stream k of this seed, whatever the batches. */
@@ -202,7 +205,7 @@ export class ImageSampler implements Disposable {
     try {
       yield* sampleProgressive(
         this.process,
-        this.model,
+        this.#sampled(settings.internalScale),
         sampleShape(this.config, draws.length),
         {
           sampler,
@@ -219,6 +222,16 @@ export class ImageSampler implements Disposable {
       labels.dispose();
       guidance?.nullKwargs.y.dispose();
     }
+  }
+
+  /** The model, or what it predicts moved away from its early head: early + scale (out - early). */
+  #sampled(scale = 1): DiT | ModelFunction<{ y: Tensor }> {
+    const { model } = this;
+    if (scale === 1) return model;
+    return (x, t, { y }) => {
+      const { out, early } = model.forwardHeads(x, t, y);
+      return guide(out, early, scale, x.shape[1]!);
+    };
   }
 
   #guidance(

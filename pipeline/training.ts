@@ -2,7 +2,7 @@
  * How a Diffusion Transformer is trained: what `deno task train` and a page that trains in the
  * visitor's browser have in common.
  */
-import { autocast, mean, mul } from "../autograd/mod.ts";
+import { add, autocast, concat, mean, mul, slice } from "../autograd/mod.ts";
 import type { Process, TimestepSampler } from "../diffusion/mod.ts";
 import type { DiT } from "../dit/mod.ts";
 import {
@@ -14,7 +14,7 @@ import {
   type Schedule,
   warmupSchedule,
 } from "../nn/mod.ts";
-import { Generator, type Share, type Tensor, tensor } from "../tensor/mod.ts";
+import { Generator, randn, type Share, type Tensor, tensor } from "../tensor/mod.ts";
 
 /** Random streams of a run's seed, one a purpose. */
 export const TRAINING_STREAMS = { weights: 0, noise: 1, labels: 2, timesteps: 3 } as const;
@@ -84,17 +84,47 @@ export interface DenoisingLoss {
 export function denoisingLoss(parts: Denoising, xStart: Tensor, y: Tensor): DenoisingLoss {
   const { model, process, generators, mixedPrecision } = parts;
   const { timesteps, weights } = parts.timesteps.sample(xStart.shape[0]!, generators.timesteps);
-  const { loss: each } = autocast(
+  const { each, ofEarly } = autocast(
     mixedPrecision === "fp16" ? "f16" : null,
-    () =>
-      process.trainingLosses(
+    () => {
+      if (model.earlyLayer) return lossesOfHeads(parts, xStart, y, timesteps);
+      const { loss } = process.trainingLosses(
         (x, t, { y }) => model.forward(x, t, y, { generator: generators.labels }),
         xStart,
         timesteps,
         { modelKwargs: { y }, generator: generators.noise },
-      ),
-  ); // [n]
-  return { loss: mean(mul(each, tensor(weights))), each, timesteps };
+      );
+      return { each: loss, ofEarly: null };
+    },
+  ); // [n] each
+  const whole = ofEarly ? add(each, ofEarly) : each;
+  return { loss: mean(mul(whole, tensor(weights))), each, timesteps };
+}
+
+/**
+ * The losses of both heads of a model, `[n]` each, at the same noise and times; the early one's is
+ * added to the other (arXiv 2512.24176). To the process they are a batch of 2 n whose halves are
+ * alike; the model computes one half.
+ */
+function lossesOfHeads(
+  { model, process, generators }: Denoising,
+  xStart: Tensor,
+  y: Tensor,
+  timesteps: readonly number[],
+): { each: Tensor; ofEarly: Tensor } {
+  const noise = randn(xStart.shape, { generator: generators.noise });
+  const half = (t: Tensor) => slice(t, 0, { end: xStart.shape[0]! });
+  const { loss } = process.trainingLosses(
+    (x, t, { y }) => {
+      const drop = { generator: generators.labels };
+      const { out, early } = model.forwardHeads(half(x), half(t), y, drop);
+      return concat([out, early]);
+    },
+    concat([xStart, xStart]),
+    [...timesteps, ...timesteps],
+    { modelKwargs: { y }, noise: concat([noise, noise]) },
+  );
+  return { each: half(loss), ofEarly: slice(loss, 0, { start: xStart.shape[0]! }) };
 }
 
 /** What moves weights by their gradients. */

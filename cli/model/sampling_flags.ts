@@ -85,6 +85,10 @@ export function samplingFlags(usual: { sampler: string; cfgScale: string }) {
       interval("timesteps that are guided; of a flow, times from 0 (noise) to 1"),
       "all",
     ),
+    "internal-guidance": withDefault(
+      real("guidance away from the early head of models that have one; 1 is none"),
+      1,
+    ),
     "time-shift": withDefaultText(
       real("move the steps of a flow to the noise, or below 1 to the image", 0.01),
       "that of training",

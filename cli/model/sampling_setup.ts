@@ -182,6 +182,12 @@ export function samplingSettings(
       `--cfg-scale: ${path} was trained without a null class, which guidance needs; leave it at 1`,
     );
   }
+  const internalScale = flags["internal-guidance"] ?? 1;
+  if (internalScale !== 1 && !config.dit.earlyHead) {
+    throw new UsageError(
+      `--internal-guidance: ${path} has no early head, which train --early-head makes; leave it at 1`,
+    );
+  }
   const usualScale = config.nullClass === null ? 1 : usual.cfgScale;
   return {
     sampler,
@@ -190,6 +196,7 @@ export function samplingSettings(
     cfgScale: guided ?? usualScale,
     cfgChannels: guidedChannels(flags["cfg-channels"]) ?? usualGuidedChannels(config),
     cfgInterval: flags["cfg-interval"],
+    ...(internalScale === 1 ? {} : { internalScale }),
     seed,
     frames: 1,
   };
@@ -202,14 +209,16 @@ function guidedChannels(given: SamplingFlags["cfg-channels"]): 3 | "all" | undef
 /** Such as `8, ddpm, 250 steps, guidance 4, seed 0`. */
 export function describeSampling(count: number, settings: SampleSettings): string {
   const { sampler, steps, eta, cfgScale, cfgChannels, cfgInterval, seed } = settings;
+  const { internalScale = 1 } = settings;
   const guidance = cfgScale === 1
     ? "no guidance"
     : `guidance ${cfgScale}${cfgChannels === "all" ? " of all channels" : ""}` +
       (cfgInterval ? ` from t = ${cfgInterval[0]} to ${cfgInterval[1]}` : "");
+  const internal = internalScale === 1 ? "" : `, internal guidance ${internalScale}`;
   const how = `${sampler}${eta > 0 ? ` (eta ${eta})` : ""}, ${steps} ${
     steps === 1 ? "step" : "steps"
   }`;
-  return `${count}, ${how}, ${guidance}, seed ${seed}`;
+  return `${count}, ${how}, ${guidance}${internal}, seed ${seed}`;
 }
 
 /** Refuses a checkpoint that is not of the size asked for. */

@@ -219,6 +219,7 @@ async function recordOf(
       cfgScale,
       cfgChannels,
       cfgInterval,
+      internalScale: settings.internalScale ?? null,
       seed,
       labels: flags["balanced-labels"] ? "balanced" : "random",
       dtype: flags.half ? "f16" : "f32",

@@ -29,6 +29,8 @@ export interface RecordedSettings {
   readonly cfgScale: number;
   readonly cfgChannels: 3 | "all";
   readonly cfgInterval: readonly [number, number] | null;
+  /** Null where there is none. */
+  readonly internalScale: number | null;
   readonly seed: number;
   readonly labels: "random" | "balanced";
   readonly dtype: "f32" | "f16";
@@ -57,6 +59,7 @@ const SOURCES: Readonly<Record<keyof RecordedSettings, string>> = {
   cfgScale: "--cfg-scale",
   cfgChannels: "--cfg-channels",
   cfgInterval: "--cfg-interval",
+  internalScale: "--internal-guidance",
   seed: "--global-seed",
   labels: "--balanced-labels",
   dtype: "--half",

@@ -19,6 +19,7 @@ const SETTINGS: RecordedSettings = {
   cfgScale: 1.5,
   cfgChannels: 3,
   cfgInterval: null,
+  internalScale: null,
   seed: 0,
   labels: "random",
   dtype: "f32",

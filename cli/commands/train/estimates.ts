@@ -74,7 +74,10 @@ export function parameterCount(dit: Readonly<DiTShape>): number {
   const linear = (from: number, to: number): number => (from + 1) * to;
   const wide = Math.floor(d * mlpRatio);
   const patch = patchSize ** 2 * inChannels;
-  const { norm, mlp, qkNorm, conditioning, bottleneck } = { ...DIT_DEFAULTS, ...dit };
+  const { norm, mlp, qkNorm, conditioning, bottleneck, earlyHead } = {
+    ...DIT_DEFAULTS,
+    ...dit,
+  };
   const ofNorm = (width: number): number => norm === "rmsNorm" ? width : 2 * width;
   const ofAdaptiveNorm = norm === "rmsNorm" ? d : 0;
   const vectors = vectorsOf(conditioning);
@@ -92,7 +95,7 @@ export function parameterCount(dit: Readonly<DiTShape>): number {
   const last = (vectors > 0 ? linear(d, 2 * d) + ofAdaptiveNorm : ofNorm(d)) +
     linear(d, patch * (dit.learnSigma ? 2 : 1));
   const first = bottleneck > 0 ? patch * bottleneck + linear(bottleneck, d) : linear(patch, d);
-  return first + times + labels + positions + depth * block + last;
+  return first + times + labels + positions + depth * block + (earlyHead > 0 ? 2 : 1) * last;
 }
 
 /** What a block keeps for backward of each token, in widths of a token (measured). */

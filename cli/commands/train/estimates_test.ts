@@ -52,6 +52,7 @@ Deno.test("parameterCount() counts what each switch adds", async () => {
     { conditioning: "crossAttention" },
     { norm: "rmsNorm", conditioning: "crossAttention" },
     { bottleneck: 6 },
+    { earlyHead: 1, norm: "rmsNorm" },
   ];
   for (const given of switches) {
     const dit = { ...XL, hiddenSize: 32, depth: 2, numHeads: 2, ...given };

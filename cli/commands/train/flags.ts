@@ -196,6 +196,11 @@ const MODEL_FLAGS = {
     ({ dit }) => dit.bottleneck ?? DIT_DEFAULTS.bottleneck,
     both(DIT_DEFAULTS.bottleneck),
   ),
+  "early-head": modelFlagWith(
+    count("blocks before a second head, for sample --internal-guidance (arXiv 2512.24176)", 0),
+    ({ dit }) => dit.earlyHead ?? DIT_DEFAULTS.earlyHead,
+    both(DIT_DEFAULTS.earlyHead),
+  ),
   "learn-sigma": modelFlagWith(toggle("learn the variance too"), ({ dit }) => dit.learnSigma, {
     small: false,
     original: true,

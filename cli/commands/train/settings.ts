@@ -303,6 +303,12 @@ export function modelConfigOf(
     );
   }
   const switches = switchesFrom(flags);
+  const { earlyHead = 0 } = switches;
+  if (earlyHead >= given.depth) {
+    throw new UsageError(
+      `--early-head: expected fewer than the ${given.depth} blocks of the model but got ${earlyHead}`,
+    );
+  }
   if (switches.rope && given.hiddenSize / given.numHeads % 4 !== 0) {
     throw new UsageError(
       `--rope: expected heads of a multiple of 4 numbers but got --hidden-size ` +
@@ -355,6 +361,7 @@ function switchesFrom(flags: TrainFlags): DiTSwitches {
     qkNorm: flags["qk-norm"] ?? DIT_DEFAULTS.qkNorm,
     conditioning: flags.conditioning ?? DIT_DEFAULTS.conditioning,
     bottleneck: flags.bottleneck ?? DIT_DEFAULTS.bottleneck,
+    earlyHead: flags["early-head"] ?? DIT_DEFAULTS.earlyHead,
   };
   const changed = DIT_SWITCHES.filter((name) => given[name] !== DIT_DEFAULTS[name]);
   return Object.fromEntries(changed.map((name) => [name, given[name]]));

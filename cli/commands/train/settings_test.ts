@@ -202,6 +202,7 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
     ["--patch-size 3", "--patch-size: expected a divisor of 8"],
     ["--hidden-size 34", "--hidden-size: expected a multiple of 4 and of --num-heads 4"],
     ["--rope --num-heads 16", "--rope: expected heads of a multiple of 4 numbers but got --hidden"],
+    ["--depth 3 --early-head 3", "--early-head: expected fewer than the 3 blocks of the model but"],
     ["--norm batch", "--norm: expected one of layerNorm, rmsNorm but got"],
     ["--num-classes 2", "--num-classes: expected 3 or more"],
     ["--grad-accum 3", "--grad-accum: expected a number of equal parts of a batch of 4"],
