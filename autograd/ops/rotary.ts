@@ -36,16 +36,16 @@ const callRotary = defineOp<null, readonly [Tensor, Tensor]>({
   samples: [{
     name: "3 tokens",
     inputs: [{ shape: [2, 3, 2, 6] }],
-    call: ([x]) => rotaryEmbedding(x!, sampleTables(3, 6, x!)),
+    call: ([x]) => rotaryEmbedding(x!, sampleTables(3, 6)),
   }, {
     name: "strided",
     inputs: [{ shape: [2, 5, 1, 4], strided: true }],
-    call: ([x]) => rotaryEmbedding(x!, sampleTables(5, 4, x!)),
+    call: ([x]) => rotaryEmbedding(x!, sampleTables(5, 4)),
   }],
 });
 
-function sampleTables(tokens: number, width: number, { device }: Tensor): RotaryTables {
-  const angles = mul(reshape(arange(0, tokens * width / 2, 1, { device }), [-1, 1]), 0.3);
+function sampleTables(tokens: number, width: number): RotaryTables {
+  const angles = mul(reshape(arange(0, tokens * width / 2), [-1, 1]), 0.3);
   const pairs = reshape(concat([angles, angles], 1), [tokens, width]);
   return { cosine: cos(pairs), sine: sin(pairs) };
 }
