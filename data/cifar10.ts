@@ -41,8 +41,8 @@ const CLASSES = [
 /**
  * Reads CIFAR-10: `[3, 32, 32]`.
  *
- * @throws {DataError} If the files are not there, or have classes without a name.
- * @throws {FormatError} If a file is cut short.
+ * @throws {DataError} If the files are not there.
+ * @throws {FormatError} If a file is cut short, or has a class without a name.
  */
 export async function loadCifar10(
   { split = "train", folder }: Cifar10Options,
@@ -53,20 +53,28 @@ export async function loadCifar10(
     const wanted = split === "train" ? "data_batch_1.bin and so on" : "test_batch.bin";
     throw new DataError(`${folder}: expected ${wanted} but found none`);
   }
+  const classNames = await classesOf(folder);
   const batches = await Promise.all(names.map((name) => readBatch(join(folder, name))));
   const count = batches.reduce((sum, { length }) => sum + length / RECORD, 0);
   const pixels = new Uint8Array(count * 3 * PLANE);
   const labels = new Int32Array(count);
   let at = 0;
-  for (const batch of batches) {
+  for (const [k, batch] of batches.entries()) {
     for (let start = 0; start < batch.length; start += RECORD, at++) {
-      labels[at] = batch[start]!;
+      const label = labels[at] = batch[start]!;
+      if (label >= classNames.length) {
+        throw new FormatError(
+          join(folder, names[k]!),
+          `byte ${start}`,
+          `a class below ${classNames.length}, the number of classes with a name,`,
+          `${label}`,
+        );
+      }
       for (let i = 0; i < 3 * PLANE; i++) { // planes to pixels
         pixels[(at * PLANE + i % PLANE) * 3 + Math.floor(i / PLANE)] = batch[start + 1 + i]!;
       }
     }
   }
-  const classNames = await classesOf(folder);
   return new ImageArray({ pixels, labels, classNames, channels: 3, height: SIDE, width: SIDE });
 }
 

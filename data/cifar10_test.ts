@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "@dit/core/io";
+import { join } from "@std/path";
 import { diskTest } from "../tests/fixtures.ts";
 import { loadCifar10 } from "./cifar10.ts";
 import { DataError } from "./errors.ts";
@@ -28,7 +29,14 @@ diskTest("CIFAR-10's batches are read in order, planes as pixels", async (folder
   const test = await loadCifar10({ folder, split: "test" });
   assertEquals([...test.labels], [1]);
   await Deno.writeTextFile(`${folder}/batches.meta.txt`, "a\nb\r\n\n");
-  await assertRejects(() => loadCifar10({ folder }), DataError, "labels in [0, 2) but got 3");
+  await assertRejects(
+    () => loadCifar10({ folder }),
+    FormatError,
+    `${
+      join(folder, "data_batch_1.bin")
+    }: byte 0: expected a class below 2, the number of classes ` +
+      "with a name, but found 3",
+  );
   await Deno.truncate(`${folder}/data_batch_2.bin`, 3000);
   await assertRejects(() => loadCifar10({ folder }), FormatError, "whole images of 3073 bytes");
   await Deno.remove(`${folder}/test_batch.bin`);

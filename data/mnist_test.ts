@@ -71,6 +71,8 @@ diskTest("sets of other names, sizes and classes are read as MNIST is", async (f
   ]);
   const { images } = await data.read([0]);
   assertEquals(images.indexOf(1), 2 * 24 + 7);
+  await write("emnist-letters-train-labels-idx1-ubyte", idx([3], [1, 0, 2]));
+  assertEquals((await loadMnist({ folder })).classNames, ["0", "1", "2"]);
   await write("train-images-idx3-ubyte", idx([3, 20, 10], pixels));
   await assertRejects(
     () => loadMnist({ folder }),
@@ -81,7 +83,11 @@ diskTest("sets of other names, sizes and classes are read as MNIST is", async (f
 
 diskTest("MNIST says what is wrong with a folder", async (folder) => {
   const load = () => loadMnist({ folder });
-  await assertRejects(load, DataError, "train-images-idx3-ubyte.gz but found neither");
+  await assertRejects(
+    load,
+    DataError,
+    `${folder}: expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz but found neither`,
+  );
   const images = join(folder, "train-images-idx3-ubyte");
   const labels = join(folder, "train-labels-idx1-ubyte");
   await Deno.writeFile(images, idx([1, 28, 28], new Uint8Array(28 * 28)));
@@ -93,4 +99,8 @@ diskTest("MNIST says what is wrong with a folder", async (folder) => {
   await assertRejects(load, FormatError, "its end: expected 800 bytes but found 44");
   await Deno.writeFile(images, Uint8Array.from({ length: 99 }, () => 1));
   await assertRejects(load, FormatError, "byte 0: expected the number 2051");
+  await Deno.remove(images);
+  const packed = await gzip(idx([1, 28, 28], new Uint8Array(28 * 28)));
+  await Deno.writeFile(`${images}.gz`, packed.subarray(0, packed.length - 6));
+  await assertRejects(load, FormatError, `${images}.gz: its content: expected a whole gzip stream`);
 });

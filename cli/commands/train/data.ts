@@ -42,18 +42,18 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
 
 /** Named data are trained on as they are. */
 async function openNamed(
-  { name, named, folder }: Extract<DataKind, { kind: "named" }>,
-  { imageSize, vae }: TrainSettings,
+  { named, folder }: Extract<DataKind, { kind: "named" }>,
+  { data, imageSize, vae }: TrainSettings,
 ): Promise<TrainData> {
   const opening = folder === undefined ? undefined : await named.open(folder);
   const side = opening?.height ?? named.imageSize; // others in the same files may have another
   if (imageSize !== null && imageSize !== side) {
     throw new UsageError(
-      `--image-size: ${name} is ${side} pixels wide, so expected ${side} but got ${imageSize}`,
+      `--image-size: ${data} is ${side} pixels wide, so expected ${side} but got ${imageSize}`,
     );
   }
   if (vae !== null && vae !== "none") {
-    throw new UsageError(`--vae: ${name} is trained on as pixels, so expected none but got ${vae}`);
+    throw new UsageError(`--vae: ${data} is trained on as pixels, so expected none but got ${vae}`);
   }
   return opened("named", opening ?? await named.open());
 }
