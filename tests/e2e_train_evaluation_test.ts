@@ -128,7 +128,7 @@ commandTest("train refuses evaluations that cannot be", async (folder) => {
     ["train", ...usual, "--data", "digits", "--eval-features", "inception"],
   ], folder);
   const messages = [
-    "--data one: expected two classes or more for a classifier to tell apart",
+    "found one; --eval-features inception needs none",
     "few: expected two pictures or more of each class",
     "--eval-samples: expected a whole number of 20 or more but got",
     "--eval-features inception: expected its weights in pretrained",

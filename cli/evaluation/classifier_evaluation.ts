@@ -199,15 +199,17 @@ export interface Samples extends Pictures {
 /**
  * Refuses a reference that has no classes to tell apart.
  *
+ * @param flag What chooses other features, for the message.
  * @throws {CommandError}
  */
 export function requireClasses(
   { name, classNames }: Pick<Reference, "name" | "classNames">,
+  flag = "--features",
 ): void {
   if (classNames.length > 1) return;
   throw new CommandError(
     `${name}: expected two classes or more for a classifier to tell apart, a subfolder each, but ` +
-      `found ${classNames.length === 0 ? "none" : "one"}; --features inception needs none`,
+      `found ${classNames.length === 0 ? "none" : "one"}; ${flag} inception needs none`,
   );
 }
 

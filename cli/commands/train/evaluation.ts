@@ -67,7 +67,9 @@ export class TrainingEvaluation implements Disposable {
   static async prepare(parts: EvaluationParts, path: string): Promise<TrainingEvaluation> {
     const { config, data, decoder, world, samples, features } = parts;
     const { classNames } = data.dataset;
-    if (features === "classifier") requireClasses({ name: `--data ${path}`, classNames });
+    if (features === "classifier") {
+      requireClasses({ name: `--data ${path}`, classNames }, "--eval-features");
+    }
     requireEnough(samples, classNames.length);
     let judge: Judge | null = null;
     await onRankZero(world, async () => {
