@@ -128,7 +128,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     module: "commands/evaluate/command.ts",
     // a folder's images are decoded by sharp
     grants: ({ values, rest }) => ({
-      write: [values["cache"] ?? EVALUATION_CACHE, ...given(values["page"])],
+      write: [values["cache"] ?? EVALUATION_CACHE, ...given(values["page"]).map(dirname)],
       native: !rest.every((path) => /\.npz$/i.test(path)) || rest.length < 2,
     }),
   },

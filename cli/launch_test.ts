@@ -10,6 +10,8 @@ Deno.test("a command may write to the folder that is named, though it look like 
   assertEquals(written("train-vae", "--out=1e3", "--resume"), "--allow-write=1e3");
   assertEquals(written("export", "--out", "0x10"), "--allow-write=0x10");
   assertEquals(written("extract-features", "--out", "-1"), "--allow-write=-1");
+  // a file is written under another name first
+  assertEquals(written("evaluate", "--page", "pages/x.html"), "--allow-write=evaluation,pages");
   assertEquals(
     written("train", "--resume", "runs/1/checkpoints/0000002.safetensors", "--results-dir", "runs"),
     "--allow-write=runs,runs/1,evaluation",

@@ -127,6 +127,10 @@ commandTest("what cannot be compared by a classifier is refused", async (folder)
       ["good.npz", "digits", "--metrics", "fid"],
       "--metrics: says nothing of --features classifier",
     ],
+    [
+      ["good.npz", "digits", "--cache", "few.npz"],
+      "few.npz: expected a folder to write to but a file is there",
+    ],
     [["good.npz", "digits", "--features", "clasifier"], "did you mean classifier?"],
   ];
   const ended = await commandLines(cases.map(([args]) => ["evaluate", ...USUAL, ...args]), folder);

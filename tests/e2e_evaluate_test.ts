@@ -209,6 +209,8 @@ async function writeRefused(
       "narrow.npz: expected mu of 2,048 features, as Inception has them, but",
     ],
     ["s.npz s.npz --weights gone.pth", 1, "get them with deno task download inception"],
+    ["s.npz s.npz --page x.html", 2, "--page: says nothing of --features inception"],
+    ["s.npz s.npz --cache text.npz", 1, "text.npz: expected a folder to write to but a file is"],
     ["s.npz s.npz --weights dit.pth", 1, "dit.pth: expected the Inception-v3 of 2015"],
   ];
 }

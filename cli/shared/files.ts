@@ -14,6 +14,20 @@ export async function isFolder(path: string): Promise<boolean> {
 import { join } from "@std/path";
 import { CommandError, messageOf } from "./errors.ts";
 
+/**
+ * Makes a folder, unless it is there.
+ *
+ * @throws {CommandError} where it cannot be made.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    const found = error instanceof Deno.errors.AlreadyExists ? "a file is there" : messageOf(error);
+    throw new CommandError(`${path}: expected a folder to write to but ${found}`, { cause: error });
+  }
+}
+
 /** Writes a file under its name only once it is whole. */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;

@@ -1,5 +1,5 @@
 /** Evaluation in features of a classifier that is trained on the reference. */
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import {
   ClassifierEvaluation,
   type ClassifierFigures,
@@ -18,9 +18,10 @@ import {
 import { dataKind } from "../../shared/data_kind.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
-import { exists, writeWhole } from "../../shared/files.ts";
+import { exists, makeFolder, writeWhole } from "../../shared/files.ts";
 import { openImages, preparationText } from "../../shared/images.ts";
 import { duration, ProgressLine, warnAbove } from "../../shared/progress.ts";
+import { makeCache } from "./cache.ts";
 import { EVALUATE_FLAGS, type EvaluateFlags } from "./flags.ts";
 import { madeByOf } from "./report.ts";
 
@@ -67,7 +68,7 @@ export async function evaluateWithClassifier(
   const device = await startDevice(flags.device ?? EVALUATE_FLAGS.device.default);
   say(`device    ${deviceText(device)}`);
 
-  const folder = flags.cache ?? EVALUATE_FLAGS.cache.default;
+  const folder = await makeCache(flags);
   using line = new ProgressLine("          ");
   const show = (what: string, done: number, total: number) => line.show(done, total, what);
   using evaluation = await ClassifierEvaluation.prepare(reference, folder, { show });
@@ -89,6 +90,7 @@ export async function evaluateWithClassifier(
   const { neighbours, memorisation, classes, ...overall } = figures;
   const page = flags.page ?? join(folder, `${basename(samplesPath, ".npz")}-nearest.html`);
   const html = { title: samples.name, samples, neighbours, reference, memorisation };
+  await makeFolder(dirname(page));
   await writeWhole(page, await nearestPage(html));
   const seconds = (performance.now() - start) / 1000;
   if (json) {

@@ -28,9 +28,10 @@ import {
 } from "../../evaluation/measured.ts";
 import { NEIGHBOURS, precisionRecall } from "../../evaluation/precision_recall.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
-import { CommandError, messageOf } from "../../shared/errors.ts";
+import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
 import { isFolder } from "../../shared/files.ts";
 import { ProgressLine } from "../../shared/progress.ts";
+import { makeCache } from "./cache.ts";
 import { EVALUATE_FLAGS, type EvaluateFlags, type Metric, METRICS } from "./flags.ts";
 import {
   type Evaluation,
@@ -68,6 +69,9 @@ export async function evaluateWithInception(
   referencePath: string,
   flags: EvaluateFlags,
 ): Promise<number> {
+  if (flags.page !== undefined) {
+    throw new UsageError("--page: says nothing of --features inception; leave it out");
+  }
   const json = flags.json ?? false;
   const output: Output = {
     say: (line) => json ? console.error(line) : console.log(line),
@@ -101,7 +105,7 @@ export async function evaluateWithInception(
 
   const device = await startDevice(flags.device ?? EVALUATE_FLAGS.device.default);
   output.say(`device    ${deviceText(device)}${half ? ", float16" : ""}`);
-  const measureImages = measuring(flags, weights, name, output, stack);
+  const measureImages = await measuring(flags, weights, name, output, stack);
   const ofSamples = await measureImages(samples, "samples");
   const ofReference = needed ? await measureImages(needed, "reference") : reference.measured;
   const { figures, deviation } = await compare(ofSamples, reference, ofReference, metrics, output);
@@ -237,14 +241,14 @@ async function compareClasses(
 }
 
 /** Passes images through the network, or takes what is kept of them. The network is loaded once. */
-function measuring(
+async function measuring(
   flags: EvaluateFlags,
   weights: string,
   name: string,
   { say }: Output,
   stack: AsyncDisposableStack,
-): (source: ImageSource, what: string) => Promise<Measured> {
-  const folder = flags.cache ?? EVALUATE_FLAGS.cache.default;
+): Promise<(source: ImageSource, what: string) => Promise<Measured>> {
+  const folder = await makeCache(flags);
   const batchSize = flags["batch-size"] ?? EVALUATE_FLAGS["batch-size"].default;
   let extractor: InceptionExtractor | undefined;
   return async (source, what) => {
