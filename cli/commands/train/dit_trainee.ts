@@ -144,7 +144,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
    * @param part `images` [n, C, S, S]
    */
   protected loss({ images, labels }: BatchPart): PartLoss {
-    const { mixedPrecision } = this.settings;
+    const { mixedPrecision, modelGuidance } = this.settings;
     const { input } = this.#parts;
     const xStart = input ? input(images, this.#generators.noise) : images;
     const { loss, each, timesteps } = denoisingLoss(
@@ -154,6 +154,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
         timesteps: this.timesteps,
         generators: this.#generators,
         mixedPrecision,
+        modelGuidance,
       },
       xStart,
       labels,

@@ -64,6 +64,8 @@ export function settingsOf(flags: TrainFlags): TrainSettings {
   const settings: TrainSettings = {
     ...usual,
     ...lengthOf(flags, usual),
+    // guided twice, samples would be overdone
+    cfgScale: flags["cfg-scale"] ?? (usual.modelGuidance > 0 ? 1 : usual.cfgScale),
     flip: flags.flip ?? namedData(usual.data)?.flip ?? usual.flip,
   };
   if (settings.batchSize % settings.gradAccum !== 0) {
@@ -347,9 +349,24 @@ export function modelConfigOf(
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
   checkProcess(config);
+  checkModelGuidance(config, settings);
   checkFitsProcess(processOfFlags(config), settings);
   checkPreviewLength(flags, config);
   return config;
+}
+
+/** Refuses guidance in training of models that cannot learn it. */
+function checkModelGuidance(
+  { dit, nullClass }: ModelConfig,
+  { modelGuidance }: TrainSettings,
+): void {
+  if (modelGuidance === 0) return;
+  const refuse = (why: string) => {
+    throw new UsageError(`--model-guidance: expected ${why}; leave one of them out`);
+  };
+  if (nullClass === null) refuse("a model with a null class but got --class-dropout 0");
+  if (dit.learnSigma) refuse("a model that does not learn the variance but got --learn-sigma");
+  if (dit.earlyHead) refuse("a model with one head but got --early-head");
 }
 
 /** The switches of the model that are not as in the paper, which are the ones a checkpoint keeps. */

@@ -203,6 +203,12 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
     ["--hidden-size 34", "--hidden-size: expected a multiple of 4 and of --num-heads 4"],
     ["--rope --num-heads 16", "--rope: expected heads of a multiple of 4 numbers but got --hidden"],
     ["--depth 3 --early-head 3", "--early-head: expected fewer than the 3 blocks of the model but"],
+    [
+      "--model-guidance 1 --class-dropout 0",
+      "--model-guidance: expected a model with a null class",
+    ],
+    ["--model-guidance 1 --learn-sigma", "does not learn the variance but got --learn-sigma"],
+    ["--model-guidance 1 --early-head 1", "with one head but got --early-head"],
     ["--norm batch", "--norm: expected one of layerNorm, rmsNorm but got"],
     ["--num-classes 2", "--num-classes: expected 3 or more"],
     ["--grad-accum 3", "--grad-accum: expected a number of equal parts of a batch of 4"],
@@ -212,6 +218,12 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
   for (const [line, message] of cases) {
     assertThrows(() => newRun(`${TINY} ${line}`), UsageError, message);
   }
+});
+
+Deno.test("models that learn guidance are sampled without it", () => {
+  assertEquals(newRun(TINY).settings.cfgScale, 2);
+  assertEquals(newRun(`${TINY} --model-guidance 0.5`).settings.cfgScale, 1);
+  assertEquals(newRun(`${TINY} --model-guidance 0.5 --cfg-scale 1.5`).settings.cfgScale, 1.5);
 });
 
 Deno.test("switches of a model are kept where they are not the paper's, and known again", () => {
@@ -261,6 +273,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     | "evalSamples"
     | "evalFeatures"
     | "balance"
+    | "modelGuidance"
     | "init"
     | "freeze"
     | "lrScale"
@@ -303,6 +316,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     evalSamples: 250,
     evalFeatures: "classifier",
     balance: false,
+    modelGuidance: 0,
     init: null,
     freeze: null,
     lrScale: null,

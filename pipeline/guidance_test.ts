@@ -1,6 +1,7 @@
-/** Internal guidance (arXiv 2512.24176) against a direct computation. */
+/** Internal guidance (arXiv 2512.24176) and model guidance (2502.12154) against direct computations. */
 import { assert, assertEquals } from "@std/assert";
 import { add, backward, mean, mul, noGrad, sub } from "@dit/core/autograd";
+import type { GaussianDiffusion } from "@dit/core/diffusion";
 import { mapSource } from "@dit/core/io";
 import { Generator, init, randn, scope, tensor } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../tests/commands.ts";
@@ -93,4 +94,56 @@ Deno.test("samples are moved away from what the early head predicts", async () =
   assert(Number.isFinite(await mean(out).item()));
   using model = buildModel(CONFIG, { generator: new Generator(0) }).model;
   assertEquals(model.earlyLayer !== null, true);
+});
+
+Deno.test("a model that learns guidance is drawn to the target and away from what it says of no class", async () => {
+  const config = { ...CONFIG, dit: { ...CONFIG.dit, earlyHead: 0 } };
+  const source = mapSource(await smallWeights(config), "weights");
+  await init({ device: "wasm" });
+  using sampler = await ImageSampler.load({ config, source }, null);
+  using _ = scope();
+  const { model } = sampler;
+  model.eval(); // no label is dropped
+  const process = buildProcess(config) as GaussianDiffusion;
+  const x = randn([2, 1, 8, 8], { generator: new Generator(4) });
+  const y = tensor([1, 6], [2], { dtype: "i32" }); // the second one has no class
+  const timesteps = process.timestepSampler("uniform");
+  const lossOf = async (modelGuidance: number) => {
+    const generators = trainingGenerators(7);
+    const parts = {
+      model,
+      process,
+      timesteps,
+      generators,
+      mixedPrecision: "no",
+      modelGuidance,
+    } as const;
+    const { loss, each } = denoisingLoss(parts, x, y);
+    return { loss, each: await each.data() };
+  };
+  const [plain, guided] = [await lossOf(0), await lossOf(0.7)];
+  assertEquals(guided.each[1], plain.each[1], "nothing is moved without a class");
+  const generators = trainingGenerators(7);
+  const { timesteps: times } = timesteps.sample(2, generators.timesteps);
+  const noise = randn(x.shape, { generator: generators.noise });
+  const t = tensor(times);
+  const noisy = process.qSample(x, times, { noise });
+  const nothing = tensor([6, 6], [2], { dtype: "i32" });
+  const [out, without] = noGrad(
+    () => [model.forward(noisy, t, y), model.forward(noisy, t, nothing)],
+  );
+  const [a, b, start] = [await out!.data(), await without!.data(), await x.data()];
+  // the target of this objective is x_0
+  let want = 0;
+  for (let i = 0; i < 64; i++) want += (a[i]! - (start[i]! + 0.7 * (a[i]! - b[i]!))) ** 2 / 64;
+  assert(Math.abs(guided.each[0]! - want) < 1e-4 * want, `${guided.each[0]} and ${want}`);
+  // what is moved by is a constant: the gradient is that of the prediction alone
+  backward(guided.loss);
+  const grad = Array.from(await model.finalLayer.linear.bias!.grad!.data());
+  let sum = 0;
+  for (let i = 0; i < 64; i++) {
+    sum += 2 * (a[i]! - start[i]! - 0.7 * (a[i]! - b[i]!)) / 64 / 2;
+    sum += 2 * (a[64 + i]! - start[64 + i]!) / 64 / 2;
+  }
+  assert(Math.abs(grad.reduce((total, g) => total + g, 0) - sum) < 1e-4, `${sum}`);
 });
