@@ -1,5 +1,11 @@
 /** `deno task serve` from end to end: its page, its pictures, and runs that another process trains. */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { decodePng } from "@dit/data";
 import { HttpEngine, type SampleEvent } from "@dit/web";
 import { command, commandTest, launchArguments, words, writeRun } from "./commands.ts";
@@ -116,6 +122,7 @@ commandTest("serve gives the page, draws what sample draws, and ends by Ctrl-C",
   await until(async () => (await engine.studio()).queued === 1 ? true : undefined);
   assertEquals(await server.stop(), 0);
   assertStringIncludes(await going, "the server was stopped");
+  await assertRejects(() => engine.models(), Error, "the server cannot be reached");
 });
 
 commandTest(

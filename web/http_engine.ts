@@ -43,13 +43,12 @@ export class HttpEngine implements Engine {
     onEvent: (event: SampleEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const response = await fetch(this.#url(ADDRESSES.sample), {
+    const response = await asked(this.#url(ADDRESSES.sample), {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(request),
       signal,
     });
-    await checkAnswer(response);
     for await (const event of decodeFrames(chunks(response.body!))) {
       signal.throwIfAborted();
       if (event.kind === "failed") throw new Error(event.message);
@@ -61,8 +60,7 @@ export class HttpEngine implements Engine {
   }
 
   async #get<T>(address: string, signal?: AbortSignal): Promise<T> {
-    const response = await fetch(this.#url(address), signal ? { signal } : {});
-    await checkAnswer(response);
+    const response = await asked(this.#url(address), signal ? { signal } : {});
     return await response.json();
   }
 
@@ -71,9 +69,13 @@ export class HttpEngine implements Engine {
   }
 }
 
-/** @throws {Error} with what the server says, where it refuses. */
-async function checkAnswer(response: Response): Promise<void> {
-  if (response.ok) return;
+/** @throws {Error} with what the server says, where it refuses; or that there is none any longer. */
+async function asked(address: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(address, init).catch((error) => {
+    if (!(error instanceof TypeError)) throw error; // it was cancelled
+    throw new Error("the server cannot be reached; is it still running?", { cause: error });
+  });
+  if (response.ok) return response;
   let message = `the server answered ${response.status}`;
   try {
     const { error } = await response.json();
