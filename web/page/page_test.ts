@@ -49,9 +49,11 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
   const opened = await openStudio(browser, site.url + start);
   const { page } = opened;
 
-  // the class 7 as well, then a number of steps, then the return key
+  // the class 7 as well, no other seed although it is cleared, a number of steps, the return key
   await tabTo(page, ".chips button:nth-child(8)");
   await page.keyboard.press("Space");
+  await tabTo(page, ".seed input");
+  await page.keyboard.press("Backspace");
   await tabTo(page, ".slider input[type=number]");
   await page.keyboard.press("Enter");
   const said = await says(page, "stage", "Drawn in");

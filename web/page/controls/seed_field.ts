@@ -9,6 +9,7 @@ export class SeedField {
   readonly element: HTMLDivElement;
   readonly #input: HTMLInputElement;
   readonly #lock: HTMLButtonElement | null = null;
+  #seed = 0;
 
   /**
    * @param onLock Called when the visitor locks or unlocks it; there is no lock without it.
@@ -37,7 +38,8 @@ export class SeedField {
       },
       onchange: () => {
         const typed = this.#input.valueAsNumber;
-        give(Number.isFinite(typed) ? Math.min(MOST_SEED, Math.max(0, Math.round(typed))) : 0);
+        const seed = Number.isFinite(typed) ? typed : this.#seed; // no number: as before
+        give(Math.min(MOST_SEED, Math.max(0, Math.round(seed))));
       },
     });
     if (onLock) {
@@ -63,6 +65,7 @@ export class SeedField {
 
   /** Shows a seed. */
   show(seed: number): void {
+    this.#seed = seed;
     if (document.activeElement !== this.#input || this.#input.valueAsNumber !== seed) {
       this.#input.value = String(seed);
     }

@@ -28,11 +28,13 @@ export class Slider {
   readonly #range: HTMLInputElement;
   #least: number;
   #most: number;
+  #value: number;
 
   /** Shows nothing until {@link show}. */
   constructor(options: SliderOptions) {
     this.#options = options;
     [this.#least, this.#most] = [options.least, options.most];
+    this.#value = options.least;
     const [id, helpId, labelId] = [freshId("number"), freshId("help"), freshId("label")];
     const described = options.help === undefined ? null : helpId;
     this.#number = h("input", {
@@ -72,6 +74,7 @@ export class Slider {
 
   /** Shows a value. */
   show(value: number): void {
+    this.#value = value;
     if (document.activeElement !== this.#number) this.#number.value = this.#text(value);
     this.#range.value = String(this.#positionOf(value));
     if (this.#options.isLogarithmic) this.#range.setAttribute("aria-valuetext", this.#text(value));
@@ -90,11 +93,11 @@ export class Slider {
     this.#give(value);
   }
 
-  /** What was typed becomes what it can be. */
+  /** What was typed becomes what it can be; what is no number, what it was before. */
   #settled(): void {
     const { grain = 1 } = this.#options;
     const typed = this.#number.valueAsNumber;
-    const value = Number.isFinite(typed) ? typed : this.#least;
+    const value = Number.isFinite(typed) ? typed : this.#value;
     const limited = Math.min(this.#most, Math.max(this.#least, Math.round(value / grain) * grain));
     this.#number.value = this.#text(limited);
     this.#give(limited);
