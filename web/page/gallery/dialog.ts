@@ -1,7 +1,7 @@
 /** One picture, large, with what it came from and what can be done with it. */
 import { h, icon, type IconName } from "../base/dom.ts";
 import { canvasOf, paintFile } from "../base/pictures.ts";
-import { secondsText } from "../base/text.ts";
+import { plural, secondsText } from "../base/text.ts";
 import { addressOf } from "../state/address.ts";
 import type { Parameters } from "../state/parameters.ts";
 import { picturesOf } from "../state/request.ts";
@@ -91,7 +91,7 @@ function factsOf(
   const { sampler, steps, eta, guidance, interval } = parameters;
   const rows: [string, string][] = [
     ["Model", model],
-    ["Sampler", `${sampler}, ${steps} steps${eta > 0 ? `, eta ${eta}` : ""}`],
+    ["Sampler", `${sampler}, ${plural(steps, "step")}${eta > 0 ? `, eta ${eta}` : ""}`],
     ["Guidance", guidance + (interval ? ` from time ${interval[0]} to ${interval[1]}` : "")],
     ["Drawn", `on ${device}, all in ${secondsText(seconds)}`],
   ];

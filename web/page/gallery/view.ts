@@ -130,9 +130,9 @@ export class GalleryView {
         h(
           "p",
           { class: "help" },
-          `${parameters.sampler}, ${parameters.steps} steps, guidance ${parameters.guidance} · ${model} · ${device}, ${
-            secondsText(seconds)
-          } · `,
+          `${parameters.sampler}, ${
+            plural(parameters.steps, "step")
+          }, guidance ${parameters.guidance} · ${model} · ${device}, ${secondsText(seconds)} · `,
           h("time", { datetime: new Date(drawn).toISOString() }, new Date(drawn).toLocaleString()),
         ),
       ),

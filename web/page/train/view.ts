@@ -2,7 +2,7 @@
 import { h, icon, replace } from "../base/dom.ts";
 import type { Notices } from "../base/notices.ts";
 import { canvasOf, paint } from "../base/pictures.ts";
-import { bytesText, messageOf, secondsText, shortNumber } from "../base/text.ts";
+import { bytesText, messageOf, plural, secondsText, shortNumber } from "../base/text.ts";
 import { SeedField } from "../controls/seed_field.ts";
 import { Slider } from "../controls/slider.ts";
 import { download } from "../gallery/download.ts";
@@ -178,6 +178,7 @@ export class TrainView {
     if (request === null || this.#training !== null) return;
     [this.#points, this.#samples, this.#isNewest] = [[], [], true];
     this.#setRunning(true);
+    this.#grid.hidden = this.#rewind.hidden = true; // of the training before
     this.#intro.hidden = true;
     this.#state.classList.remove("error");
     this.#state.textContent = "Begins";
@@ -234,7 +235,9 @@ export class TrainView {
       case "done": {
         const { step, seconds, device, model, weights } = event;
         this.#draw();
-        this.#state.textContent = `Trained ${step} steps in ${secondsText(seconds)} on ${device}`;
+        this.#state.textContent = `Trained ${plural(step, "step")} in ${
+          secondsText(seconds)
+        } on ${device}`;
         this.#notices.say(this.#state.textContent);
         this.#actions.onModel(model, weights);
         this.#offer(model, weights);
