@@ -112,6 +112,9 @@ commandTest(
     await Deno.mkdir(`${folder}/none`);
     await Deno.mkdir(`${folder}/other/models`, { recursive: true });
     await Deno.writeTextFile(`${folder}/other/site.json`, '{"title":"mine"}');
+    await Deno.mkdir(`${folder}/page`);
+    await Deno.writeTextFile(`${folder}/page/site.json`, '{"hasServer":false}');
+    const inside = await writeRun(`${folder}/page/models`, "inside", 1);
     const latents = await writeRun(folder, "latents", 1, smallLatents({}, "gone.safetensors"));
     const lines = [
       [["build-page"], "expected one folder to write to"],
@@ -124,6 +127,7 @@ commandTest(
         ["build-page", "site", "--ckpt", latents],
         "its autoencoder is not here; name it with --vae",
       ],
+      [["build-page", "page", "--ckpt", inside], "expected weights outside of page, which is"],
       [["build-page", "site", "--data", "gone"], "gone"],
       [["build-page", "site", "--steps", "7"], "unknown flag --steps"],
     ] as const;
@@ -134,6 +138,7 @@ commandTest(
       assertStringIncludes(err, message);
     });
     assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "mine");
+    assert((await Deno.stat(inside)).isFile);
     assertEquals([...Deno.readDirSync(`${folder}/digits`)].length, 2);
   },
 );

@@ -22,7 +22,7 @@ import {
 } from "../../shared/flags.ts";
 import { bytesText, ProgressLine } from "../../shared/progress.ts";
 import { TRAIN_FLAGS } from "../train/flags.ts";
-import { idOf } from "../serve/folders.ts";
+import { idOf, isWithin } from "../serve/folders.ts";
 import type { ServedFile } from "../serve/http/ranges.ts";
 import { Models, type ServedModel } from "../serve/models.ts";
 import { autoencoderFile, weightsFile } from "../serve/weights_of.ts";
@@ -81,6 +81,10 @@ export async function run(args: readonly string[]): Promise<number> {
 async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promise<void> {
   await checkFolder(folder);
   const model = await findModel(flags);
+  for (const path of [model.path, model.vaePath ?? model.path]) {
+    if (!await isWithin(path, folder)) continue;
+    throw new CommandError(`${path}: expected weights outside of ${folder}, which is written anew`);
+  }
   console.log(`model    ${model.info.title}, ${bytesText(model.info.bytes)}`);
   const name = flags.data ?? FLAGS.data.defaults.small;
   const training = name === "none" ? null : await trainingFiles(name);
