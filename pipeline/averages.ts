@@ -3,7 +3,7 @@ import type { EmaOptions } from "../nn/mod.ts";
 
 /** An average. */
 export interface Average {
-  /** What it is called: its decay as it was given, or `power0.1`. */
+  /** What it is called however it was written: `0.9` for `.90` too, or `power0.1`. */
   readonly name: string;
   /** How it moves. */
   readonly options: Pick<EmaOptions, "decay" | "power">;
@@ -17,16 +17,18 @@ export interface Average {
  */
 export function averagesOf(text: number | string): Average[] {
   const averages = String(text).split(",").map((part): Average => {
-    const name = part.trim();
-    const [, power] = /^power(.+)$/.exec(name) ?? [];
-    const value = name === "" ? NaN : Number(power ?? name);
+    const given = part.trim();
+    const [, power] = /^power(.+)$/.exec(given) ?? [];
+    const value = given === "" ? NaN : Number(power ?? given);
     const isWidth = power !== undefined;
     if (isWidth ? !(value > 0 && value < 12 ** -0.5) : !(value >= 0 && value <= 1)) {
       throw new RangeError(
-        `expected decays from 0 to 1, and power with a width below 0.28, but got "${name}"`,
+        `expected decays from 0 to 1, and power with a width below 0.28, but got "${given}"`,
       );
     }
-    return { name, options: isWidth ? { power: value } : { decay: value } };
+    return isWidth
+      ? { name: `power${value}`, options: { power: value } }
+      : { name: `${value}`, options: { decay: value } };
   });
   const twice = averages.find(({ name }, i) => averages.findIndex((a) => a.name === name) < i);
   if (twice) throw new RangeError(`expected each average once but got "${twice.name}" twice`);

@@ -15,6 +15,8 @@ Deno.test("a text means averages, the first of which is the usual one", () => {
     assertThrows(() => averagesOf(wrong), RangeError, "expected decays from 0 to 1");
   }
   assertThrows(() => averagesOf("0.9,0.9"), RangeError, '"0.9" twice');
+  assertThrows(() => averagesOf("0.9,.90"), RangeError, '"0.9" twice');
+  assertEquals(averagesOf("1e-1,power.10").map(({ name }) => name), ["0.1", "power0.1"]);
 });
 
 Deno.test("half of what an average began with is left after its half-life", () => {

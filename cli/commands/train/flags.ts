@@ -278,8 +278,9 @@ const AVERAGES: Flag<number | string> = {
   value: "X,...",
   parse(given, name) {
     try {
-      const [first, ...others] = averagesOf(given);
-      return others.length === 0 ? first!.options.decay ?? given : given;
+      const averages = averagesOf(given);
+      const names = averages.map(({ name }) => name).join(); // the same however it is written
+      return averages.length === 1 ? averages[0]!.options.decay ?? names : names;
     } catch (error) {
       throw new UsageError(`--${name}: ${(error as Error).message}`, { cause: error });
     }

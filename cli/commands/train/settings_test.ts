@@ -69,6 +69,13 @@ Deno.test("the command line of a run resumes it, and so do the run's values spel
   assertEquals(resumedSettings(settings, spelled, config), settings);
 });
 
+Deno.test("averages are the same however they are written", () => {
+  const { settings, config } = newRun(`${TINY} --ema-decay 0.9,power0.1`);
+  const again = resumedSettings(settings, flagsOf("--ema-decay .90,power.1"), config);
+  assertEquals(again.emaDecay, "0.9,power0.1");
+  assertEquals(flagsOf("--ema-decay power.10")["ema-decay"], "power0.1");
+});
+
 Deno.test("a flow has defaults of its own, and what others have is refused by its flag", () => {
   const line = `${TINY} --steps 9 --process flow`;
   const { config } = newRun(line);
