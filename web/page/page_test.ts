@@ -174,6 +174,34 @@ browserTest("clearing the gallery leaves what another tab has drawn meanwhile", 
   for (const { check } of tabs) check();
 });
 
+browserTest("charts stay in sight below many runs, however often these are read", async () => {
+  await using browser = await openBrowser();
+  const { runs: [run] } = JSON.parse(files.get(ADDRESSES.runs) as string);
+  const more = Array.from({ length: 99 }, (_, i) => ({ ...run, id: `b${i}`, state: "ended" }));
+  const served = new Map([
+    ...files,
+    [ADDRESSES.site, siteJson({ hasServer: true })],
+    [ADDRESSES.runs, JSON.stringify({ runs: [run, ...more] })],
+  ]);
+  await using site = serveFiles(served);
+  const { page, check } = await openStudio(browser, `${site.url}#/runs`, [1280, 600]);
+  await page.waitForSelector(".curve");
+  const top = await page.$eval(".curve", (e) => e.getBoundingClientRect().top);
+  assert(top < 900, `the first chart begins ${top} pixels below`);
+  await page.focus("tbody input");
+  const before = await page.evaluate(() => {
+    scrollTo(0, document.body.scrollHeight);
+    return scrollY;
+  });
+  const looks = () => site.requests.filter((path) => path === ADDRESSES.runs).length;
+  for (const known = looks(); looks() < known + 2;) await new Promise((go) => setTimeout(go, 100));
+  assertEquals(await page.evaluate(() => [scrollY, document.activeElement!.tagName]), [
+    before,
+    "INPUT",
+  ]);
+  check();
+});
+
 browserTest("drawings wait for each other, and end when they are cancelled", async () => {
   await using browser = await openBrowser();
   await using site = serveFiles(files);

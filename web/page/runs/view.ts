@@ -167,7 +167,8 @@ export class RunsView {
     const focused = (document.activeElement as HTMLElement | null)?.dataset["run"];
     replace(this.#rows, ...this.#list.map((run) => this.#row(run)));
     if (focused !== undefined) {
-      this.#rows.querySelector<HTMLElement>(`[data-run="${CSS.escape(focused)}"]`)?.focus();
+      this.#rows.querySelector<HTMLElement>(`[data-run="${CSS.escape(focused)}"]`)
+        ?.focus({ preventScroll: true }); // the visitor may look at charts by now
     }
   }
 
