@@ -12,7 +12,7 @@ import { isTorch, SafetensorsFile, type TensorSource, TorchFile } from "@dit/cor
 import { loadWeights, StateDictError, withoutInit } from "@dit/core/nn";
 import { scope, type Tensor } from "@dit/core/tensor";
 import { pretrainedPath } from "../model/catalog.ts";
-import { fileSha256 } from "../model/transfer.ts";
+import { fileSha256 } from "../model/download.ts";
 import { CommandError } from "../shared/errors.ts";
 import type { FeatureExtractor, FeatureSet, ImagesShape } from "./features.ts";
 

@@ -11,7 +11,7 @@ import {
   type PretrainedName,
   pretrainedPath,
 } from "./catalog.ts";
-import { download, fileSha256, hashText } from "./transfer.ts";
+import { download, fileSha256, hashText } from "./download.ts";
 
 /** Such as `2.7 GB`, or `about 335 MB`. */
 export function sizeText({ bytes, exact }: Pretrained): string {

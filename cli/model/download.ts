@@ -16,7 +16,7 @@ export interface Expected {
 }
 
 /** Settings of {@link download}. */
-export interface TransferOptions extends Expected {
+export interface DownloadOptions extends Expected {
   /** Called as bytes arrive, with all that are there; `total` is null until a server says it. */
   readonly onProgress?: (bytes: number, total: number | null) => void;
   /** Called before each new attempt with what went wrong. */
@@ -47,7 +47,7 @@ interface PartState {
 export async function download(
   url: string,
   path: string,
-  options: TransferOptions = {},
+  options: DownloadOptions = {},
 ): Promise<void> {
   await Deno.mkdir(dirname(path), { recursive: true });
   const { pause = 1000 } = options;
@@ -71,7 +71,7 @@ export async function download(
 }
 
 /** One request: continues the part, or begins it anew where it cannot be continued. */
-async function receive(part: PartFile, url: string, options: TransferOptions): Promise<void> {
+async function receive(part: PartFile, url: string, options: DownloadOptions): Promise<void> {
   const { bytes, patience = 30_000 } = options;
   if (bytes !== undefined && part.length > bytes) await part.restart(null);
   if (bytes !== undefined && part.length === bytes) return;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { createHash } from "node:crypto";
 import { diskTest, granted } from "../../tests/fixtures.ts";
 import { CommandError } from "../shared/errors.ts";
-import { download } from "./transfer.ts";
+import { download } from "./download.ts";
 
 const FILE = Uint8Array.from({ length: 300_000 }, (_, i) => (i * i) >> 3);
 const SHA = createHash("sha256").update(FILE).digest("hex");
