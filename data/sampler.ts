@@ -1,17 +1,11 @@
+import type { DataPosition } from "@dit/core/pipeline";
 import type { Generator } from "@dit/core/tensor";
 import type { NoiseKey } from "./dataset.ts";
 import { DataError } from "./errors.ts";
 import { sequence } from "./random.ts";
 
-/** Where a sampler stands: all that is needed to continue it exactly. Exact in JSON. */
-export interface SamplerPosition {
-  /** Pass over the data, from 0. */
-  readonly epoch: number;
-  /** Batches of that pass that are done. */
-  readonly step: number;
-  /** Examples in the data, another number of which has another order; older positions have none. */
-  readonly size?: number;
-}
+/** Where a sampler stands: all that is needed to continue it exactly. */
+export type SamplerPosition = DataPosition;
 
 /** What goes into one batch. */
 export interface BatchPlan {

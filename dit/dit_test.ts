@@ -1,15 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { expect } from "@std/expect";
-import {
-  autocast,
-  backward,
-  gradcheck,
-  mean,
-  mul,
-  noGrad,
-  slice,
-  square,
-} from "../autograd/mod.ts";
+import { autocast, backward, gradcheck, mean, noGrad, slice, square } from "../autograd/mod.ts";
 import { type Mlp, withoutInit } from "../nn/mod.ts";
 import {
   DTypeError,
@@ -25,6 +16,7 @@ import {
 } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
 import { createDiT, DiT, DIT_CONFIGS, type DiTOptions, isDiTName } from "./mod.ts";
+import { randomModel } from "./random_model_test_util.ts";
 
 const TINY: DiTOptions = {
   inputSize: 4,
@@ -36,21 +28,6 @@ const TINY: DiTOptions = {
   numClasses: 3,
 };
 
-/** A model whose weights are all random: a fresh one outputs 0 for any input. */
-function random(options: DiTOptions): DiT {
-  const model = withoutInit(() => new DiT(options));
-  const generator = new Generator(1);
-  using s = scope();
-  const weights = new Map<string, Tensor>([["pos_embed", model.posEmbed]]);
-  for (const [name, { shape, size, requiresGrad }] of model.namedParameters()) {
-    const fanIn = shape.length > 1 ? size / shape[0]! : 25;
-    if (requiresGrad) weights.set(name, mul(randn(shape, { generator }), fanIn ** -0.5));
-  }
-  model.loadStateDict(weights);
-  s[Symbol.dispose]();
-  return model;
-}
-
 const integers = (...values: number[]): Tensor => tensor(values, undefined, { dtype: "i32" });
 
 /** Noisy latents, timesteps and labels of a batch of two. */
@@ -61,7 +38,7 @@ function batch(model: DiT): [Tensor, Tensor, Tensor] {
 }
 
 eachDevice("DiT has right gradients, recomputing its blocks or not", async () => {
-  using model = random(TINY);
+  using model = randomModel(TINY);
   using s = scope();
   const [x, t, y] = batch(model);
   const trained = model.parameters().filter((p) => p.requiresGrad);
@@ -75,7 +52,7 @@ eachDevice("DiT has right gradients, recomputing its blocks or not", async () =>
 }, ["wasm"]);
 
 eachDevice("gradient checkpointing changes no bit of the loss or a gradient", async () => {
-  using model = random(TINY);
+  using model = randomModel(TINY);
   const runs: ArrayLike<number>[][] = [];
   for (const checkpointing of [false, true]) {
     model.gradientCheckpointing = checkpointing;
@@ -95,7 +72,7 @@ eachDevice("gradient checkpointing changes no bit of the loss or a gradient", as
 
 eachDevice("DiT holds the tensors of one block at a time when used", () => {
   const peaks = [2, 8].map((depth) => {
-    using model = random({ ...TINY, depth });
+    using model = randomModel({ ...TINY, depth });
     using s = scope();
     const [x, t, y] = batch(model);
     const before = memory();
@@ -111,7 +88,7 @@ eachDevice("DiT holds the tensors of one block at a time when used", () => {
 
 eachDevice("checkpointed training holds much less than plain training", () => {
   const peaks = [false, true].map((checkpointing) => {
-    using model = random({ ...TINY, depth: 8, inputSize: 16 });
+    using model = randomModel({ ...TINY, depth: 8, inputSize: 16 });
     model.gradientCheckpointing = checkpointing;
     using s = scope();
     const [x, t, y] = batch(model);
@@ -127,7 +104,7 @@ eachDevice("checkpointed training holds much less than plain training", () => {
 
 eachDevice("weights stored as f16 give nearly the same output in half the memory", async () => {
   const options = { ...TINY, inputSize: 8, hiddenSize: 32, inChannels: 4 };
-  using model = random(options);
+  using model = randomModel(options);
   const bytes = memory().liveBytes;
   using halves = withoutInit(() => new DiT(options), { dtype: "f16" });
   expect(memory().liveBytes - bytes).toBeLessThan(0.51 * 4 * model.parameterCount());
@@ -150,7 +127,7 @@ eachDevice("weights stored as f16 give nearly the same output in half the memory
 });
 
 eachDevice("DiT trains in mixed precision with gradients of f32", async () => {
-  using model = random(TINY);
+  using model = randomModel(TINY);
   const grads = [null, "f16" as const].map((precision) => {
     using s = scope();
     model.zeroGrad();
@@ -166,7 +143,7 @@ eachDevice("DiT trains in mixed precision with gradients of f32", async () => {
 });
 
 eachDevice("forwardWithCfg() guides three channels, or all of the noise", async () => {
-  using model = random({ ...TINY, inChannels: 4 }).eval();
+  using model = randomModel({ ...TINY, inChannels: 4 }).eval();
   const s = scope();
   const x = randn([4, 4, 4, 4], { generator: new Generator(3) });
   const [t, y] = [integers(9, 9, 9, 9), integers(0, 2, 3, 3)];
@@ -195,7 +172,7 @@ eachDevice("forwardWithCfg() guides three channels, or all of the noise", async 
 });
 
 eachDevice("labels are dropped from a generator while training, and never in use", async () => {
-  using model = random({ ...TINY, classDropoutProb: 0.5 });
+  using model = randomModel({ ...TINY, classDropoutProb: 0.5 });
   const s = scope();
   const y = integers(...Array.from({ length: 400 }, (_, i) => i % 3));
   const drop = () => model.yEmbedder.tokenDrop(y, { generator: new Generator(5) }).data();
@@ -220,7 +197,7 @@ eachDevice("labels are dropped from a generator while training, and never in use
 eachDevice(
   "a mixture of classes embeds as the mean of their rows, and one class as itself",
   async () => {
-    using model = random(TINY);
+    using model = randomModel(TINY);
     using s = scope();
     const [x, t] = batch(model);
     const mixed = tensor([0, 1, 0, 0, 0.25, 0, 0, 0.75], [2, 4]);

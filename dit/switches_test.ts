@@ -1,6 +1,6 @@
 /** Models that are other ones than the paper's. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { autocast, backward, gradcheck, mean, mul, noGrad, square, sum } from "../autograd/mod.ts";
+import { autocast, backward, gradcheck, mean, noGrad, square, sum } from "../autograd/mod.ts";
 import { Attention, SwiGlu, withoutInit } from "../nn/mod.ts";
 import {
   Generator,
@@ -14,6 +14,7 @@ import {
 } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
 import { DiT, type DiTSwitches, rotaryAngles, switchesOf } from "./mod.ts";
+import { randomModel } from "./random_model_test_util.ts";
 
 const TINY = {
   inputSize: 4,
@@ -38,20 +39,8 @@ const SWITCHES: readonly DiTSwitches[] = [
   { norm: "rmsNorm", mlp: "swiglu", rope: true, qkNorm: true },
 ];
 
-/** A model whose weights are all random: a fresh one outputs 0 for any input. */
-function random(switches: DiTSwitches): DiT {
-  const model = withoutInit(() => new DiT({ ...TINY, ...switches }));
-  const generator = new Generator(1);
-  using s = scope();
-  const weights = new Map<string, Tensor>([["pos_embed", model.posEmbed]]);
-  for (const [name, { shape, size, requiresGrad }] of model.namedParameters()) {
-    const fanIn = shape.length > 1 ? size / shape[0]! : 25;
-    if (requiresGrad) weights.set(name, mul(randn(shape, { generator }), fanIn ** -0.5));
-  }
-  model.loadStateDict(weights);
-  s[Symbol.dispose]();
-  return model;
-}
+/** A model with these switches, whose weights are all random. */
+const random = (switches: DiTSwitches): DiT => randomModel({ ...TINY, ...switches });
 
 /** Noisy latents, timesteps and labels of a batch of two. */
 function batch(): [Tensor, Tensor, Tensor] {

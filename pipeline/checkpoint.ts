@@ -39,13 +39,13 @@ export interface CheckpointKind<Config> {
   readonly readConfig: (config: Fields) => Config;
 }
 
-/** Where the next batch of a run comes from. */
+/** Where the next batch of a run comes from: all that continues its data exactly. Exact in JSON. */
 export interface DataPosition {
-  /** Passes over the data before this one. */
+  /** Pass over the data, from 0. */
   readonly epoch: number;
-  /** Batches of this pass that were read. */
+  /** Batches of that pass that are done. */
   readonly step: number;
-  /** Samples of a batch, where that is known. */
+  /** Examples in the data, another number of which has another order; older positions have none. */
   readonly size?: number;
 }
 

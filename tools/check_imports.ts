@@ -8,7 +8,7 @@
  */
 
 /** The folders of the library, and which others each may import from: the layers below it. */
-const LAYERS: Readonly<Record<string, readonly string[]>> = {
+export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   tensor: [],
   autograd: ["tensor"],
   nn: ["tensor", "autograd"],
@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   io: ["tensor"],
   inception: ["tensor", "autograd", "nn"],
   pipeline: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
-  data: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io"],
+  data: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "pipeline"],
   web: ["tensor", "autograd", "nn", "dit", "diffusion", "vae", "io", "pipeline", "data"],
   cli: [
     "tensor",

@@ -2,11 +2,11 @@
 import type { ModelConfig } from "@dit/core/pipeline";
 import type { Device } from "@dit/core/tensor";
 import type { World } from "../../distributed/world.ts";
+import type { Weights } from "../../model/weights.ts";
 import { agreeOnData, refuseUneven } from "../../run/shares.ts";
 import { startDevice } from "../../shared/device.ts";
 import { warnAbove } from "../../shared/progress.ts";
 import { openData } from "./data.ts";
-import type { Weights } from "../../model/weights.ts";
 import { checkMemory } from "./estimates.ts";
 import type { TrainFlags } from "./flags.ts";
 import { flagsLike, openInitial } from "./initial.ts";
@@ -20,7 +20,7 @@ import {
   usualImageSize,
 } from "./settings.ts";
 
-/** A new run before its first step; disposing of it closes the data. */
+/** A new run before its first step; disposing of it closes the data and the weights it begins with. */
 export interface NewRun extends AsyncDisposable {
   readonly device: Device;
   readonly data: TrainData;
