@@ -40,7 +40,7 @@ Deno.test("checkImports() refuses imports that point upwards or sideways", () =>
       "dit/a.ts:1: imports vae/mod.ts: dit may import only from tensor, autograd, nn",
       "io/a.ts:1: imports nn/mod.ts: io may import only from tensor",
       "data/a.ts:1: imports cli/mod.ts: data may import only from " +
-      "tensor, autograd, nn, dit, diffusion, vae, io",
+      "tensor, autograd, nn, dit, diffusion, vae, io, pipeline",
       `mod.ts:1: imports data/mod.ts: another package is imported by name, as "@dit/data"`,
     ],
   );
