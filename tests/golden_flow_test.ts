@@ -116,7 +116,7 @@ goldenOnDevices("a checkpoint of SiT's trainer loads as a flow and samples as th
 ], async () => {
   using _ = scope();
   const golden = await Golden.load(FILES[1]);
-  using weights = await openWeights(goldenPath(CHECKPOINT)!, "ema", { process: "flow" });
+  using weights = await openWeights(goldenPath(CHECKPOINT)!);
   const { config } = weights;
   assertEquals([config.diffusion.process, config.diffusion.objective], ["flow", "v"]);
   assertEquals([config.dit.numClasses, config.dit.learnSigma], [3, true]);

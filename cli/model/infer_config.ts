@@ -29,6 +29,8 @@ export interface Hints {
   readonly classNames?: readonly string[] | undefined;
   /** Those that the weights were trained on. */
   readonly latents?: LatentConfig | undefined;
+  /** What of this people should know, as a phrase. */
+  readonly note?: string | undefined;
 }
 
 /** A configuration, and which of its parts are assumptions. */

@@ -47,8 +47,8 @@ export function trainerHints(options: ReadonlyMap<string, unknown>, path: string
   if (options.size === 0) return {};
   const flow = flowText(options);
   const isSiT = Object.entries(SIT_FLOW).every(([name, value]) => options.get(name) === value);
+  const known = Object.entries(SIT_FLOW).map(([name, value]) => `${name}=${value}`).join(", ");
   if (flow !== null && !isSiT) {
-    const known = Object.entries(SIT_FLOW).map(([name, value]) => `${name}=${value}`).join(", ");
     throw new CommandError(
       `${path}: expected a model of Gaussian diffusion, or of SiT's flow (${known}), but its ` +
         `options say ${flow}: its samples would be wrong`,
@@ -67,6 +67,7 @@ export function trainerHints(options: ReadonlyMap<string, unknown>, path: string
     numClasses: typeof numClasses === "number" ? numClasses : undefined,
     ...(numHeads === undefined ? {} : { numHeads }),
     ...(Object.keys(diffusion).length > 0 ? { diffusion } : {}),
+    ...(isSiT ? { note: `a flow, as its options say: ${known}` } : {}),
   };
 }
 

@@ -168,25 +168,11 @@ async function openBare(path: string, set: WeightSet, overrides: ModelOverrides)
   }
   const file = await openWeightFile(path, "dit", set);
   try {
-    const hints = trainerHints(file.options, path);
-    requireAsked(hints, overrides, path);
-    return bare(file, hints, overrides);
+    return bare(file, trainerHints(file.options, path), overrides);
   } catch (error) {
     file.close();
     throw error;
   }
-}
-
-/**
- * Refuses a flow that is not asked for: its names and shapes are those of a DiT, but its timesteps,
- * its guidance interval and its samplers are others, which a caller who takes it for a DiT does not expect.
- */
-function requireAsked({ diffusion }: Hints, overrides: ModelOverrides, path: string): void {
-  if (diffusion?.process !== "flow" || overrides.process !== undefined) return;
-  throw new CommandError(
-    `${path}: expected a model of Gaussian diffusion but its options say that it is SiT's: it ` +
-      "predicts velocities on another path; --process flow samples it as what it is",
-  );
 }
 
 /** A folder of diffusers' `DiTPipeline`. */
@@ -244,7 +230,7 @@ function bare(
     path,
     kind,
     source,
-    note,
+    note: [note, hints.note].filter((text) => text != null).join("; ") || null,
     ...inferred,
     classLabels: [],
     vaePath: null,

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { mapSource } from "@dit/core/io";
 import type { ModelConfig } from "@dit/core/pipeline";
 import { commandTest, SMALL, smallWeights } from "../../../tests/commands.ts";
-import { CommandError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 import { exportDiffusers } from "./diffusers.ts";
 import { exportOriginal } from "./original.ts";
@@ -50,11 +50,12 @@ commandTest(
     const notes = await exportOriginal(weights, `${folder}/model.pt`);
     assertEquals(notes.slice(2), ["its times are shifted by 2, which SiT's are not"]);
     await assertRejects(
-      () => openWeights(`${folder}/model.pt`),
-      CommandError,
-      "predicts velocities on another path; --process flow samples it",
+      () => openWeights(`${folder}/model.pt`, "ema", { process: "gaussian" }),
+      UsageError,
+      `--process: expected flow, which ${folder}/model.pt says itself, but got gaussian`,
     );
-    using again = await openWeights(`${folder}/model.pt`, "ema", { process: "flow" });
+    using again = await openWeights(`${folder}/model.pt`);
+    assertEquals(again.note, "a flow, as its options say: path_type=Linear, prediction=velocity");
     const { diffusion, dit, nullClass, latents } = again.config;
     assertEquals([diffusion.process, diffusion.objective, nullClass], ["flow", "v", 6]);
     assertEquals([dit.numClasses, dit.numHeads, latents], [6, 4, null]);

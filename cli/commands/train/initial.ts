@@ -12,7 +12,7 @@ import { type ModelFlag, OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./fl
  *
  * @throws {CommandError} where they are not there, or are none of a DiT.
  */
-export async function openInitial({ init, process }: TrainFlags): Promise<Weights | null> {
+export async function openInitial({ init }: TrainFlags): Promise<Weights | null> {
   if (init === undefined) return null;
   const path = Object.hasOwn(PRETRAINED, init) ? pretrainedPath(init as PretrainedName) : init;
   if (path !== init && !await exists(path)) {
@@ -25,7 +25,6 @@ export async function openInitial({ init, process }: TrainFlags): Promise<Weight
     return await openWeights(path);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    if (process !== undefined) return await openWeights(path, "ema", { process });
     throw new CommandError(`--init: ${messageOf(error)}`, { cause: error });
   }
 }
