@@ -5,6 +5,7 @@
 import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
 import {
+  DATA,
   EVALUATION_CACHE,
   FEATURES_OUT,
   RESULTS,
@@ -46,17 +47,18 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     module: "commands/train/command.ts",
     shared: true,
     grants({ values }) {
-      const data = values["data"] ?? values["data-path"] ?? values["feature-path"];
+      const data = values["data"] ?? values["data-path"] ?? values["feature-path"] ?? DATA;
+      const named = namedData(data);
+      // a run that is resumed says itself whether its samples are evaluated
+      const evaluated = values["eval-every"] ?? named?.recipe?.["eval-every"] ?? values["resume"];
       return {
         write: [
           values["results-dir"] ?? RESULTS,
           ...runFolder(values["resume"]),
           ...given(values["export-demo"]).map(dirname),
-          // a run that is resumed says itself whether its samples are evaluated
-          ...given(values["eval-every"] ?? values["resume"]).map(() => EVALUATION_CACHE),
+          ...given(evaluated?.toString()).map(() => EVALUATION_CACHE),
         ],
-        native: values["resume"] !== undefined ||
-          data !== undefined && (namedData(data)?.native ?? true),
+        native: values["resume"] !== undefined || (named?.native ?? true),
       };
     },
   },

@@ -1,5 +1,7 @@
-/** Default paths of commands' output, which `launch.ts` permits and the commands write to. */
+/** Defaults that `launch.ts` gives rights by, and the commands go by: data, and paths of output. */
 
+/** What is trained on. */
+export const DATA = "mnist";
 /** The folder of runs. */
 export const RESULTS = "results";
 /** The folder of an autoencoder that is trained here. */

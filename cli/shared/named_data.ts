@@ -4,6 +4,12 @@
  */
 import type { Dataset } from "@dit/data";
 
+/**
+ * Flags of `deno task train` by name, with the values that they have where these data are asked for
+ * by name and the flag is left out, such as `{ "model": "DiT-XS/8", "rope": true, "steps": 5000 }`.
+ */
+export type Recipe = Readonly<Record<string, string | number | boolean>>;
+
 /** Data with a name. */
 export interface NamedData {
   /** What they are, for the help of `--data`. */
@@ -16,6 +22,8 @@ export interface NamedData {
   readonly flip: boolean;
   /** Whether reading them needs native code. */
   readonly native: boolean;
+  /** What trains them well; what holds for all data by default. */
+  readonly recipe?: Recipe;
   /** The name of a file that shows that a folder holds these data, where they come as files too. */
   readonly files?: RegExp;
   /**

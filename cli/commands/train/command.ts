@@ -40,6 +40,7 @@ import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 import type { TrainData } from "./open_data.ts";
 import { transferLines } from "./initial.ts";
 import { openNewRun } from "./new_run.ts";
+import { recipeLines, recipesHelp, withRecipe } from "./recipe.ts";
 import { resumedSettings, sameRun, totalSteps, type TrainSettings } from "./settings.ts";
 
 const HELP = `Trains a class-conditional Diffusion Transformer and shows what it learns.
@@ -54,7 +55,7 @@ Classes are numbered in the order of their folders' names, character by characte
 before "ant", and "class10" before "class2", unlike in a file manager; see classes.json of the run.
 A folder without subfolders is one class: the model is unconditional then.
 
-${flagsHelp(TRAIN_GROUPS)}`;
+${flagsHelp(TRAIN_GROUPS)}${recipesHelp()}`;
 
 /** Runs the command; returns its exit code. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -101,7 +102,7 @@ async function isOf(flags: TrainFlags, path: string, hasAllSteps: boolean): Prom
     const settings = readSettings(TRAIN_FLAGS, training.settings.values, path);
     // one that was ended while it made its samples has all steps
     if (hasAllSteps && !await lacksSamples(path, settings)) return false;
-    return sameRun(flags, { settings, config });
+    return sameRun(withRecipe(flags), { settings, config });
   } catch (error) {
     if (error instanceof CommandError) return false;
     throw error;
@@ -117,7 +118,8 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
 }
 
 /** A new run. */
-async function start(flags: TrainFlags, world: World): Promise<number> {
+async function start(given: TrainFlags, world: World): Promise<number> {
+  const flags = withRecipe(given);
   await using opened = await openNewRun(flags, world);
   const { device, data, config, settings, steps, initial } = opened;
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
@@ -128,11 +130,12 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
   using trainee = new DiTTrainee(config, settings, parts);
+  const recipe = recipeLines(given);
   const begun = initial ? transferLines(await trainee.begin(initial), config, initial) : [];
   const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
   if (folder) await writeClasses(folder.path, config.classNames);
   const summary = folder
-    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation, begun })
+    ? await summaryLines({ trainee, data, device, folder, steps, note, evaluation, recipe, begun })
     : [];
   return await runTraining({
     ...newFolder(DIT_KIND, folder),
@@ -241,13 +244,15 @@ interface Summarised {
   /** Why there are no samples. */
   readonly note: string | null;
   readonly evaluation: TrainingEvaluation | null;
+  /** What holds because of the data. */
+  readonly recipe?: readonly string[];
   /** What became of the weights it begins with. */
   readonly begun?: readonly string[];
 }
 
 /** The first lines: what, on what, for how long, with how much memory, and what else there is. */
 async function summaryLines(
-  { trainee, data, device, folder, steps, note, evaluation, begun = [] }: Summarised,
+  { trainee, data, device, folder, steps, note, evaluation, recipe = [], begun = [] }: Summarised,
 ): Promise<string[]> {
   const { settings, config, model, step, world } = trainee;
   const count = (n: number) => n.toLocaleString("en");
@@ -262,6 +267,7 @@ async function summaryLines(
     } parameters, predicts ${config.diffusion.objective}${
       processOf(config.diffusion) === "gaussian" ? "" : ` of a ${processOf(config.diffusion)}`
     }${switchesOf(config.dit).map((name) => `, ${name}`).join("")}`,
+    ...recipe,
     ...begun,
     ...(trainee.frozen > 0 ? [`freeze   ${count(trainee.frozen)} of them stay as they are`] : []),
     `data     ${basename(settings.data)}, ${data.text}`,

@@ -11,7 +11,7 @@ import { DIT_CHOICES, DIT_DEFAULTS } from "@dit/core/dit";
 import { averagesOf, isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { fullName } from "../../model/autoencoder.ts";
 import { EVALUATION_FEATURES } from "../../run/evaluation.ts";
-import { RESULTS } from "../../shared/defaults.ts";
+import { DATA, RESULTS } from "../../shared/defaults.ts";
 import { UsageError } from "../../shared/errors.ts";
 import {
   DEVICE_FLAGS,
@@ -92,7 +92,7 @@ const DATA_FLAGS = {
       "DATA",
       `${NAMES}, or a folder: a subfolder of images a class, IDX files, CIFAR-10's batches, features`,
     ),
-    { key: "data", default: "mnist", onResume: "changeable" },
+    { key: "data", default: DATA as string, onResume: "changeable" },
   ),
   "feature-path": alias(
     "data",

@@ -1,0 +1,65 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "../../shared/errors.ts";
+import { NAMED_DATA, type Recipe } from "../../shared/named_data.ts";
+import { TRAIN_FLAGS } from "./flags.ts";
+import { addedByRecipe, recipeFlags, recipeLines, recipesHelp, withRecipe } from "./recipe.ts";
+import { settingsOf } from "./settings.ts";
+
+const RECIPE: Recipe = {
+  "model": "DiT-XS/8",
+  "depth": 3,
+  "rope": true,
+  "bottleneck": 16,
+  "process": "flow",
+  "timestep-sampler": "logit-normal",
+  "time-mean": -0.8,
+  "model-guidance": 1,
+  "cfg-scale": 1,
+  "sample-sampler": "heun",
+  "sample-steps": 12,
+  "steps": 5000,
+  "warmup": 100,
+  "flip": false,
+};
+
+Deno.test("a recipe holds where nothing else is given, and its values are those of flags", () => {
+  assertEquals(addedByRecipe({}, RECIPE), RECIPE);
+  assertEquals(addedByRecipe({ steps: 5000, rope: true }, RECIPE).steps, undefined);
+  assertEquals(addedByRecipe({}, {}), {});
+  assertThrows(() => recipeFlags({ "setps": 3 }), UsageError, "did you mean --steps?");
+  assertThrows(() => recipeFlags({ "steps": "many" }), UsageError, "--steps: expected");
+});
+
+Deno.test("what is given takes from a recipe what would contradict it", () => {
+  const without = (given: Parameters<typeof addedByRecipe>[0], ...names: string[]) => {
+    const left = Object.entries(RECIPE).filter(([name]) => !names.includes(name));
+    assertEquals(addedByRecipe(given, RECIPE), Object.fromEntries(left), JSON.stringify(given));
+  };
+  without({ model: "DiT-XS/4" }, "model", "depth");
+  without({ model: "DiT-XS/8" }, "model");
+  const process = ["process", "timestep-sampler", "time-mean", "model-guidance"];
+  const sampling = ["sample-sampler", "sample-steps"];
+  without({ process: "gaussian" }, ...process, ...sampling);
+  without({ "timestep-sampler": "uniform" }, "timestep-sampler", "time-mean");
+  without({ "model-guidance": 0 }, "model-guidance", "cfg-scale");
+  without({ epochs: 2 }, "steps", "warmup");
+  without({ init: "weights.pt" }, "model", "depth", "rope", "bottleneck", ...process, ...sampling);
+  assertEquals(addedByRecipe({ steps: 30 }, RECIPE).warmup, 3);
+  assertEquals(addedByRecipe({ steps: 30, warmup: 20 }, RECIPE).warmup, undefined);
+});
+
+Deno.test("the recipes of named data are settings of a run, and the help shows them", () => {
+  const help = recipesHelp();
+  for (const [data, { recipe = {} }] of Object.entries(NAMED_DATA)) {
+    for (const name of Object.keys(recipe)) {
+      const row: object = TRAIN_FLAGS[name as keyof typeof TRAIN_FLAGS];
+      assertEquals("key" in row || "valueIn" in row, true, `${data}: --${name}`);
+      assert(name !== "data" && help.includes(`--${name}`), `${data}: --${name}`);
+    }
+    settingsOf(withRecipe({ data })); // no contradiction
+    const lines = recipeLines({ data });
+    assertEquals(lines.length > 0, Object.keys(recipe).length > 0);
+    assertEquals(lines.every((line) => line.length <= 98), true);
+  }
+  assertEquals(recipeLines({ data: "folder" }), []);
+});
