@@ -55,7 +55,9 @@ export class Attention extends Module {
    */
   forward(x: Tensor, rotary: RotaryTables | null = null): Tensor {
     const qkv = this.qkv.forward(x);
-    const mixed = rotary || this.qNorm ? this.#apart(qkv, rotary) : selfAttention(qkv, this.#heads);
+    const mixed = this.qNorm
+      ? this.#apart(qkv, rotary)
+      : selfAttention(qkv, this.#heads, { rotary });
     return this.proj.forward(mixed);
   }
 

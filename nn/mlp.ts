@@ -1,4 +1,4 @@
-import { chunk, swiglu } from "../autograd/mod.ts";
+import { swiglu } from "../autograd/mod.ts";
 import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { InitOptions } from "./init.ts";
 import { INIT_OPTIONS, Linear } from "./layers.ts";
@@ -51,7 +51,6 @@ export class SwiGlu extends Module {
 
   /** x [..., inputs] to the same shape. */
   forward(x: Tensor): Tensor {
-    const [gate, values] = chunk(this.w12.forward(x), 2, -1) as [Tensor, Tensor];
-    return this.w3.forward(swiglu(gate, values));
+    return this.w3.forward(swiglu(this.w12.forward(x)));
   }
 }

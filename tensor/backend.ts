@@ -194,7 +194,8 @@ export interface KernelArgs {
   /**
    * Neighbours of x [B, T, H, D] (unit inner stride, D even) as pairs that are turned by an angle a
    * token: (a, b) becomes (a cos - b sin, b cos + a sin), backwards where `inverse`. `cosine` and
-   * `sine` are [T, D], contiguous, each value twice: of the first and of the second of a pair.
+   * `sine` are [T, D], contiguous, each value twice: of the first and of the second of a pair. out
+   * has unit inner stride, as part of a larger array if need be.
    */
   rotary: { x: View; cosine: View; sine: View; inverse: boolean; out: View };
   /** Rows `index` (i32 or u32, [L] contiguous) of table [V, D] (unit inner stride): out [L, D]. */

@@ -2,6 +2,7 @@
 import {
   checkOptionNames,
   commonFloat,
+  contiguous,
   dispatch,
   empty,
   fillInto,
@@ -16,6 +17,7 @@ import {
 } from "../../tensor/mod.ts";
 import { defineOp } from "../op.ts";
 import { mul, neg } from "./elementwise.ts";
+import { type RotaryTables, sampleTables, turned } from "./rotary.ts";
 
 interface AttentionAttrs {
   scale: number;
@@ -109,42 +111,69 @@ export function attention(
   return callAttention([q, k, v], { scale })[0]!;
 }
 
-/** q, k and v as [B, H, T, D] views of qkv [B, T, 3 H D]. */
-function heads(qkv: Tensor, count: number): [Tensor, Tensor, Tensor] {
-  const [b, t, width] = qkv.shape as [number, number, number];
-  const d = width / 3 / count;
-  const [sb, st] = qkv.strides as [number, number, number];
+/** What one linear layer gave, qkv [B, T, 3 H D], or a part of it, seen as heads. */
+function byHead(x: Tensor, count: number, d: number): Tensor {
+  const [b, t] = x.shape as [number, number];
+  const [sb, st] = x.strides as [number, number];
+  return x.as([b, t, count, d], [sb, st, d, 1]);
+}
+
+/** The `which`-th `count` heads of x [B, T, more heads, D], as [B, H, T, D]. */
+function headsOf(x: Tensor, which: number, count: number): Tensor {
+  const [b, t, , d] = x.shape as [number, number, number, number];
+  const [sb, st, sh] = x.strides as [number, number, number, number];
   const shape: Shape = [b, count, t, d];
-  const view = (which: number) => qkv.as(shape, [sb, d, st, 1], qkv.offset + which * count * d);
-  return [view(0), view(1), view(2)];
+  return x.as(shape, [sb, sh, st, 1], x.offset + which * count * sh);
 }
 
 const callSelfAttention = defineOp<
   AttentionAttrs & { heads: number },
-  readonly [Tensor, Tensor, Tensor]
+  readonly [Tensor, Tensor, Tensor, ...Tensor[]]
 >({
   name: "selfAttention",
   cast: "half",
-  forward: ([x], { heads: count, scale }) => {
+  forward: ([x, ...tables], { heads: count, scale }) => {
     const qkv = unitInner(x!, "selfAttention");
-    const [q, k, v] = heads(qkv, count);
-    const { out, stats } = forward(q, k, v, scale);
-    const [b, t, width] = qkv.shape as [number, number, number];
-    const flat = out.as([b, t, width / 3], [t * width / 3, width / 3, 1]);
-    return { out: flat, saved: [qkv, out, stats] };
+    const d = qkv.shape[2]! / 3 / count;
+    const all = byHead(qkv, 3 * count, d);
+    const v = headsOf(all, 2, count);
+    if (tables.length === 0) {
+      const { out, stats } = forward(headsOf(all, 0, count), headsOf(all, 1, count), v, scale);
+      return { out: joined(out), saved: [qkv, out, stats] };
+    }
+    const [cosine, sine] = tables.map((table) => contiguous(table!)) as [Tensor, Tensor];
+    const qk = turned(byHead(qkv, 2 * count, d), { cosine, sine }, { op: "selfAttention" });
+    const { out, stats } = forward(headsOf(qk, 0, count), headsOf(qk, 1, count), v, scale);
+    return { out: joined(out), saved: [qkv, out, stats, qk, cosine, sine] };
   },
-  backward: ([g], [qkv, out, stats], { heads: count, scale }) => {
-    const grad = empty(qkv.device, qkv.dtype, qkv.shape, "selfAttention");
-    if (grad.size === 0) return [grad];
-    const [q, k, v] = heads(qkv, count);
-    const [dq, dk, dv] = heads(grad, count);
+  backward: ([g], [qkv, out, stats, qk, cosine, sine], { heads: count, scale }) => {
+    const op = "selfAttention";
+    const grad = empty(qkv.device, qkv.dtype, qkv.shape, op);
+    const constants = qk ? [null, null] : [];
+    if (grad.size === 0) return [grad, ...constants];
     const d = out.shape[3]!;
-    using rows = unitInner(g!, "selfAttention");
-    const [sb, st] = rows.strides as [number, number, number];
-    const upstream = rows.as(out.shape, [sb, d, st, 1]);
-    const args = { q, k, v, out, stats, g: upstream, scale, dq, dk, dv };
-    dispatch("selfAttention", "attentionGrad", qkv.device, args);
-    return [grad];
+    const all = byHead(qkv, 3 * count, d);
+    const [ofQk, ofAll] = [qk ?? all, byHead(grad, 3 * count, d)];
+    const gradQk = qk ? empty(qk.device, qk.dtype, qk.shape, op) : ofAll;
+    using rows = unitInner(g!, op);
+    dispatch(op, "attentionGrad", qkv.device, {
+      q: headsOf(ofQk, 0, count),
+      k: headsOf(ofQk, 1, count),
+      v: headsOf(all, 2, count),
+      out,
+      stats,
+      g: headsOf(byHead(rows, count, d), 0, count),
+      scale,
+      dq: headsOf(gradQk, 0, count),
+      dk: headsOf(gradQk, 1, count),
+      dv: headsOf(ofAll, 2, count),
+    });
+    if (qk) {
+      const tables = { cosine: cosine!, sine: sine! };
+      turned(gradQk, tables, { inverse: true, op, out: byHead(grad, 2 * count, d) });
+      gradQk.dispose();
+    }
+    return [grad, ...constants];
   },
   samples: [{
     name: "3 heads",
@@ -154,16 +183,42 @@ const callSelfAttention = defineOp<
     name: "1 head, strided",
     inputs: [{ shape: [3, 7, 15], strided: true }],
     call: ([x]) => selfAttention(x!, 1),
+  }, {
+    name: "2 heads, turned",
+    inputs: [{ shape: [2, 5, 36] }],
+    call: ([x]) => selfAttention(x!, 2, { rotary: sampleTables(5, 6) }),
+  }, {
+    name: "1 head, turned, strided, of a negative scale",
+    inputs: [{ shape: [1, 7, 12], strided: true }],
+    call: ([x]) => selfAttention(x!, 1, { rotary: sampleTables(7, 4), scale: -0.4 }),
   }],
 });
+
+/** [B, H, T, D] that is laid out [B, T, H, D], as [B, T, H D]. */
+function joined(out: Tensor): Tensor {
+  const [b, h, t, d] = out.shape as [number, number, number, number];
+  return out.as([b, t, h * d], [t * h * d, h * d, 1]);
+}
+
+/** Settings of attention of tokens among themselves. */
+export interface SelfAttentionOptions extends AttentionOptions {
+  /** Angles by which queries and keys are turned first, [T, D], constants: see rotaryEmbedding. */
+  rotary?: RotaryTables | null;
+}
 
 /**
  * Attention of tokens among themselves, from the output of one linear layer: qkv [B, T, 3 H D],
  * the thirds being queries, keys and values, each of `count` heads. Gives [B, T, H D]; nothing is
  * split, permuted or joined on the way.
+ *
+ * @throws {ShapeError} where qkv is no such output, or the angles are not those of its tokens.
  */
-export function selfAttention(qkv: Tensor, count: number, options: AttentionOptions = {}): Tensor {
-  checkOptionNames("selfAttention", options, { scale: 1 });
+export function selfAttention(
+  qkv: Tensor,
+  count: number,
+  options: SelfAttentionOptions = {},
+): Tensor {
+  checkOptionNames("selfAttention", options, { scale: 1, rotary: 1 });
   const width = qkv.shape[2];
   const whole = Number.isInteger(count) && count >= 1;
   if (qkv.rank !== 3 || !whole || width! % (3 * count) !== 0) {
@@ -173,11 +228,19 @@ export function selfAttention(qkv: Tensor, count: number, options: AttentionOpti
       }`,
     );
   }
-  const { scale = (width! / 3 / count) ** -0.5 } = options;
+  const d = width! / 3 / count;
+  const { scale = d ** -0.5, rotary = null } = options;
+  const tables = rotary ? [rotary.cosine, rotary.sine] : [];
+  if (!tables.every((table) => sameShape(table.shape, [qkv.shape[1]!, d])) || tables[0] && d % 2) {
+    throw new ShapeError(
+      `selfAttention: expected rotary tables [${qkv.shape[1]}, ${d}], of an even number a head, ` +
+        `but got ${tables.map((table) => shapeText(table.shape)).join(" and ")}`,
+    );
+  }
   if (scale < 0) { // kernels take 0 or more
     const signs = Float32Array.from({ length: width! }, (_, i) => i < width! / 3 ? -1 : 1);
     const negated = mul(qkv, tensor(signs, [width!], { dtype: qkv.dtype, device: qkv.device }));
-    return selfAttention(negated, count, { scale: -scale });
+    return selfAttention(negated, count, { scale: -scale, rotary });
   }
-  return callSelfAttention([qkv], { heads: count, scale })[0]!;
+  return callSelfAttention([qkv, ...tables], { heads: count, scale })[0]!;
 }

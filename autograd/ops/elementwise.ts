@@ -237,19 +237,6 @@ export const silu: (x: Tensor) => Tensor = elementwise("silu", {
   saves: [0],
 });
 
-/** silu(x) y, the gate of SwiGLU (arXiv 2002.05202). */
-export const swiglu: (x: TensorLike, y: TensorLike) => Tensor = elementwise("swiglu", {
-  forward: (x, y) => x!.mul(x!.sigmoid()).mul(y!),
-  grads: [
-    (g, [x, y]) => {
-      const s = x!.sigmoid();
-      return g.mul(y!).mul(s.mul(x!.mul(constant(1).sub(s)).add(1)));
-    },
-    (g, [x]) => g.mul(x!.mul(x!.sigmoid())),
-  ],
-  saves: [0, 1],
-});
-
 /** x Phi(x), with erf. */
 const callGelu = elementwise("gelu", {
   forward: (x) => x!.mul(phi(x!)),

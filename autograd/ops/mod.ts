@@ -8,5 +8,6 @@ export * from "./norm.ts";
 export * from "./parts.ts";
 export * from "./pool.ts";
 export * from "./reduce.ts";
-export * from "./rotary.ts";
+export { rotaryEmbedding, type RotaryTables } from "./rotary.ts";
 export * from "./shape.ts";
+export { swiglu } from "./swiglu.ts";

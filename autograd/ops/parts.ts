@@ -14,6 +14,7 @@ import {
 } from "../../tensor/mod.ts";
 import { defineComposite, defineOp } from "../op.ts";
 import { expand, reshape, unsqueeze } from "./shape.ts";
+import { window } from "./window.ts";
 
 /** Places along one axis; negative ones count from the end. */
 export interface SliceRange {
@@ -54,12 +55,6 @@ const callSlice = defineOp<
     },
   ],
 });
-
-function window(x: Tensor, axis: number, start: number, length: number, step: number): Tensor {
-  const shape = x.shape.map((d, i) => i === axis ? length : d);
-  const strides = x.strides.map((s, i) => i === axis ? s * step : s);
-  return x.as(shape, strides, x.offset + start * x.strides[axis]!);
-}
 
 /**
  * Part of an axis, without copying. Negative bounds count from the end.

@@ -29,10 +29,10 @@ const callRotary = defineOp<null, readonly [Tensor, Tensor]>({
   cast: "half",
   forward: ([x, cosine, sine]) => {
     const tables = { cosine: contiguous(cosine!), sine: contiguous(sine!) };
-    return { out: turned(x!, tables, false), saved: [tables.cosine, tables.sine] };
+    return { out: turned(x!, tables), saved: [tables.cosine, tables.sine] };
   },
   // turned back; the tables are constants
-  backward: ([g], [cosine, sine]) => [turned(g!, { cosine, sine }, true), null, null],
+  backward: ([g], [cosine, sine]) => [turned(g!, { cosine, sine }, { inverse: true }), null, null],
   samples: [{
     name: "3 tokens",
     inputs: [{ shape: [2, 3, 2, 6] }],
@@ -44,21 +44,39 @@ const callRotary = defineOp<null, readonly [Tensor, Tensor]>({
   }],
 });
 
-function sampleTables(tokens: number, width: number): RotaryTables {
+/** Tables of some angles, for samples of ops. */
+export function sampleTables(tokens: number, width: number): RotaryTables {
   const angles = mul(reshape(arange(0, tokens * width / 2), [-1, 1]), 0.3);
   const pairs = reshape(concat([angles, angles], 1), [tokens, width]);
   return { cosine: cos(pairs), sine: sin(pairs) };
 }
 
-/** Turned pairs of x; backwards where `inverse`. */
-function turned(x: Tensor, { cosine, sine }: RotaryTables, inverse: boolean): Tensor {
-  commonFloat("rotaryEmbedding", [x]);
-  const out = empty(x.device, x.dtype, x.shape, "rotaryEmbedding");
-  if (out.size === 0) return out;
-  using inner = unitInner(x, "rotaryEmbedding");
-  const args = { x: inner, cosine, sine, inverse, out };
-  dispatch("rotaryEmbedding", "rotary", x.device, args);
-  return out;
+/** Where pairs are turned to, and which way. */
+interface TurnOptions {
+  /** Backwards, which is what a gradient is turned by; false by default. */
+  readonly inverse?: boolean;
+  /** Of x's shape with unit inner stride, not x itself; a new tensor by default. */
+  readonly out?: Tensor;
+  /** Whose kernel it is; rotaryEmbedding by default. */
+  readonly op?: string;
+}
+
+/**
+ * Turned pairs of x [B, T, H, D]: the kernel of {@linkcode rotaryEmbedding} without its gradient.
+ *
+ * @param tables Contiguous.
+ */
+export function turned(
+  x: Tensor,
+  { cosine, sine }: RotaryTables,
+  { inverse = false, op = "rotaryEmbedding", out }: TurnOptions = {},
+): Tensor {
+  commonFloat(op, [x]);
+  const target = out ?? empty(x.device, x.dtype, x.shape, op);
+  if (target.size === 0) return target;
+  using inner = unitInner(x, op);
+  dispatch(op, "rotary", x.device, { x: inner, cosine, sine, inverse, out: target });
+  return target;
 }
 
 /**

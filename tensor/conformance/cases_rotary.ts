@@ -28,6 +28,14 @@ export function rotaryCases(): ConformanceCase[] {
       inverse: false,
       out: f.output("out", [2, 9, 3, 16], dtype),
     })));
+    cases.push(conformanceCase("rotary", `gradients among others, ${dtype}`, options, (f) => ({
+      x: f.input([2, 9, 6, 16], normal(), dtype),
+      cosine: f.input([9, 16], normal(), dtype),
+      sine: f.input([9, 16], normal(), dtype),
+      inverse: true,
+      // two thirds of what one linear layer made
+      out: f.output("out", [2, 9, 6, 16], dtype, window([2, 9, 9, 16], [0, 0, 0, 0])),
+    })));
   }
   return cases;
 }

@@ -7,11 +7,12 @@ export function rotary({ x, cosine, sine, inverse, out }: KernelArgs["rotary"]):
   const [batch, tokens, heads, width] = x.shape as [number, number, number, number];
   const [X, C, S, Y] = [floatsOf(x), floatsOf(cosine), floatsOf(sine), floatsOf(out)];
   const [sb, st, sh] = x.strides as [number, number, number];
+  const [ob, ot, oh] = out.strides as [number, number, number];
   for (let b = 0; b < batch; b++) {
     for (let t = 0; t < tokens; t++) {
       for (let h = 0; h < heads; h++) {
         const from = x.offset + b * sb + t * st + h * sh;
-        const to = out.offset + ((b * tokens + t) * heads + h) * width;
+        const to = out.offset + b * ob + t * ot + h * oh;
         for (let d = 0; d < width; d += 2) {
           const at = t * width + d;
           const [cos, sin] = [C[cosine.offset + at]!, S[sine.offset + at]! * (inverse ? -1 : 1)];

@@ -15,7 +15,7 @@ const CHUNK = 16384;
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "n", "heads", "tokens", "rows", "chunkRows", "chunks", "x", "sampleBytes", "tokenBytes",
-  "headBytes", "cosine", "sine", "out", "sign",
+  "headBytes", "cosine", "sine", "out", "outSampleBytes", "outTokenBytes", "outHeadBytes", "sign",
 ]);
 
 /** out = x cos + swapped(x) (-sin, sin, -sin, sin) sign, a row of `n` elements a token and head. */
@@ -30,6 +30,8 @@ function rotaryKernel(): Func {
   const cosine = slots.i64("cosine"), sine = slots.i64("sine");
   const sampleBytes = slots.i64("sampleBytes"), tokenBytes = slots.i64("tokenBytes");
   const headBytes = slots.i64("headBytes");
+  const outSampleBytes = slots.i64("outSampleBytes"), outTokenBytes = slots.i64("outTokenBytes");
+  const outHeadBytes = slots.i64("outHeadBytes");
   const sign = slots.f32x4("sign"), signs = f.local(V128);
   const bytes = f.local(I64), row = f.local(I64), end = f.local(I64);
   f.get(n).i64const(2).i64("shl").set(bytes);
@@ -46,8 +48,11 @@ function rotaryKernel(): Func {
       const ofSample = rowAddress(f, x, sample, sampleBytes);
       const ofToken = rowAddress(f, ofSample, token, tokenBytes);
       const from = rowAddress(f, ofToken, head, headBytes);
+      const toSample = rowAddress(f, out, sample, outSampleBytes);
+      const toToken = rowAddress(f, toSample, token, outTokenBytes);
+      const to = rowAddress(f, toToken, head, outHeadBytes);
       const angles = [cosine, sine].map((base) => rowAddress(f, base, token, bytes));
-      walk(c, n, [from, angles[0]!, angles[1]!, rowAddress(f, out, row, bytes)], (step) => {
+      walk(c, n, [from, angles[0]!, angles[1]!, to], (step) => {
         const [values, cosines, sines] = [step.load(0), step.load(1), step.load(2)];
         values.forEach((value, i) => {
           f.get(value).get(value).shuffle32([1, 0, 3, 2]).get(sines[i]!).f32x4("mul");
@@ -87,6 +92,9 @@ export function rotary(runtime: WasmRuntime, args: KernelArgs["rotary"]): void {
     cosine: runtime.address(cosine),
     sine: runtime.address(sine),
     out: runtime.address(out),
+    outSampleBytes: out.strides[0]! * 4,
+    outTokenBytes: out.strides[1]! * 4,
+    outHeadBytes: out.strides[2]! * 4,
     sign: inverse ? -1 : 1,
   });
   runtime.launch(runtime.load("rotary", build)("rotary"), slots, {

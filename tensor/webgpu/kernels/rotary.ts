@@ -31,6 +31,9 @@ export function rotary(runtime: WebGpuRuntime, args: KernelArgs["rotary"], op: s
       x_0: x.strides[0]!,
       x_1: x.strides[1]!,
       x_2: x.strides[2]!,
+      out_0: out.strides[0]!,
+      out_1: out.strides[1]!,
+      out_2: out.strides[2]!,
     },
     workgroups: Math.ceil(pairs / THREADS),
   });
@@ -52,8 +55,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   let angle = token * params.perRow * 2u + d;
   let first = x_load(from_first);
   let second = x_load(from_first + 1u);
-  out_store(pair * 2u, first * cosine_load(angle) ${minus} second * sine_load(angle));
-  out_store(pair * 2u + 1u, second * cosine_load(angle + 1u) ${plus} first * sine_load(angle + 1u));
+  let to_first = sample * params.out_0 + token * params.out_1 + head * params.out_2 + d;
+  out_store(to_first, first * cosine_load(angle) ${minus} second * sine_load(angle));
+  out_store(to_first + 1u, second * cosine_load(angle + 1u) ${plus} first * sine_load(angle + 1u));
 }
 `;
 }
