@@ -5,6 +5,8 @@
 import { basename, dirname, join } from "@std/path";
 import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
 import {
+  CROPS,
+  CROPS_SIZE,
   DATA,
   EVALUATION_CACHE,
   FEATURES_OUT,
@@ -51,14 +53,16 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
       const named = namedData(data);
       // a run that is resumed says itself whether its samples are evaluated
       const evaluated = values["eval-every"] ?? named?.recipe?.["eval-every"] ?? values["resume"];
+      const isFolder = values["resume"] !== undefined || named === undefined;
       return {
         write: [
           values["results-dir"] ?? RESULTS,
           ...runFolder(values["resume"]),
           ...given(values["export-demo"]).map(dirname),
           ...given(evaluated?.toString()).map(() => EVALUATION_CACHE),
+          ...(isFolder ? cropsFolder(values["crop-cache"]) : []),
         ],
-        native: values["resume"] !== undefined || (named?.native ?? true),
+        native: isFolder || named.native,
       };
     },
   },
@@ -67,7 +71,11 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
     module: "commands/train_vae/command.ts",
     shared: true,
     grants: ({ values }) => ({
-      write: [values["out"] ?? VAE_OUT, ...runFolder(values["resume"])],
+      write: [
+        values["out"] ?? VAE_OUT,
+        ...runFolder(values["resume"]),
+        ...cropsFolder(values["crop-cache"]),
+      ],
       native: true,
     }),
   },
@@ -195,6 +203,11 @@ function runFolder(resume: string | undefined): string[] {
     }
     return /(^|[\\/])checkpoints[\\/]\d{7,}\.safetensors$/.test(path) ? [join(path, "../..")] : [];
   });
+}
+
+/** Where cropped images are kept, unless none are to be. */
+function cropsFolder(gigabytes: string | undefined): string[] {
+  return Number(gigabytes ?? CROPS_SIZE) > 0 ? [CROPS] : [];
 }
 
 function given(value: string | undefined): string[] {

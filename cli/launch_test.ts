@@ -7,22 +7,36 @@ const written = (command: string, ...args: string[]): string | undefined =>
 
 Deno.test("a command may write to the folder that is named, though it look like a number", () => {
   assertEquals(written("train", "--results-dir", "007"), "--allow-write=007");
-  assertEquals(written("train-vae", "--out=1e3", "--resume"), "--allow-write=1e3");
+  assertEquals(written("train-vae", "--out=1e3", "--resume"), "--allow-write=1e3,crops");
   assertEquals(written("export", "--out", "0x10"), "--allow-write=0x10");
   assertEquals(written("extract-features", "--out", "-1"), "--allow-write=-1");
   // a file is written under another name first
   assertEquals(written("evaluate", "--page", "pages/x.html"), "--allow-write=evaluation,pages");
   assertEquals(
     written("train", "--resume", "runs/1/checkpoints/0000002.safetensors", "--results-dir", "runs"),
-    "--allow-write=runs,runs/1,evaluation",
+    "--allow-write=runs,runs/1,evaluation,crops",
   );
 });
 
 Deno.test("a flag without its value gives no rights", () => {
   assert(!denoArguments("export", ["--out"]).includes("--allow-write="));
   assert(!denoArguments("train-vae", ["--out", "--strict"]).includes("--allow-write="));
-  assertEquals(written("train", "--resume"), "--allow-write=results");
-  assertEquals(written("train-vae", "--resume", "--steps", "9"), "--allow-write=results/vae");
+  assertEquals(written("train", "--resume"), "--allow-write=results,crops");
+  assertEquals(written("train-vae", "--resume", "--steps", "9"), "--allow-write=results/vae,crops");
+});
+
+Deno.test("crops of images are written where a folder of them is trained on, unless off", () => {
+  assertEquals(written("train"), "--allow-write=results");
+  assertEquals(written("train", "--data", "mnist"), "--allow-write=results");
+  assertEquals(written("train", "--data", "photos"), "--allow-write=results,crops");
+  for (const size of ["0", "0.0", "none"]) { // the last of which the command refuses
+    assertEquals(
+      written("train", "--data", "photos", "--crop-cache", size),
+      "--allow-write=results",
+    );
+    assertEquals(written("train-vae", `--crop-cache=${size}`), "--allow-write=results/vae");
+  }
+  assertEquals(written("extract-features", "--data", "photos"), "--allow-write=features");
 });
 
 Deno.test("a server may listen where it is told to, and nowhere if that is no address", () => {

@@ -7,6 +7,7 @@ import {
   normalizeInto,
   type ReadOptions,
 } from "./dataset.ts";
+import { CropStore, type CropStoreOptions } from "./crop_store.ts";
 import { DamagedImageError, DataError, messageOf } from "./errors.ts";
 import { shown } from "./folder.ts";
 import { type ImageListing, listImages } from "./image_listing.ts";
@@ -25,6 +26,8 @@ export interface ImageFolderOptions {
   readonly onDamaged?: (path: string, reason: string) => void;
   /** Cropped images are kept in memory up to this many bytes; 512 MiB by default. */
   readonly cacheBytes?: number;
+  /** Cropped images are kept on the disk as well, for later epochs and processes; not by default. */
+  readonly crops?: CropStoreOptions;
 }
 
 /**
@@ -48,7 +51,11 @@ export interface ImageFolderOptions {
  * changed or no image, may not be read or has gone since the folder was opened, or a link that leads
  * nowhere, is damaged: it is left out, reported and counted, or with `strict` an error.
  *
- * It needs `--allow-read --allow-env --allow-ffi`.
+ * Cropped images are kept in memory and, with `crops`, on the disk, where they are taken from again
+ * as long as their files have not changed; the numbers are the same.
+ *
+ * It needs `--allow-read --allow-env --allow-ffi`, and `--allow-write` of a folder that crops are
+ * written to.
  *
  * @example
  * ```ts ignore
@@ -68,6 +75,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   readonly paths: readonly string[];
   /** How many files of the folder are no images by their names, and not read. */
   readonly ignored: number;
+  /** The crops that are kept on the disk; null where none are. */
+  readonly crops: CropStore | null;
   readonly #folder: string;
   readonly #strict: boolean;
   readonly #onDamaged: (path: string, reason: string) => void;
@@ -77,7 +86,12 @@ export class ImageFolder implements Dataset, AsyncDisposable {
   readonly #cache = new Map<number, Uint8Array>();
   #cacheLeft: number;
 
-  private constructor(folder: string, listing: ImageListing, options: ImageFolderOptions) {
+  private constructor(
+    folder: string,
+    listing: ImageListing,
+    crops: CropStore | null,
+    options: ImageFolderOptions,
+  ) {
     this.#folder = folder;
     const { size, workers = 2, strict = false, onDamaged, cacheBytes = 2 ** 29 } = options;
     this.paths = listing.paths;
@@ -86,6 +100,7 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     this.ignored = listing.ignored;
     this.size = listing.paths.length;
     this.height = this.width = size;
+    this.crops = crops;
     this.#strict = strict;
     this.#onDamaged = onDamaged ?? (() => {});
     this.#pool = new ImagePool(workers);
@@ -99,11 +114,13 @@ export class ImageFolder implements Dataset, AsyncDisposable {
    * lie beside the classes, or a link leads back to where it lies.
    */
   static async open(folder: string, options: ImageFolderOptions): Promise<ImageFolder> {
-    const { size } = options;
+    const { size, crops } = options;
     if (!Number.isInteger(size) || size < 1) {
       throw new RangeError(`ImageFolder: expected a size of 1 pixel or more but got ${size}`);
     }
-    return new ImageFolder(folder, await listImages(folder), options);
+    const listing = await listImages(folder);
+    const store = crops ? await CropStore.open(folder, listing.paths, size, crops) : null;
+    return new ImageFolder(folder, listing, store, options);
   }
 
   /** Images found damaged so far, and what is wrong with them. */
@@ -202,7 +219,7 @@ export class ImageFolder implements Dataset, AsyncDisposable {
     if (cached !== undefined) return { index, pixels: cached };
     let loaded: LoadedImage;
     try {
-      loaded = await this.#pool.load({ path, size: this.height });
+      loaded = await this.#pool.load({ path, size: this.height, crop: this.crops?.placeOf(index) });
     } catch (error) {
       if (!(error instanceof DamagedImageError)) throw error;
       const reason = error.message;
@@ -212,7 +229,8 @@ export class ImageFolder implements Dataset, AsyncDisposable {
       this.#damaged.set(path, reason);
       return undefined;
     }
-    const { pixels, enlarged } = loaded;
+    const { pixels, enlarged, notKept } = loaded;
+    if (notKept !== undefined) await this.crops!.fail(notKept);
     if (enlarged) this.#enlarged.add(index);
     if (pixels.length <= this.#cacheLeft && !this.#cache.has(index)) {
       this.#cacheLeft -= pixels.length;

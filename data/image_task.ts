@@ -1,5 +1,6 @@
 /** One image file, from the disk to a square of pixels: what a worker does for each of them. */
 import { centerCrop } from "./crop.ts";
+import { type CropPlace, CropRecord } from "./crop_store.ts";
 import { decodeImage } from "./decode.ts";
 import { DamagedImageError, messageOf } from "./errors.ts";
 import { isUnnameable } from "./folder.ts";
@@ -10,6 +11,8 @@ export interface ImageTask {
   readonly path: string;
   /** Side of the square in pixels. */
   readonly size: number;
+  /** Where its crop is kept, if it is. */
+  readonly crop?: CropPlace | undefined;
 }
 
 /** What comes of it. */
@@ -18,17 +21,26 @@ export interface LoadedImage {
   readonly pixels: Uint8Array<ArrayBuffer>;
   /** Whether the image was smaller than that. */
   readonly enlarged: boolean;
+  /** Why it could not be kept, where it should have been. */
+  readonly notKept?: string | undefined;
 }
 
 /**
- * Reads, decodes and crops an image file.
+ * Reads, decodes and crops an image file, or takes its crop from where it is kept. Crops of images
+ * that were enlarged are not: they are small, and have to be counted again.
  *
  * @throws {DamagedImageError} If the file may not be read, is no image, or a damaged one.
  */
-export async function loadImage({ path, size }: ImageTask): Promise<LoadedImage> {
+export async function loadImage({ path, size, crop }: ImageTask): Promise<LoadedImage> {
+  // before the image is read: one that changes meanwhile is another the next time
+  const record = crop && CropRecord.of(path, size, crop);
+  const kept = await record?.read();
+  if (kept !== undefined) return { pixels: kept, enlarged: false };
   const image = await decodeImage(await readImage(path));
   const enlarged = Math.min(image.width, image.height) < size;
-  return { pixels: centerCrop(image, size).pixels, enlarged };
+  const { pixels } = centerCrop(image, size);
+  const isKept = crop?.isWritten && !enlarged;
+  return { pixels, enlarged, notKept: isKept ? await record?.write(pixels) : undefined };
 }
 
 /** The system's codes for exhausted resources, which are no fault of the file. */

@@ -28,6 +28,7 @@ export { decodePng, encodePng } from "./png.ts";
 export { centerCrop } from "./crop.ts";
 export { decodeImage, type DecodeOptions } from "./decode.ts";
 export { exists, type FolderContent, listFolder, type ListOptions, shown } from "./folder.ts";
+export { type CropPlace, CropStore, type CropStoreOptions } from "./crop_store.ts";
 export { ImageFolder, type ImageFolderOptions } from "./image_folder.ts";
 export {
   checkSettings,

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { FormatError, NpzFile } from "@dit/core/io";
 import { ImageFolder, shown, toPixels } from "@dit/data";
 import { MOST_PIXELS } from "../shared/common_flags.ts";
+import { CROPS } from "../shared/defaults.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
 
@@ -162,7 +163,13 @@ export class FolderImages implements ImageSource {
   ): Promise<FolderImages> {
     return new FolderImages(
       path,
-      await ImageFolder.open(path, { size: side, onDamaged, cacheBytes: 0 }),
+      // crops that training has kept are read
+      await ImageFolder.open(path, {
+        size: side,
+        onDamaged,
+        cacheBytes: 0,
+        crops: { folder: CROPS },
+      }),
     );
   }
 

@@ -1,7 +1,9 @@
 /** Flags that mean the same to several commands. */
 import { DISTRIBUTED } from "../distributed/open.ts";
+import { CROPS, CROPS_SIZE } from "./defaults.ts";
 import { DEVICES } from "./device.ts";
-import { choice, count, type Flag, text, toggle, withDefault } from "./flags.ts";
+import { choice, count, type Flag, real, text, toggle, withDefault } from "./flags.ts";
+import { type Setting, setting } from "./settings.ts";
 
 /** Sides beyond this are typing errors: such images would need gigabytes each. */
 export const MOST_PIXELS = 16384;
@@ -19,6 +21,12 @@ export const WORKERS: Flag<number> = count("threads that decode images", 0, 128)
 
 /** `--strict`. */
 export const STRICT: Flag<boolean> = toggle("stop at a damaged image instead of leaving it out");
+
+/** `--crop-cache`: what it is has no say in a run's numbers. */
+export const CROP_CACHE: Setting<number, "cropCache"> = setting(
+  real(`gigabytes of cropped images that ${CROPS}/ keeps for later epochs and runs, 0 for none`),
+  { key: "cropCache", default: CROPS_SIZE, onResume: "free", whenAbsent: CROPS_SIZE },
+);
 
 /** `--device` without its default. */
 export const DEVICE: Flag<typeof DEVICES[number]> = choice(

@@ -16,3 +16,7 @@ export const SAMPLES = "samples";
 export const SERVE = { host: "127.0.0.1", port: 8000 } as const;
 /** The folder of features, classifiers and pages that evaluation keeps. */
 export const EVALUATION_CACHE = "evaluation";
+/** The folder of cropped images that training keeps. */
+export const CROPS = "crops";
+/** Gigabytes of them, at most. */
+export const CROPS_SIZE = 4;

@@ -4,7 +4,9 @@ import { relative, resolve } from "@std/path";
 import { gather } from "../distributed/share.ts";
 import type { World } from "../distributed/world.ts";
 import { folderKind } from "./data_kind.ts";
+import { CROPS } from "./defaults.ts";
 import { CommandError, UsageError } from "./errors.ts";
+import { bytesText } from "./progress.ts";
 
 /** How images are opened. */
 export interface ImageSourceOptions {
@@ -16,6 +18,11 @@ export interface ImageSourceOptions {
   readonly strict?: boolean;
   /** Cropped images kept in memory, in bytes. */
   readonly cacheBytes?: number;
+  /**
+   * Gigabytes of cropped images that are kept on the disk; 0 for none. Without it those that are
+   * there are read, which needs no rights.
+   */
+  readonly cropCache?: number;
   /** Called for images that are left out. */
   readonly warn: (message: string) => void;
 }
@@ -28,7 +35,7 @@ export interface ImageSourceOptions {
  */
 export async function openImages(
   folder: string,
-  { size, workers, strict = false, cacheBytes, warn }: ImageSourceOptions,
+  { size, workers, strict = false, cacheBytes, cropCache, warn }: ImageSourceOptions,
 ): Promise<ImageFolder> {
   const { kind } = await folderKind(folder);
   if (kind === "npy" || kind === "shards") {
@@ -40,6 +47,14 @@ export async function openImages(
     strict,
     onDamaged: warnOfFirst(warn),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
+    // among the images they would be a class the next time
+    ...(cropCache === 0 || isInside(CROPS, folder) ? {} : {
+      crops: {
+        folder: CROPS,
+        ...(cropCache === undefined ? {} : { mostBytes: cropCache * 1e9 }),
+        onFailure: (reason) => warn(`crops are not kept: ${reason}`),
+      },
+    }),
   });
 }
 
@@ -60,10 +75,14 @@ function warnOfFirst(warn: (message: string) => void): (path: string, reason: st
  * @throws {UsageError}
  */
 export function refuseInside(flag: string, out: string, data: string): void {
-  const way = relative(resolve(data), resolve(out));
-  if (way === "" || !(way.startsWith("..") || resolve(way) === way)) {
-    throw new UsageError(`${flag}: expected a folder outside of --data ${data} but got ${out}`);
-  }
+  if (!isInside(out, data)) return;
+  throw new UsageError(`${flag}: expected a folder outside of --data ${data} but got ${out}`);
+}
+
+/** Whether a path is that of a folder, or below it. */
+function isInside(path: string, folder: string): boolean {
+  const way = relative(resolve(folder), resolve(path));
+  return way === "" || !(way.startsWith("..") || resolve(way) === way);
 }
 
 /** Such as "60,000 images in 10 classes; cropped to 256x256, smaller ones enlarged". */
@@ -82,6 +101,18 @@ export function preparationText({ height, ignored }: ImageFolder): string {
     ? ""
     : `; ${counted(ignored, "other file")} left alone (images are jpg, png, webp and gif)`;
   return `cropped to ${height}x${height}, smaller ones enlarged${others}`;
+}
+
+/** A line that says which crops are kept where; none where none are written. */
+export function cropsLines(dataset: Dataset): string[] {
+  const crops = dataset instanceof ImageFolder ? dataset.crops : null;
+  if (crops === null) return [];
+  const images = crops.count === dataset.size ? "" : `${crops.count.toLocaleString("en")} of them `;
+  return [
+    `crops    ${images}kept for later epochs and runs: ${crops.file}, ${
+      bytesText(crops.bytes)
+    } at most`,
+  ];
 }
 
 /** Damaged images that are named at the end of a run. */

@@ -37,7 +37,8 @@ export interface TrainingFiles {
 export async function trainingFiles(data: string): Promise<TrainingFiles> {
   const usual = settingsOf({ data });
   const usualSize = usualImageSize({ data });
-  await using opened = await openData(usual, { usualSize, warn: warnAbove });
+  const once = { ...usual, cropCache: 0 }; // each image is read once
+  await using opened = await openData(once, { usualSize, warn: warnAbove });
   const { dataset, shape, text } = opened;
   if (shape.kind === "features" || shape.latents !== null) {
     throw new CommandError(

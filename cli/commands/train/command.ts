@@ -28,7 +28,7 @@ import { CommandError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { refuseInside } from "../../shared/images.ts";
+import { cropsLines, refuseInside } from "../../shared/images.ts";
 import { namedData } from "../../shared/named_data.ts";
 import { bytesText, duration, warnAbove } from "../../shared/progress.ts";
 import { readSettings } from "../../shared/settings.ts";
@@ -271,6 +271,7 @@ async function summaryLines(
     ...begun,
     ...(trainee.frozen > 0 ? [`freeze   ${count(trainee.frozen)} of them stay as they are`] : []),
     `data     ${basename(settings.data)}, ${data.text}`,
+    ...cropsLines(data.dataset),
     ...(classes === undefined ? [] : [`classes  ${classes}`]),
     `run      ${length} of ${settings.batchSize} images, about ${duration(seconds)}`,
     ...(world.size === 1 ? [] : [ranksText(world, settings.batchSize)]),

@@ -29,8 +29,14 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
     if (found.kind === "shards") return await openShards(settings, found.manifest);
     if (found.kind === "npy") return await openNpyFeatures(settings, options.numClasses);
     const size = settings.imageSize ?? options.usualSize;
-    const { workers, strict } = settings;
-    const images = await openImages(settings.data, { size, workers, strict, warn: options.warn });
+    const { workers, strict, cropCache } = settings;
+    const images = await openImages(settings.data, {
+      size,
+      workers,
+      strict,
+      cropCache,
+      warn: options.warn,
+    });
     const vae = settings.vae ?? (size < LATENT_FROM ? "none" : "ema");
     const data = vae === "none" ? opened("images", images) : await asLatents(images, vae);
     return { ...data, text: `${data.text}; ${preparationText(images)}` };

@@ -14,6 +14,7 @@ import { EVALUATION_FEATURES } from "../../run/evaluation.ts";
 import { DATA, RESULTS } from "../../shared/defaults.ts";
 import { UsageError } from "../../shared/errors.ts";
 import {
+  CROP_CACHE,
   DEVICE_FLAGS,
   DISTRIBUTED_FLAGS,
   HELP,
@@ -123,6 +124,7 @@ const DATA_FLAGS = {
     default: 4,
     onResume: "free",
   }),
+  "crop-cache": CROP_CACHE,
   "strict": setting(STRICT, {
     key: "strict",
     default: false,

@@ -273,6 +273,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
   const stored: Omit<
     TrainSettings,
     | "strict"
+    | "cropCache"
     | "sampleSampler"
     | "timeMean"
     | "timeScale"
@@ -316,6 +317,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
   const read = readSettings(TRAIN_FLAGS, stored);
   const since = {
     strict: false,
+    cropCache: 4,
     sampleSampler: "ddim",
     timeMean: 0,
     timeScale: 1,

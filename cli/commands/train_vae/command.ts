@@ -23,7 +23,7 @@ import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
-import { imagesText, openImages, refuseInside } from "../../shared/images.ts";
+import { cropsLines, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { warnAbove } from "../../shared/progress.ts";
 import { readSettings, refuseLargeBatch } from "../../shared/settings.ts";
 import {
@@ -175,8 +175,8 @@ async function resume(flags: VaeFlags, world: World, path: string): Promise<numb
 }
 
 async function open(settings: VaeSettings, world: World): Promise<ImageFolder> {
-  const { data, imageSize: size, workers, strict, batchSize } = settings;
-  const images = await openImages(data, { size, workers, strict, warn: warnAbove });
+  const { data, imageSize: size, workers, strict, cropCache, batchSize } = settings;
+  const images = await openImages(data, { size, workers, strict, cropCache, warn: warnAbove });
   try {
     refuseLargeBatch("batch-size", batchSize, images.size);
     await agreeOnData(world, data, images);
@@ -204,6 +204,7 @@ async function train({ trainee, images, device, opened, position }: Parts): Prom
   const summary = folder === null ? [] : [
     `model    autoencoder, ${model.parameterCount().toLocaleString("en")} parameters`,
     `images   ${imagesText(images)}; latents ${[latentChannels, side, side].join("x")}`,
+    ...cropsLines(images),
     `run      steps ${step} to ${steps} of ${batchSize} images`,
     ...(world.size === 1 ? [] : [ranksText(world, batchSize)]),
     `device   ${deviceText(device)}`,

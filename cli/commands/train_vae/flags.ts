@@ -2,6 +2,7 @@
 import { resolve } from "@std/path";
 import { VAE_OUT } from "../../shared/defaults.ts";
 import {
+  CROP_CACHE,
   DEVICE_FLAGS,
   DISTRIBUTED_FLAGS,
   HELP,
@@ -47,6 +48,7 @@ const DATA_FLAGS = {
     default: 4,
     onResume: "free",
   }),
+  "crop-cache": CROP_CACHE,
   "strict": setting(STRICT, {
     key: "strict",
     default: false,
