@@ -15,6 +15,9 @@ import {
 import { type FlatBuffer, flatBuffersOf } from "./flat.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
+/** Usual decay of the first and second moment a step. */
+export const ADAMW_BETAS: readonly [number, number] = [0.9, 0.999];
+
 /** Settings of {@link AdamW}; PyTorch's defaults but for the weight decay, which is 0 as in DiT. */
 export interface AdamWOptions {
   /** Learning rate; 1e-3. */
@@ -112,7 +115,7 @@ export class AdamW implements Disposable {
       weightDecay: 1,
       lrScale: 1,
     });
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
+    const { lr = 1e-3, betas = ADAMW_BETAS, eps = 1e-8, weightDecay = 0 } = options;
     checkRange("lr", lr, 0, Infinity);
     checkRange("eps", eps, 0, Infinity);
     checkRange("weightDecay", weightDecay, 0, Infinity);

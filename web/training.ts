@@ -2,7 +2,7 @@
 import { backward, concat, detach, reshape } from "@dit/core/autograd";
 import { stepRange } from "@dit/core/diffusion";
 import { BytesSink, type HostTensor, hostTensor } from "@dit/core/io";
-import { AdamW, Ema, GradScaler, type Schedule } from "@dit/core/nn";
+import { AdamW, ADAMW_BETAS, Ema, GradScaler, type Schedule } from "@dit/core/nn";
 import {
   averagesOf,
   buildModel,
@@ -107,7 +107,7 @@ export class ModelTraining implements Disposable {
 
   /** Fresh weights and a fresh optimiser. */
   constructor(config: TrainingPlan["config"], settings: TrainingSettings) {
-    const { seed, lr, weightDecay, emaDecay, emaWarmup, mixedPrecision } = settings;
+    const { seed, lr, beta2, weightDecay, emaDecay, emaWarmup, mixedPrecision } = settings;
     const generator = new Generator(seed, TRAINING_STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     const { timestepSampler, timeMean: mean, timeScale: scale } = settings;
@@ -115,7 +115,11 @@ export class ModelTraining implements Disposable {
     const generators = trainingGenerators(seed);
     [this.#config, this.#settings] = [config, settings];
     this.#denoising = { model, process, timesteps, generators, mixedPrecision };
-    this.#optimizer = new AdamW(model.namedParameters(), { lr, weightDecay });
+    this.#optimizer = new AdamW(model.namedParameters(), {
+      lr,
+      weightDecay,
+      betas: [ADAMW_BETAS[0], beta2],
+    });
     this.#ema = new Ema(model, { ...averagesOf(emaDecay)[0]!.options, warmup: emaWarmup });
     this.#scaler = new GradScaler({ enabled: mixedPrecision === "fp16" });
     this.#schedule = learningRates(settings, settings.steps);

@@ -16,6 +16,7 @@ export interface TrainingSettings extends RateSettings {
   readonly flip: boolean;
   readonly lr: number;
   readonly weightDecay: number;
+  readonly beta2: number;
   readonly emaDecay: number | string;
   readonly emaWarmup: boolean;
   readonly gradClip: number;
@@ -39,6 +40,7 @@ const SETTINGS = [
   "flip",
   "lr",
   "weightDecay",
+  "beta2",
   "emaDecay",
   "emaWarmup",
   "gradClip",

@@ -2,6 +2,7 @@
 import { backward, type GradientHook, mul } from "@dit/core/autograd";
 import {
   AdamW,
+  ADAMW_BETAS,
   countNonFinite,
   Ema,
   GradientBuckets,
@@ -25,6 +26,8 @@ export interface ModelSettings extends RunSettings {
   readonly lr: number;
   /** Weight decay of AdamW. */
   readonly weightDecay: number;
+  /** Decay of squared gradients; AdamW's default where it is left out. */
+  readonly beta2?: number;
   /** Decay of the averaged weights, or those of several: see `averagesOf()`. */
   readonly emaDecay: number | string;
   /** Limit of the gradient's norm; 0 for none. */
@@ -92,12 +95,13 @@ export abstract class ModelTrainee<Settings extends ModelSettings, Model extends
   /** Takes over the model. */
   constructor(settings: Settings, parts: ModelParts<Model>) {
     const { model, schedule, emaWarmup, generators, world = ALONE, bucketBytes, lrScale } = parts;
-    const { lr, weightDecay, emaDecay, mixedPrecision } = settings;
+    const { lr, weightDecay, beta2 = ADAMW_BETAS[1], emaDecay, mixedPrecision } = settings;
     this.settings = settings;
     this.model = model;
     this.optimizer = new AdamW(model.namedParameters(), {
       lr,
       weightDecay,
+      betas: [ADAMW_BETAS[0], beta2],
       ...(lrScale ? { lrScale } : {}),
     });
     this.#averages = Object.fromEntries(

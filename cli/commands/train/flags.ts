@@ -8,6 +8,7 @@ import {
   TIMESTEP_SAMPLER_NAMES,
 } from "@dit/core/diffusion";
 import { DIT_CHOICES, DIT_DEFAULTS } from "@dit/core/dit";
+import { ADAMW_BETAS } from "@dit/core/nn";
 import { averagesOf, isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { fullName } from "../../model/autoencoder.ts";
 import { EVALUATION_FEATURES } from "../../run/evaluation.ts";
@@ -340,6 +341,10 @@ const TRAINING_FLAGS = {
     { key: "schedule", default: "constant" },
   ),
   "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
+  "beta2": setting(
+    real("decay of AdamW's squared gradients; 0.95 learns faster in short runs", 0, 0.999999),
+    { key: "beta2", default: ADAMW_BETAS[1], whenAbsent: ADAMW_BETAS[1] },
+  ),
   "ema-decay": setting(AVERAGES, {
     key: "emaDecay",
     small: 0.999,

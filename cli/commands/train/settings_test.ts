@@ -280,6 +280,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     | "evalEvery"
     | "evalSamples"
     | "evalFeatures"
+    | "beta2"
     | "balance"
     | "modelGuidance"
     | "init"
@@ -329,6 +330,7 @@ Deno.test("settings as runs have stored them before are read, with what they lac
     init: null,
     freeze: null,
     lrScale: null,
+    beta2: 0.999,
   } as const;
   assertEquals(read, { ...stored, ...since });
   assertEquals(resumedSettings(read, flagsOf("--seed 0 --lr 1e-3 --steps 1300")), read);

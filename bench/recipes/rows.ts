@@ -1,0 +1,119 @@
+/** The rows of the recipes' table: what each changes, and how its samples are made. */
+
+/** Flags by name, as they would be typed. */
+export type Flags = Readonly<Record<string, string | number | boolean>>;
+
+/** A row. */
+export interface RecipeRow {
+  /** What it changes. */
+  readonly name: string;
+  /** What `deno task train` is given beside what all rows have. */
+  readonly train: Flags;
+  /** What samples are drawn with, beside what all rows have. */
+  readonly sample: Flags;
+}
+
+/** What all rows have, whatever the defaults are: the paper's blocks, and its process. */
+const PLAIN: Flags = {
+  "process": "gaussian",
+  "objective": "xstart",
+  "norm": "layerNorm",
+  "mlp": "gelu",
+  "rope": false,
+  "qk-norm": false,
+  "early-head": 0,
+  "bottleneck": 0,
+  "conditioning": "adaLN-Zero",
+  "timestep-sampler": "uniform",
+  "schedule": "constant",
+  "ema-decay": 0.999,
+};
+
+/** What the data need. */
+const OF_DATA: Readonly<Record<string, Flags>> = {
+  mnist: { "model": "DiT-Mini/4", "global-batch-size": 64, "lr": 1e-3 },
+  emoji: {
+    "model": "DiT-XS/8",
+    "hidden-size": 192,
+    "depth": 5,
+    "num-heads": 6,
+    "global-batch-size": 64,
+    "lr": 1e-3,
+  },
+};
+
+/** What models see of the data. */
+export const SHAPES: Readonly<
+  Record<
+    string,
+    { readonly classes: number; readonly channels: number; readonly imageSize: number }
+  >
+> = {
+  mnist: { classes: 10, channels: 1, imageSize: 32 },
+  emoji: { classes: 34, channels: 3, imageSize: 64 },
+};
+
+/** How samples of all rows are drawn. */
+const SAMPLING: Flags = { "sampler": "dpm++", "num-sampling-steps": 20, "cfg-scale": 2 };
+
+/** In miniature. */
+const TINY: Flags = { "hidden-size": 32, "depth": 3, "num-heads": 2, "global-batch-size": 8 };
+
+/** More noise than halfway, where the picture is decided. */
+const LATE_TIMES: Flags = {
+  "timestep-sampler": "logit-normal",
+  "time-mean": -0.8,
+  "time-scale": 0.8,
+};
+const FLOW_OF_X: Flags = { "process": "flow", "objective": "xstart", ...LATE_TIMES };
+const LIGHTNING: Flags = { "norm": "rmsNorm", "mlp": "swiglu", "rope": true };
+
+/** The rows of a table, the first of which the others are compared with. */
+export function rowsOf(data: string): RecipeRow[] {
+  const earlyHead = data === "emoji" ? 2 : 1; // about a third of the blocks
+  const row = (name: string, train: Flags = {}, sample: Flags = {}): RecipeRow => ({
+    name,
+    train,
+    sample,
+  });
+  return [
+    row("plain"),
+    row("flow", { "process": "flow", "objective": "v" }),
+    row("flow of x_0", { "process": "flow", "objective": "xstart" }),
+    row("flow of x_0, logit-normal times", FLOW_OF_X),
+    row("RMSNorm", { "norm": "rmsNorm" }),
+    row("SwiGLU", { "mlp": "swiglu" }),
+    row("RoPE", { "rope": true }),
+    row("QK-norm", { "qk-norm": true }),
+    row("RMSNorm, SwiGLU, RoPE", LIGHTNING),
+    row("in-context conditions", { "conditioning": "inContext" }),
+    row("bottleneck", { "bottleneck": 32 }),
+    row("learning rate 2e-3", { "lr": 2e-3 }),
+    row("internal guidance", { "early-head": earlyHead }, {
+      "internal-guidance": 1.4,
+      "cfg-scale": 1,
+    }),
+    row("model guidance", { "model-guidance": 1 }, { "cfg-scale": 1 }),
+    row("guidance in an interval", {}, { "cfg-interval": "200,800" }),
+    row("half the steps", {}, { "num-sampling-steps": 10 }),
+    row("all of it", { ...FLOW_OF_X, ...LIGHTNING, "lr": 2e-3 }),
+  ];
+}
+
+/** As they would be typed. */
+export function argumentsOf(flags: Flags): string[] {
+  return Object.entries(flags).map(([name, value]) =>
+    typeof value === "boolean" ? `--${value ? "" : "no-"}${name}` : `--${name}=${value}`
+  );
+}
+
+/** What `deno task train` gets of a row. */
+export function trainArguments({ train }: RecipeRow, data: string, tiny: boolean): string[] {
+  const of = { ...PLAIN, ...OF_DATA[data], ...train, ...(tiny ? TINY : {}) };
+  return ["--data", data, "--device", "wasm", ...argumentsOf(of)];
+}
+
+/** What `deno task sample-many` gets of a row. */
+export function sampleArguments({ sample }: RecipeRow): string[] {
+  return ["--device", "wasm", ...argumentsOf({ ...SAMPLING, ...sample })];
+}

@@ -1,0 +1,100 @@
+/** Times steps and samples of all rows in turns, and says what each took. */
+import type { Examples } from "@dit/data";
+import { ImageSampler, type SampleSettings } from "@dit/core/pipeline";
+import { init } from "@dit/core/tensor";
+import { DiTTrainee } from "../../cli/commands/train/dit_trainee.ts";
+import { TRAIN_FLAGS } from "../../cli/commands/train/flags.ts";
+import { modelConfigOf, settingsOf, settledBy } from "../../cli/commands/train/settings.ts";
+import { SAMPLE_FLAGS } from "../../cli/commands/sample/flags.ts";
+import { samplingSettings } from "../../cli/model/sampling_setup.ts";
+import { parseFlags } from "../../cli/shared/flags.ts";
+import { RESULT_MARK } from "../distributed/launch.ts";
+import type { TimingJob } from "./process.ts";
+import { type RecipeRow, sampleArguments, SHAPES, trainArguments } from "./rows.ts";
+import type { Timed } from "./table.ts";
+
+/** Turns; the first ones compile kernels and take memory. */
+const [WARM, TURNS] = [2, 10];
+/** Pictures that are drawn at once. */
+const PICTURES = 20;
+
+const job: TimingJob = JSON.parse(Deno.args[0]!);
+await init({ device: "wasm" });
+const { classes, channels, imageSize } = SHAPES[job.data]!;
+
+/** What is timed of a row. */
+interface Candidate {
+  readonly trainee: DiTTrainee;
+  readonly sampler: ImageSampler;
+  readonly settings: SampleSettings;
+  readonly steps: number[];
+  readonly samples: number[];
+}
+
+const candidates = job.rows.map(candidateOf);
+const batch = exampleBatch(candidates[0]!.trainee.settings.batchSize);
+const labels = Array.from({ length: job.tiny ? 2 : PICTURES }, (_, i) => i % classes);
+for (let turn = 0; turn < (job.tiny ? 2 : WARM + TURNS); turn++) {
+  for (const { trainee, steps } of candidates) {
+    const start = performance.now();
+    await trainee.takeStep(batch);
+    if (job.tiny || turn >= WARM) steps.push(performance.now() - start);
+  }
+  // an epoch of pictures takes as long as many steps
+  if (turn % 4 !== 3 && !job.tiny) continue;
+  for (const { sampler, settings, samples } of candidates) {
+    const start = performance.now();
+    await sampler.sample(0, labels, settings);
+    samples.push(performance.now() - start);
+  }
+}
+const timed: Timed[] = candidates.map(({ steps, samples }) => ({
+  secondsAStep: quick(steps) / 1000,
+  secondsAPicture: quick(samples) / 1000 / labels.length,
+}));
+console.log(RESULT_MARK + JSON.stringify(timed));
+Deno.exit(); // threads that wait for work would keep the process
+
+/** The first quartile: what it takes when little else disturbs. */
+function quick(times: number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 4)]!;
+}
+
+function candidateOf(row: RecipeRow): Candidate {
+  const flags = parseFlags(trainArguments(row, job.data, job.tiny), TRAIN_FLAGS);
+  const shape = {
+    kind: "images",
+    channels,
+    side: imageSize,
+    imageSize,
+    classNames: Array.from({ length: classes }, (_, i) => String(i)),
+    latents: null,
+  } as const;
+  const asked = settingsOf({ ...flags, steps: 1000 });
+  const config = modelConfigOf(flags, asked, shape);
+  const settings = settledBy(shape, asked, flags, 60_000);
+  const trainee = new DiTTrainee(config, settings, { steps: 1000 });
+  const { model, process } = trainee;
+  return {
+    trainee,
+    sampler: new ImageSampler(config, { model, process }, null),
+    settings: samplingSettings(
+      parseFlags(sampleArguments(row), SAMPLE_FLAGS),
+      {
+        path: row.name,
+        config,
+      },
+      { sampler: () => "dpm++", cfgScale: 1 },
+      0,
+    ),
+    steps: [],
+    samples: [],
+  };
+}
+
+function exampleBatch(size: number): Examples {
+  const shape = [size, channels, imageSize, imageSize] as const;
+  const length = size * channels * imageSize * imageSize;
+  const labels = Int32Array.from({ length: size }, (_, i) => i % classes);
+  return { images: Float32Array.from({ length }, (_, i) => Math.sin(i)), shape, labels };
+}
