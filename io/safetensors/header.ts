@@ -12,7 +12,7 @@ import {
   infoText,
   type TensorInfo,
 } from "../../tensor/mod.ts";
-import { foreignKind, foreignText } from "../foreign.ts";
+import { foreignText } from "../foreign.ts";
 import { type RandomAccess, readRange } from "../source.ts";
 import { findRepeatedKey } from "./json_keys.ts";
 
@@ -57,8 +57,9 @@ export interface SafetensorsHeader {
 /** Reads and checks the header of `source`. */
 export async function readHeader(source: RandomAccess): Promise<SafetensorsHeader> {
   const file = source.name;
-  const foreign = source.size < 8 ? await foreignKind(source) : undefined;
-  if (foreign) throw new FormatError(file, "byte 0", "a safetensors file", foreign);
+  if (source.size < 8) {
+    throw new FormatError(file, "byte 0", "a safetensors file", await foreignText(source));
+  }
   const prefix = new DataView((await readRange(source, 0, 8)).buffer);
   const length = Number(prefix.getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES || length > source.size - 8) {

@@ -1,7 +1,7 @@
 import { FormatError } from "../errors.ts";
 import type { HostTensor, TensorSource } from "../../tensor/mod.ts";
 import { ditFromDiffusers, ditToDiffusers } from "./dit.ts";
-import { listNames } from "./names.ts";
+import { describeNames } from "./names.ts";
 import { convertVae, type VaeLayout } from "./vae.ts";
 
 /** A way to name the weights of a DiT. */
@@ -19,7 +19,7 @@ export function ditLayout(source: TensorSource): DiTLayout {
     source.name,
     "tensor names",
     "weights of a DiT (x_embedder.proj.weight, or diffusers' pos_embed.proj.weight)",
-    listNames(source.keys()) || "no tensors",
+    describeNames(source.keys()),
   );
 }
 
@@ -39,7 +39,7 @@ export function vaeLayout(source: TensorSource): VaeLayout {
     source.name,
     "tensor names",
     "weights of an autoencoder (encoder.mid.*, or diffusers' encoder.mid_block.*)",
-    listNames(keys) || "no tensors",
+    describeNames(keys),
   );
 }
 

@@ -36,6 +36,21 @@ export function unknownNames(source: TensorSource, layout: string, names: string
   );
 }
 
+/** What weights are of, by names that no other model has. */
+const FAMILIES: readonly (readonly [names: RegExp, what: string])[] = [
+  [/(?:^|\.)(?:x_embedder|pos_embed)\.proj\.weight$/, "a DiT"],
+  [/(?<!coder\.)(?<![\w])(?:down_blocks|input_blocks)\.\d/, "a U-Net"],
+  [/(?:^|\.)(?:en|de)coder\.(?:conv_in|mid_block|mid)\./, "an autoencoder"],
+  [/(?:^|\.)Mixed_\d[a-e]\./, "an Inception network"],
+];
+
+/** What a source holds instead of what is looked for: the model where it is known, and some names. */
+export function describeNames(names: readonly string[]): string {
+  if (names.length === 0) return "no tensors";
+  const family = FAMILIES.find(([pattern]) => names.some((name) => pattern.test(name)));
+  return family ? `those of ${family[1]}: ${listNames(names)}` : listNames(names);
+}
+
 /** The first few names, and how many there are. */
 export function listNames(names: readonly string[]): string {
   const shown = names.slice(0, 6).map(quote).join(", ");

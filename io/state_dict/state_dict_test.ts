@@ -137,6 +137,16 @@ Deno.test("layouts are recognised by names, and others are refused with what the
     "resnet.pt: tensor names: expected weights of a",
   );
   assertThrows(() => ditLayout(mapSource(new Map())), FormatError, "no tensors");
+  const families = {
+    "an autoencoder": "first_stage_model.encoder.conv_in.weight",
+    "a U-Net": "model.diffusion_model.input_blocks.0.0.weight",
+    "an Inception network": "Mixed_5b.branch1x1.conv.weight",
+  };
+  for (const [family, name] of Object.entries(families)) {
+    const source = mapSource(new Map([[name, hostTensor(Float32Array.of(1))]]));
+    assertThrows(() => ditLayout(source), FormatError, `but found those of ${family}: "${name}"`);
+  }
+  assertThrows(() => vaeLayout(original), FormatError, "but found those of a DiT: ");
 });
 
 goldenTest("a trained DiT survives diffusers' layout bit for bit", [
