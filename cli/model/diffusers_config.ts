@@ -72,6 +72,10 @@ export function transformerHints(
     new CommandError(
       `${path}: expected ${name} to be ${expected} but got ${JSON.stringify(config[name])}`,
     );
+  const className = config["_class_name"];
+  if (typeof className === "string" && !className.includes("Transformer")) {
+    throw refuse("_class_name", "DiTTransformer2DModel");
+  }
   for (const [name, value] of Object.entries(DIT_MARKS)) {
     if ((config[name] ?? value) !== value) throw refuse(name, JSON.stringify(value));
   }

@@ -52,6 +52,7 @@ Deno.test("a transformer's configuration is read back, and what is no DiT's is r
   assertEquals(transformerHints(config, "c.json"), { numHeads, numClasses, inputSize });
   for (
     const [name, value] of [
+      ["_class_name", "UNet2DConditionModel"],
       ["activation_fn", "geglu"],
       ["norm_type", "ada_norm_single"],
       ["num_attention_heads", "2"],

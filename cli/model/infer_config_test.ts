@@ -35,4 +35,13 @@ Deno.test("a flag that contradicts what a file says of its process is refused", 
       process: "gaussian",
     });
   assertThrows(infer, UsageError, "--process: expected flow, which x.pt says itself");
+  const without = "x.pt is of process flow, which has no such setting; leave it out";
+  const flow = { process: "flow" } as const;
+  const cases: [ModelOverrides, string][] = [
+    [{ ...flow, noiseSchedule: "linear" }, `--noise-schedule: ${without}`],
+    [{ ...flow, diffusionSteps: 50 }, `--diffusion-steps: ${without}`],
+  ];
+  for (const [overrides, message] of cases) {
+    assertThrows(() => processOf("x.pt", overrides), UsageError, message);
+  }
 });

@@ -10,7 +10,7 @@ import {
   PROCESS_NAMES,
   type ProcessName,
 } from "@dit/core/diffusion";
-import { type ModelConfig, MODELS, processOf } from "@dit/core/pipeline";
+import { type ModelConfig, MODELS, processOf, takes } from "@dit/core/pipeline";
 import { UsageError } from "../shared/errors.ts";
 import { MOST_TIMESTEPS } from "../shared/common_flags.ts";
 import {
@@ -107,7 +107,14 @@ export function checkOverrides(
   overrides: ModelOverrides,
   known: ModelOverrides,
 ): void {
+  const process = overrides.process ?? known.process;
   for (const [key, flag] of Object.entries(FLAG_OF) as [keyof typeof FLAG_OF, string][]) {
+    const isOfProcess = key === "noiseSchedule" || key === "diffusionSteps";
+    if (isOfProcess && overrides[key] !== undefined && process && !takes(process, key)) {
+      throw new UsageError(
+        `--${flag}: ${path} is of process ${process}, which has no such setting; leave it out`,
+      );
+    }
     if (overrides[key] === undefined || known[key] === undefined || overrides[key] === known[key]) {
       continue;
     }

@@ -136,13 +136,16 @@ export async function loadImageSampler(
   }
 }
 
-/** The line that says what model it is. */
-export function modelLine({ config, model }: ImageSampler): string {
+/** The line that says what model it is, and with which of its weights it samples. */
+export function modelLine({ config, model }: ImageSampler, { average }: Weights): string {
   const size = `${model.parameterCount().toLocaleString("en")} parameters`;
   const process = processOf(config.diffusion);
   const kind = process === "gaussian" ? "" : `, process ${process}`;
   const switches = switchesOf(config.dit).map((name) => `, ${name}`).join("");
-  return `model    ${config.name}, ${size}, ${config.dit.numClasses} classes${kind}${switches}`;
+  const { numClasses } = config.dit;
+  const classes = `${numClasses} ${numClasses === 1 ? "class" : "classes"}`;
+  const which = average ? `, ${average}` : "";
+  return `model    ${config.name}, ${size}, ${classes}${kind}${switches}${which}`;
 }
 
 /** A configuration with the times of its process shifted as asked for. */
@@ -177,11 +180,7 @@ export function samplingSettings(
   });
   checkHasEta(sampler, flags.eta);
   const guided = flags["cfg-scale"];
-  if (config.nullClass === null && guided !== undefined && guided !== 1) {
-    throw new UsageError(
-      `--cfg-scale: ${path} was trained without a null class, which guidance needs; leave it at 1`,
-    );
-  }
+  checkCanBeGuided(flags, path, config);
   const internalScale = flags["internal-guidance"] ?? 1;
   if (internalScale !== 1 && !config.dit.earlyHead) {
     throw new UsageError(
@@ -200,6 +199,17 @@ export function samplingSettings(
     seed,
     frames: 1,
   };
+}
+
+/** Refuses what is said of guidance for a model that cannot be guided. */
+function checkCanBeGuided(flags: SamplingFlags, path: string, { nullClass }: ModelConfig): void {
+  if (nullClass !== null) return;
+  const without = `${path} was trained without a null class, which guidance needs`;
+  if ((flags["cfg-scale"] ?? 1) !== 1) {
+    throw new UsageError(`--cfg-scale: ${without}; leave it at 1`);
+  }
+  const other = (["cfg-interval", "cfg-channels"] as const).find((name) => flags[name]);
+  if (other) throw new UsageError(`--${other}: ${without}; leave it out`);
 }
 
 function guidedChannels(given: SamplingFlags["cfg-channels"]): 3 | "all" | undefined {

@@ -2,6 +2,7 @@
 import {
   ETA_SAMPLERS,
   type Process,
+  SAMPLER_NAMES,
   type SamplerName,
   type StepRange,
   stepRange,
@@ -51,8 +52,20 @@ export function checkSampler(process: Process, sampler: SamplerName, flag: strin
   try {
     return stepRange(process, sampler);
   } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(`--${flag}: ${error.message}`);
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    const others = SAMPLER_NAMES.filter((name) => canSample(process, name)).join(", ");
+    throw new UsageError(`--${flag}: ${error.message}; expected one of ${others}`, {
+      cause: error,
+    });
+  }
+}
+
+function canSample(process: Process, sampler: SamplerName): boolean {
+  try {
+    stepRange(process, sampler);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -79,8 +92,15 @@ export function checkInterval(
 ): void {
   if (interval === undefined) return;
   const isFlow = process.velocity !== undefined;
-  if (isFlow ? interval[1] <= 1 : interval.every(Number.isInteger)) return;
-  const expected = isFlow ? "two times from 0 (noise) to 1" : "two whole timesteps";
+  const [first, last] = interval;
+  const { maxSteps } = process;
+  const isWhole = interval.every(Number.isInteger);
+  if (isFlow ? last <= 1 : isWhole && first < maxSteps && last <= maxSteps) return;
+  const expected = isFlow
+    ? "two times from 0 (noise) to 1"
+    : isWhole
+    ? `two timesteps below ${maxSteps}`
+    : "two whole timesteps";
   throw new UsageError(
     `--cfg-interval: expected ${expected}, as the process is ${process.name}, but got ${interval}`,
   );

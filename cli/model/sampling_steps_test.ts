@@ -29,7 +29,8 @@ Deno.test("steps that a sampler cannot take are refused by the name of the flag"
   );
   refused(
     () => samplingSteps(new FlowMatching(), "ddpm", 5, FLAGS),
-    "--sampler: sample: ddpm needs a process that knows p(x_{t-1} | x_t) but the process is flow",
+    "--sampler: sample: ddpm needs a process that knows p(x_{t-1} | x_t) but the process is flow; " +
+      "expected one of ddim, dpm++, heun, euler, euler-maruyama",
   );
   refused(
     () => samplingSteps(usual, "euler-maruyama", 5, FLAGS),
@@ -43,6 +44,7 @@ Deno.test("steps that a sampler cannot take are refused by the name of the flag"
 Deno.test("guidance is limited to times that the process has", () => {
   checkInterval(usual, undefined);
   checkInterval(usual, [100, 800]);
+  checkInterval(usual, [0, 1000]);
   checkInterval(new FlowMatching(), [0.1, 1]);
   assertThrows(
     () => checkInterval(new FlowMatching(), [100, 800]),
@@ -53,5 +55,10 @@ Deno.test("guidance is limited to times that the process has", () => {
     () => checkInterval(usual, [0.1, 1]),
     UsageError,
     "--cfg-interval: expected two whole timesteps, as the process is gaussian, but got 0.1,1",
+  );
+  assertThrows(
+    () => checkInterval(usual, [1000, 1000]),
+    UsageError,
+    "--cfg-interval: expected two timesteps below 1000, as the process is gaussian, but got 1000",
   );
 });

@@ -53,6 +53,8 @@ export interface Weights extends Disposable {
   readonly vaePath: string | null;
   /** Whether it is known what its latents are multiplied by, and how many pixels each stands for. */
   readonly knowsLatents: boolean;
+  /** Which weights these are of a checkpoint with several to choose from, such as `EMA 0.999`. */
+  readonly average?: string | undefined;
   /** Guidance that its samples were drawn with in training. */
   readonly cfgScale?: number | undefined;
 }
@@ -112,12 +114,15 @@ async function openTrained(
     checkpoint.close();
     throw error;
   }
+  const average = averages.find((average, i) => sectionOf(average, i) === section);
+  const isChosen = averages.length > 1 || average === undefined && averages.length > 0;
   return {
     path,
     kind: `checkpoint, step ${step}`,
     config,
     source: mapSource(checkpoint.section(section), path),
-    note: youthOf(averages.find((average, i) => sectionOf(average, i) === section), warmup, step),
+    note: youthOf(average, warmup, step),
+    average: isChosen ? average ? `EMA ${average.name}` : "weights not averaged" : undefined,
     assumptions: [],
     classLabels: config.classNames.map((name) => [name]),
     vaePath: null,
@@ -139,7 +144,8 @@ function sectionAsked(
   set: WeightSet,
   averages: readonly Average[],
 ): string {
-  const named = averages.findIndex(({ name }) => name === set || Number(name) === Number(set));
+  const wanted = averageName(set);
+  const named = averages.findIndex(({ name }) => name === wanted);
   const section = named >= 0 ? sectionOf(averages[named]!, named) : set;
   if (checkpoint.has(section)) return section;
   const there = [
@@ -149,6 +155,16 @@ function sectionAsked(
   throw new CommandError(
     `${checkpoint.path}: expected weights ${set} but it has ${there.join(", ")}`,
   );
+}
+
+/** What an average is called, however it was written; null of what is none. */
+function averageName(set: WeightSet): string | null {
+  try {
+    const [average, ...others] = averagesOf(set);
+    return average && others.length === 0 ? average.name : null;
+  } catch {
+    return null;
+  }
 }
 
 /** A word where an average is younger than its half-life, and mostly what it began with. */
@@ -177,7 +193,14 @@ async function openBare(path: string, set: WeightSet, overrides: ModelOverrides)
 
 /** A folder of diffusers' `DiTPipeline`. */
 async function openPipeline(folder: string, overrides: ModelOverrides): Promise<Weights> {
-  const classLabels = classLabelsOf((await readJson(join(folder, "model_index.json")))["id2label"]);
+  const index = await readJson(join(folder, "model_index.json"));
+  if (!await exists(join(folder, "transformer"))) {
+    throw new CommandError(
+      `${folder}: expected a DiTPipeline, with a folder transformer, but model_index.json says ` +
+        `${JSON.stringify(index["_class_name"])} and there is none`,
+    );
+  }
+  const classLabels = classLabelsOf(index["id2label"]);
   const scheduler = join(folder, "scheduler", "scheduler_config.json");
   const vae = join(folder, "vae");
   const vaeConfig = join(vae, "config.json");

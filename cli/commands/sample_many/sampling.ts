@@ -85,7 +85,7 @@ async function makeShare(
 ): Promise<void> {
   if (share.length === 0) return;
   using imageSampler = await loadImageSampler(weights, vaePath, dtype, world.rank === 0);
-  if (world.rank === 0) console.log(modelLine(imageSampler));
+  if (world.rank === 0) console.log(modelLine(imageSampler, weights));
   let done = 0;
   for (const { numbers, missing } of share) {
     const labels = numbers.map(label);

@@ -281,7 +281,8 @@ diskTest(
     assertEquals(new Set(Object.values(await bits(whole)).map(String)).size, 3);
     const chosen = async (set: string) => {
       using weights = await openWeights(path, set);
-      return { note: weights.note, bias: await weights.source.read("final_layer.linear.bias") };
+      const { note, average } = weights;
+      return { note, average, bias: await weights.source.read("final_layer.linear.bias") };
     };
     assertEquals((await chosen("ema")).bias, (await chosen("0.9")).bias);
     const [fast, power] = [await chosen("0.5"), await chosen("power0.1")];
@@ -290,6 +291,13 @@ diskTest(
       (await chosen("ema")).note?.slice(0, 50),
       "averaged over 2 steps with a decay of 0.9: half of",
     );
+    const names = ["ema", ".50", "power.10", "model"];
+    assertEquals(await Promise.all(names.map(async (set) => (await chosen(set)).average)), [
+      "EMA 0.9",
+      "EMA 0.5",
+      "EMA power0.1",
+      "weights not averaged",
+    ]);
     assertEquals([fast.note, power.note, (await chosen("model")).note], [null, null, null]);
     await assertRejects(
       () => openWeights(path, "0.99"),
