@@ -282,6 +282,9 @@ const AVERAGES: Flag<number | string> = {
   parse(given, name) {
     try {
       const averages = averagesOf(given);
+      if (averages.some(({ options }) => options.decay === 1)) {
+        throw new RangeError(`expected decays below 1, which keeps what it began with, but got 1`);
+      }
       const names = averages.map(({ name }) => name).join(); // the same however it is written
       return averages.length === 1 ? averages[0]!.options.decay ?? names : names;
     } catch (error) {

@@ -4,6 +4,7 @@ import { type ModelConfig, MODELS, processOf, takes, type TransferRow } from "@d
 import { PRETRAINED, type PretrainedName, pretrainedPath } from "../../model/catalog.ts";
 import { openWeights, type Weights } from "../../model/weights.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
+import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
 import { type ModelFlag, OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
 
@@ -14,7 +15,15 @@ import { type ModelFlag, OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./fl
  */
 export async function openInitial({ init }: TrainFlags): Promise<Weights | null> {
   if (init === undefined) return null;
-  const path = Object.hasOwn(PRETRAINED, init) ? pretrainedPath(init as PretrainedName) : init;
+  const path = isPretrained(init) ? pretrainedPath(init) : init;
+  if (isPretrained(init) && !DIT_NAMES.includes(init)) {
+    throw new UsageError(
+      `--init: expected the weights of a DiT, such as ${
+        DIT_NAMES.join(", ")
+      }, but ${init} is the ` +
+        PRETRAINED[init].about,
+    );
+  }
   if (path !== init && !await exists(path)) {
     throw new CommandError(
       `--init: expected the weights ${path}, which are not there; get them with: ` +
@@ -24,10 +33,18 @@ export async function openInitial({ init }: TrainFlags): Promise<Weights | null>
   try {
     return await openWeights(path);
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    throw new CommandError(`--init: ${messageOf(error)}`, { cause: error });
+    const plain = toCommandError(error);
+    if (!(plain instanceof CommandError)) throw error;
+    throw new CommandError(`--init: ${messageOf(plain)}`, { cause: error });
   }
 }
+
+function isPretrained(name: string): name is PretrainedName {
+  return Object.hasOwn(PRETRAINED, name);
+}
+
+/** Published weights to begin with. */
+const DIT_NAMES = (Object.keys(PRETRAINED) as PretrainedName[]).filter((n) => n.startsWith("DiT-"));
 
 /** Flags of the model that are its data's, or a setting of its own. */
 const NOT_TAKEN = ["num-classes", "class-dropout"];
@@ -81,7 +98,7 @@ export function freeze(model: Module, patterns: string | null): number {
   if (patterns === null) return 0;
   let frozen = 0;
   const parameters = [...model.namedParameters()].filter(([, p]) => p.requiresGrad);
-  for (const pattern of listOf(patterns)) {
+  for (const pattern of listOf("--freeze", patterns, "PATTERN")) {
     const found = parameters.filter(([name]) => matches(name, pattern));
     if (found.length === 0) throw unknownPattern("--freeze", pattern, parameters);
     for (const [, p] of found) {
@@ -98,26 +115,43 @@ export function freeze(model: Module, patterns: string | null): number {
 /**
  * The factor of the learning rate of each weight, by `PATTERN=FACTOR,...`; the last pattern that means
  * it counts.
+ *
+ * @param model With what is frozen, which has no rate.
+ * @throws {UsageError} where a pattern means no weights that are trained, or none would be.
  */
 export function rateScale(model: Module, rates: string | null): ((name: string) => number) | null {
   if (rates === null) return null;
   const parameters = [...model.namedParameters()];
-  const groups = listOf(rates).map((text) => {
+  const trained = parameters.filter(([, p]) => p.requiresGrad);
+  const groups = listOf("--lr-scale", rates, "PATTERN=FACTOR").map((text) => {
     const [, pattern = "", factor = ""] = /^(.*)=([^=]*)$/.exec(text) ?? [];
     const scale = factor.trim() === "" ? NaN : Number(factor);
     if (!(scale >= 0 && scale < Infinity) || pattern === "") {
       throw new UsageError(`--lr-scale: expected PATTERN=FACTOR,... but got ${text}`);
     }
-    if (!parameters.some(([name]) => matches(name, pattern))) {
-      throw unknownPattern("--lr-scale", pattern, parameters);
+    const found = parameters.filter(([name]) => matches(name, pattern));
+    if (found.length === 0) throw unknownPattern("--lr-scale", pattern, trained);
+    if (!found.some(([, p]) => p.requiresGrad)) {
+      throw new UsageError(
+        `--lr-scale: expected weights that are trained but all of ${pattern} stay as they are ` +
+          `(--freeze, or fixed positions); leave out ${text}`,
+      );
     }
     return { pattern, scale };
   });
-  return (name) => groups.findLast(({ pattern }) => matches(name, pattern))?.scale ?? 1;
+  const scaleOf = (name: string): number =>
+    groups.findLast(({ pattern }) => matches(name, pattern))?.scale ?? 1;
+  if (trained.some(([name]) => scaleOf(name) > 0)) return scaleOf;
+  throw new UsageError(
+    `--lr-scale: expected some weights to be left to train but ${rates} gives all of them a rate of 0`,
+  );
 }
 
-function listOf(text: string): string[] {
-  return text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+/** The parts of a list. */
+function listOf(flag: string, text: string, part: string): string[] {
+  const parts = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  if (parts.length > 0) return parts;
+  throw new UsageError(`${flag}: expected ${part},... but got "${text}"`);
 }
 
 function unknownPattern(

@@ -50,7 +50,20 @@ Deno.test("what is frozen is counted, and what means nothing or everything is re
   for (const wrong of ["blocks", "blocks=", "blocks=-1", "=2", "blocks=x"]) {
     assertThrows(() => rateScale(other, wrong), UsageError, "--lr-scale: expected PATTERN=FACTOR");
   }
-  assertThrows(() => rateScale(other, "layers=2"), UsageError, "means none");
+  const refused = [
+    ["layers=2", '"layers" means none; names begin with'],
+    [" , ", '--lr-scale: expected PATTERN=FACTOR,... but got " , "'],
+    ["*=0", "to be left to train but *=0 gives all of them a rate of 0"],
+    ["blocks=2,*=0", "gives all of them a rate of 0"],
+    ["pos_embed=2", "but all of pos_embed stay as they are"],
+  ] as const;
+  for (const [rates, message] of refused) {
+    assertThrows(() => rateScale(other, rates), UsageError, message);
+  }
+  assertThrows(() => freeze(other, ","), UsageError, '--freeze: expected PATTERN,... but got ","');
+  freeze(other, "blocks.1");
+  assertThrows(() => rateScale(other, "blocks.1.mlp=2"), UsageError, "(--freeze, or fixed");
+  assertEquals(rateScale(other, "*=0,blocks=2")!("blocks.0.mlp.fc1.bias"), 2);
 });
 
 Deno.test("a run that begins with weights has their model, where flags do not say otherwise", () => {

@@ -317,6 +317,21 @@ export function modelConfigOf(
         `${given.hiddenSize} and --num-heads ${given.numHeads}`,
     );
   }
+  if (switches.qkNorm && given.hiddenSize === given.numHeads) {
+    throw new UsageError(
+      `--qk-norm: expected heads of several numbers, of which one is left to norm to, but got ` +
+        `--hidden-size ${given.hiddenSize} and --num-heads ${given.numHeads}`,
+    );
+  }
+  const { bottleneck = 0 } = switches;
+  const ofPatch = data.channels * given.patchSize ** 2;
+  const widest = Math.max(ofPatch, given.hiddenSize);
+  if (bottleneck > widest) {
+    throw new UsageError(
+      `--bottleneck: expected ${widest} at most, between patches of ${ofPatch} numbers and tokens ` +
+        `of ${given.hiddenSize}, but got ${bottleneck}`,
+    );
+  }
   // with one class there is nothing to leave out, and nothing that guidance could lead to
   const classDropoutProb = flags["class-dropout"] ?? (numClasses === 1 ? 0 : 0.1);
   const process = flags.process ?? TRAIN_FLAGS.process.defaults[preset];
@@ -349,22 +364,38 @@ export function modelConfigOf(
     nullClass: classDropoutProb > 0 ? numClasses : null,
   };
   checkProcess(config);
-  checkModelGuidance(config, settings);
+  checkGuidance(flags, config, settings);
+  if (settings.balance && data.classNames.length < 2) {
+    throw new UsageError(
+      `--balance: expected data of several classes but ${basename(settings.data)} has one`,
+    );
+  }
   checkFitsProcess(processOfFlags(config), settings);
   checkPreviewLength(flags, config);
   return config;
 }
 
-/** Refuses guidance in training of models that cannot learn it. */
-function checkModelGuidance(
+/** Refuses guidance of models that have none, in training and of its samples. */
+function checkGuidance(
+  flags: TrainFlags,
   { dit, nullClass }: ModelConfig,
-  { modelGuidance }: TrainSettings,
+  { modelGuidance, data }: TrainSettings,
 ): void {
-  if (modelGuidance === 0) return;
-  const refuse = (why: string) => {
-    throw new UsageError(`--model-guidance: expected ${why}; leave one of them out`);
+  const refuse = (why: string, flag = "model-guidance") => {
+    throw new UsageError(`--${flag}: expected ${why}; leave one of them out`);
   };
-  if (nullClass === null) refuse("a model with a null class but got --class-dropout 0");
+  const isGuided = (flags["cfg-scale"] ?? 1) !== 1;
+  if (nullClass === null && (modelGuidance > 0 || isGuided)) {
+    const flag = modelGuidance > 0 ? "model-guidance" : "cfg-scale";
+    const why = flags["class-dropout"] === undefined
+      ? `${basename(data)} has one class`
+      : "got --class-dropout 0";
+    refuse(`a model with a null class, which guidance needs, but ${why}`, flag);
+  }
+  if (modelGuidance === 0) return;
+  if (dit.classDropoutProb === 1) {
+    refuse("a model that sees classes but got --class-dropout 1");
+  }
   if (dit.learnSigma) refuse("a model that does not learn the variance but got --learn-sigma");
   if (dit.earlyHead) refuse("a model with one head but got --early-head");
 }

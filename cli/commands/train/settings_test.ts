@@ -216,6 +216,17 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
     ],
     ["--model-guidance 1 --learn-sigma", "does not learn the variance but got --learn-sigma"],
     ["--model-guidance 1 --early-head 1", "with one head but got --early-head"],
+    [
+      "--model-guidance 1 --class-dropout 1",
+      "a model that sees classes but got --class-dropout 1; leave one of them out",
+    ],
+    [
+      "--cfg-scale 3 --class-dropout 0",
+      "--cfg-scale: expected a model with a null class, which guidance needs, but got --class-dropout",
+    ],
+    ["--bottleneck 49", "--bottleneck: expected 48 at most, between patches of 48 numbers and"],
+    ["--qk-norm --num-heads 32", "--qk-norm: expected heads of several numbers"],
+    ["--ema-decay 0.9,1", "--ema-decay: expected decays below 1, which keeps what it began with"],
     ["--norm batch", "--norm: expected one of layerNorm, rmsNorm but got"],
     ["--num-classes 2", "--num-classes: expected 3 or more"],
     ["--grad-accum 3", "--grad-accum: expected a number of equal parts of a batch of 4"],
@@ -225,6 +236,20 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
   for (const [line, message] of cases) {
     assertThrows(() => newRun(`${TINY} ${line}`), UsageError, message);
   }
+});
+
+Deno.test("what needs classes is refused where the data have one", () => {
+  const one = (line: string) => {
+    const flags = flagsOf(`${TINY} ${line}`);
+    return modelConfigOf(flags, settingsOf(flags), { ...SHAPE, classNames: ["all"] });
+  };
+  assertEquals(one("--steps 9").nullClass, null);
+  const cases = [
+    ["--balance", "--balance: expected data of several classes but pictures has one"],
+    ["--model-guidance 1", "--model-guidance: expected a model with a null class, which guidance"],
+    ["--cfg-scale 3", "needs, but pictures has one class; leave one of them out"],
+  ] as const;
+  for (const [line, message] of cases) assertThrows(() => one(line), UsageError, message);
 });
 
 Deno.test("models that learn guidance are sampled without it", () => {
