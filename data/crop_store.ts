@@ -5,7 +5,7 @@
  * A folder and a size have one file of equal records, one a place, so that reading is one read where
  * a record begins. A record is
  *
- *     SHA-256 of what follows and of the key (32 bytes) | pixels, u8 [size, size, 3]
+ *     SHA-256 of what follows and of the key (32 bytes) | 1 if enlarged | pixels, u8 [size, size, 3]
  *
  * The key says what the crop is of: the image's name below the folder, its file's size and times, and
  * the decoder. A record fits its digest or the image is decoded: one that a killed process left half
@@ -29,7 +29,7 @@ export interface CropStoreOptions {
    * crops that are there are read, and nothing is written.
    */
   readonly mostBytes?: number;
-  /** Nothing is kept of images that have fewer bytes than this together; 64 MiB by default. */
+  /** Nothing is kept of images that have fewer bytes than this together; 16 MiB by default. */
   readonly leastSourceBytes?: number;
   /** Called once, with the reason, where crops could not be written: the disk may be full. */
   readonly onFailure?: (reason: string) => void;
@@ -48,7 +48,7 @@ export interface CropPlace {
 }
 
 /** Below this, decoding all images takes seconds: a disk has better uses than to save them. */
-const LEAST_SOURCE_BYTES = 2 ** 26;
+const LEAST_SOURCE_BYTES = 2 ** 24;
 /** Images whose files are looked at, to know about how many bytes all of them have. */
 const SAMPLED = 256;
 /** How files of records end; other files in their folder are left alone. */
@@ -150,6 +150,14 @@ export class CropStore {
   }
 }
 
+/** What a record holds. */
+export interface Crop {
+  /** `[size, size, 3]` */
+  readonly pixels: Uint8Array<ArrayBuffer>;
+  /** Whether the image was smaller than that. */
+  readonly enlarged: boolean;
+}
+
 /** The record of an image, for the thread that loads it. */
 export class CropRecord {
   readonly #place: CropPlace;
@@ -179,8 +187,8 @@ export class CropRecord {
     return new CropRecord(place, recordBytes(size), new TextEncoder().encode(key));
   }
 
-  /** Its pixels, `[size, size, 3]`; undefined where it has none of this image as it is now. */
-  async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  /** The crop; undefined where there is none of this image as it is now. */
+  async read(): Promise<Crop | undefined> {
     const record = this.#buffer();
     try {
       using file = Deno.openSync(this.#place.file);
@@ -194,18 +202,19 @@ export class CropRecord {
       return undefined;
     }
     const digest = await this.#digest(record);
-    const fits = digest.every((byte, i) => byte === record[i]);
-    return fits ? record.slice(DIGEST, this.#bytes) : undefined;
+    if (!digest.every((byte, i) => byte === record[i])) return undefined;
+    return { pixels: record.slice(DIGEST + 1, this.#bytes), enlarged: record[DIGEST] === 1 };
   }
 
   /**
-   * Writes its pixels.
+   * Writes the crop.
    *
    * @returns Why that failed; undefined where it did not, or the file has made room for others.
    */
-  async write(pixels: Uint8Array): Promise<string | undefined> {
+  async write({ pixels, enlarged }: Crop): Promise<string | undefined> {
     const record = this.#buffer();
-    record.set(pixels, DIGEST);
+    record[DIGEST] = enlarged ? 1 : 0;
+    record.set(pixels, DIGEST + 1);
     record.set(await this.#digest(record));
     try {
       using file = Deno.openSync(this.#place.file, { write: true });
@@ -236,7 +245,7 @@ const VERSION = 1;
 const DIGEST = 32;
 
 function recordBytes(size: number): number {
-  return DIGEST + 3 * size * size;
+  return DIGEST + 1 + 3 * size * size;
 }
 
 /** What the files of a folder and a size are called: the same however the folder is reached. */

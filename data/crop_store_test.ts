@@ -6,7 +6,7 @@ import { imageTest } from "./image_test_util.ts";
 import { encodePng } from "./png.ts";
 
 const SIZE = 4;
-const RECORD = 32 + 3 * SIZE ** 2;
+const RECORD = 32 + 1 + 3 * SIZE ** 2;
 
 /** A PNG whose pixels follow from `seed`. */
 async function write(path: string, seed: number, side = 2 * SIZE): Promise<void> {
@@ -80,7 +80,8 @@ imageTest("crops that are kept are the bits that decoding gives, and are taken",
   }
   await using images = await its.open();
   const record = CropRecord.of(images.paths[2]!, SIZE, images.crops!.placeOf(2)!)!;
-  await record.write(new Uint8Array(3 * SIZE ** 2).fill(255)); // which no image has
+  const pixelsOfNone = new Uint8Array(3 * SIZE ** 2).fill(255);
+  await record.write({ pixels: pixelsOfNone, enlarged: false });
   await using next = await its.open();
   assert((await next.read([2])).images.every((value) => value === 1));
   await using other = await its.open({}, { size: SIZE - 1 });
@@ -172,7 +173,7 @@ imageTest("what is damaged, gone or enlarged is found again with every opening",
   await Deno.truncate(cut!, 70);
   await using first = await its.open();
   assertEquals((await first.readSound([0, 1, 2, 3])).indices, [1, 2, 3]);
-  assertEquals(await keptOf(first), [false, true, false, true]);
+  assertEquals(await keptOf(first), [false, true, true, true]);
   for (const crops of [{}, null]) {
     const damaged: string[] = [];
     await using images = await its.open(crops, { onDamaged: (path) => damaged.push(path) });

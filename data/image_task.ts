@@ -1,6 +1,6 @@
 /** One image file, from the disk to a square of pixels: what a worker does for each of them. */
 import { centerCrop } from "./crop.ts";
-import { type CropPlace, CropRecord } from "./crop_store.ts";
+import { type Crop, type CropPlace, CropRecord } from "./crop_store.ts";
 import { decodeImage } from "./decode.ts";
 import { DamagedImageError, messageOf } from "./errors.ts";
 import { isUnnameable } from "./folder.ts";
@@ -16,18 +16,13 @@ export interface ImageTask {
 }
 
 /** What comes of it. */
-export interface LoadedImage {
-  /** `[size, size, 3]` */
-  readonly pixels: Uint8Array<ArrayBuffer>;
-  /** Whether the image was smaller than that. */
-  readonly enlarged: boolean;
+export interface LoadedImage extends Crop {
   /** Why it could not be kept, where it should have been. */
   readonly notKept?: string | undefined;
 }
 
 /**
- * Reads, decodes and crops an image file, or takes its crop from where it is kept. Crops of images
- * that were enlarged are not: they are small, and have to be counted again.
+ * Reads, decodes and crops an image file, or takes its crop from where it is kept.
  *
  * @throws {DamagedImageError} If the file may not be read, is no image, or a damaged one.
  */
@@ -35,12 +30,11 @@ export async function loadImage({ path, size, crop }: ImageTask): Promise<Loaded
   // before the image is read: one that changes meanwhile is another the next time
   const record = crop && CropRecord.of(path, size, crop);
   const kept = await record?.read();
-  if (kept !== undefined) return { pixels: kept, enlarged: false };
+  if (kept !== undefined) return kept;
   const image = await decodeImage(await readImage(path));
   const enlarged = Math.min(image.width, image.height) < size;
-  const { pixels } = centerCrop(image, size);
-  const isKept = crop?.isWritten && !enlarged;
-  return { pixels, enlarged, notKept: isKept ? await record?.write(pixels) : undefined };
+  const cropped = { pixels: centerCrop(image, size).pixels, enlarged };
+  return { ...cropped, notKept: crop?.isWritten ? await record?.write(cropped) : undefined };
 }
 
 /** The system's codes for exhausted resources, which are no fault of the file. */

@@ -1,6 +1,12 @@
 /** Folders of images as people have them, with all that is wrong with them, through `deno task train`. */
 import { type CheckpointHeader, DIT, type ModelConfig } from "@dit/core/pipeline";
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { expect } from "@std/expect";
 import { encodePng } from "@dit/data";
 import { crc32 } from "node:zlib";
@@ -213,3 +219,42 @@ commandTest("a checkpoint from before there was --strict is resumed", async (fol
   assertStringIncludes(out, "from step 2 to 4");
   assertEquals((await lastHeader(run)).training!.settings.toggle("strict"), false);
 });
+
+commandTest(
+  "crops of large images are kept for the next run, unless they are not to be",
+  async (folder) => {
+    const photos = `${folder}/photos`;
+    await writePictures(photos, ["a", "b"], 4);
+    for (let i = 0; i < 8; i++) { // as large as photographs, by their files
+      await Deno.truncate(`${photos}/${i < 4 ? "a" : "b"}/00${i % 4}.png`, 2 ** 21);
+    }
+    const losses = async (run: string) => {
+      const lines = await Deno.readTextFile(`${folder}/${run}/000-DiT-Mini-4/metrics.jsonl`);
+      return lines.trim().split("\n").map((line) => JSON.parse(line).loss);
+    };
+    const args = (data: string, results: string) => {
+      return [...TINY, "--steps", "4", "--data", data, "--results-dir", results];
+    };
+    // nothing is written among the images, where crops would be a class the next time
+    const [off, inside] = await Promise.all([
+      train(folder, ...args("photos", "off"), "--crop-cache", "0"),
+      train(photos, ...args(".", "../inside")),
+    ]);
+    for (const { code, out, err } of [off, inside]) {
+      assertEquals(code, 0, err);
+      expect(out).not.toMatch(/^crops/m);
+    }
+    assertEquals((await Array.fromAsync(Deno.readDir(photos))).length, 2);
+    await assertRejects(() => Deno.stat(`${folder}/crops`), Deno.errors.NotFound);
+    for (const results of ["first", "second"]) {
+      const { code, out, err } = await train(folder, ...args("photos", results));
+      assertEquals(code, 0, err);
+      const [, file] =
+        /^crops {4}kept for later epochs and runs: (crops.photos-16-\w+\.crops), 6\.4 kB at most$/m
+          .exec(out)!;
+      assertEquals((await Deno.stat(`${folder}/${file}`)).size, 8 * (32 + 1 + 3 * 16 ** 2));
+      assertEquals(await losses(results), await losses("off"));
+    }
+    assertEquals(await losses("inside"), await losses("off"));
+  },
+);
