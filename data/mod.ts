@@ -56,4 +56,6 @@ export {
   type NpyFeaturesOptions,
   saveNpyFeature,
 } from "./npy_features.ts";
-export { type EmojiOptions, makeEmojiFolder } from "./emoji.ts";
+export { type EmojiOptions, loadEmoji, makeEmojiFolder } from "./emoji.ts";
+export { type Emoji3DOptions, makeEmoji3DFolder } from "./emoji_3d.ts";
+export type { MakeFolderOptions } from "./picture_folder.ts";

@@ -121,7 +121,10 @@ commandTest("what cannot be compared by a classifier is refused", async (folder)
     ],
     [["good.npz", "single.npz"], "single.npz: expected two classes or more"],
     [["colour.npz", "one"], "one: expected two classes or more for a classifier to tell apart"],
-    [["good.npz", "nowhere"], "reference nowhere: expected mnist or a folder but found nothing"],
+    [
+      ["good.npz", "nowhere"],
+      "reference nowhere: expected mnist, emoji or a folder but found nothing",
+    ],
     [["good.npz", "few.npz"], "few.npz: expected two pictures or more of each class"],
     [
       ["good.npz", "digits", "--metrics", "fid"],

@@ -213,7 +213,7 @@ commandTest("train says what is wrong with a command line", async (folder) => {
     [["--data", "digits", "--num-heads", "3"], 2, /--hidden-size: expected a multiple/],
     [["--data", "digits", "--num-classes", "4"], 2, /--num-classes: expected 10 or more/],
     [["--data", "digits", "--batch-size", "31"], 2, /expected 30 at most/],
-    [["--data", "nowhere"], 1, /--data nowhere: expected mnist or a folder/],
+    [["--data", "nowhere"], 1, /--data nowhere: expected mnist, emoji or a folder/],
     [["--resume", "nowhere"], 1, /nowhere: expected a run's folder or a checkpoint/],
     [["--resume", "latest"], 1, /results: expected a run with a checkpoint/],
     [["--resume", "latest", "--lr", "1"], 1, /expected a run/],

@@ -71,13 +71,13 @@ commandTest("every flag of the README's commands is one that the command has", a
 
 Deno.test({
   name:
-    "the second example of commands goes from pictures to pictures, for `deno task bench emoji`",
+    "the second example of commands goes from pictures to pictures, for `deno task bench emoji-3d`",
   ignore: !allowed,
   fn: async () => {
     const shown = await readmeCommands("Pictures in colour");
     const tasks = shown.map(({ task }) => task);
     assertEquals(tasks, ["download", "train-vae", "extract-features", "train", "sample"]);
-    assertEquals(shown[1]!.args, ["--data", "emoji"]);
+    assertEquals(shown[1]!.args, ["--data", "emoji-3d"]);
     await assertRejects(() => readmeCommands("Nowhere"), Error, 'expected a section "Nowhere"');
   },
 });

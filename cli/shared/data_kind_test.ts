@@ -28,6 +28,6 @@ diskTest("data are recognised by their name or by what is in their folder", asyn
   await assertRejects(
     () => dataKind(`${folder}/none`),
     CommandError,
-    "expected mnist or a folder but found nothing there",
+    "expected mnist, emoji or a folder but found nothing there",
   );
 });

@@ -10,12 +10,26 @@ import type { Dataset } from "@dit/data";
  */
 export type Recipe = Readonly<Record<string, string | number | boolean>>;
 
+/** How named data are opened. */
+export interface OpenOptions {
+  /** Where their files are; by default they are fetched, once. */
+  readonly folder?: string | undefined;
+  /** Side of an example in pixels, of those that are drawn at any. */
+  readonly size?: number | undefined;
+  /** Threads that draw. */
+  readonly workers?: number;
+  /** Called with the number of examples drawn, and of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
 /** Data with a name. */
 export interface NamedData {
   /** What they are, for the help of `--data`. */
   readonly help: string;
   /** Side of an example in pixels, of those that are fetched. */
   readonly imageSize: number;
+  /** Whether they are drawn at any size, which `imageSize` is by default. */
+  readonly hasAnySize?: boolean;
   /** Whether they are read from a folder only; fetched by their name as well by default. */
   readonly isFolderOnly?: boolean;
   /** Whether mirrored examples mean the same. */
@@ -26,12 +40,8 @@ export interface NamedData {
   readonly recipe?: Recipe;
   /** The name of a file that shows that a folder holds these data, where they come as files too. */
   readonly files?: RegExp;
-  /**
-   * Opens them.
-   *
-   * @param folder Where their files are; by default they are fetched, once.
-   */
-  open(folder?: string): Promise<Dataset>;
+  /** Opens them. */
+  open(options: OpenOptions): Promise<Dataset>;
 }
 
 /** Named data; everything else is a folder. */
@@ -42,9 +52,20 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     flip: false, // mirrored digits are others, or none
     native: false,
     files: /^(.*-)?train-images-idx3-ubyte(\.gz)?$/, // Fashion-MNIST's and others' are called so too
-    async open(folder) {
+    async open({ folder }) {
       const { loadMnist } = await import("@dit/data");
       return await loadMnist(folder === undefined ? {} : { folder });
+    },
+  },
+  "emoji": {
+    help: "7,682 emoji in four styles, drawn at any size",
+    imageSize: 64,
+    hasAnySize: true,
+    flip: false, // mirrored letters and flags are others
+    native: true, // sharp draws them
+    async open(options) {
+      const { loadEmoji } = await import("@dit/data");
+      return await loadEmoji(options);
     },
   },
   "cifar10": {
@@ -54,7 +75,7 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     flip: true,
     native: true, // any folder is granted it
     files: /^data_batch_1\.bin$/,
-    async open(folder) {
+    async open({ folder }) {
       const { loadCifar10 } = await import("@dit/data");
       return await loadCifar10({ folder: folder! });
     },
@@ -70,7 +91,7 @@ export function namedData(data: string): NamedData | undefined {
 export const FETCHED_DATA: readonly string[] = Object.keys(NAMED_DATA)
   .filter((name) => !NAMED_DATA[name]!.isFolderOnly);
 
-/** What may be given, such as "mnist or a folder". */
+/** What may be given, such as "mnist, emoji or a folder". */
 export function namesOr(otherwise: string): string {
-  return [...FETCHED_DATA, otherwise].join(" or ");
+  return `${FETCHED_DATA.join(", ")} or ${otherwise}`;
 }

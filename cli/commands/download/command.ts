@@ -1,5 +1,5 @@
 /** `deno task download`: published weights into `pretrained_models/`, pictures to train on. */
-import { makeEmojiFolder } from "@dit/data";
+import { makeEmoji3DFolder, makeEmojiFolder } from "@dit/data";
 import { join } from "@std/path";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists } from "../../shared/files.ts";
@@ -16,8 +16,10 @@ import {
 import { obtain, sizeText } from "../../model/pretrained.ts";
 import { ProgressLine } from "../../shared/progress.ts";
 import {
-  EMOJI,
+  isPictures,
   MIRROR_VARIABLE,
+  PICTURES,
+  type PicturesName,
   PRETRAINED,
   PRETRAINED_FOLDER,
   type PretrainedName,
@@ -41,7 +43,7 @@ const HELP = `Downloads published weights. What has arrived is kept and continue
 
   deno task download                       what there is
   deno task download DiT-XL-2-256x256 sd-vae-ft-mse
-  deno task download emoji                 a folder of pictures to train on, for practice
+  deno task download emoji-3d              a folder of pictures to train on, for practice
 
 ${flagsHelp({ "Flags": FLAGS })}
 
@@ -56,7 +58,7 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const names = given.filter((name) => name !== EMOJI).map((name) => {
+  const names = given.filter((name) => !isPictures(name)).map((name) => {
     try {
       return pretrainedName(name);
     } catch (error) {
@@ -65,8 +67,10 @@ export async function run(args: readonly string[]): Promise<number> {
     }
   });
   const forPictures = Object.entries({ size, classes }).find(([, value]) => value !== undefined);
-  if (forPictures && !given.includes(EMOJI)) {
-    throw new UsageError(`--${forPictures[0]}: expected pictures to download (${EMOJI}) with it`);
+  const pictures = given.filter(isPictures);
+  if (forPictures && pictures.length === 0) {
+    const known = Object.keys(PICTURES).join(", ");
+    throw new UsageError(`--${forPictures[0]}: expected pictures to download (${known}) with it`);
   }
   if (given.length === 0) await list(dir);
   for (const name of new Set(names)) {
@@ -75,9 +79,10 @@ export async function run(args: readonly string[]): Promise<number> {
     if (name === "inception") await checkInceptionFile(path);
     console.log(was ? `${path} is there already` : `${path} is there, whole and checked`);
   }
-  if (given.includes(EMOJI)) {
-    await makeEmoji(
-      join(dir ?? ".", EMOJI),
+  for (const name of new Set(pictures)) {
+    await makePictures(
+      name,
+      join(dir ?? ".", name),
       size,
       classes?.split(",").map((name) => name.trim()),
     );
@@ -85,14 +90,20 @@ export async function run(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** Makes a folder of emoji, of two npm packages. */
-async function makeEmoji(
+const MAKERS = {
+  "emoji": makeEmojiFolder,
+  "emoji-3d": makeEmoji3DFolder,
+} satisfies Record<PicturesName, unknown>;
+
+/** Makes a folder of pictures, of npm packages. */
+async function makePictures(
+  name: PicturesName,
   folder: string,
   size: number = FLAGS.size.default,
   classes?: readonly string[],
 ): Promise<void> {
   using line = new ProgressLine("         ");
-  const counts = await makeEmojiFolder(folder, {
+  const counts = await MAKERS[name](folder, {
     size,
     ...(classes ? { classes } : {}),
     onProgress: (done, total) => line.show(done, total, "pictures"),
@@ -114,6 +125,7 @@ async function list(folder = PRETRAINED_FOLDER): Promise<void> {
     const here = await exists(pretrainedPath(name as PretrainedName, folder)) ? "  (there)" : "";
     console.log(`${name.padEnd(wide)}  ${sizeText(known).padStart(13)}  ${known.about}${here}`);
   }
-  const about = "1,854 pictures in 9 classes to train on (Fluent emoji, MIT; over npm)";
-  console.log(`${EMOJI.padEnd(wide)}  ${"about 50 MB".padStart(13)}  ${about}`);
+  for (const [name, { about, size }] of Object.entries(PICTURES)) {
+    console.log(`${name.padEnd(wide)}  ${size.padStart(13)}  ${about}; over npm`);
+  }
 }

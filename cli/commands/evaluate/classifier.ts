@@ -133,21 +133,26 @@ async function openReference(
   if (/\.npz$/i.test(path) && await exists(path)) {
     return await archiveReference(path, { onProgress });
   }
+  const requireSquare = () => {
+    if (height === width) return;
+    throw new CommandError(
+      `${name}: expected square samples, as the reference is cropped to or drawn at their size, but ` +
+        `they are ${width}x${height}`,
+    );
+  };
   const found = await dataKind(path, "reference");
   if (found.kind === "named") {
-    return await datasetPictures(await found.named.open(found.folder), path, { onProgress });
+    const { named, folder } = found;
+    if (named.hasAnySize) requireSquare();
+    const data = await named.open({ folder, size: height, workers: WORKERS, onProgress });
+    return await datasetPictures(data, path, { onProgress });
   }
   if (found.kind !== "images") {
     throw new CommandError(
       `${path}: expected pictures to compare samples with but found latents made of them`,
     );
   }
-  if (height !== width) {
-    throw new CommandError(
-      `${name}: expected square samples, as images of a folder are cropped to them, but they are ` +
-        `${width}x${height}`,
-    );
-  }
+  requireSquare();
   await using images = await openImages(path, { size: height, workers: WORKERS, warn: warnAbove });
   warnAbove(`          ${preparationText(images)}`);
   return await datasetPictures(images, path, { onProgress });

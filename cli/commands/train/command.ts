@@ -161,6 +161,7 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
     warn: warnAbove,
+    isShown: world.rank === 0,
     numClasses: config.dit.numClasses,
   });
   checkSameData(config, settings, data);

@@ -2,6 +2,7 @@
 import { type DataKind, dataKind } from "../../shared/data_kind.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
 import { openImages, preparationText } from "../../shared/images.ts";
+import { ProgressLine } from "../../shared/progress.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import { asLatents, openNpyFeatures, openShards } from "./latents.ts";
 import { LATENT_FROM } from "./flags.ts";
@@ -13,6 +14,8 @@ export interface DataOptions {
   readonly usualSize: number;
   /** Called for each image that cannot be read. */
   readonly warn: (message: string) => void;
+  /** Whether a line says how far drawing is; true by default. */
+  readonly isShown?: boolean;
   /** Classes of data that do not say themselves how many there are. */
   readonly numClasses?: number | undefined;
 }
@@ -25,7 +28,7 @@ export interface DataOptions {
 export async function openData(settings: TrainSettings, options: DataOptions): Promise<TrainData> {
   try {
     const found = await dataKind(settings.data);
-    if (found.kind === "named") return await openNamed(found, settings);
+    if (found.kind === "named") return await openNamed(found, settings, options);
     if (found.kind === "shards") return await openShards(settings, found.manifest);
     if (found.kind === "npy") return await openNpyFeatures(settings, options.numClasses);
     const size = settings.imageSize ?? options.usualSize;
@@ -46,14 +49,15 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
   }
 }
 
-/** Named data are trained on as they are. */
+/** Named data are trained on as they are, or as they are drawn. */
 async function openNamed(
   { named, folder }: Extract<DataKind, { kind: "named" }>,
-  { data, imageSize, vae }: TrainSettings,
+  { data, imageSize, vae, workers }: TrainSettings,
+  { isShown = true }: DataOptions,
 ): Promise<TrainData> {
-  const opening = folder === undefined ? undefined : await named.open(folder);
+  const opening = folder === undefined ? undefined : await named.open({ folder });
   const side = opening?.height ?? named.imageSize; // others in the same files may have another
-  if (imageSize !== null && imageSize !== side) {
+  if (imageSize !== null && imageSize !== side && !named.hasAnySize) {
     throw new UsageError(
       `--image-size: ${data} is ${side} pixels wide, so expected ${side} but got ${imageSize}`,
     );
@@ -61,5 +65,8 @@ async function openNamed(
   if (vae !== null && vae !== "none") {
     throw new UsageError(`--vae: ${data} is trained on as pixels, so expected none but got ${vae}`);
   }
-  return opened("named", opening ?? await named.open());
+  if (opening) return opened("named", opening);
+  using line = new ProgressLine("drawing  ");
+  const onProgress = (done: number, total: number) => isShown && line.show(done, total, "pictures");
+  return opened("named", await named.open({ size: imageSize ?? side, workers, onProgress }));
 }

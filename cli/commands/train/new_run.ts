@@ -50,6 +50,7 @@ export async function openNewRun(given: TrainFlags, world: World): Promise<NewRu
     await openData(asked, {
       usualSize: usualImageSize(flags),
       warn: warnAbove,
+      isShown: world.rank === 0,
       numClasses: flags["num-classes"],
     }),
   );

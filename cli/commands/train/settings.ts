@@ -192,9 +192,11 @@ export interface RunDescription {
 export function sameRun(flags: TrainFlags, { settings, config }: RunDescription): boolean {
   const preset = presetOf(flags);
   const { latents, dit, classNames } = config;
-  const isUsualSize = latents !== null || namedData(settings.data) !== undefined ||
-    settings.imageSize === TRAIN_FLAGS["image-size"].defaults[preset];
-  const isUsualVae = settings.vae !== "none" || settings.imageSize! < LATENT_FROM;
+  const named = namedData(settings.data);
+  const usualSize = named?.imageSize ?? TRAIN_FLAGS["image-size"].defaults[preset];
+  const isUsualSize = latents !== null || settings.imageSize === usualSize;
+  const isUsualVae = named !== undefined || settings.vae !== "none" ||
+    settings.imageSize! < LATENT_FROM;
   const open = {
     imageSize: flags["image-size"] === undefined && isUsualSize,
     vae: flags.vae === undefined && isUsualVae,

@@ -158,6 +158,22 @@ Deno.test("a run is looked for by all settings that identify it", () => {
   assertEquals(sameRun(flagsOf(`${TINY} --steps 30`), newRun(TINY + " --steps 30 --lr 1")), false);
 });
 
+Deno.test("a run of data that are drawn at any size is looked for by its size", () => {
+  const run = (size: number): RunDescription => {
+    const shape: DataShape = { ...SHAPE, kind: "named", side: size, imageSize: size };
+    const flags = flagsOf(`--data emoji --steps 9 --image-size ${size}`);
+    const settings = settledBy(shape, settingsOf(flags), flags, 500);
+    return { settings, config: modelConfigOf(flags, settings, shape) };
+  };
+  const isFound = (line: string, size: number) => sameRun(flagsOf(line), run(size));
+  assertEquals([64, 32, 256].map((size) => isFound("--data emoji --steps 9", size)), [
+    true,
+    false,
+    false,
+  ]);
+  assertEquals(isFound("--data emoji --steps 9 --image-size 256", 256), true);
+});
+
 Deno.test("warm-up is made to fit a run of epochs just as one of steps", () => {
   const warmup = (line: string) => newRun(`${TINY} ${line}`).settings.warmup;
   assertEquals([warmup("--steps 30"), warmup("--epochs 5")], [3, 3]);

@@ -1,6 +1,6 @@
 /**
  * The README's second example, whole: its commands, one after the other in an empty folder, timed.
- * The pictures that it shows are made by this: they stay in bench/results/emoji.
+ * The pictures that it shows are made by this: they stay in bench/results/emoji-3d.
  */
 import type { Report, Row } from "./measure.ts";
 import { readmeCommands } from "../tests/readme.ts";
@@ -8,7 +8,7 @@ import { readmeCommands } from "../tests/readme.ts";
 /** The commands choose the tier by themselves. */
 export const tiered = false;
 
-const FOLDER = new URL("results/emoji/", import.meta.url);
+const FOLDER = new URL("results/emoji-3d/", import.meta.url);
 const LAUNCH = new URL("../cli/launch.ts", import.meta.url);
 /** What the example is made to fit in. */
 const MINUTES = 45;
