@@ -7,6 +7,7 @@ import {
   sampleProgressive,
   type SamplerName,
   type SamplingStep,
+  stepRange,
 } from "../diffusion/mod.ts";
 import type { DiT } from "../dit/mod.ts";
 import { mapSource, type SafetensorsFile, type TensorSource } from "../io/mod.ts";
@@ -68,6 +69,24 @@ export function usualGuidedChannels({ latents }: ModelConfig): 3 | "all" {
 
 /** Samples at a time: of small models, and of those wider than `wide`. */
 const BATCH = { small: 32, large: 8, wide: 512 } as const;
+
+/** Steps of DPM-Solver++ that models of pixels look no better beyond (docs/recipes.md). */
+const PIXEL_STEPS = 10;
+
+/**
+ * In how many steps a model is sampled where nothing else is asked for: as many as its sampler
+ * usually takes, and half as many by DPM-Solver++ where it is a model of pixels.
+ *
+ * @throws {RangeError} where the sampler cannot sample its process.
+ */
+export function usualSteps(
+  { latents }: Pick<ModelConfig, "latents">,
+  process: Process,
+  sampler: SamplerName,
+): number {
+  const { usual } = stepRange(process, sampler);
+  return latents === null && sampler === "dpm++" ? Math.min(usual, PIXEL_STEPS) : usual;
+}
 
 /** How many samples at a time keep a device busy. */
 export function usualBatchSize({ dit }: ModelConfig): number {

@@ -1,6 +1,6 @@
 /** What the page is told of a model, by its configuration. */
 import { type Process, SAMPLER_NAMES, SAMPLERS, stepRange } from "@dit/core/diffusion";
-import { buildProcess, type ModelConfig, processOf } from "@dit/core/pipeline";
+import { buildProcess, type ModelConfig, processOf, usualSteps } from "@dit/core/pipeline";
 import type { ModelInfo, SamplerInfo } from "./protocol.ts";
 
 /** Most steps that are offered, where a process has no end of them. */
@@ -38,7 +38,6 @@ export function describeModel(config: ModelConfig, facts: ModelFacts): ModelInfo
   const process = buildProcess(config);
   const isFlow = process.velocity !== undefined;
   const names = facts.classNames ?? config.classNames;
-  const usual = SAMPLERS[USUAL_SAMPLER].usualSteps;
   const guidance = facts.guidance ?? USUAL_GUIDANCE[latents ? "latents" : "pixels"];
   return {
     id: facts.id,
@@ -54,10 +53,10 @@ export function describeModel(config: ModelConfig, facts: ModelFacts): ModelInfo
     times: isFlow
       ? { least: 0, most: 1, grain: 0.01 }
       : { least: 0, most: config.diffusion.diffusionSteps - 1, grain: 1 },
-    samplers: SAMPLER_NAMES.flatMap((name) => samplerInfo(process, name)),
+    samplers: SAMPLER_NAMES.flatMap((name) => samplerInfo(config, process, name)),
     usual: {
       sampler: USUAL_SAMPLER,
-      steps: Math.min(usual, stepRange(process, USUAL_SAMPLER).most),
+      steps: usualSteps(config, process, USUAL_SAMPLER),
       guidance: nullClass === null ? 1 : guidance,
       interval: null,
     },
@@ -65,10 +64,15 @@ export function describeModel(config: ModelConfig, facts: ModelFacts): ModelInfo
 }
 
 /** The sampler of a name; nothing where it cannot sample that process. */
-function samplerInfo(process: Process, name: typeof SAMPLER_NAMES[number]): SamplerInfo[] {
+function samplerInfo(
+  config: ModelConfig,
+  process: Process,
+  name: typeof SAMPLER_NAMES[number],
+): SamplerInfo[] {
   const { help, hasEta = false } = SAMPLERS[name];
   try {
-    const { least, most, usual } = stepRange(process, name);
+    const { least, most } = stepRange(process, name);
+    const usual = usualSteps(config, process, name);
     return [{ name, help, least, most: Math.min(most, MOST_STEPS), usual, hasEta }];
   } catch (error) {
     if (error instanceof RangeError) return [];

@@ -74,7 +74,10 @@ export function samplingFlags(usual: { sampler: string; cfgScale: string }) {
       choice(SAMPLER_NAMES, "how noise is taken away, as below"),
       usual.sampler,
     ),
-    "num-sampling-steps": withDefaultText(count("steps"), `by sampler: ${usualSteps}`),
+    "num-sampling-steps": withDefaultText(
+      count("steps"),
+      `by sampler: ${usualSteps}, of pixels 10`,
+    ),
     "eta": withDefault(real(`randomness of ${ETA_SAMPLERS.join(", ")}`, 0, 1), 0),
     "cfg-scale": withDefaultText(real("guidance; 1 is none"), usual.cfgScale),
     "cfg-channels": withDefaultText(

@@ -174,7 +174,7 @@ export function samplingSettings(
   const process = processOfFlags(config);
   checkInterval(process, flags["cfg-interval"]);
   const sampler = flags.sampler ?? usual.sampler(process);
-  const steps = samplingSteps(process, sampler, flags["num-sampling-steps"], {
+  const steps = samplingSteps(config, process, sampler, flags["num-sampling-steps"], {
     sampler: "sampler",
     steps: "num-sampling-steps",
   });

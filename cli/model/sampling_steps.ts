@@ -7,6 +7,7 @@ import {
   type StepRange,
   stepRange,
 } from "@dit/core/diffusion";
+import { type ModelConfig, usualSteps } from "@dit/core/pipeline";
 import { UsageError } from "../shared/errors.ts";
 
 /** The flags of a command that choose the sampler and its steps, without the dashes. */
@@ -16,19 +17,20 @@ export interface SamplerFlags {
 }
 
 /**
- * Steps of a sampler through a process.
+ * Steps of a sampler through the process of a model.
  *
- * @param asked The sampler's usual number where it is left out.
+ * @param asked The usual number where it is left out.
  * @throws {UsageError} where the sampler cannot sample that process in that many steps.
  */
 export function samplingSteps(
+  config: Pick<ModelConfig, "latents">,
   process: Process,
   sampler: SamplerName,
   asked: number | undefined,
   flags: SamplerFlags,
 ): number {
-  const { least, most, usual } = checkSampler(process, sampler, flags.sampler);
-  const steps = asked ?? usual;
+  const { least, most } = checkSampler(process, sampler, flags.sampler);
+  const steps = asked ?? usualSteps(config, process, sampler);
   if (steps > most) {
     throw new UsageError(
       `--${flags.steps}: expected ${most} at most, the model's timesteps, but got ${steps}`,
