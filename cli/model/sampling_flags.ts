@@ -13,6 +13,7 @@ import {
   withDefault,
   withDefaultText,
 } from "../shared/flags.ts";
+import { DEMO_FLAG } from "./demos.ts";
 import type { OVERRIDE_FLAGS } from "./overrides.ts";
 
 /** A range of timesteps, `lo,hi`, or of times of a flow. */
@@ -55,6 +56,7 @@ export const MODEL_FLAGS = {
     text("PATH", "weights: a file, a run's folder, a folder of diffusers"),
     "the newest run",
   ),
+  "demo": DEMO_FLAG,
   "weights": WEIGHTS,
   "image-size": imageSize,
   "vae": withDefaultText(

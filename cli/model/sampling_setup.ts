@@ -12,7 +12,6 @@ import {
   takes,
   usualGuidedChannels,
 } from "@dit/core/pipeline";
-import { fromFileUrl } from "@std/path";
 import { latestRun } from "../run/find.ts";
 import { RESULTS } from "../shared/defaults.ts";
 import { CommandError, UsageError } from "../shared/errors.ts";
@@ -24,6 +23,7 @@ import {
   loadAutoencoder,
   vaeOptionsBeside,
 } from "./autoencoder.ts";
+import { DEMO_NAMES, demoPath } from "./demos.ts";
 import { withAutoencoder } from "./latent_shape.ts";
 import { processOfFlags } from "./model_flags.ts";
 import { overridesFromFlags } from "./overrides.ts";
@@ -32,8 +32,6 @@ import type { SamplingFlags } from "./sampling_flags.ts";
 import { checkHasEta, checkInterval, samplingSteps } from "./sampling_steps.ts";
 import { openWeights, type Weights } from "./weights.ts";
 
-/** Small weights that come with the project. */
-export const DEMO: string = fromFileUrl(new URL("../demo/mnist.safetensors", import.meta.url));
 /** Weights of the original's sample.py. */
 const PUBLISHED = { 256: "DiT-XL-2-256x256", 512: "DiT-XL-2-512x512" } as const;
 
@@ -61,7 +59,8 @@ export async function findWeights(flags: SamplingFlags): Promise<string> {
       if (!(error instanceof CommandError)) throw error; // no run has a checkpoint yet
     }
   }
-  if (await exists(DEMO)) return DEMO;
+  const demo = demoPath(DEMO_NAMES[0]!);
+  if (await exists(demo)) return demo;
   throw new CommandError(
     "expected weights to sample from but found no run in results/; train one (deno task train), " +
       "or name some with --ckpt",

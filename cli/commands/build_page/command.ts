@@ -7,6 +7,7 @@
 import { writeAtomically } from "@dit/core/io";
 import { ADDRESSES, bundleModule, PAGE_FILES, type Site } from "@dit/web";
 import { basename, dirname, join } from "@std/path";
+import { withDemo } from "../../model/demos.ts";
 import { MODEL_FLAGS } from "../../model/sampling_flags.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
@@ -28,11 +29,12 @@ import { Models, type ServedModel } from "../serve/models.ts";
 import { autoencoderFile, weightsFile } from "../serve/weights_of.ts";
 import { TRAINING_NAMES, trainingFiles } from "./training_files.ts";
 
-const { ckpt, weights, vae } = MODEL_FLAGS;
+const { ckpt, demo, weights, vae } = MODEL_FLAGS;
 const { data } = TRAIN_FLAGS;
 
 const FLAGS = {
   "ckpt": withDefaultText(ckpt, "the demo's"),
+  "demo": demo,
   "weights": weights,
   "vae": vae,
   "data": {
@@ -71,7 +73,7 @@ export async function run(args: readonly string[]): Promise<number> {
     );
   }
   try {
-    await build(folder, flags);
+    await build(folder, await withDemo(flags));
   } catch (error) {
     throw toCommandError(error);
   }
@@ -160,7 +162,7 @@ async function removeFormer(folder: string): Promise<void> {
 }
 
 async function findModel(flags: FlagValues<typeof ALL_FLAGS>): Promise<ServedModel> {
-  const { ckpt, data: _, ...sampling } = flags;
+  const { ckpt, data: _, demo: _demo, ...sampling } = flags;
   const models = new Models({ results: null, ckpt, flags: sampling });
   await models.checkCkpt();
   const id = ckpt === undefined ? "demo" : idOf("ckpt", basename(ckpt));

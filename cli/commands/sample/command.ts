@@ -23,6 +23,7 @@ import {
 import { openOutput, outputKind } from "./output.ts";
 import { classLabelsFor } from "../../model/class_labels.ts";
 import { toCommandError } from "../../shared/failures.ts";
+import { withDemo } from "../../model/demos.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { SAMPLERS_HELP } from "../../model/sampling_flags.ts";
 import {
@@ -42,6 +43,7 @@ const FRAMES = 10;
 const HELP = `Samples pictures from a model and writes them to a file.
 
   deno task sample                         the newest run of results/, otherwise digits
+  deno task sample --demo emoji            weights that come along
   deno task sample --ckpt results/000-DiT-Mini-4 --classes 3,7 --n 16
   deno task sample --ckpt model.pt --out pictures.npz --n 1000
   deno task sample --image-size 256        DiT-XL/2 as published (3 GB, downloaded once)
@@ -71,7 +73,7 @@ export async function run(args: readonly string[]): Promise<number> {
     throw new UsageError(`--progressive: expected --out FILE.png but got "${out}"`);
   }
   try {
-    await sampleTo(out, flags);
+    await sampleTo(out, await withDemo(flags));
   } catch (error) {
     throw toCommandError(error);
   }

@@ -18,6 +18,7 @@ import { inTurn } from "../../distributed/share.ts";
 import { Stopped, workTogether } from "../../distributed/together.ts";
 import type { World } from "../../distributed/world.ts";
 import { autoencoderDigest, shortName } from "../../model/autoencoder.ts";
+import { withDemo } from "../../model/demos.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { MODEL_FLAGS, SAMPLERS_HELP } from "../../model/sampling_flags.ts";
 import {
@@ -84,7 +85,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const world = await openWorld({ distributed: flags.distributed });
   try {
-    return await sampleMany(world, flags);
+    return await sampleMany(world, await withDemo(flags));
   } catch (error) {
     throw toCommandError(error);
   }

@@ -8,9 +8,10 @@ import { basename, join } from "@std/path";
 import { findAutoencoder, vaeOptionsBeside } from "../../model/autoencoder.ts";
 import { pretrainedPath } from "../../model/catalog.ts";
 import { classLabelsFor } from "../../model/class_labels.ts";
+import { DEMO_NAMES, type DemoName, demoPath, DEMOS } from "../../model/demos.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import type { SamplingFlags } from "../../model/sampling_flags.ts";
-import { DEMO, openSampled } from "../../model/sampling_setup.ts";
+import { openSampled } from "../../model/sampling_setup.ts";
 import type { Weights } from "../../model/weights.ts";
 import { BEST, listCheckpoints, listRuns } from "../../run/find.ts";
 import { CommandError, messageOf } from "../../shared/errors.ts";
@@ -141,9 +142,17 @@ export class Models {
       const path = pretrainedPath(`DiT-XL-2-${size}`);
       found.push({ ...usual, id: `published-${size}`, path, step: 0, about: `published, ${size}` });
     }
-    found.push({ ...usual, id: "demo", path: DEMO, step: 0, about: "the demo's digits" });
+    for (const name of DEMO_NAMES) {
+      const about = `the demo's ${DEMOS[name].about}`;
+      found.push({ ...usual, id: demoId(name), path: demoPath(name), step: 0, about });
+    }
     return found;
   }
+}
+
+/** The id of weights that come along. */
+export function demoId(name: DemoName): string {
+  return name === DEMO_NAMES[0] ? "demo" : idOf("demo", name);
 }
 
 /** The id of a run's checkpoint. */

@@ -12,8 +12,10 @@ import {
   writeRun,
 } from "../../../tests/commands.ts";
 import { diskTest, makeLinks } from "../../../tests/fixtures.ts";
+import { DEMO_NAMES, demoPath } from "../../model/demos.ts";
 import { CommandError } from "../../shared/errors.ts";
-import { Models } from "./models.ts";
+import { exists } from "../../shared/files.ts";
+import { demoId, Models } from "./models.ts";
 import type { ServedFile } from "./http/ranges.ts";
 import { autoencoderFile, weightsFile } from "./weights_of.ts";
 
@@ -40,6 +42,9 @@ diskTest(
     await makeLinks({ [`${results}/003-link`]: `${folder}/outside/001-secret` });
     const ckpt = await writeRun(`${folder}/other`, "my run", 7);
     const models = new Models({ results, ckpt, flags: {} });
+    const demos: string[] = [];
+    for (const name of DEMO_NAMES) if (await exists(demoPath(name))) demos.push(demoId(name));
+    assertEquals(demos[0], "demo");
     const listed = (await models.list()).filter(({ id }) => !id.startsWith("published"));
     assertEquals(listed.map(({ id }) => id), [
       "ckpt.0000007.safetensors",
@@ -49,7 +54,7 @@ diskTest(
       "000-small.3",
       "000-small.2",
       "000-small.best",
-      "demo",
+      ...demos,
     ]);
     assert(listed.every(({ id }) => isId(id)));
     const [, newest] = listed;
