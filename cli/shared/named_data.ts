@@ -63,6 +63,7 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     hasAnySize: true,
     flip: false, // mirrored letters and flags are others
     native: true, // sharp draws them
+    recipe: { "model": "DiT-XS/8", "steps": 5000 },
     async open(options) {
       const { loadEmoji } = await import("@dit/data");
       return await loadEmoji(options);
