@@ -41,7 +41,7 @@ export interface CropPlace {
   readonly file: string;
   /** Which record of it. */
   readonly place: number;
-  /** The image's name below its folder, with `/` on every system. */
+  /** The image's name below its folder. */
   readonly name: string;
   /** Whether a crop that is missing is written. */
   readonly isWritten: boolean;
@@ -104,7 +104,7 @@ export class CropStore {
     options: CropStoreOptions,
   ): Promise<CropStore | null> {
     const { mostBytes, leastSourceBytes = LEAST_SOURCE_BYTES, onFailure } = options;
-    const names = paths.map((path) => relative(folder, path).replaceAll("\\", "/"));
+    const names = paths.map((path) => relative(folder, path));
     const base = join(options.folder, await nameOf(folder, size));
     const file = base + CROPS;
     const known = await readList(base + NAMES);
