@@ -104,15 +104,16 @@ const callLayerNorm = defineOp<
   name: "layerNorm",
   forward: (inputs, { eps, rows, kind, centred }) => {
     const [x, first, second] = inputs;
-    if (kind === "affine") floatOf("layerNorm", x!, [first, second]);
-    else commonFloat("layerNorm", inputs.filter((t) => t !== null));
+    const op = centred ? "layerNorm" : "rmsNorm"; // the one that was called, in errors
+    if (kind === "affine") floatOf(op, x!, [first, second]);
+    else commonFloat(op, inputs.filter((t) => t !== null));
     const { device } = x!;
-    const out = empty(device, x!.dtype, x!.shape, "layerNorm");
-    const mean = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
-    const rstd = empty(device, "f32", [rows[0], rows[1]], "layerNorm");
-    const input = packed(x!, rows, "layerNorm");
-    const a = first ? unitInner(first, "layerNorm") : null;
-    const b = second ? unitInner(second, "layerNorm") : null;
+    const out = empty(device, x!.dtype, x!.shape, op);
+    const mean = empty(device, "f32", [rows[0], rows[1]], op);
+    const rstd = empty(device, "f32", [rows[0], rows[1]], op);
+    const input = packed(x!, rows, op);
+    const a = first ? unitInner(first, op) : null;
+    const b = second ? unitInner(second, op) : null;
     if (out.size > 0) {
       dispatch("layerNorm", "layerNorm", device, {
         x: input,

@@ -72,6 +72,7 @@ export function turned(
   { inverse = false, op = "rotaryEmbedding", out }: TurnOptions = {},
 ): Tensor {
   commonFloat(op, [x]);
+  commonFloat(op, [cosine, sine]); // perhaps of another type than x
   const target = out ?? empty(x.device, x.dtype, x.shape, op);
   if (target.size === 0) return target;
   using inner = unitInner(x, op);

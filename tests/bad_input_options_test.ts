@@ -1,0 +1,119 @@
+/** Options that there are not, and values that the types rule out, as JavaScript can give them. */
+import { assertRejects, assertThrows } from "@std/assert";
+import * as d from "../mod.ts";
+import { wrong } from "./bad_input.ts";
+
+const TINY = { inputSize: 4, hiddenSize: 4, depth: 1, numHeads: 1 } as const;
+
+Deno.test("options that there are not are named, with the right spelling where that is all", async () => {
+  await d.init({ device: "reference" });
+  const model = () => new d.DiT(TINY);
+  const faults: readonly (readonly [run: () => unknown, message: string])[] = [
+    [() => new d.DiT(wrong({ hidden_size: 8 })), "DiT: unknown option hidden_size; did you mean"],
+    [
+      () => new d.AutoencoderKL(wrong({ actFn: "silu" })),
+      "AutoencoderKL: unknown option actFn; expected inChannels, outChannels",
+    ],
+    [() => new d.DiT({ ...TINY, bottleneck: -1 }), "DiT: expected a bottleneck of 0 or more but"],
+    [() => new d.DiT({ ...TINY, earlyHead: 1 }), "earlyHead after 1 to 0 of 1 blocks, or 0 for"],
+    [() => new d.DiT({ ...TINY, hiddenSize: 8, numHeads: 4, rope: true }), "with rope but got a"],
+    [() => new d.DiT({ ...TINY, norm: wrong("batch") }), "DiT: expected norm layerNorm or rmsNorm"],
+    [
+      () => new d.FlowMatching({ objective: "epsilon" }),
+      "expected objective v, xstart but got eps",
+    ],
+    [() => new d.FlowMatching({ timeShift: 0 }), "expected a time shift above 0 but got 0"],
+    [() => new d.FlowMatching(wrong({ shift: 2 })), "FlowMatching: unknown option shift"],
+    [() => d.createProcess(wrong("sit")), "expected process gaussian, flow but got sit"],
+    [() => d.createDiffusion(wrong({ noise_schedule: "linear" })), "did you mean noiseSchedule?"],
+    [() => new d.AdamW(model().parameters(), wrong({ betas1: 0.9 })), "AdamW: unknown option"],
+    [() => new d.Ema(model(), wrong({ rate: 0.9 })), "Ema: unknown option rate"],
+    [() => new d.GradScaler(wrong({ scale: 2 })), "GradScaler: unknown option scale"],
+    [() => d.randn([2], wrong({ seed: 1 })), "randn: unknown option seed; expected generator"],
+    [
+      () => d.sampleProgressive(d.createDiffusion(), (x) => x, [1, 3, 4, 4], wrong({ cfg: 4 })),
+      "sample: unknown option cfg",
+    ],
+    [
+      () => d.guided((x) => x, wrong({ scale: 4, nullKwargs: {}, channels: 3 })),
+      "guidance: unknown option channels",
+    ],
+  ];
+  const [one, x, image] = [d.ones([2]), d.ones([2, 2]), d.ones([1, 2, 4, 4])];
+  const heads = d.ones([1, 1, 2, 2]);
+  const ops: readonly (readonly [op: string, run: (options: never) => unknown])[] = [
+    ["tensor", (o) => d.tensor([1], [1], o)],
+    ["zeros", (o) => d.zeros([1], o)],
+    ["arange", (o) => d.arange(0, 3, 1, o)],
+    ["sum", (o) => d.sum(x, null, o)],
+    ["mean", (o) => d.mean(x, null, o)],
+    ["max", (o) => d.max(x, null, o)],
+    ["min", (o) => d.min(x, null, o)],
+    ["variance", (o) => d.variance(x, null, o)],
+    ["argmax", (o) => d.argmax(x, 0, o)],
+    ["argmin", (o) => d.argmin(x, 0, o)],
+    ["matmul", (o) => d.matmul(x, x, o)],
+    ["linear", (o) => d.linear(x, x, null, o)],
+    ["conv2d", (o) => d.conv2d(image, image, null, o)],
+    ["attention", (o) => d.attention(heads, heads, heads, o)],
+    ["selfAttention", (o) => d.selfAttention(d.ones([1, 2, 6]), 1, o)],
+    ["layerNorm", (o) => d.layerNorm(x, o)],
+    ["layerNormModulate", (o) => d.layerNormModulate(d.ones([2, 2, 2]), x, x, o)],
+    ["groupNorm", (o) => d.groupNorm(image, 1, o)],
+    ["dropout", (o) => d.dropout(one, 0.5, o)],
+    ["slice", (o) => d.slice(one, 0, o)],
+    ["Linear", (o) => new d.nn.Linear(2, 2, o)],
+    ["Conv2d", (o) => new d.nn.Conv2d(2, 2, 1, o)],
+    ["LayerNorm", (o) => new d.nn.LayerNorm(2, o)],
+    ["GroupNorm", (o) => new d.nn.GroupNorm(1, 2, o)],
+    ["Embedding", (o) => new d.nn.Embedding(2, 2, o)],
+    ["Dropout", (o) => new d.nn.Dropout(0.5, o)],
+    ["Attention", (o) => new d.nn.Attention(2, 1, o)],
+    ["Mlp", (o) => new d.nn.Mlp(2, 2, o)],
+    ["loadStateDict", (o) => new d.nn.Mlp(2, 2).loadStateDict({}, o)],
+    ["DiT.forwardWithCfg", (o) => model().forwardWithCfg(x, one, one, 4, o)],
+    ["trainingLosses", (o) => d.createDiffusion().trainingLosses((x) => x, image, 0, o)],
+    ["pSample", (o) => d.createDiffusion().pSample((x) => x, image, 0, o)],
+    ["ddimSample", (o) => d.createDiffusion().ddimSample((x) => x, image, 0, o)],
+    ["calcBpdLoop", (o) => d.createDiffusion().calcBpdLoop((x) => x, image, o)],
+  ];
+  for (const [op, run] of ops) {
+    assertThrows(() => run(wrong({ mask: x })), TypeError, `${op}: unknown option mask`);
+  }
+  for (const [run, message] of faults) assertThrows(run, Error, message);
+  await assertRejects(
+    () => d.init(wrong({ backend: "wasm" })),
+    TypeError,
+    "init: unknown option backend; expected device, wasm, webgpu",
+  );
+});
+
+Deno.test("values that the types rule out are refused by the op, in JavaScript too", async () => {
+  await d.init({ device: "reference" });
+  using _ = d.scope();
+  const x = d.ones([2, 2]);
+  const faults: readonly (readonly [run: () => unknown, message: string])[] = [
+    [() => d.add(x, wrong("3")), "add: expected a tensor or a number as operand 1 but got 3"],
+    [() => d.mul(wrong([1, 2]), x), "mul: expected a tensor or a number as operand 0"],
+    [() => d.lt(x, wrong(undefined)), "lt: expected a tensor or a number as operand 1"],
+    [() => d.matmul(wrong(3), x), "matmul: expected a tensor but got 3"],
+    [() => d.full([2], wrong("1")), "full: expected a number but got 1"],
+    [() => d.layerNorm(x, wrong(null)), "layerNorm: expected options, an object, but got null"],
+    [() => d.cast(x, wrong("f64")), "cast: expected a dtype f32, f16, i32, u32, u8 but got f64"],
+    [() => d.zeros([2], { dtype: wrong("int64") }), "zeros: expected a dtype f32, f16"],
+    [() => d.zeros([2], { device: wrong("cpu") }), "zeros: expected a device that init() gave"],
+    [() => d.randn([2], { dtype: wrong("i32") }), "randn: expected f32 or f16 but got i32"],
+    [() => d.randn([2], { generator: wrong(5) }), "randn: expected a Generator but got 5"],
+    [
+      () => d.linear(x, x, null, { activation: wrong("swish") }),
+      "linear: expected activation none",
+    ],
+    [() => d.gelu(x, wrong("Tanh")), 'gelu: expected approximate "none" or "tanh" but got Tanh'],
+    [
+      () => d.createDiT("DiT-S/8", { hiddenSize: 8 }),
+      "createDiT: expected hiddenSize 384 of a DiT-S/8 but got 8",
+    ],
+    [() => d.autocast(wrong("bf16"), () => x), "autocast: expected f16 or null but got bf16"],
+  ];
+  for (const [run, message] of faults) assertThrows(run, Error, message);
+});
