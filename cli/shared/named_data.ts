@@ -51,6 +51,20 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     imageSize: 32,
     flip: false, // mirrored digits are others, or none
     native: false,
+    // docs/recipes.md
+    recipe: {
+      "model": "DiT-Mini/4",
+      "norm": "rmsNorm",
+      "mlp": "swiglu",
+      "rope": true,
+      "global-batch-size": 32,
+      "lr": 2e-3,
+      "steps": 2400,
+      "ckpt-every": 600,
+      "sample-every": 600,
+      "sample-sampler": "dpm++",
+      "sample-steps": 10,
+    },
     files: /^(.*-)?train-images-idx3-ubyte(\.gz)?$/, // Fashion-MNIST's and others' are called so too
     async open({ folder }) {
       const { loadMnist } = await import("@dit/data");

@@ -10,6 +10,9 @@ import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 
 type Name = keyof TrainFlags;
 
+/** What makes a model another one than that of a recipe which does not say it. */
+const SIZES = ["hidden-size", "depth", "num-heads", "patch-size", "mlp-ratio"] as const;
+
 /** What depends on the process: what is drawn from it, and how. */
 const OF_PROCESS = [...Object.keys(TRAIN_GROUPS["Diffusion"]), "sample-sampler", "sample-steps"];
 
@@ -22,7 +25,6 @@ const OF_MODEL = Object.entries(TRAIN_FLAGS).filter(([, row]) => "valueIn" in ro
  * where that one is given otherwise.
  */
 const DEPENDENT: Partial<Record<Name, readonly string[]>> = {
-  "model": ["hidden-size", "depth", "num-heads", "patch-size", "early-head"],
   "init": [...OF_MODEL, ...OF_PROCESS], // which are those of the weights
   "process": OF_PROCESS,
   "timestep-sampler": ["time-mean", "time-scale"],
@@ -47,6 +49,7 @@ export function addedByRecipe(
   recipe: Recipe = recipeFor(given) ?? {},
 ): TrainFlags {
   const flags: Readonly<Record<string, unknown>> = recipeFlags(recipe);
+  if (isOfAnother(given, flags)) return {};
   const dropped = Object.entries(DEPENDENT).flatMap(([name, dependents]) => {
     const value = given[name as Name];
     return value === undefined || value === flags[name] ? [] : dependents;
@@ -62,6 +65,16 @@ export function addedByRecipe(
   return warmup === undefined || steps === undefined
     ? added
     : { ...added, warmup: warmupOf(undefined, warmup, steps) };
+}
+
+/**
+ * Whether a model is asked for that a recipe says nothing of: one of another name, or of a size that it
+ * leaves to the name. Rates and batches are those of a size.
+ */
+function isOfAnother(given: TrainFlags, recipe: Readonly<Record<string, unknown>>): boolean {
+  const { model } = given;
+  return model !== undefined && model !== recipe["model"] ||
+    SIZES.some((name) => given[name] !== undefined && recipe[name] === undefined);
 }
 
 /** Flags of a new run: those given, and those of the recipe of its data. */

@@ -35,7 +35,9 @@ Deno.test("what is given takes from a recipe what would contradict it", () => {
     const left = Object.entries(RECIPE).filter(([name]) => !names.includes(name));
     assertEquals(addedByRecipe(given, RECIPE), Object.fromEntries(left), JSON.stringify(given));
   };
-  without({ model: "DiT-XS/4" }, "model", "depth");
+  without({ depth: 4 }, "depth");
+  without({ model: "DiT-XS/4" }, ...Object.keys(RECIPE)); // another model's
+  without({ "patch-size": 4 }, ...Object.keys(RECIPE));
   without({ model: "DiT-XS/8" }, "model");
   const process = ["process", "timestep-sampler", "time-mean", "model-guidance"];
   const sampling = ["sample-sampler", "sample-steps"];
