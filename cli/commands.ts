@@ -65,7 +65,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
           ...runFolder(values["resume"]),
           ...given(values["export-demo"]).map(dirname),
           ...given(evaluated?.toString()).map(() => EVALUATION_CACHE),
-          ...(isFolder ? cropsFolder(values["crop-cache"]) : []),
+          ...(isFolder || named.hasAnySize ? cropsFolder(values["crop-cache"]) : []),
         ],
         native: isFolder || named.native,
       };

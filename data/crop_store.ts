@@ -52,7 +52,7 @@ const LEAST_SOURCE_BYTES = 2 ** 24;
 /** Images whose files are looked at, to know about how many bytes all of them have. */
 const SAMPLED = 256;
 /** How files of records end; other files in their folder are left alone. */
-const CROPS = ".crops";
+export const CROPS_ENDING = ".crops";
 const NAMES = ".names.json";
 
 /** The crops of one folder at one size. */
@@ -106,7 +106,7 @@ export class CropStore {
     const { mostBytes, leastSourceBytes = LEAST_SOURCE_BYTES, onFailure } = options;
     const names = paths.map((path) => relative(folder, path));
     const base = join(options.folder, await nameOf(folder, size));
-    const file = base + CROPS;
+    const file = base + CROPS_ENDING;
     const known = await readList(base + NAMES);
     if (mostBytes === undefined) {
       const isThere = await Deno.stat(file).then(({ isFile }) => isFile, () => false);
@@ -282,12 +282,12 @@ async function sourceBytes(paths: readonly string[]): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0) / count * paths.length;
 }
 
-/** Removes crops of other folders until the rest have no more bytes than that. */
-async function removeOldest(folder: string, own: string, mostBytes: number): Promise<void> {
+/** Removes crops of others, the least recently used first, until the rest have no more bytes. */
+export async function removeOldest(folder: string, own: string, mostBytes: number): Promise<void> {
   const others: { readonly path: string; readonly bytes: number; readonly used: number }[] = [];
   for await (const { name } of Deno.readDir(folder)) {
     const path = join(folder, name);
-    if (!name.endsWith(CROPS) || path === own) continue;
+    if (!name.endsWith(CROPS_ENDING) || path === own) continue;
     const found = await Deno.stat(path).catch(() => null); // another process may be at it too
     if (found?.isFile) others.push({ path, bytes: found.size, used: found.mtime?.getTime() ?? 0 });
   }
@@ -295,7 +295,7 @@ async function removeOldest(folder: string, own: string, mostBytes: number): Pro
   for (const other of others.sort((a, b) => a.used - b.used)) {
     if (bytes <= mostBytes) return;
     await Deno.remove(other.path).catch(() => {});
-    await Deno.remove(other.path.slice(0, -CROPS.length) + NAMES).catch(() => {});
+    await Deno.remove(other.path.slice(0, -CROPS_ENDING.length) + NAMES).catch(() => {});
     bytes -= other.bytes;
   }
 }

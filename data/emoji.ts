@@ -3,7 +3,9 @@
  * and a style, such as `animals-nature-noto`. They come as SVG in the packages of Iconify, and are
  * drawn at any size by sharp.
  */
+import type { CropStoreOptions } from "./crop_store.ts";
 import { ImageArray } from "./dataset.ts";
+import { DECODER } from "./decode.ts";
 import {
   chooseEmoji,
   EMOJI_STYLES,
@@ -12,6 +14,7 @@ import {
   type IconSet,
 } from "./emoji_sets.ts";
 import { ImagePool } from "./image_pool.ts";
+import { KeptDrawings } from "./kept_drawings.ts";
 import { npmFolder } from "./npm_package.ts";
 import { type FolderPicture, type MakeFolderOptions, makePictureFolder } from "./picture_folder.ts";
 
@@ -26,7 +29,12 @@ export interface EmojiOptions {
   readonly workers?: number;
   /** Called after each image with the number drawn, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Where drawn images are kept for later processes; nowhere by default. */
+  readonly keep?: CropStoreOptions | undefined;
 }
+
+/** Another one is due with every change of which pictures are drawn, and of how. */
+const VERSION = 1;
 
 /**
  * Draws emoji: `[3, size, size]` on white, in 34 classes of a category and a style.
@@ -40,20 +48,18 @@ export async function loadEmoji(options: EmojiOptions = {}): Promise<ImageArray>
 /** Images of emoji, in the order of their classes' names. */
 export async function drawEmoji(
   drawings: readonly EmojiDrawing[],
-  { size = 64, workers = 2, onProgress }: EmojiOptions = {},
+  { size = 64, workers = 2, onProgress, keep }: EmojiOptions = {},
 ): Promise<ImageArray> {
   requireSize(size);
   const classNames = [...new Set(drawings.map(({ className }) => className))].sort();
   const numbers = new Map(classNames.map((name, label) => [name, label]));
-  const bytes = 3 * size * size;
-  const pixels = new Uint8Array(drawings.length * bytes);
-  await using pool = new ImagePool(workers);
-  let done = 0;
-  await Promise.all(drawings.map(async (drawing, i) => {
-    const image = await pool.load({ svg: emojiSvg(drawing, size), size });
-    pixels.set(image.pixels, i * bytes);
-    onProgress?.(++done, drawings.length);
-  }));
+  const key = [VERSION, EMOJI_PACKAGES, DECODER, size, drawings.map(({ name }) => name)];
+  const kept = keep && await KeptDrawings.of(`emoji-${size}`, key, keep);
+  let pixels = await kept?.read(drawings.length * 3 * size * size);
+  if (pixels === undefined) {
+    pixels = await draw(drawings, { size, workers, onProgress });
+    await kept?.write(pixels);
+  }
   return new ImageArray({
     pixels,
     labels: Int32Array.from(drawings, ({ className }) => numbers.get(className)!),
@@ -63,6 +69,27 @@ export async function drawEmoji(
     width: size,
     flippable: false, // mirrored letters and flags are others
   });
+}
+
+/** Their pixels, one after the other. */
+async function draw(
+  drawings: readonly EmojiDrawing[],
+  { size, workers, onProgress }: {
+    readonly size: number;
+    readonly workers: number;
+    readonly onProgress: EmojiOptions["onProgress"];
+  },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = 3 * size * size;
+  const pixels = new Uint8Array(drawings.length * bytes);
+  await using pool = new ImagePool(workers);
+  let done = 0;
+  await Promise.all(drawings.map(async (drawing, i) => {
+    const image = await pool.load({ svg: emojiSvg(drawing, size), size });
+    pixels.set(image.pixels, i * bytes);
+    onProgress?.(++done, drawings.length);
+  }));
+  return pixels;
 }
 
 /**

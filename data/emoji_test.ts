@@ -40,6 +40,27 @@ testUnless(missing, diskTest, "emoji are drawn at any size, on white", async (fo
   }
   assertEquals(done, [1, 2, 3, 4, 1, 2, 3, 4]);
 
+  const store = join(folder, "crops"); // kept for later, as long as the file is whole
+  const drawn = async (mostBytes?: number) => {
+    done.length = 0;
+    const onProgress = (n: number) => done.push(n);
+    const keep = { folder: store, ...(mostBytes === undefined ? {} : { mostBytes }) };
+    const images = await drawEmoji(balloons, { size: 20, workers: 0, onProgress, keep });
+    return { drawn: done.length, images: (await images.read([0, 1, 2, 3])).images };
+  };
+  const first = await drawn(1e6);
+  const again = await drawn();
+  assertEquals([first.drawn, again.drawn], [4, 0]);
+  assertEquals(again.images, first.images);
+  const [{ name: file }] = [...Deno.readDirSync(store)] as [Deno.DirEntry];
+  const whole = await Deno.readFile(join(store, file));
+  for (const broken of [whole.slice(0, -1), whole.with(40, whole[40]! ^ 1)]) {
+    await Deno.writeFile(join(store, file), broken);
+    assertEquals((await drawn()).drawn, 4);
+  }
+  assertEquals((await drawn(1e6)).drawn, 4);
+  assertEquals((await drawn(1e6)).drawn, 0);
+
   const made = join(folder, "emoji"); // and as files, which say where they are from
   const counts = await drawEmojiFolder(balloons, made, { size: 8, classes: classNames.slice(1) });
   assertEquals([...counts], classNames.slice(1).map((name) => [name, 1]));

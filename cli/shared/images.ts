@@ -1,5 +1,5 @@
 /** Opening a folder of images for the commands that use one, and lines of output about it. */
-import { type Dataset, ImageFolder, shown } from "@dit/data";
+import { type CropStoreOptions, type Dataset, ImageFolder, shown } from "@dit/data";
 import { relative, resolve } from "@std/path";
 import { gather } from "../distributed/share.ts";
 import type { World } from "../distributed/world.ts";
@@ -48,14 +48,24 @@ export async function openImages(
     onDamaged: warnOfFirst(warn),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
     // among the images they would be a class the next time
-    ...(cropCache === 0 || isInside(CROPS, folder) ? {} : {
-      crops: {
-        folder: CROPS,
-        ...(cropCache === undefined ? {} : { mostBytes: cropCache * 1e9 }),
-        onFailure: (reason) => warn(`crops are not kept: ${reason}`),
-      },
-    }),
+    ...(cropCache === 0 || isInside(CROPS, folder) ? {} : { crops: cropsIn(cropCache, warn) }),
   });
+}
+
+/**
+ * Where crops and drawings are kept.
+ *
+ * @param gigabytes All of them at most; without it none are written.
+ */
+export function cropsIn(
+  gigabytes: number | undefined,
+  warn: (message: string) => void,
+): CropStoreOptions {
+  return {
+    folder: CROPS,
+    ...(gigabytes === undefined ? {} : { mostBytes: gigabytes * 1e9 }),
+    onFailure: (reason) => warn(`crops are not kept: ${reason}`),
+  };
 }
 
 /** Damaged images that are reported one by one: a disk that fails has millions. */

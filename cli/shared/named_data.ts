@@ -2,7 +2,7 @@
  * Data that `--data` knows by name: one row each, which the help, the defaults, the rights of the
  * command and its opening of the data read. `launch.ts` reads it too, so this file loads nothing.
  */
-import type { Dataset } from "@dit/data";
+import type { CropStoreOptions, Dataset } from "@dit/data";
 
 /**
  * Flags of `deno task train` by name, with the values that they have where these data are asked for
@@ -18,6 +18,8 @@ export interface OpenOptions {
   readonly size?: number | undefined;
   /** Threads that draw. */
   readonly workers?: number;
+  /** Where examples that were drawn are kept for later processes; nowhere by default. */
+  readonly keep?: CropStoreOptions;
   /** Called with the number of examples drawn, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }

@@ -19,7 +19,7 @@ import { dataKind } from "../../shared/data_kind.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { exists, makeFolder, writeWhole } from "../../shared/files.ts";
-import { openImages, preparationText } from "../../shared/images.ts";
+import { cropsIn, openImages, preparationText } from "../../shared/images.ts";
 import { duration, ProgressLine, warnAbove } from "../../shared/progress.ts";
 import { makeCache } from "./cache.ts";
 import { EVALUATE_FLAGS, type EvaluateFlags } from "./flags.ts";
@@ -144,7 +144,8 @@ async function openReference(
   if (found.kind === "named") {
     const { named, folder } = found;
     if (named.hasAnySize) requireSquare();
-    const data = await named.open({ folder, size: height, workers: WORKERS, onProgress });
+    const keep = cropsIn(undefined, warnAbove); // what training has kept is read
+    const data = await named.open({ folder, size: height, workers: WORKERS, keep, onProgress });
     return await datasetPictures(data, path, { onProgress });
   }
   if (found.kind !== "images") {

@@ -1,7 +1,7 @@
 /** Opening what `--data` names. */
 import { type DataKind, dataKind } from "../../shared/data_kind.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
-import { openImages, preparationText } from "../../shared/images.ts";
+import { cropsIn, openImages, preparationText } from "../../shared/images.ts";
 import { ProgressLine } from "../../shared/progress.ts";
 import { opened, type TrainData } from "./open_data.ts";
 import { asLatents, openNpyFeatures, openShards } from "./latents.ts";
@@ -52,8 +52,8 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
 /** Named data are trained on as they are, or as they are drawn. */
 async function openNamed(
   { named, folder }: Extract<DataKind, { kind: "named" }>,
-  { data, imageSize, vae, workers }: TrainSettings,
-  { isShown = true }: DataOptions,
+  { data, imageSize, vae, workers, cropCache }: TrainSettings,
+  { isShown = true, warn }: DataOptions,
 ): Promise<TrainData> {
   const opening = folder === undefined ? undefined : await named.open({ folder });
   const side = opening?.height ?? named.imageSize; // others in the same files may have another
@@ -68,5 +68,7 @@ async function openNamed(
   if (opening) return opened("named", opening);
   using line = new ProgressLine("drawing  ");
   const onProgress = (done: number, total: number) => isShown && line.show(done, total, "pictures");
-  return opened("named", await named.open({ size: imageSize ?? side, workers, onProgress }));
+  const size = imageSize ?? side;
+  const keep = cropCache > 0 ? { keep: cropsIn(cropCache, warn) } : {};
+  return opened("named", await named.open({ size, workers, onProgress, ...keep }));
 }
