@@ -14,6 +14,7 @@ import {
   withDefaultText,
 } from "../../shared/flags.ts";
 import { obtain, sizeText } from "../../model/pretrained.ts";
+import { namedData } from "../../shared/named_data.ts";
 import { ProgressLine } from "../../shared/progress.ts";
 import {
   isPictures,
@@ -115,7 +116,8 @@ async function makePictures(
   const sorted = [...counts].sort(([a], [b]) => a < b ? -1 : 1);
   console.log(`${folder}: ${all.toLocaleString("en")} pictures of ${size}x${size}`);
   console.log(`  ${sorted.map(([name, n]) => `${name} ${n}`).join(", ")}`);
-  console.log(`train on them with: deno task train --data ${folder}`);
+  const data = namedData(folder) ? `./${folder}` : folder; // the folder, not the data of that name
+  console.log(`train on them with: deno task train --data ${data}`);
 }
 
 async function list(folder = PRETRAINED_FOLDER): Promise<void> {
