@@ -79,7 +79,31 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     hasAnySize: true,
     flip: false, // mirrored letters and flags are others
     native: true, // sharp draws them
-    recipe: { "model": "DiT-XS/8", "steps": 5000 },
+    // 3.6 million parameters, which train in three quarters of an hour on two cores
+    recipe: {
+      "model": "DiT-XS/8",
+      "hidden-size": 192,
+      "depth": 5,
+      "num-heads": 6,
+      "norm": "rmsNorm",
+      "mlp": "swiglu",
+      "rope": true,
+      "process": "flow",
+      "objective": "xstart",
+      "timestep-sampler": "logit-normal",
+      "time-mean": -1.2,
+      "time-scale": 1,
+      "global-batch-size": 32,
+      "lr": 2e-3,
+      "ema-decay": 0.9995,
+      "steps": 7000,
+      "ckpt-every": 1000,
+      "sample-every": 1000,
+      "sample-sampler": "dpm++",
+      "sample-steps": 12,
+      "cfg-scale": 3,
+      "final-samples": 10,
+    },
     async open(options) {
       const { loadEmoji } = await import("@dit/data");
       return await loadEmoji(options);
