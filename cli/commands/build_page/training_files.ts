@@ -5,6 +5,7 @@ import { CommandError } from "../../shared/errors.ts";
 import { bytesText, warnAbove } from "../../shared/progress.ts";
 import { openData } from "../train/data.ts";
 import { parameterCount } from "../train/estimates.ts";
+import { withRecipe } from "../train/recipe.ts";
 import {
   modelConfigOf,
   settingsOf,
@@ -35,8 +36,9 @@ export interface TrainingFiles {
  * @throws {CommandError} where there are no such images, or too many.
  */
 export async function trainingFiles(data: string): Promise<TrainingFiles> {
-  const usual = settingsOf({ data });
-  const usualSize = usualImageSize({ data });
+  const given = withRecipe({ data });
+  const usual = settingsOf(given);
+  const usualSize = usualImageSize(given);
   const once = { ...usual, cropCache: 0 }; // each image is read once
   await using opened = await openData(once, { usualSize, warn: warnAbove });
   const { dataset, shape, text } = opened;
@@ -55,7 +57,7 @@ export async function trainingFiles(data: string): Promise<TrainingFiles> {
     );
   }
   // a batch is no larger than the data
-  const flags = { data, "global-batch-size": Math.min(usual.batchSize, dataset.size) };
+  const flags = { ...given, "global-batch-size": Math.min(usual.batchSize, dataset.size) };
   const asked = settingsOf(flags);
   const config = modelConfigOf(flags, asked, shape);
   const settings = settledBy(shape, asked, flags, dataset.size);

@@ -268,7 +268,6 @@ async function summaryLines(
     } parameters, predicts ${config.diffusion.objective}${
       processOf(config.diffusion) === "gaussian" ? "" : ` of a ${processOf(config.diffusion)}`
     }${switchesOf(config.dit).map((name) => `, ${name}`).join("")}`,
-    ...recipe,
     ...begun,
     ...(trainee.frozen > 0 ? [`freeze   ${count(trainee.frozen)} of them stay as they are`] : []),
     `data     ${basename(settings.data)}, ${data.text}`,
@@ -281,6 +280,7 @@ async function summaryLines(
     ...(namedData(settings.data)
       ? ["         your own images: deno task train --data FOLDER (a subfolder a class); --help"]
       : []),
+    ...recipe,
     ...(evaluation === null ? [] : [evaluation.text]),
     ...(note === null ? [] : [note]),
   ];
