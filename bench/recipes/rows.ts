@@ -54,23 +54,24 @@ export const SHAPES: Readonly<
 };
 
 /** How samples of all rows are drawn. */
-const SAMPLING: Flags = { "sampler": "dpm++", "num-sampling-steps": 20, "cfg-scale": 2 };
+const SAMPLING: Flags = { "sampler": "dpm++", "num-sampling-steps": 10, "cfg-scale": 2 };
 
 /** In miniature. */
 const TINY: Flags = { "hidden-size": 32, "depth": 3, "num-heads": 2, "global-batch-size": 8 };
 
 /** More noise than halfway, where the picture is decided. */
-const LATE_TIMES: Flags = {
+const NOISY_TIMES: Flags = {
   "timestep-sampler": "logit-normal",
   "time-mean": -0.8,
   "time-scale": 0.8,
 };
-const FLOW_OF_X: Flags = { "process": "flow", "objective": "xstart", ...LATE_TIMES };
+const FLOW_OF_X: Flags = { "process": "flow", "objective": "xstart" };
 const LIGHTNING: Flags = { "norm": "rmsNorm", "mlp": "swiglu", "rope": true };
+const SMALL_BATCHES: Flags = { "global-batch-size": 32, "lr": 2e-3 };
 
 /** The rows of a table, the first of which the others are compared with. */
 export function rowsOf(data: string): RecipeRow[] {
-  const earlyHead = data === "emoji" ? 2 : 1; // about a third of the blocks
+  const isColour = data === "emoji";
   const row = (name: string, train: Flags = {}, sample: Flags = {}): RecipeRow => ({
     name,
     train,
@@ -78,25 +79,44 @@ export function rowsOf(data: string): RecipeRow[] {
   });
   return [
     row("plain"),
+    // the process
     row("flow", { "process": "flow", "objective": "v" }),
-    row("flow of x_0", { "process": "flow", "objective": "xstart" }),
-    row("flow of x_0, logit-normal times", FLOW_OF_X),
+    row("flow of x_0", FLOW_OF_X),
+    row("flow of x_0, noisy times", { ...FLOW_OF_X, ...NOISY_TIMES }),
+    row("flow of x_0, noisier times", { ...FLOW_OF_X, ...NOISY_TIMES, "time-mean": -1.2 }),
+    // blocks
     row("RMSNorm", { "norm": "rmsNorm" }),
     row("SwiGLU", { "mlp": "swiglu" }),
     row("RoPE", { "rope": true }),
     row("QK-norm", { "qk-norm": true }),
     row("RMSNorm, SwiGLU, RoPE", LIGHTNING),
+    row("adaLN without gates", { "conditioning": "adaLN" }),
     row("in-context conditions", { "conditioning": "inContext" }),
-    row("bottleneck", { "bottleneck": 32 }),
-    row("learning rate 2e-3", { "lr": 2e-3 }),
-    row("internal guidance", { "early-head": earlyHead }, {
+    row("cross-attention to conditions", { "conditioning": "crossAttention" }),
+    row("bottleneck", { "bottleneck": isColour ? 64 : 8 }),
+    // how it is trained
+    row("rate 2e-3", { "lr": 2e-3 }),
+    row("batches of 32, rate 2e-3", SMALL_BATCHES),
+    row("beta2 0.95", { "beta2": 0.95 }),
+    // guidance, and how samples are drawn
+    row("early head, internal guidance", { "early-head": isColour ? 2 : 1 }, {
       "internal-guidance": 1.4,
       "cfg-scale": 1,
     }),
     row("model guidance", { "model-guidance": 1 }, { "cfg-scale": 1 }),
+    row("no guidance", {}, { "cfg-scale": 1 }),
     row("guidance in an interval", {}, { "cfg-interval": "200,800" }),
-    row("half the steps", {}, { "num-sampling-steps": 10 }),
-    row("all of it", { ...FLOW_OF_X, ...LIGHTNING, "lr": 2e-3 }),
+    row("twice the steps of a sample", {}, { "num-sampling-steps": 20 }),
+    // together
+    row("blocks, batches", { ...LIGHTNING, ...SMALL_BATCHES }),
+    row("flow, blocks, batches", {
+      ...FLOW_OF_X,
+      ...NOISY_TIMES,
+      "time-mean": -1.2,
+      "time-scale": 1,
+      ...LIGHTNING,
+      ...SMALL_BATCHES,
+    }),
   ];
 }
 
