@@ -75,12 +75,22 @@ export function changedInPlace(shape: Shape, op: string): GradientError {
 }
 
 /** Passes the gradients of a node's outputs on to its inputs. */
-function runNode(node: Node, backward: Backward, grads: Map<Value, Tensor>): void {
+function runNode(
+  node: Node,
+  backward: Backward,
+  grads: Map<Value, Tensor>,
+  placeOf: (value: Value) => Tensor | null,
+): void {
   const arrived: [Value, Tensor][] = [];
   {
     using s = scope(node.op);
     const upstream = node.outputs.map((v) => grads.get(v) ?? null);
-    const results = backward(upstream, node.saved);
+    const into = node.inputs.map((value, i) => {
+      // only what nothing else is added to
+      const isFirst = value && !grads.has(value) && node.inputs.indexOf(value) === i;
+      return isFirst ? placeOf(value) : null;
+    });
+    const results = backward(upstream, node.saved, into);
     const taken = new Set(upstream);
     node.inputs.forEach((value, i) => {
       const g = results[i];
@@ -201,6 +211,9 @@ function walk(
     if (value.leaf && intoLeaves) value.leaf.addGrad(g);
     g.dispose();
   };
+  const placeOf = (value: Value) => {
+    return intoLeaves && !wanted.has(value) ? value.leaf?.gradPlace() ?? null : null;
+  };
   const flushLeaf = (value: Value | null | undefined) => value?.leaf && flush(value);
   const known = new Set<Node>();
   const pending: Node[] = [];
@@ -220,7 +233,7 @@ function walk(
           const found = expandNode(node, node.back.rerun, grads);
           enter(found);
           found.forEach(flushLeaf);
-        } else runNode(node, node.back.backward, grads);
+        } else runNode(node, node.back.backward, grads, placeOf);
       }
       node.outputs.forEach(flush);
       node.inputs.forEach(flushLeaf);

@@ -60,12 +60,15 @@ export interface OpRow<A, S extends Operands> {
   /**
    * Gradients of the operands (fresh tensors; null where there is none or `needs` says it is not
    * wanted) from those of the outputs.
+   * @param into Places of operands whose gradient may be written there, f32 and row-major, and that
+   * place given back; null for the others.
    */
   backward(
     grads: readonly (Tensor | null)[],
     saved: S,
     attrs: A,
     needs: readonly boolean[],
+    into: readonly (Tensor | null)[],
   ): readonly (Tensor | null)[];
   /** Calls that cover its shapes and options, small enough for finite differences. */
   readonly samples: readonly Sample[];
@@ -148,8 +151,8 @@ export function defineOp<A, S extends Operands>(
       if (recording) held = hold(saved);
     }
     if (recording) {
-      record(row.name, inputs, outs, held, (grads, kept) => {
-        return row.backward(grads, kept as unknown as S, attrs, needs);
+      record(row.name, inputs, outs, held, (grads, kept, into) => {
+        return row.backward(grads, kept as unknown as S, attrs, needs, into);
       });
     }
     return outs;

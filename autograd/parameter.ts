@@ -45,7 +45,13 @@ export class Parameter extends Tensor {
     this.#grad = null;
   }
 
-  /** @internal Adds `g` to the gradient. */
+  /** @internal Where a first gradient may be written: another handle to its flat buffer. */
+  gradPlace(): Tensor | null {
+    const place = this.#grad ? null : this.#flatGrad;
+    return place && place.as(place.shape, place.strides);
+  }
+
+  /** @internal Adds `g` to the gradient, unless it was written in its place. */
   addGrad(g: Tensor): void {
     if (this.#grad) {
       evaluateInto("backward", ADD, [this.#grad, g], [this.#grad]);
@@ -56,7 +62,8 @@ export class Parameter extends Tensor {
       return;
     }
     this.#grad = this.#flatGrad;
-    copyInto(g, this.#flatGrad, "backward");
+    const isThere = g.storage === this.#flatGrad.storage && g.offset === this.#flatGrad.offset;
+    if (!isThere) copyInto(g, this.#flatGrad, "backward");
   }
 
   /** @internal Moves the elements into a flat buffer, to element `at`. */

@@ -12,10 +12,14 @@ import {
   Tensor,
 } from "../tensor/mod.ts";
 
-/** Gradients of an op's inputs from those of its outputs; null where there is none. */
+/**
+ * Gradients of an op's inputs from those of its outputs; null where there is none. `into` has the
+ * places where those of leaves are collected, which may be written to and given back.
+ */
 export type Backward = (
   grads: readonly (Tensor | null)[],
   saved: readonly (Tensor | null)[],
+  into: readonly (Tensor | null)[],
 ) => readonly (Tensor | null)[];
 
 /**
@@ -28,6 +32,8 @@ export type Rerun = (inputs: readonly Tensor[]) => readonly Tensor[];
 export interface Leaf {
   /** Whether they are collected at present. */
   requiresGrad: boolean;
+  /** Where a first gradient may be written, f32 and row-major, to be added next; null for nowhere. */
+  gradPlace(): Tensor | null;
   /** Adds `g`, which stays the caller's, to what has been collected. */
   addGrad(g: Tensor): void;
 }

@@ -146,7 +146,7 @@ const callLinear = defineOp<
     using flat = out;
     return { out: reshaped(flat, shape), saved: [x!, w!, pre] };
   },
-  backward: ([g], [x, w, pre], { activation, bias }, needs) => {
+  backward: ([g], [x, w, pre], { activation, bias }, needs, into) => {
     using rows = rowsOf(g!);
     using slope = activation === "none" ? null : activationGrad(rows, pre!, activation);
     const dz = slope ?? rows;
@@ -157,10 +157,10 @@ const callLinear = defineOp<
     const gradW = () => {
       using inputs = rowsOf(x);
       using dzt = flipped(dz);
-      return product("linear", dzt, inputs).out;
+      return product("linear", dzt, inputs, { into: into[1] ?? null }).out;
     };
     const gradB = () => {
-      using kept = reduceKeep("linear", "sum", null, [dz], [0]);
+      using kept = reduceKeep("linear", "sum", null, [dz], [0], 1, into[2] ?? null);
       return reshaped(kept, [w.shape[0]!]);
     };
     return [

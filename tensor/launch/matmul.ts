@@ -21,6 +21,8 @@ export interface ProductOptions {
   activation?: Activation;
   /** Whether to give the value before the activation as well. */
   keepPre?: boolean;
+  /** Where the result goes, row-major; a new tensor of a's type by default. */
+  into?: Tensor | null;
 }
 
 /**
@@ -34,7 +36,7 @@ export function product(
   b: Tensor,
   options: ProductOptions = {},
 ): { out: Tensor; pre: Tensor | null } {
-  const { bias = null, activation = "none", keepPre = false } = options;
+  const { bias = null, activation = "none", keepPre = false, into = null } = options;
   const tensors = bias ? [a, b, bias] : [a, b];
   const device = commonDevice(op, tensors);
   const dtype = floatOf(op, a, [b, bias]);
@@ -52,12 +54,7 @@ export function product(
   }
   const batch = broadcastShapes(op, a.shape.slice(0, -2), b.shape.slice(0, -2));
   const shape = [...batch, m, n];
-  const out = empty(device, dtype, shape, op);
-  const pre = keepPre ? empty(device, dtype, shape, op) : null;
-  if (sizeOf(shape) === 0) return { out, pre };
-  if (k === 0) { // an empty sum is the product with a single zero
-    out.dispose();
-    pre?.dispose();
+  if (k === 0 && sizeOf(shape) > 0) { // an empty sum is the product with a single zero
     using column = empty(device, dtype, [m, 1], op);
     using row = empty(device, dtype, [1, n], op);
     fillInto(column, 0, op);
@@ -65,6 +62,9 @@ export function product(
     using x = column.as([...batch, m, 1], [...batch.map(() => 0), 1, 1]);
     return product(op, x, row, options);
   }
+  const out = into ?? empty(device, dtype, shape, op);
+  const pre = keepPre ? empty(device, dtype, shape, op) : null;
+  if (sizeOf(shape) === 0) return { out, pre };
   const [x, y] = fourDimensional(a, b, batch, op);
   const outer = [x.shape[0]!, x.shape[1]!, m, n];
   using flat = out.as(outer, contiguousStrides(outer));

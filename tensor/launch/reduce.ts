@@ -40,6 +40,8 @@ const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
 /**
  * Reduces `formula` of the operands over `axes`, times `factor`; the result keeps the reduced axes
  * as 1. It is computed in f32 throughout and has the operands' dtype.
+ *
+ * @param into Where it goes, f32 and row-major, with as many elements; a new tensor by default.
  */
 export function reduceKeep(
   op: string,
@@ -48,6 +50,7 @@ export function reduceKeep(
   args: readonly Tensor[],
   axes: readonly number[],
   factor = 1,
+  into: Tensor | null = null,
 ): Tensor {
   const dtype = args.every((a) => isFloat(a.dtype)) ? commonFloat(op, args) : null;
   if (!dtype) {
@@ -71,10 +74,13 @@ export function reduceKeep(
   let current: number[] = shape;
   const groups = adjacent(axes, current);
   if (groups.length === 0) groups.push([shape.length, shape.length]); // only the formula is left
-  for (const [start, end] of groups) {
+  for (const [i, [start, end]] of groups.entries()) {
     const views = operands.map((t) => threeDimensional(t, start, end, op));
     current = current.map((d, axis) => axis >= start && axis < end ? 1 : d);
-    const out = empty(device, "f32", current, op);
+    const isLast = i === groups.length - 1;
+    const out = isLast && into && factor === 1
+      ? into.as(current, contiguousStrides(current))
+      : empty(device, "f32", current, op);
     const [o, , inner] = views[0]!.shape as [number, number, number];
     using flat = out.as([o, inner], contiguousStrides([o, inner]));
     dispatch(op, "reduce", device, {
@@ -93,7 +99,7 @@ export function reduceKeep(
     map = IDENTITY;
   }
   const total = operands[0]!;
-  if (dtype === "f32" && factor === 1) return total;
+  if ((dtype === "f32" || into) && factor === 1) return total;
   using wide = total; // scaled before it is narrowed: a sum may be more than f16 holds
   return factor === 1 ? copy(wide, dtype, op) : evaluateOne(op, SCALE, [wide, factor], { dtype });
 }
