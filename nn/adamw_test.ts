@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { backward, mul, Parameter, sum, transpose } from "../autograd/mod.ts";
+import { add, backward, linear, mul, Parameter, sum, transpose } from "../autograd/mod.ts";
 import {
   DeviceError,
   DTypeError,
@@ -8,6 +8,7 @@ import {
   scope,
   setDevice,
   ShapeError,
+  type Tensor,
   tensor,
   UseAfterFreeError,
 } from "../tensor/mod.ts";
@@ -229,4 +230,30 @@ eachDevice("AdamW with a factor a parameter is AdamW of that rate for each", asy
     RangeError,
     "lrScale",
   );
+});
+
+eachDevice("gradients that are written in place add up over uses and over backwards", async () => {
+  using w = new Parameter(tensor([1, 2, 3, 4], [2, 2]));
+  using b = new Parameter(tensor([1, 1]));
+  const [x, y] = [tensor([1, 2], [1, 2]), tensor([3, 5], [1, 2])];
+  using optimizer = new AdamW([w, b]); // whose buffer takes the gradients
+  const grads = async () => [...await w.grad!.data(), ...await b.grad!.data()];
+  const pass = (...inputs: Tensor[]) => {
+    using _ = scope();
+    backward(sum(inputs.map((input) => linear(input, w, b)).reduce((a, b) => add(a, b))));
+  };
+  pass(x);
+  assertEquals(await grads(), [1, 2, 1, 2, 1, 1]);
+  pass(y); // on top
+  assertEquals(await grads(), [4, 7, 4, 7, 2, 2]);
+  optimizer.zeroGrad();
+  pass(x, y, y); // three uses in one graph
+  assertEquals(await grads(), [7, 12, 7, 12, 3, 3]);
+  optimizer.zeroGrad();
+  {
+    using _ = scope();
+    backward(sum(linear(x, w, b))); // what was there before is over
+  }
+  assertEquals(await grads(), [1, 2, 1, 2, 1, 1]);
+  [x, y].forEach((t) => t.dispose());
 });
