@@ -5,6 +5,7 @@
 import {
   commonDevice,
   copy,
+  copyInto,
   type DType,
   isFloat,
   scope,
@@ -12,13 +13,17 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 import { autocastDtype, isRecording, noGrad } from "./modes.ts";
-import { hold, record, requiresGrad } from "./tape.ts";
+import { halfWeight } from "./half_weights.ts";
+import { hold, isLeaf, record, requiresGrad } from "./tape.ts";
 
 /** An op's operands; null for an optional one that was left out. */
 export type Operands = readonly (Tensor | null)[];
 
-/** What an op does under autocast: compute in half, in single, or in the widest of its operands. */
-export type CastRule = "half" | "single" | "widest";
+/**
+ * What an op does under autocast: compute in half, in single, or in the widest of its operands; or
+ * take operands as they are, which its kernel widens as it reads them.
+ */
+export type CastRule = "half" | "single" | "widest" | "asGiven";
 
 /** How the generic test makes one operand. */
 export interface SampleInput {
@@ -135,8 +140,10 @@ export function defineOp<A, S extends Operands>(
     const mirrored = mirror ? given.map((t) => t && mirror!(t)) : given;
     commonDevice(row.name, mirrored.filter((t) => t !== null));
     if (watcher) { for (const t of mirrored) if (t) watcher(t); }
-    const inputs = castOperands(row.cast ?? "widest", mirrored);
-    const needs = inputs.map((t) => t !== null && isRecording() && requiresGrad(t));
+    const { inputs, halved } = castOperands(row.cast ?? "widest", mirrored);
+    // the graph has a weight itself, not the copy that is computed with
+    const values = halved ? inputs.map((t, i) => halved.has(i) ? mirrored[i]! : t) : inputs;
+    const needs = values.map((t) => t !== null && isRecording() && requiresGrad(t));
     const recording = needs.includes(true);
     let outs: Tensor[];
     let held: Operands = [];
@@ -151,8 +158,9 @@ export function defineOp<A, S extends Operands>(
       if (recording) held = hold(saved);
     }
     if (recording) {
-      record(row.name, inputs, outs, held, (grads, kept, into) => {
-        return row.backward(grads, kept as unknown as S, attrs, needs, into);
+      record(row.name, values, outs, held, (grads, kept, into) => {
+        const found = row.backward(grads, kept as unknown as S, attrs, needs, into);
+        return halved ? found.map((g, i) => halved.has(i) ? widened(g, into[i]) : g) : found;
       });
     }
     return outs;
@@ -169,12 +177,33 @@ export function defineComposite<F extends (...args: never[]) => unknown>(
   return call;
 }
 
-function castOperands(rule: CastRule, inputs: Operands): Operands {
-  if (autocastDtype() === null) return inputs;
-  const floats = inputs.filter((t) => t !== null && isFloat(t.dtype));
+/** What an op computes with, and which of it are f16 copies of weights; null for none. */
+interface CastOperands {
+  readonly inputs: Operands;
+  readonly halved: ReadonlySet<number> | null;
+}
+
+function castOperands(rule: CastRule, given: Operands): CastOperands {
+  if (autocastDtype() === null || rule === "asGiven") return { inputs: given, halved: null };
+  const floats = given.filter((t) => t !== null && isFloat(t.dtype));
   const wide = floats.some((t) => t!.dtype === "f32");
   const to = rule === "half" ? "f16" : rule === "single" || wide ? "f32" : "f16";
-  return inputs.map((t) => t && isFloat(t.dtype) && t.dtype !== to ? cast(t, to) : t);
+  const halved = new Set<number>();
+  const inputs = given.map((t, i) => {
+    if (!t || !isFloat(t.dtype) || t.dtype === to) return t;
+    if (to === "f32" || !isLeaf(t)) return cast(t, to);
+    halved.add(i);
+    return halfWeight(t);
+  });
+  return { inputs, halved: halved.size > 0 ? halved : null };
+}
+
+/** The gradient of a weight, which is f32 whatever was computed with. */
+function widened(g: Tensor | null | undefined, place: Tensor | null | undefined): Tensor | null {
+  if (!g || g.dtype === "f32") return g ?? null;
+  if (!place) return copy(g, "f32", "cast");
+  copyInto(g, place, "cast");
+  return place;
 }
 
 const callCast = defineOp<{ from: DType; to: DType }, readonly []>({

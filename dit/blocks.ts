@@ -39,6 +39,8 @@ const XAVIER: InitOptions = { weightInit: xavierUniform, biasInit: zerosParamete
 const ZEROS: InitOptions = { weightInit: zerosParameter, biasInit: zerosParameter };
 /** Added to variances and mean squares. */
 const EPS = 1e-6;
+/** Of norms that only linear layers read. */
+const OF_NORM = { eps: EPS, intoProduct: true };
 
 /** What of a model's options its blocks are made by. */
 export type BlockOptions =
@@ -93,10 +95,10 @@ export class AdaptiveNorm extends Module {
 
   /** x [N, T, D], shift and scale [N, D] to [N, T, D]. */
   forward(x: Tensor, shift: Tensor, scale: Tensor): Tensor {
-    if (!this.weight) return layerNormModulate(x, shift, scale, { eps: EPS });
+    if (!this.weight) return layerNormModulate(x, shift, scale, OF_NORM);
     // w (1 + scale) as the 1 + scale of the kernel
     const scaled = tidy(() => add(mul(this.weight!, add(scale, 1)), -1));
-    return rmsNormModulate(x, shift, scaled, { eps: EPS });
+    return rmsNormModulate(x, shift, scaled, OF_NORM);
   }
 }
 

@@ -1,6 +1,7 @@
 /** How an elementwise op is made of its formulas: the function that calls it, and its gradients. */
 import {
   broadcastAxes,
+  type DType,
   DTypeError,
   evaluateOne,
   type Expr,
@@ -8,11 +9,12 @@ import {
   isFloat,
   reduceKeep,
   reshaped,
+  sameShape,
   type Shape,
   sumTo,
   Tensor,
 } from "../../tensor/mod.ts";
-import { noGrad } from "../modes.ts";
+import { autocastDtype, noGrad } from "../modes.ts";
 import { defineOp, type Sample, type SampleInput } from "../op.ts";
 
 /** One op. `x` are its operands, `y` its result, `g` the gradient of its result. */
@@ -30,6 +32,9 @@ export interface ElementwiseRow {
   readonly samples?: readonly Sample[];
 }
 
+/** The gradient of an operand that is only added: what arrived, which is handed on as it is. */
+export const PASS = (g: Expr): Expr => g;
+
 /** A tensor, or a number that stands for a tensor of it. */
 export type TensorLike = Tensor | number;
 
@@ -38,6 +43,8 @@ interface Attrs {
   numbers: readonly (number | null)[];
   /** Shapes of the tensors. */
   shapes: readonly Shape[];
+  /** Types of the tensors, which their gradients have too. */
+  dtypes: readonly DType[];
 }
 
 function merge<T>(numbers: readonly (number | null)[], tensors: readonly T[]): (T | number)[] {
@@ -61,19 +68,18 @@ function gradFormula(name: string, row: ElementwiseRow, i: number): Formula {
   };
 }
 
-/** Evaluates a gradient formula and sums it down to the operand's shape. */
+/** Evaluates a gradient formula and sums it down to the operand's shape, in its type. */
 function gradient(
   op: string,
   formula: Formula,
   args: readonly TensorLike[],
-  shape: Shape,
+  { shape, dtype }: { readonly shape: Shape; readonly dtype: DType },
 ): Tensor {
   const tensors = args.filter((a) => a instanceof Tensor);
-  const dtype = tensors[0]!.dtype;
   const axes = broadcastAxes(shape, tensors[0]!.shape);
-  const oneType = tensors.length === args.length && tensors.every((t) => t.dtype === dtype);
-  if (axes.length > 0 && oneType) { // computed and summed in one pass
-    using summed = reduceKeep(op, "sum", formula, tensors, axes);
+  const allFloat = tensors.length === args.length && tensors.every((t) => isFloat(t.dtype));
+  if (axes.length > 0 && allFloat) { // computed and summed in one pass
+    using summed = reduceKeep(op, "sum", formula, tensors, axes, { dtype });
     return reshaped(summed, shape, op);
   }
   using whole = evaluateOne(op, formula, args, { dtype });
@@ -89,7 +95,8 @@ function checkDtypes(op: string, row: ElementwiseRow, inputs: readonly Tensor[])
   const dtype = values[0]?.dtype;
   const allowed = dtype === undefined ||
     (dtype !== "u8" && (isFloat(dtype) || row.integers === true));
-  if (!allowed || values.some((t) => t.dtype !== dtype)) {
+  const mayMix = autocastDtype() !== null && values.every((t) => isFloat(t.dtype));
+  if (!allowed || !mayMix && values.some((t) => t.dtype !== dtype)) {
     throw new DTypeError(
       `${op}: expected one dtype, ${row.integers ? "f32, f16, i32 or u32" : "f32 or f16"}, ` +
         `but got ${values.map((t) => t.dtype).join(" and ")}; cast first`,
@@ -157,7 +164,12 @@ function sortArgs(
     throw new TypeError(`${op}: expected at least one tensor but got numbers only`);
   }
   const numbers = args.map((a) => a instanceof Tensor ? null : a);
-  return { tensors, attrs: { numbers, shapes: tensors.map((t) => t.shape) } };
+  const attrs = {
+    numbers,
+    shapes: tensors.map((t) => t.shape),
+    dtypes: tensors.map((t) => t.dtype),
+  };
+  return { tensors, attrs };
 }
 
 const rows = new Map<string, ElementwiseRow>();
@@ -180,25 +192,31 @@ export function elementwise(name: string, row: ElementwiseRow): Call {
   const gradFormulas = row.grads.map((_, i) => gradFormula(name, row, i));
   const caller = defineOp<Attrs, readonly Tensor[]>({
     name,
+    cast: "asGiven",
     forward(inputs, attrs, recording) {
       const tensors = inputs as readonly Tensor[];
       checkDtypes(name, row, tensors);
       const args = merge(attrs.numbers, tensors);
-      const numbers = tensors[isConditional(row) ? 1 : 0]?.dtype ?? "f32";
-      const out = evaluateOne(name, formula, args, { numbers });
+      const values = isConditional(row) ? tensors.slice(1) : tensors;
+      const numbers = values[0]?.dtype ?? "f32";
+      const wide = values.find((t) => t.dtype === "f32"); // of f16 and f32 comes f32
+      const out = evaluateOne(name, formula, args, { numbers, ...(wide ? { dtype: "f32" } : {}) });
       if (!recording) return { out, saved: [] };
       const saved = row.saves.map((what) => what === "y" ? out : args[what]!);
       return { out, saved: saved.filter((arg) => arg instanceof Tensor) };
     },
-    backward([g], saved, { numbers, shapes }, needs) {
+    backward([g], saved, { numbers, shapes, dtypes }, needs) {
       let next = 0;
       const kept = row.saves.map((what) =>
         what === "y" || numbers[what] === null ? saved[next++]! : numbers[what]!
       );
       const places = numbers.flatMap((n, i) => n === null ? [i] : []);
-      return places.map((i, t) =>
-        needs[t] ? gradient(name, gradFormulas[i]!, [g!, ...kept], shapes[t]!) : null
-      );
+      return places.map((i, t) => {
+        if (!needs[t]) return null;
+        const [shape, dtype] = [shapes[t]!, dtypes[t]!];
+        const isPassed = row.grads[i] === PASS && g!.dtype === dtype && sameShape(g!.shape, shape);
+        return isPassed ? g! : gradient(name, gradFormulas[i]!, [g!, ...kept], { shape, dtype });
+      });
     },
     samples: samplesOf(row, call),
   });

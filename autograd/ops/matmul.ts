@@ -160,7 +160,7 @@ const callLinear = defineOp<
       return product("linear", dzt, inputs, { into: into[1] ?? null }).out;
     };
     const gradB = () => {
-      using kept = reduceKeep("linear", "sum", null, [dz], [0], 1, into[2] ?? null);
+      using kept = reduceKeep("linear", "sum", null, [dz], [0], { into: into[2] ?? null });
       return reshaped(kept, [w.shape[0]!]);
     };
     return [

@@ -18,6 +18,7 @@ import {
   type Tensor,
   unitInner,
 } from "../../tensor/mod.ts";
+import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
 import { transpose } from "./shape.ts";
 
@@ -95,6 +96,8 @@ interface LayerNormAttrs {
   kind: "plain" | "affine" | "modulate";
   /** Whether the mean is taken out: not in RMSNorm. */
   centred: boolean;
+  /** Whether the result is f16 under autocast, whatever the operands are. */
+  half?: boolean;
 }
 
 const callLayerNorm = defineOp<
@@ -102,13 +105,18 @@ const callLayerNorm = defineOp<
   readonly [Tensor, Tensor, Tensor, Tensor | null]
 >({
   name: "layerNorm",
-  forward: (inputs, { eps, rows, kind, centred }) => {
+  cast: "asGiven",
+  forward: (inputs, { eps, rows, kind, centred, half }) => {
     const [x, first, second] = inputs;
     const op = centred ? "layerNorm" : "rmsNorm"; // the one that was called, in errors
-    if (kind === "affine") floatOf(op, x!, [first, second]);
-    else commonFloat(op, inputs.filter((t) => t !== null));
+    const given = inputs.filter((t) => t !== null);
+    const mayMix = autocastDtype() !== null;
+    if (kind === "affine" || mayMix) floatOf(op, x!, [first, second]);
+    else commonFloat(op, given);
     const { device } = x!;
-    const out = empty(device, x!.dtype, x!.shape, op);
+    const isWide = mayMix && given.some((t) => t.dtype === "f32"); // of f16 and f32 comes f32
+    const dtype = mayMix && half ? "f16" : isWide ? "f32" : x!.dtype;
+    const out = empty(device, dtype, x!.shape, op);
     const mean = empty(device, "f32", [rows[0], rows[1]], op);
     const rstd = empty(device, "f32", [rows[0], rows[1]], op);
     const input = packed(x!, rows, op);
@@ -219,6 +227,17 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   return callLayerNorm([x, weight, bias], { eps, rows: [1, rows, n], kind, centred: true })[0]!;
 }
 
+/** Settings of {@link layerNormModulate} and {@link rmsNormModulate}. */
+export interface ModulateOptions {
+  /** Added to the variance, or the mean square; 1e-6 as in DiT. */
+  eps?: number;
+  /**
+   * Whether products alone take the result, which autocast then stores as the f16 that they would
+   * make of it; false by default.
+   */
+  intoProduct?: boolean;
+}
+
 /**
  * layerNorm(x) * (1 + scale) + shift for x [B, T, N] with one shift and scale [B, N] a sample:
  * the adaLN of DiT (arXiv 2212.09748) in one pass.
@@ -227,7 +246,7 @@ export function layerNormModulate(
   x: Tensor,
   shift: Tensor,
   scale: Tensor,
-  options: { eps?: number } = {},
+  options: ModulateOptions = {},
 ): Tensor {
   return modulated("layerNormModulate", x, shift, scale, options, true);
 }
@@ -266,7 +285,7 @@ export function rmsNormModulate(
   x: Tensor,
   shift: Tensor,
   scale: Tensor,
-  options: { eps?: number } = {},
+  options: ModulateOptions = {},
 ): Tensor {
   return modulated("rmsNormModulate", x, shift, scale, options, false);
 }
@@ -276,10 +295,10 @@ function modulated(
   x: Tensor,
   shift: Tensor,
   scale: Tensor,
-  options: { eps?: number },
+  options: ModulateOptions,
   centred: boolean,
 ): Tensor {
-  checkOptionNames(op, options, { eps: 1 });
+  checkOptionNames(op, options, { eps: 1, intoProduct: 1 });
   const wanted = [x.shape[0]!, x.shape[2]!];
   if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
     throw new ShapeError(
@@ -289,7 +308,8 @@ function modulated(
     );
   }
   const rows = x.shape as unknown as readonly [number, number, number];
-  const attrs = { eps: options.eps ?? 1e-6, rows, kind: "modulate", centred } as const;
+  const { eps = 1e-6, intoProduct: half = false } = options;
+  const attrs = { eps, rows, kind: "modulate", centred, half } as const;
   return callLayerNorm([x, shift, scale], attrs)[0]!;
 }
 

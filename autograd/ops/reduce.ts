@@ -49,7 +49,7 @@ const callSum = defineOp<SumAttrs, readonly []>({
   name: "sum",
   cast: "single",
   forward: ([x], { axes, keepdim, factor }) => {
-    const out = reduceKeep(factor === 1 ? "sum" : "mean", "sum", null, [x!], axes, factor);
+    const out = reduceKeep(factor === 1 ? "sum" : "mean", "sum", null, [x!], axes, { factor });
     return { out: dropAxes(out, axes, keepdim), saved: [] };
   },
   backward: ([g], _, { axes, shape, factor }) => {
@@ -234,7 +234,7 @@ const callMse = defineOp<null, readonly [Tensor, Tensor]>({
   forward: ([a, b]) => {
     const axes = a!.shape.map((_, i) => i);
     const count = 1 / sizeOf(a!.shape);
-    using total = reduceKeep("mse", "sum", SQUARED_DIFFERENCE, [a!, b!], axes, count);
+    using total = reduceKeep("mse", "sum", SQUARED_DIFFERENCE, [a!, b!], axes, { factor: count });
     return { out: reshaped(total, []), saved: [a!, b!] };
   },
   backward: ([g], [a, b], _, needs) => {

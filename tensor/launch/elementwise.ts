@@ -111,12 +111,11 @@ export function evaluate(
   const floats = tensors.filter((t) => isFloat(t.dtype));
   const outs = made.outs.map((out, k) => {
     const asked = typeof options.dtype === "string" ? options.dtype : options.dtype?.[k];
-    const natural = out.ty === "i32" || out.ty === "u32"
-      ? out.ty
-      : floats.length > 0
-      ? commonFloat(op, floats)
-      : "f32";
-    return empty(device, asked ?? natural, shape, op);
+    const natural = (): DType => {
+      if (out.ty === "i32" || out.ty === "u32") return out.ty;
+      return floats.length > 0 ? commonFloat(op, floats) : "f32";
+    };
+    return empty(device, asked ?? natural(), shape, op);
   });
   if (sizeOf(shape) > 0) {
     device.backend.run("elementwise", {

@@ -1,6 +1,6 @@
 /** Launching reductions over any axes. */
 import { computeType, program } from "../expr.ts";
-import { isFloat } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import {
   broadcastAxes,
@@ -37,11 +37,19 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
 
 const EMPTY_RESULT = { sum: 0, max: NaN, min: NaN } as const;
 
+/** Settings of {@link reduceKeep}. */
+export interface ReduceOptions {
+  /** What the result is multiplied by; 1 by default. */
+  readonly factor?: number;
+  /** Type of the result; that of the operands by default, which are of one type then. */
+  readonly dtype?: DType;
+  /** Where it goes, f32 and row-major, with as many elements; a new tensor by default. */
+  readonly into?: Tensor | null;
+}
+
 /**
- * Reduces `formula` of the operands over `axes`, times `factor`; the result keeps the reduced axes
- * as 1. It is computed in f32 throughout and has the operands' dtype.
- *
- * @param into Where it goes, f32 and row-major, with as many elements; a new tensor by default.
+ * Reduces `formula` of the operands over `axes`; the result keeps the reduced axes as 1. It is
+ * computed in f32 throughout.
  */
 export function reduceKeep(
   op: string,
@@ -49,10 +57,11 @@ export function reduceKeep(
   formula: Formula | null,
   args: readonly Tensor[],
   axes: readonly number[],
-  factor = 1,
-  into: Tensor | null = null,
+  options: ReduceOptions = {},
 ): Tensor {
-  const dtype = args.every((a) => isFloat(a.dtype)) ? commonFloat(op, args) : null;
+  const { factor = 1, into = null } = options;
+  const allFloat = args.every((a) => isFloat(a.dtype));
+  const dtype = allFloat ? options.dtype ?? commonFloat(op, args) : null;
   if (!dtype) {
     throw new DTypeError(
       `${op}: expected f32 or f16 but got ${args.map((a) => a.dtype).join(" and ")}; cast first`,

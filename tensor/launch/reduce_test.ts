@@ -59,7 +59,7 @@ eachDevice("reduceKeep() reduces any axes of any view, like nested loops", async
 eachDevice("reduceKeep() is in f32 until the end: a mean of f16 does not overflow", async () => {
   using _ = scope();
   const half = full([70_000], 2, { dtype: "f16" });
-  const mean = reduceKeep("op", "sum", null, [half], [0], 1 / 70_000);
+  const mean = reduceKeep("op", "sum", null, [half], [0], { factor: 1 / 70_000 });
   assertEquals([mean.dtype, Array.from(await mean.data())], ["f16", [2]]);
   const sum = reduceKeep("op", "sum", null, [half], [0]);
   assertEquals(Array.from(await sum.data()), [Infinity]); // more than f16 holds
