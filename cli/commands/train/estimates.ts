@@ -112,11 +112,13 @@ export function memoryEstimate(
   const { hiddenSize, depth, mlpRatio, inputSize, patchSize } = dit;
   const images = settings.batchSize / settings.gradAccum;
   const token = images * (inputSize / patchSize) ** 2 * hiddenSize * 4; // bytes of all tokens
-  const kept = KEPT[settings.mixedPrecision === "fp16" ? "half" : "full"] + 2 * (mlpRatio - 4);
+  const isHalf = settings.mixedPrecision === "fp16";
+  const kept = KEPT[isHalf ? "half" : "full"] + 2 * (mlpRatio - 4);
   const activations = settings.gradCheckpoint
     ? token * (depth + 1.25 * kept)
     : token * (depth + 0.35) * kept;
-  return 5 * 4 * parameterCount(dit) + activations;
+  const weights = 5 * 4 + (isHalf ? 2 : 0); // bytes of each, with its f16 copy
+  return weights * parameterCount(dit) + activations;
 }
 
 /** Settings of which the batch is what one rank has of it. */
