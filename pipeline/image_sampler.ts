@@ -70,6 +70,14 @@ export function usualGuidedChannels({ latents }: ModelConfig): 3 | "all" {
 /** Samples at a time: of small models, and of those wider than `wide`. */
 const BATCH = { small: 32, large: 8, wide: 512 } as const;
 
+/**
+ * Guidance of a model where nothing else is known: the original's of latents; less of pixels, of which
+ * more would draw the same digits again and again (docs/recipes.md).
+ */
+export function usualGuidance({ latents }: Pick<ModelConfig, "latents">): number {
+  return latents === null ? 1.5 : 4;
+}
+
 /** Steps of DPM-Solver++ that models of pixels look no better beyond (docs/recipes.md). */
 const PIXEL_STEPS = 10;
 

@@ -1,6 +1,12 @@
 /** What the page is told of a model, by its configuration. */
 import { type Process, SAMPLER_NAMES, SAMPLERS, stepRange } from "@dit/core/diffusion";
-import { buildProcess, type ModelConfig, processOf, usualSteps } from "@dit/core/pipeline";
+import {
+  buildProcess,
+  type ModelConfig,
+  processOf,
+  usualGuidance,
+  usualSteps,
+} from "@dit/core/pipeline";
 import type { ModelInfo, SamplerInfo } from "./protocol.ts";
 
 /** Most steps that are offered, where a process has no end of them. */
@@ -8,9 +14,6 @@ const MOST_STEPS = 1000;
 
 /** The sampler that the page starts with, as `deno task sample` does. */
 const USUAL_SAMPLER = "dpm++";
-
-/** Guidance that the page starts with where nothing else is known: of pixels, and of latents. */
-const USUAL_GUIDANCE = { pixels: 2, latents: 4 } as const;
 
 /** What a configuration does not say. */
 export interface ModelFacts {
@@ -38,7 +41,7 @@ export function describeModel(config: ModelConfig, facts: ModelFacts): ModelInfo
   const process = buildProcess(config);
   const isFlow = process.velocity !== undefined;
   const names = facts.classNames ?? config.classNames;
-  const guidance = facts.guidance ?? USUAL_GUIDANCE[latents ? "latents" : "pixels"];
+  const guidance = facts.guidance ?? usualGuidance(config);
   return {
     id: facts.id,
     title: facts.title,

@@ -16,7 +16,7 @@ export interface TrainingRequest {
 
 /** What the page starts with, and what is trained. */
 export interface TrainingInfo {
-  /** Such as `DiT-Mini/4, 1,283,600 parameters, on 60,000 digits`. */
+  /** Such as `DiT-Mini/4, 1,284,920 parameters, on 60,000 digits`. */
   readonly title: string;
   readonly usual: TrainingRequest;
 }

@@ -56,7 +56,7 @@ const SETTINGS = [
 
 /** `training.json`. */
 export interface TrainingPlan {
-  /** What is trained, such as `DiT-Mini/4, 1,283,600 parameters, on 60,000 images of mnist`. */
+  /** What is trained, such as `DiT-Mini/4, 1,284,920 parameters, on 60,000 images of mnist`. */
   readonly title: string;
   readonly config: ModelConfig;
   readonly settings: TrainingSettings;

@@ -66,6 +66,7 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
       "sample-every": 600,
       "sample-sampler": "dpm++",
       "sample-steps": 10,
+      "cfg-scale": 1.5,
     },
     files: /^(.*-)?train-images-idx3-ubyte(\.gz)?$/, // Fashion-MNIST's and others' are called so too
     async open({ folder }) {

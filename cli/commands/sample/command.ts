@@ -5,7 +5,7 @@
  *     deno task sample --ckpt results/003-DiT-B-4 --classes 3,7 --n 16
  *     deno task sample --image-size 256                  the original's sample.py
  */
-import { type SampleSettings, usualBatchSize } from "@dit/core/pipeline";
+import { type SampleSettings, usualBatchSize, usualGuidance } from "@dit/core/pipeline";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -128,7 +128,7 @@ function settingsOf(flags: SampleFlags, weights: Weights): SampleSettings {
     weights,
     {
       sampler: ({ ancestral }) => USUAL_SAMPLER[isPublished && ancestral ? "published" : "own"],
-      cfgScale: weights.cfgScale ?? (weights.config.latents ? 4 : 2),
+      cfgScale: weights.cfgScale ?? usualGuidance(weights.config),
     },
     flags.seed ?? SAMPLE_FLAGS.seed.default,
   );

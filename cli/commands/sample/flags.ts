@@ -37,7 +37,7 @@ export const WHAT = {
 /** How to sample. */
 export const HOW = samplingFlags({
   sampler: `${USUAL_SAMPLER.own}; with --image-size ${USUAL_SAMPLER.published}`,
-  cfgScale: "that of training, otherwise 4; models of pixels 2",
+  cfgScale: "that of training, otherwise 4; models of pixels 1.5",
 });
 
 /** Where it runs and where pictures go. */

@@ -60,7 +60,7 @@ diskTest(
     const [, newest] = listed;
     assertEquals(newest!.info.title, "small, run 000-small, step 6");
     assertEquals(newest!.info.classNames, SMALL.classNames);
-    assertEquals((await models.find("demo"))!.info.parameters, 1_283_600);
+    assertEquals((await models.find("demo"))!.info.parameters, 1_284_920);
     assertEquals(await models.find("../demo"), undefined);
     await Deno.remove(`${results}/000-small`, { recursive: true });
     const later = new Models({ results, ckpt: undefined, flags: {} });

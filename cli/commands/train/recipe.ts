@@ -29,6 +29,7 @@ const DEPENDENT: Partial<Record<Name, readonly string[]>> = {
   "process": OF_PROCESS,
   "timestep-sampler": ["time-mean", "time-scale"],
   "model-guidance": ["cfg-scale"],
+  "class-dropout": ["cfg-scale", "model-guidance"],
   "sample-sampler": ["sample-steps"],
   "steps": ["epochs"],
   "epochs": ["steps", "warmup"],
