@@ -100,7 +100,8 @@ commandTest("serve gives the page, draws what sample draws, and ends by Ctrl-C",
   );
   const done = events.at(-1)!;
   assert(done.kind === "done");
-  const line = "--num-sampling-steps 3 --classes 4 --seed 11 --n 1 --out a.png --device wasm";
+  const line =
+    "--num-sampling-steps 3 --cfg-scale 2 --classes 4 --seed 11 --n 1 --out a.png --device wasm";
   const drawn = await command("sample", ["--ckpt", ckpt, ...words(line)], folder);
   assertEquals(drawn.code, 0, drawn.err);
   const { pixels } = await decodePng(await Deno.readFile(`${folder}/a.png`));

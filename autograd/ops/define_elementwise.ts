@@ -167,7 +167,10 @@ function sortArgs(
   const attrs = {
     numbers,
     shapes: tensors.map((t) => t.shape),
-    dtypes: tensors.map((t) => t.dtype),
+    dtypes: tensors.map((t) => {
+      t.checkLive(op);
+      return t.dtype;
+    }),
   };
   return { tensors, attrs };
 }
