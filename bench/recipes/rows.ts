@@ -65,7 +65,8 @@ const NOISY_TIMES: Flags = {
   "time-mean": -0.8,
   "time-scale": 0.8,
 };
-const FLOW_OF_X: Flags = { "process": "flow", "objective": "xstart" };
+const FLOW: Flags = { "process": "flow", "time-shift": 1 };
+const FLOW_OF_X: Flags = { ...FLOW, "objective": "xstart" };
 const LIGHTNING: Flags = { "norm": "rmsNorm", "mlp": "swiglu", "rope": true };
 const SMALL_BATCHES: Flags = { "global-batch-size": 32, "lr": 2e-3 };
 
@@ -80,7 +81,7 @@ export function rowsOf(data: string): RecipeRow[] {
   return [
     row("plain"),
     // the process
-    row("flow", { "process": "flow", "objective": "v" }),
+    row("flow", { ...FLOW, "objective": "v" }),
     row("flow of x_0", FLOW_OF_X),
     row("flow of x_0, noisy times", { ...FLOW_OF_X, ...NOISY_TIMES }),
     row("flow of x_0, noisier times", { ...FLOW_OF_X, ...NOISY_TIMES, "time-mean": -1.2 }),
