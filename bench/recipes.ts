@@ -19,7 +19,7 @@ import { markdown, type Report } from "./measure.ts";
 import type { SuiteOptions } from "./main.ts";
 import { runJob, task } from "./recipes/process.ts";
 import { type RecipeRow, rowsOf, sampleArguments, trainArguments } from "./recipes/rows.ts";
-import { type Evaluated, type Finished, recipeTable, type Timed } from "./recipes/table.ts";
+import { type Evaluated, type Finished, recipeTable } from "./recipes/table.ts";
 
 /** Each run's process starts in the fast tier, as the commands do. */
 export const tiered = false;
@@ -58,7 +58,7 @@ export async function run(
   report.note("when", new Date().toISOString());
   report.note("cores", navigator.hardwareConcurrency);
   report.note("asked", { data, steps, seeds, samples });
-  const timed = await runJob<Timed[]>({ data, rows, tiny });
+  const timed = await runJob({ data, rows, tiny });
   report.note("timed", timed);
   const [first] = timed;
   const finished: Finished[] = [];

@@ -78,7 +78,7 @@ export function usualGuidance({ latents }: Pick<ModelConfig, "latents">): number
   return latents === null ? 1.5 : 4;
 }
 
-/** Steps of DPM-Solver++ that models of pixels look no better beyond (docs/recipes.md). */
+/** Steps of DPM-Solver++ beyond which digits look no better (docs/recipes.md). */
 const PIXEL_STEPS = 10;
 
 /**

@@ -12,7 +12,7 @@ export interface TimingJob {
 }
 
 /** Runs a job in a process of its own, in the fast tier where the processor has it. */
-export async function runJob<Result = Timed[]>(job: TimingJob): Promise<Result> {
+export async function runJob(job: TimingJob): Promise<Timed[]> {
   const child = new Deno.Command("deno", {
     args: [
       ...["run", "--quiet", "--no-check", "--no-prompt", "--allow-read", "--allow-env"],
@@ -23,7 +23,7 @@ export async function runJob<Result = Timed[]>(job: TimingJob): Promise<Result> 
     stdin: "null",
     stdout: "piped",
   }).spawn();
-  let result: Result | undefined;
+  let result: Timed[] | undefined;
   for await (
     const line of child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(lineStream())
   ) {

@@ -40,7 +40,7 @@ for (let turn = 0; turn < (job.tiny ? 2 : WARM + TURNS); turn++) {
     await trainee.takeStep(batch);
     if (job.tiny || turn >= WARM) steps.push(performance.now() - start);
   }
-  // an epoch of pictures takes as long as many steps
+  // samples take as long as many steps, so not in every turn
   if (turn % 4 !== 3 && !job.tiny) continue;
   for (const { sampler, settings, samples } of candidates) {
     const start = performance.now();

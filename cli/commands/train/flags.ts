@@ -345,7 +345,7 @@ const TRAINING_FLAGS = {
   ),
   "weight-decay": setting(real("weight decay of AdamW"), { key: "weightDecay", default: 0 }),
   "beta2": setting(
-    real("decay of AdamW's squared gradients; 0.95 learns faster in short runs", 0, 0.999999),
+    real("decay of AdamW's squared gradients; LightningDiT has 0.95", 0, 0.999999),
     { key: "beta2", default: ADAMW_BETAS[1], whenAbsent: ADAMW_BETAS[1] },
   ),
   "ema-decay": setting(AVERAGES, {
