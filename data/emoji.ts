@@ -1,11 +1,12 @@
 /**
- * A colour data set that comes over npm: emoji as four makers have drawn them, in classes of a category
- * and a style, such as `animals-nature-noto`. They come as SVG in the packages of Iconify, and are
+ * A colour data set that comes over npm: emoji as four makers have drawn them, in classes of what
+ * they show and a style, such as `hearts-noto`. They come as SVG in the packages of Iconify, and are
  * drawn at any size by sharp.
  */
 import type { CropStoreOptions } from "./crop_store.ts";
 import { ImageArray } from "./dataset.ts";
 import { DECODER } from "./decode.ts";
+import { EMOJI_LIST, type ListedEmoji } from "./emoji_classes.ts";
 import {
   chooseEmoji,
   EMOJI_STYLES,
@@ -19,7 +20,10 @@ import { npmFolder } from "./npm_package.ts";
 import { type FolderPicture, type MakeFolderOptions, makePictureFolder } from "./picture_folder.ts";
 
 /** What emoji need to be made. */
-export const EMOJI_PACKAGES: readonly string[] = EMOJI_STYLES.map((style) => style.package);
+export const EMOJI_PACKAGES: readonly string[] = [
+  ...EMOJI_STYLES.map((style) => style.package),
+  EMOJI_LIST,
+];
 
 /** How emoji are drawn. */
 export interface EmojiOptions {
@@ -34,15 +38,15 @@ export interface EmojiOptions {
 }
 
 /** Another one is due with every change of which pictures are drawn, and of how. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
- * Draws emoji: `[3, size, size]` on white, in 34 classes of a category and a style.
+ * Draws emoji: `[3, size, size]` on white, in classes of what they show and a style.
  *
  * @throws {DataError} If the packages or sharp cannot be had; says what to do.
  */
 export async function loadEmoji(options: EmojiOptions = {}): Promise<ImageArray> {
-  return await drawEmoji(chooseEmoji(await loadEmojiSets()), options);
+  return await drawEmoji(await loadDrawings(), options);
 }
 
 /** Images of emoji, in the order of their classes' names. */
@@ -103,7 +107,7 @@ export async function makeEmojiFolder(
   folder: string,
   options: Omit<MakeFolderOptions, "notice"> = {},
 ): Promise<Map<string, number>> {
-  return await drawEmojiFolder(chooseEmoji(await loadEmojiSets()), folder, options);
+  return await drawEmojiFolder(await loadDrawings(), folder, options);
 }
 
 /** A folder of PNG images of some emoji. */
@@ -138,17 +142,19 @@ function requireSize(size: number): void {
 }
 
 /**
- * The sets with all of their pictures.
+ * What is drawn.
  *
  * @throws {DataError} If the packages cannot be had.
  */
-export async function loadEmojiSets(): Promise<IconSet[]> {
+export async function loadDrawings(): Promise<EmojiDrawing[]> {
+  const read = async (folder: URL, file: string) =>
+    JSON.parse(await Deno.readTextFile(new URL(file, folder)));
   const sets: IconSet[] = [];
   for (const { style, package: name } of EMOJI_STYLES) {
     const folder = await npmFolder(name);
-    const read = async (file: string) =>
-      JSON.parse(await Deno.readTextFile(new URL(file, folder))) as Omit<IconSet, "style">;
-    sets.push({ style, ...await read("icons.json"), ...await read("metadata.json") });
+    const { categories } = await read(folder, "metadata.json") as Pick<IconSet, "categories">;
+    sets.push({ ...await read(folder, "icons.json") as IconSet, style, categories });
   }
-  return sets;
+  const list = await read(await npmFolder(EMOJI_LIST), "emoji.json") as ListedEmoji[];
+  return chooseEmoji(sets, list);
 }

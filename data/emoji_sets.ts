@@ -1,4 +1,5 @@
 /** Which pictures of Iconify's sets of emoji are drawn, in which class, and from which SVG. */
+import { EmojiClasses, type ListedEmoji } from "./emoji_classes.ts";
 
 /** A style of emoji. */
 export interface EmojiStyle {
@@ -14,7 +15,7 @@ export interface EmojiStyle {
   readonly licence: string;
 }
 
-/** The styles, in the order in which they say what category an emoji is of. */
+/** The styles. */
 export const EMOJI_STYLES: readonly EmojiStyle[] = [
   {
     style: "noto",
@@ -69,27 +70,17 @@ export interface IconSet extends Box {
 /** A picture to be drawn. */
 export interface EmojiDrawing {
   readonly name: string;
-  /** Category and style. */
+  /** What it shows, and its style. */
   readonly className: string;
   /** The content of the `<svg>`. */
   readonly body: string;
   readonly box: Required<Box>;
 }
 
-/** What the categories of a set are called here where it has names of its own for them. */
-const CATEGORIES: Readonly<Record<string, string>> = {
-  "nature": "animals-nature",
-  "food": "food-drink",
-  "people": "people-body",
-  "travel": "travel-places",
-  "modifiers": "component",
-};
-/** Patches of skin and hair, which are parts of pictures and no pictures. */
-const NO_PICTURES = "component";
-const PEOPLE = "people-body";
-const FLAGS = "flags";
+/** What sets call the category of people. */
+const PEOPLE: ReadonlySet<string> = new Set(["people-body", "people"]);
 /** Sets without the flags of countries have a handful of others, which is no class. */
-const LEAST_OF_A_CLASS = 20;
+const LEAST_OF_A_CLASS = 16;
 
 /** A tone of skin in a name, of which couples have two. */
 const TONE = /-(medium-light|medium-dark|medium|light|dark)(-skin-tone)?(?=-|$)/g;
@@ -109,24 +100,20 @@ interface Picture {
  * Chooses pictures: all but parts of pictures, and of people, who come in five tones of skin, the
  * figure without one and one of the toned: which, a hash of its name decides. They are in the order
  * of their classes and names.
+ *
+ * @param list Of Unicode's names.
  */
-export function chooseEmoji(sets: readonly IconSet[]): EmojiDrawing[] {
-  const categories = new Map<string, string>();
+export function chooseEmoji(
+  sets: readonly IconSet[],
+  list: readonly ListedEmoji[],
+): EmojiDrawing[] {
+  const classes = new EmojiClasses(list);
   const chosen: EmojiDrawing[] = [];
   for (const set of sets) {
-    const pictures = picturesOf(set);
-    const own = thinnedOut(set.style, pictures).map(({ name, body, box, category }) => ({
-      name,
-      body,
-      box,
-      category: unified(name, category, categories),
-    }));
-    chosen.push(
-      ...own.filter(({ category }) => category !== undefined && category !== NO_PICTURES)
-        .map(({ category, ...picture }) => ({ ...picture, className: `${category}-${set.style}` })),
-    );
-    for (const [name, category] of namesOf(set, pictures)) {
-      if (category !== undefined && !categories.has(name)) categories.set(name, category);
+    for (const { category, ...picture } of thinnedOut(set.style, picturesOf(set))) {
+      const names = [picture.name, picture.name.replaceAll(TONE, "")];
+      const shown = classes.classOf(names, category);
+      if (shown !== undefined) chosen.push({ ...picture, className: `${shown}-${set.style}` });
     }
   }
   const counts = Map.groupBy(chosen, ({ className }) => className);
@@ -141,7 +128,7 @@ function picturesOf({ icons, aliases = {}, categories, ...usual }: IconSet): Pic
   const categoryOf = new Map(
     Object.entries(categories).flatMap(([title, names]) => {
       const category = title.toLowerCase().replace(/ & | /g, "-");
-      return names.map((name) => [name, CATEGORIES[category] ?? category]);
+      return names.map((name) => [name, category]);
     }),
   );
   const pictureOf = (name: string): Picture => {
@@ -161,25 +148,13 @@ function picturesOf({ icons, aliases = {}, categories, ...usual }: IconSet): Pic
   return [...Object.keys(icons).filter(isShown).map(pictureOf), ...mirrored];
 }
 
-/** The category of every name of a set, of other names as well. */
-function namesOf(
-  { aliases = {} }: IconSet,
-  pictures: readonly Picture[],
-): Map<string, string | undefined> {
-  const names = new Map(pictures.map(({ name, category }) => [name, category]));
-  for (const [name, { parent }] of Object.entries(aliases)) {
-    if (!names.has(name) && names.has(parent)) names.set(name, names.get(parent));
-  }
-  return names;
-}
-
 /** Of pictures that differ in tones of skin, the one without and one other. */
 function thinnedOut(style: string, pictures: readonly Picture[]): Picture[] {
   const names = new Set(pictures.map(({ name }) => name));
   const toned = Map.groupBy(pictures, ({ name, category }) => {
     const plain = name.replace(TONE, "");
     const isToned = plain !== name &&
-      (name.includes("-skin-tone") || category === PEOPLE && names.has(plain));
+      (name.includes("-skin-tone") || PEOPLE.has(category ?? "") && names.has(plain));
     return isToned ? plain : undefined;
   });
   return [...toned].flatMap(([plain, variants]) => {
@@ -187,19 +162,6 @@ function thinnedOut(style: string, pictures: readonly Picture[]): Picture[] {
     const sorted = variants.toSorted((a, b) => a.name < b.name ? -1 : 1);
     return [sorted[hash(`${style}:${plain}`) % sorted.length]!];
   });
-}
-
-/**
- * The category of a picture: that of an earlier set that has the name, since sets draw the lines
- * between faces, people and what they do otherwise.
- */
-function unified(
-  name: string,
-  own: string | undefined,
-  earlier: ReadonlyMap<string, string>,
-): string | undefined {
-  if (own === undefined || own === FLAGS || own === NO_PICTURES) return own;
-  return earlier.get(name) ?? earlier.get(name.replace(TONE, "")) ?? own;
 }
 
 /** The SVG of a picture: whole and in the middle of a square of `size` pixels, with a margin. */

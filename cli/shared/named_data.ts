@@ -75,7 +75,7 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     },
   },
   "emoji": {
-    help: "7,682 emoji in four styles, drawn at any size",
+    help: "7,677 emoji in four styles, drawn at any size",
     imageSize: 64,
     hasAnySize: true,
     flip: false, // mirrored letters and flags are others
