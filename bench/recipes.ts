@@ -63,15 +63,19 @@ export async function run(
   const [first] = timed;
   const finished: Finished[] = [];
   for (let seed = 0; seed < seeds; seed++) {
-    for (const [i, row] of rows.entries()) {
-      const length = Math.max(1, Math.round(steps * first!.secondsAStep / timed[i]!.secondsAStep));
-      const runFolder = join(fromFileUrl(folder), data, `${slug(row)}-${seed}`);
+    for (const row of rows) {
+      // rows that differ in their samples only have one training, that of the first of them
+      const trained = trainedOf(row, rows);
+      const { secondsAStep } = timed[rows.indexOf(trained)]!;
+      const length = Math.max(1, Math.round(steps * first!.secondsAStep / secondsAStep));
+      const folderOf = (row: RecipeRow) => join(fromFileUrl(folder), data, `${slug(row)}-${seed}`);
       const evaluated = await evaluateRow(row, {
         data,
         seed,
         steps: length,
         samples,
-        runFolder,
+        trainFolder: folderOf(trained),
+        sampleFolder: join(folderOf(row), "samples"),
         tiny,
       });
       finished.push({ row: row.name, seed, steps: length, ...evaluated });
@@ -94,54 +98,80 @@ function chosenRows(rows: readonly RecipeRow[], only: readonly string[] | undefi
   return rows.filter(({ name }, i) => i === 0 || (only?.includes(name) ?? true));
 }
 
+/** The first row that is trained alike. */
+function trainedOf(row: RecipeRow, rows: readonly RecipeRow[]): RecipeRow {
+  const trained = JSON.stringify(row.train);
+  return rows.find(({ train }) => JSON.stringify(train) === trained)!;
+}
+
 /** What a run of a row is. */
 interface RunOfRow {
   readonly data: string;
   readonly seed: number;
   readonly steps: number;
   readonly samples: number;
-  readonly runFolder: string;
+  readonly trainFolder: string;
+  readonly sampleFolder: string;
   readonly tiny: boolean;
 }
 
 /** Trains, samples and evaluates, unless that was done before. */
 async function evaluateRow(
   row: RecipeRow,
-  { data, seed, steps, samples, runFolder, tiny }: RunOfRow,
+  { data, seed, steps, samples, trainFolder, sampleFolder, tiny }: RunOfRow,
 ): Promise<Evaluated> {
-  const made = JSON.stringify([
-    trainArguments(row, data, tiny),
-    sampleArguments(row),
-    steps,
-    samples,
-  ]);
-  const file = join(runFolder, "evaluated.json");
-  const before = await Deno.readTextFile(file).then(JSON.parse).catch(() => null);
-  if (before?.made === made) return before.evaluated;
-  await Deno.remove(runFolder, { recursive: true }).catch(() => {});
-  const length = ["--steps", String(steps), "--seed", String(seed)];
-  const quiet = ["--sample-every", "0", "--final-samples", "0", "--ckpt-every", "1000000"];
-  const results = ["--results-dir", runFolder];
-  await task("train", ...trainArguments(row, data, tiny), ...length, ...quiet, ...results);
-  await task(
-    "sample-many",
-    ...["--ckpt", runFolder, "--num-fid-samples", String(samples), "--balanced-labels", "--no-png"],
-    ...["--per-proc-batch-size", "100", "--sample-dir", join(runFolder, "samples")],
+  const training = [
+    ...trainArguments(row, data, tiny),
+    ...["--steps", String(steps), "--seed", String(seed)],
+    ...["--sample-every", "0", "--final-samples", "0", "--ckpt-every", "1000000"],
+  ];
+  await once(trainFolder, training, async () => {
+    await task("train", ...training, "--results-dir", trainFolder);
+  });
+  const sampling = [
+    ...["--num-fid-samples", String(samples), "--balanced-labels", "--no-png"],
+    ...["--per-proc-batch-size", "100"],
     ...sampleArguments(row),
-  );
-  const archives = Array.from(Deno.readDirSync(join(runFolder, "samples")), ({ name }) => name)
+  ];
+  return await once(sampleFolder, [...training, ...sampling], async () => {
+    await task("sample-many", "--ckpt", trainFolder, "--sample-dir", sampleFolder, ...sampling);
+    return await evaluate(row, data, sampleFolder, join(trainFolder, "..", "classifier"));
+  });
+}
+
+/** What was made in a folder by these arguments before, or is made there now. */
+async function once<T>(
+  folder: string,
+  made: readonly string[],
+  make: () => Promise<T>,
+): Promise<T> {
+  const file = join(folder, "made.json");
+  const before = await Deno.readTextFile(file).then(JSON.parse).catch(() => null);
+  if (JSON.stringify(before?.made) === JSON.stringify(made)) return before.result;
+  await Deno.remove(folder, { recursive: true }).catch(() => {});
+  const result = await make();
+  await Deno.writeTextFile(file, JSON.stringify({ made, result }));
+  return result;
+}
+
+/** Compares a folder's samples with the data. */
+async function evaluate(
+  row: RecipeRow,
+  data: string,
+  sampleFolder: string,
+  cache: string,
+): Promise<Evaluated> {
+  const archives = Array.from(Deno.readDirSync(sampleFolder), ({ name }) => name)
     .filter((name) => name.endsWith(".npz"));
   if (archives.length !== 1) throw new CommandError(`recipes: no samples of ${row.name}`);
   const text = await task(
     "evaluate",
-    ...[join(runFolder, "samples", archives[0]!), data, "--features", "classifier", "--json"],
-    ...["--cache", join(runFolder, "..", "classifier")],
+    ...[join(sampleFolder, archives[0]!), data, "--features", "classifier", "--json"],
+    ...["--cache", cache],
   );
   const { frechetDistance, accuracy, nearest }: Evaluated & { nearest: { ratio: number } } = JSON
     .parse(text);
-  const evaluated = { frechetDistance, accuracy, nearestRatio: nearest.ratio };
-  await Deno.writeTextFile(file, JSON.stringify({ made, evaluated }));
-  return evaluated;
+  return { frechetDistance, accuracy, nearestRatio: nearest.ratio };
 }
 
 function slug({ name }: RecipeRow): string {
