@@ -67,6 +67,8 @@ export interface CheckpointHeader<Config> {
   readonly config: Config;
   /** Null in files that are only to be sampled from. */
   readonly training: SavedTraining | null;
+  /** Guidance that its samples were drawn with in training, where the file says it. */
+  readonly guidance?: number;
 }
 
 /** What a checkpoint says of itself, as metadata of its file. */
@@ -196,10 +198,17 @@ function headerOf<Config>(
         `of model (${trainee})`,
     );
   }
+  const training = header.has("training") ? trainingOf(header.fields("training")) : null;
+  const guidance = training?.settings.has("cfgScale")
+    ? training.settings.number("cfgScale")
+    : header.has("guidance")
+    ? header.number("guidance")
+    : undefined;
   return {
     step: header.integer("step"),
     config: kind.readConfig(header.fields("config")),
-    training: header.has("training") ? trainingOf(header.fields("training")) : null,
+    training,
+    ...(guidance === undefined ? {} : { guidance }),
   };
 }
 

@@ -101,7 +101,8 @@ commandTest("train leaves a folder with all that there is to show", async (folde
 
 commandTest("weights that train exports are small and can be sampled from", async (folder) => {
   await digitsIn(folder);
-  const trained = await train(folder, ...TINY, "--steps", "2", "--export-demo", "demo.safetensors");
+  const asked = words("--steps 2 --cfg-scale 2.7 --export-demo demo.safetensors");
+  const trained = await train(folder, ...TINY, ...asked);
   assertEquals(trained.code, 0, trained.err);
   const full = Deno.statSync(lastCheckpoint(`${folder}/results/000-DiT-Mini-4`)).size;
   assert(Deno.statSync(`${folder}/demo.safetensors`).size < full / 4);
@@ -111,6 +112,7 @@ commandTest("weights that train exports are small and can be sampled from", asyn
     folder,
   );
   assertEquals(ended.code, 0, ended.err);
+  assertStringIncludes(ended.out, "guidance 2.7"); // as the run has drawn them
   // a run that has all of its steps makes what it is asked for
   const more = ["--export-demo", "again.safetensors", "--final-samples", "1"];
   const finished = await train(folder, "--resume", "latest", ...more);

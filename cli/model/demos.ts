@@ -10,8 +10,6 @@ export interface Demo {
   readonly about: string;
   /** The command that makes them, but for `--export-demo`. */
   readonly madeBy: string;
-  /** How they are sampled where flags do not say it; as other weights by default. */
-  readonly flags?: Readonly<Record<string, string | number>>;
 }
 
 /** The demos by name; a file is called as its demo. */
@@ -50,7 +48,7 @@ interface Meant {
 }
 
 /**
- * Flags as if the file of `--demo`, and how it is sampled, had been given; as they are without it.
+ * Flags as if the file of `--demo` had been given; as they are without it.
  *
  * @param folder Where the files are.
  * @throws {UsageError} where other weights are given too.
@@ -67,8 +65,8 @@ export async function withDemo<Flags extends Meant>(
     throw new UsageError(`expected --demo or --${other} but got both, which name weights`);
   }
   const ckpt = demoPath(demo, folder);
-  const { flags, madeBy }: Demo = DEMOS[demo];
-  if (await exists(ckpt)) return { ...flags, ...given, ckpt };
+  const { madeBy }: Demo = DEMOS[demo];
+  if (await exists(ckpt)) return { ...given, ckpt };
   throw new CommandError(
     `--demo ${demo}: expected its weights in ${ckpt} but found nothing there; make them with: ` +
       `${madeBy} --export-demo ${ckpt}`,

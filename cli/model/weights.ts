@@ -103,7 +103,7 @@ async function openTrained(
   overrides: ModelOverrides,
 ): Promise<Weights> {
   const checkpoint = await openCheckpoint(path, DIT);
-  const { step, config, training } = checkpoint.header;
+  const { step, config, training, guidance } = checkpoint.header;
   const warmup = training?.settings.values["emaWarmup"] === true;
   const averages = training ? averagesIn(training.settings) : [];
   let section: string;
@@ -127,7 +127,7 @@ async function openTrained(
     classLabels: config.classNames.map((name) => [name]),
     vaePath: null,
     knowsLatents: true,
-    cfgScale: training?.settings.has("cfgScale") ? training.settings.number("cfgScale") : undefined,
+    cfgScale: guidance,
     [Symbol.dispose]: () => checkpoint.close(),
   };
 }

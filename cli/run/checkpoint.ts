@@ -39,6 +39,8 @@ export interface WrittenHeader {
       readonly [name: string]: unknown;
     }
     | null;
+  /** Guidance to sample with, in files that are only for that. */
+  readonly guidance?: number;
 }
 
 /** Tensors of a checkpoint that is written, by section and name. */

@@ -229,7 +229,9 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
       weights.set(name, hostTensor(new Float16Array(await t.data()), t.shape));
     }
     const { kind: { trainee }, step, config } = this;
-    await writeCheckpoint(path, { trainee, step, config, training: null }, { ema: weights });
+    const { cfgScale: guidance } = this.settings;
+    const header = { trainee, step, config, training: null, guidance };
+    await writeCheckpoint(path, header, { ema: weights });
   }
 }
 
