@@ -21,9 +21,10 @@ export type Operands = readonly (Tensor | null)[];
 
 /**
  * What an op does under autocast: compute in half, in single, or in the widest of its operands; or
- * take operands as they are, which its kernel widens as it reads them.
+ * take operands as they are, which its kernel widens as it reads them (`halfWeights`: but f16 copies
+ * of weights).
  */
-export type CastRule = "half" | "single" | "widest" | "asGiven";
+export type CastRule = "half" | "single" | "widest" | "asGiven" | "halfWeights";
 
 /** How the generic test makes one operand. */
 export interface SampleInput {
@@ -187,11 +188,12 @@ function castOperands(rule: CastRule, given: Operands): CastOperands {
   if (autocastDtype() === null || rule === "asGiven") return { inputs: given, halved: null };
   const floats = given.filter((t) => t !== null && isFloat(t.dtype));
   const wide = floats.some((t) => t!.dtype === "f32");
-  const to = rule === "half" ? "f16" : rule === "single" || wide ? "f32" : "f16";
+  const isHalf = rule === "half" || rule === "halfWeights";
+  const to = isHalf ? "f16" : rule === "single" || wide ? "f32" : "f16";
   const halved = new Set<number>();
   const inputs = given.map((t, i) => {
     if (!t || !isFloat(t.dtype) || t.dtype === to) return t;
-    if (to === "f32" || !isLeaf(t)) return cast(t, to);
+    if (to === "f32" || !isLeaf(t)) return rule === "halfWeights" ? t : cast(t, to);
     halved.add(i);
     return halfWeight(t);
   });

@@ -11,7 +11,6 @@ import {
   type Parameter,
   rmsNormModulate,
   type RotaryTables,
-  silu,
   unsqueeze,
 } from "../autograd/mod.ts";
 import {
@@ -74,7 +73,15 @@ function mlpOf({ hiddenSize, mlpRatio, mlp }: BlockOptions, init: InitOptions): 
     : new Mlp(hiddenSize, width, init);
 }
 
-/** Layers conditioned on c [N, D] by adaLN: SiLU, then a linear layer. */
+/**
+ * The linear layer of adaLN, from silu(c) [N, D] to `parts` vectors of that size, [N, parts D]. Its
+ * place in the original is behind the SiLU, which one pass computes for all blocks here.
+ */
+function modulationOf(size: number, parts: number): Sequential {
+  return new Sequential((activated) => activated, new Linear(size, parts * size, ZEROS));
+}
+
+/** Layers conditioned by adaLN on silu(c) [N, D], c being what is known of the time and the class. */
 export abstract class Conditioned extends Module {
   /** The original's name for it is not snake case. */
   protected override nameOf(property: string): string {
@@ -112,7 +119,7 @@ export class DiTBlock extends Conditioned {
   norm2: AdaptiveNorm;
   /** Every token by itself; tanh GELU, or SwiGLU */
   mlp: Mlp | SwiGlu;
-  /** c [N, D] to [N, 6 D]: shift, scale and gate of the attention, then of the MLP; 4 D without gates */
+  /** silu(c) [N, D] to [N, 6 D]: shift, scale and gate of the attention, then of the MLP; 4 D without gates */
   adaLNModulation: Sequential;
   readonly #hasGates: boolean;
 
@@ -126,17 +133,16 @@ export class DiTBlock extends Conditioned {
     this.attn = attentionOf(options, init);
     this.norm2 = new AdaptiveNorm(hiddenSize, norm);
     this.mlp = mlpOf(options, init);
-    const parts = this.#hasGates ? 6 : 4;
-    this.adaLNModulation = new Sequential(silu, new Linear(hiddenSize, parts * hiddenSize, ZEROS));
+    this.adaLNModulation = modulationOf(hiddenSize, this.#hasGates ? 6 : 4);
   }
 
   /**
-   * x [N, T, D] and c [N, D] to [N, T, D].
+   * x [N, T, D] and silu(c) [N, D] to [N, T, D].
    *
    * @param rotary Angles by which attention turns queries and keys; null for none.
    */
-  forward(x: Tensor, c: Tensor | null, rotary: RotaryTables | null = null): Tensor {
-    const modulation = this.adaLNModulation.forward(c!);
+  forward(x: Tensor, activated: Tensor | null, rotary: RotaryTables | null = null): Tensor {
+    const modulation = this.adaLNModulation.forward(activated!);
     const parts = chunk(modulation, this.#hasGates ? 6 : 4, 1); // [N, D] each
     const half = parts.length / 2;
     const [shiftMsa, scaleMsa, gateMsa] = parts as [Tensor, Tensor, Tensor];
@@ -214,7 +220,7 @@ export class FinalLayer extends Conditioned {
   normFinal: AdaptiveNorm | LayerNorm | RmsNorm;
   /** D to P P channels */
   linear: Linear;
-  /** c [N, D] to [N, 2 D]: shift and scale; null where conditions are tokens */
+  /** silu(c) [N, D] to [N, 2 D]: shift and scale; null where conditions are tokens */
   adaLNModulation: Sequential | null;
 
   /** A layer from tokens to `outputs` numbers each. */
@@ -224,16 +230,17 @@ export class FinalLayer extends Conditioned {
     const adaptive = isAdaptive(conditioning);
     this.normFinal = adaptive ? new AdaptiveNorm(hiddenSize, norm) : normOf(options);
     this.linear = new Linear(hiddenSize, outputs, ZEROS);
-    this.adaLNModulation = adaptive
-      ? new Sequential(silu, new Linear(hiddenSize, 2 * hiddenSize, ZEROS))
-      : null;
+    this.adaLNModulation = adaptive ? modulationOf(hiddenSize, 2) : null;
   }
 
-  /** x [N, T, D] and, with adaLN, c [N, D] to [N, T, P P channels]. */
-  forward(x: Tensor, c: Tensor | null): Tensor {
+  /** x [N, T, D] and, with adaLN, silu(c) [N, D] to [N, T, P P channels]. */
+  forward(x: Tensor, activated: Tensor | null): Tensor {
     const { normFinal } = this;
     if (!(normFinal instanceof AdaptiveNorm)) return this.linear.forward(normFinal.forward(x));
-    const [shift, scale] = chunk(this.adaLNModulation!.forward(c!), 2, 1) as [Tensor, Tensor];
+    const [shift, scale] = chunk(this.adaLNModulation!.forward(activated!), 2, 1) as [
+      Tensor,
+      Tensor,
+    ];
     return this.linear.forward(normFinal.forward(x, shift, scale));
   }
 }

@@ -7,6 +7,7 @@
  */
 import {
   add,
+  autocast,
   cast,
   checkpoint,
   chunk,
@@ -15,6 +16,7 @@ import {
   permute,
   reshape,
   type RotaryTables,
+  silu,
   slice,
   unsqueeze,
 } from "../autograd/mod.ts";
@@ -169,14 +171,19 @@ export class DiT extends Module {
   ): { readonly out: Tensor; readonly early: Tensor | null } {
     checkInputs(this.options, x, t, y);
     using s = scope("DiT");
-    // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
-    const label = cast(this.yEmbedder.forward(y, drop), "f32"); // [N, D]
-    const time = cast(this.tEmbedder.forward(t), "f32"); // [N, D]
-    let tokens = add(cast(this.xEmbedder.forward(x), "f32"), cast(this.posEmbed, "f32"));
     const { conditioning, earlyHead } = this.options;
-    const condition = isAdaptive(conditioning) ? add(time, label) : stack(time, label);
+    // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
+    const [embedded, condition] = autocast(null, () => {
+      const label = cast(this.yEmbedder.forward(y, drop), "f32"); // [N, D]
+      const time = cast(this.tEmbedder.forward(t), "f32"); // [N, D]
+      const patches = cast(this.xEmbedder.forward(x), "f32");
+      return [
+        add(patches, cast(this.posEmbed, "f32")), // [N, T, D]
+        isAdaptive(conditioning) ? silu(add(time, label)) : stack(time, label),
+      ] as const;
+    });
     const first = this.#conditionTokens;
-    if (first > 0) tokens = concat([condition, tokens], 1);
+    let tokens = first > 0 ? concat([condition, embedded], 1) : embedded;
     const c = first > 0 ? null : condition;
     const seenBy = (head: FinalLayer): Tensor => {
       const own = first > 0 ? slice(tokens, 1, { start: first }) : tokens;

@@ -36,9 +36,9 @@ const ARRAYS: ReadonlyMap<KernelName, ArrayList> = new Map(
 export function arraysOf<K extends KernelName>(kernel: K, args: KernelArgs[K]): ArrayArgument[] {
   const found: ArrayArgument[] = [];
   for (const [name, use] of ARRAYS.get(kernel)!) {
-    const value = (args as unknown as Record<string, View | View[] | null>)[name]!;
+    const value = (args as unknown as Record<string, View | View[] | null | undefined>)[name];
     if (Array.isArray(value)) { for (const view of value) found.push({ name, use, view }); }
-    else if (value !== null) found.push({ name, use, view: value });
+    else if (value) found.push({ name, use, view: value });
   }
   return found;
 }

@@ -64,8 +64,11 @@ export interface KernelArgs {
    * `out[b, c] = activation(a[b, c] . b[b, c] + bias)` with a [B, C, M, K], b [B, C, K, N],
    * bias [N], out [B, C, M, N] (unit inner stride, other strides free). Transposes and broadcast
    * batches are strides. `pre` takes the value before the activation (shaped like `out`,
-   * contiguous). Where `accumulate`, the product is added to `out` (no activation then).
-   * a, b, bias, out and pre may each be f32 or f16; sums are f32.
+   * contiguous). Where `accumulate`, the product is added to `out` (no activation then, and no
+   * `combine`). `combine`, a program without scalars, makes the result of what there would be else
+   * and of `operand` (shaped like `out`, contiguous). `sums` [B, C, M], f32 and contiguous, takes
+   * the sums of each row of a. a, b, bias, out, pre and operand may each be f32 or f16; sums are
+   * f32.
    */
   matmul: {
     a: View;
@@ -73,6 +76,9 @@ export interface KernelArgs {
     bias: View | null;
     activation: Activation;
     pre: View | null;
+    combine?: Program | null;
+    operand?: View | null;
+    sums?: View | null;
     out: View;
     accumulate: boolean;
   };
@@ -246,8 +252,20 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
   argReduce: { arrays: { x: "read", out: "write" }, cut: [] },
   cumsum: { arrays: { x: "read", out: "write" }, cut: [] },
   matmul: {
-    arrays: { a: "read", b: "read", bias: "read", pre: "write", out: "accumulate" },
-    cut: [["a", "b", "out", "pre"], ["a", "b", "out", "pre"], ["a", "out", "pre"]],
+    arrays: {
+      a: "read",
+      b: "read",
+      bias: "read",
+      pre: "write",
+      operand: "read",
+      sums: "write",
+      out: "accumulate",
+    },
+    cut: [
+      ["a", "b", "out", "pre", "operand", "sums"],
+      ["a", "b", "out", "pre", "operand", "sums"],
+      ["a", "out", "pre", "operand", "sums"],
+    ],
   },
   softmax: { arrays: { x: "read", out: "write" }, cut: [["x", "out"]] },
   softmaxGrad: { arrays: { y: "read", g: "read", out: "write" }, cut: [["y", "g", "out"]] },

@@ -9,6 +9,7 @@ import {
   mean,
   noGrad,
   Parameter,
+  silu,
   square,
   sub,
 } from "../autograd/mod.ts";
@@ -47,7 +48,7 @@ for (const name of ["dit_a", "dit_b", "dit_c"]) {
       const [x, t, y] = ["x", "t", "y"].map((k) => golden.tensor(`in/${k}`)) as Three;
       const frequencies = model.tEmbedder.features(t);
       const [tEmb, yEmb] = [model.tEmbedder.forward(t), model.yEmbedder.forward(y)];
-      const c = add(tEmb, yEmb);
+      const c = silu(add(tEmb, yEmb));
       stages.set("mid/t_freq", frequencies).set("mid/t_emb", tEmb).set("mid/y_emb", yEmb);
       const patches = model.xEmbedder.forward(x);
       let tokens = add(patches, model.posEmbed);

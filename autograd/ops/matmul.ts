@@ -3,6 +3,7 @@ import {
   type Activation,
   checkOptionNames,
   commonFloat,
+  empty,
   evaluateOne,
   type Formula,
   permuted,
@@ -132,16 +133,21 @@ function activationGrad(g: Tensor, pre: Tensor, activation: Nonlinear): Tensor {
 }
 
 const callLinear = defineOp<
-  { activation: Activation; bias: boolean },
+  { activation: Activation; bias: boolean; half: boolean },
   readonly [Tensor, Tensor, Tensor | null]
 >({
   name: "linear",
-  cast: "half",
-  forward: ([x, w, bias], { activation }, recording) => {
+  cast: "halfWeights",
+  forward: ([x, w, bias], { activation, half }, recording) => {
     using wt = flipped(w!);
     using rows = rowsOf(x!);
     const keepPre = recording && activation !== "none";
-    const { out, pre } = product("linear", rows, wt, { bias: bias ?? null, activation, keepPre });
+    const { out, pre } = product("linear", rows, wt, {
+      bias: bias ?? null,
+      activation,
+      keepPre,
+      ...half ? { dtype: "f16" } : {},
+    });
     const shape = [...x!.shape.slice(0, -1), w!.shape[0]!];
     using flat = out;
     return { out: reshaped(flat, shape), saved: [x!, w!, pre] };
@@ -151,22 +157,29 @@ const callLinear = defineOp<
     using slope = activation === "none" ? null : activationGrad(rows, pre!, activation);
     const dz = slope ?? rows;
     const gradX = () => {
-      using flat = product("linear", dz, w).out;
+      using flat = product("linear", dz, w, { dtype: x.dtype as "f32" | "f16" }).out;
       return reshaped(flat, x.shape);
     };
+    const outputs = w.shape[0]!;
+    const needsBias = bias && needs[2] === true;
+    // the sums of dz come along with the product that reads all of it
+    const sums = needsBias && needs[1]
+      ? into[2] ?? empty(x.device, "f32", [outputs], "linear")
+      : null;
     const gradW = () => {
       using inputs = rowsOf(x);
       using dzt = flipped(dz);
-      return product("linear", dzt, inputs, { into: into[1] ?? null }).out;
+      return product("linear", dzt, inputs, { into: into[1] ?? null, sums }).out;
     };
     const gradB = () => {
+      if (sums) return sums;
       using kept = reduceKeep("linear", "sum", null, [dz], [0], { into: into[2] ?? null });
-      return reshaped(kept, [w.shape[0]!]);
+      return reshaped(kept, [outputs]);
     };
     return [
       needs[0] ? gradX() : null,
       needs[1] ? gradW() : null,
-      bias && needs[2] ? gradB() : null,
+      needsBias ? gradB() : null,
     ];
   },
   samples: (["none", "relu", "silu", "gelu", "geluTanh"] as const).flatMap((activation) => [
@@ -225,5 +238,6 @@ export function linear(
       `linear: expected activation ${Object.keys(ACTIVATIONS).join(", ")} but got ${activation}`,
     );
   }
-  return callLinear([x, w, bias], { activation, bias: bias !== null })[0]!;
+  const half = autocastDtype() !== null;
+  return callLinear([x, w, bias], { activation, bias: bias !== null, half })[0]!;
 }

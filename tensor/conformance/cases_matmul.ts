@@ -10,6 +10,7 @@ import {
   window,
 } from "./fixture.ts";
 import type { DType } from "../dtype.ts";
+import { program } from "../expr.ts";
 
 /** What a matrix product of the suite may vary. */
 interface Product {
@@ -27,9 +28,20 @@ interface Product {
   readonly activation?: Activation;
   readonly pre?: boolean;
   readonly accumulate?: boolean;
+  /** Whether the result is combined with another array. */
+  readonly combine?: boolean;
+  /** Whether rows of a are summed up. */
+  readonly sums?: boolean;
   /** Rows of `out` (and of a and b) have this many unused elements after them. */
   readonly gap?: number;
-  readonly types?: { a?: DType; b?: DType; bias?: DType; out?: DType; pre?: DType };
+  readonly types?: {
+    a?: DType;
+    b?: DType;
+    bias?: DType;
+    out?: DType;
+    pre?: DType;
+    operand?: DType;
+  };
 }
 
 function product(name: string, p: Product, options: CaseOptions = {}): ConformanceCase {
@@ -69,6 +81,9 @@ function product(name: string, p: Product, options: CaseOptions = {}): Conforman
       bias: p.bias ? f.input([n], normal(), types.bias ?? "f32") : null,
       activation: p.activation ?? "none",
       pre: p.pre ? f.output("pre", shape, types.pre ?? outType) : null,
+      combine: p.combine ? SLOPED : null,
+      operand: p.combine ? f.input(shape, normal(), types.operand ?? "f32") : null,
+      sums: p.sums ? f.output("sums", [B, C, m]) : null,
       out: p.accumulate
         ? f.changed("out", shape, normal(), outType, outLayout)
         : f.output("out", shape, outType, outLayout),
@@ -76,6 +91,13 @@ function product(name: string, p: Product, options: CaseOptions = {}): Conforman
     };
   });
 }
+
+/** x times what SiLU's slope begins like: neither symmetrical nor linear. */
+const SLOPED = program(
+  "sloped",
+  [{ kind: "input", ty: "f32" }, { kind: "input", ty: "f32" }],
+  (x, y) => x!.mul(y!.sigmoid().add(y!)),
+);
 
 /** Matrix products. */
 export function matmulCases(): ConformanceCase[] {
@@ -140,6 +162,42 @@ export function matmulCases(): ConformanceCase[] {
     }),
     product("long K, large enough to split over threads", { m: 130, n: 70, k: 1000 }),
     product("into a window with long rows", { m: 20, n: 30, k: 40, gap: 30 }),
+  );
+  for (const [m, n, k] of [[40, 50, 300], [17, 33, 29], [130, 66, 1000]] as const) {
+    const size = { m, n, k, sums: true };
+    cases.push(
+      product(`${m}x${k} . ${k}x${n}, summing rows that lie apart`, { ...size, transposeA: true }),
+      product(`${m}x${k} . ${k}x${n}, combined, summing rows`, { ...size, combine: true }),
+    );
+  }
+  cases.push(
+    product("combined after an activation", {
+      m: 19,
+      n: 33,
+      k: 20,
+      bias: true,
+      activation: "silu",
+      pre: true,
+      combine: true,
+    }),
+    product("batches combined and summed, row gaps", {
+      m: 9,
+      n: 12,
+      k: 40,
+      batch: [2, 3],
+      gap: 4,
+      combine: true,
+      sums: true,
+    }),
+    product("f16 combined and summed", {
+      m: 33,
+      n: 20,
+      k: 70,
+      transposeA: true,
+      combine: true,
+      sums: true,
+      types: { a: "f16", b: "f16", operand: "f16", out: "f16" },
+    }),
   );
   const batch = [2, 3] as const;
   const b = { m: 17, n: 9, k: 33, batch };

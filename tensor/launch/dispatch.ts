@@ -14,7 +14,7 @@ export type OpKernel = Exclude<KernelName, "elementwise">;
 export type TensorArgs<K extends KernelName> = {
   [P in keyof KernelArgs[K]]: KernelArgs[K][P] extends View[] ? Tensor[]
     : KernelArgs[K][P] extends View ? Tensor
-    : KernelArgs[K][P] extends View | null ? Tensor | null
+    : KernelArgs[K][P] extends View | null | undefined ? Tensor | null
     : KernelArgs[K][P];
 };
 
@@ -41,7 +41,7 @@ export function dispatch<K extends OpKernel>(
   const views: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(args)) {
     const use = uses[name];
-    if (use === undefined || value === null) views[name] = value;
+    if (use === undefined || !value) views[name] = value;
     else if (Array.isArray(value)) views[name] = value.map((t) => widen(t, use).view(op));
     else views[name] = widen(value as Tensor, use).view(op);
   }

@@ -1,5 +1,6 @@
 /** Launching matrix products. */
 import type { Activation } from "../backend.ts";
+import { type Program, program } from "../expr.ts";
 import { ShapeError, shapeText } from "../errors.ts";
 import {
   broadcastShapes,
@@ -9,9 +10,10 @@ import {
   type Shape,
   sizeOf,
 } from "../shape.ts";
-import { empty, type Tensor } from "../tensor.ts";
+import { empty, Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
 import { commonDevice, copy, fillInto, floatOf } from "./elementwise.ts";
+import type { Formula } from "./formulas.ts";
 
 /** What is done to a product before it is stored. */
 export interface ProductOptions {
@@ -21,7 +23,13 @@ export interface ProductOptions {
   activation?: Activation;
   /** Whether to give the value before the activation as well. */
   keepPre?: boolean;
-  /** Where the result goes, row-major; a new tensor of a's type by default. */
+  /** Of the product and a tensor of its shape, row-major: what is stored in its place. */
+  combine?: { readonly formula: Formula; readonly operand: Tensor } | null;
+  /** Where the sums of the rows of `a` go: [..., M], f32 and row-major. */
+  sums?: Tensor | null;
+  /** Type of the result; that of `a` by default. */
+  dtype?: "f32" | "f16";
+  /** Where the result goes, row-major; a new tensor by default. */
   into?: Tensor | null;
 }
 
@@ -37,9 +45,11 @@ export function product(
   options: ProductOptions = {},
 ): { out: Tensor; pre: Tensor | null } {
   const { bias = null, activation = "none", keepPre = false, into = null } = options;
-  const tensors = bias ? [a, b, bias] : [a, b];
+  const { combine = null, sums = null } = options;
+  const tensors = [a, b, bias, combine?.operand].filter((t) => t instanceof Tensor);
   const device = commonDevice(op, tensors);
-  const dtype = floatOf(op, a, [b, bias]);
+  const own = floatOf(op, a, [b, bias]);
+  const dtype = options.dtype ?? own;
   const [m, k] = [a.shape.at(-2), a.shape.at(-1)];
   const [k2, n] = [b.shape.at(-2), b.shape.at(-1)];
   if (m === undefined || k2 === undefined || k === undefined || n === undefined || k !== k2) {
@@ -69,17 +79,28 @@ export function product(
   const outer = [x.shape[0]!, x.shape[1]!, m, n];
   using flat = out.as(outer, contiguousStrides(outer));
   const flatPre = pre && pre.as(outer, contiguousStrides(outer));
+  const operand = combine && combine.operand.as(outer, contiguousStrides(outer));
+  const flatSums = sums && sums.as(outer.slice(0, 3), contiguousStrides(outer.slice(0, 3)));
   dispatch(op, "matmul", device, {
     a: x,
     b: y,
     bias,
     activation,
     pre: flatPre,
+    combine: combine && combining(combine.formula),
+    operand,
+    sums: flatSums,
     out: flat,
     accumulate: false,
   });
-  for (const t of [x, y, flatPre]) t?.dispose();
+  for (const t of [x, y, flatPre, operand, flatSums]) t?.dispose();
   return { out, pre };
+}
+
+/** A formula of a product and what it is combined with. */
+function combining(formula: Formula): Program {
+  const float = { kind: "input", ty: "f32" } as const;
+  return program(formula.name, [float, float], formula.build);
 }
 
 /** Both operands with the two batch dimensions that kernels take; copies where strides forbid. */

@@ -1,11 +1,13 @@
 import type { KernelArgs } from "../backend.ts";
+import { program } from "../expr.ts";
 import { floatsOf } from "./buffer.ts";
+import { elementwise } from "./elementwise.ts";
 import { ACTIVATIONS } from "./math.ts";
 import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. */
 export function matmul(args: KernelArgs["matmul"]): void {
-  const { a, b, bias, pre, out, accumulate } = args;
+  const { a, b, bias, pre, out, accumulate, combine, operand, sums } = args;
   const [outer, inner, rows, columns] = out.shape as [number, number, number, number];
   const depth = a.shape[3]!;
   const [A, B, C] = [floatsOf(a), floatsOf(b), floatsOf(out)];
@@ -13,6 +15,7 @@ export function matmul(args: KernelArgs["matmul"]): void {
   const preData = pre && floatsOf(pre);
   const activation = ACTIVATIONS[args.activation];
   const row = new Float64Array(columns);
+  const sumData = sums && floatsOf(sums);
   for (let i = 0; i < outer; i++) {
     for (let j = 0; j < inner; j++) {
       const bAt = b.offset + i * b.strides[0]! + j * b.strides[1]!;
@@ -21,11 +24,14 @@ export function matmul(args: KernelArgs["matmul"]): void {
         for (let n = 0; n < columns; n++) {
           row[n] = bias ? biasData![bias.offset + n * bias.strides[0]!]! : 0;
         }
+        let sum = 0;
         for (let k = 0; k < depth; k++) {
           const left = A[aAt + k * a.strides[3]!]!;
+          sum += left;
           const from = bAt + k * b.strides[2]!;
           for (let n = 0; n < columns; n++) row[n]! += left * B[from + n * b.strides[3]!]!;
         }
+        if (sums) sumData![sums.offset + (i * inner + j) * rows + m] = sum;
         const cAt = out.offset + i * out.strides[0]! + j * out.strides[1]! + m * out.strides[2]!;
         const preAt = ((i * inner + j) * rows + m) * columns;
         for (let n = 0; n < columns; n++) {
@@ -37,7 +43,16 @@ export function matmul(args: KernelArgs["matmul"]): void {
       }
     }
   }
+  if (combine) {
+    elementwise({ program: combine, ins: [out, operand!], outs: [out], scalars: [] });
+  }
 }
+
+const TIMES = program(
+  "times",
+  [{ kind: "input", ty: "f32" }, { kind: "input", ty: "f32" }],
+  (x, y) => x!.mul(y!),
+);
 
 export const matmulTrials: Trials<"matmul"> = [
   (x) => ({
@@ -55,6 +70,9 @@ export const matmulTrials: Trials<"matmul"> = [
     bias: null,
     activation: "none",
     pre: null,
+    combine: TIMES,
+    operand: x.input([2, 1, 7, 19]),
+    sums: x.output([2, 1, 7], "f32"),
     out: x.output([2, 1, 7, 19]),
     accumulate: false,
   }),

@@ -6,10 +6,12 @@ import type { KernelArgs, View } from "../../backend.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module } from "../emit/assembler.ts";
+import { elementwise } from "./elementwise.ts";
 import { ACTIVATIONS, FINISH } from "./epilogue.ts";
 import { addProduct, emitProduct } from "./gemm.ts";
 import { packPanels } from "./pack.ts";
 import { PLAN, planLocals, planProduct } from "./product_plan.ts";
+import { itself, reduce } from "./reduce.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { Tier } from "../device/tier.ts";
@@ -150,6 +152,31 @@ function joinsRows(a: View, b: View, out: View, d: 0 | 1, rows: number): boolean
 
 /** `matmul` of the kernel contract. */
 export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
+  const { a, out, combine, operand, sums } = args;
+  multiply(runtime, args);
+  if (combine) {
+    elementwise(runtime, { program: combine, ins: [out, operand!], outs: [out], scalars: [] });
+  }
+  if (sums) sumRows(runtime, a, sums);
+}
+
+/** The sums of rows of a [B, C, M, K] into out [B, C, M]. */
+function sumRows(runtime: WasmRuntime, a: View, out: View): void {
+  const [outer, inner, m, k] = a.shape as [number, number, number, number];
+  const [, , row, column] = a.strides as [number, number, number, number];
+  for (let i = 0; i < outer * inner; i++) {
+    const at = Math.floor(i / inner) * a.strides[0]! + i % inner * a.strides[1]!;
+    reduce(runtime, {
+      op: "sum",
+      program: itself,
+      ins: [{ ...a, offset: a.offset + at, shape: [1, k, m], strides: [0, column, row] }],
+      scalars: [],
+      out: { ...out, offset: out.offset + i * m, shape: [1, m], strides: [m, 1] },
+    });
+  }
+}
+
+function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const { a, b, bias, activation, pre, out, accumulate } = args;
   let [outer, inner, m] = a.shape as [number, number, number];
   const k = a.shape[3]!, n = b.shape[3]!;

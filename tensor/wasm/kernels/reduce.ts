@@ -13,7 +13,8 @@ import { COLUMN_BLOCK, reduceColumns } from "./reduce_columns.ts";
 import { reduceRows, ROW_BLOCK } from "./reduce_rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 
-const itself = program("itself", [{ kind: "input", ty: "f32" }], (x: Expr) => x);
+/** x */
+export const itself = program("itself", [{ kind: "input", ty: "f32" }], (x: Expr) => x);
 
 /** Runs a reduction; see `KernelArgs.reduce`. */
 export function reduce(runtime: WasmRuntime, args: KernelArgs["reduce"]): void {

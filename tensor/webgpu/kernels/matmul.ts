@@ -1,11 +1,13 @@
 /** Matrix products: strided operands and the epilogue around the tiled kernel of product.ts. */
 import type { Activation, KernelArgs, View } from "../../backend.ts";
+import type { Program } from "../../expr.ts";
 import { declareActivation } from "../shader/activation.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { runProduct } from "./product.ts";
 import type { Plan } from "./product_plan.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
+import { PRELUDE, programSource } from "../shader/wgsl.ts";
 import { ranInChunks } from "../device/chunks.ts";
 
 /** What a product may do besides the contract's. */
@@ -25,14 +27,14 @@ export function matmul(
 ): void {
   const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
   if (ranInChunks(runtime, "matmul", args, op, again)) return;
-  const { activation, accumulate, pre } = args;
+  const { activation, accumulate, pre, combine = null, operand = null, sums = null } = args;
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];
   const k = a.shape[3]!;
   const left = stridedOperand("a", a, 2, 3, "params.m");
   const right = stridedOperand("b", b, 3, 2, "params.n");
   const bias = options.rowBias ?? args.bias;
-  const byVec4 = n % 4 === 0 && canVec4(flatOut) && (pre === null || canVec4(pre));
+  const byVec4 = n % 4 === 0 && [flatOut, pre, operand].every((v) => v === null || canVec4(v));
   const biasVec4 = byVec4 && !options.rowBias && bias !== null && canVec4(bias);
 
   const outputs: ViewBinding[] = [
@@ -40,16 +42,21 @@ export function matmul(
   ];
   if (bias) outputs.push({ name: "bias", view: bias, access: "read", vec4: biasVec4 });
   if (pre) outputs.push({ name: "pre", view: pre, access: "write", vec4: byVec4 });
+  if (operand) outputs.push({ name: "operand", view: operand, access: "read", vec4: byVec4 });
   const epilogue: Epilogue = {
     byVec4,
     bias: !bias ? "none" : options.rowBias ? "row" : biasVec4 ? "columns" : "column",
     pre: pre !== null,
     activation,
     accumulate,
+    combine,
   };
+  const { combine: _, ...switches } = epilogue;
   runProduct(runtime, {
     op,
-    key: `matmul/${left.key}/${right.key}/${Object.values(epilogue).join()}`,
+    key: `matmul/${left.key}/${right.key}/${Object.values(switches).join()}${
+      combine ? `/${combine.key}` : ""
+    }`,
     batches: outer * inner,
     m,
     n,
@@ -69,6 +76,7 @@ export function matmul(
       resultRow: flatOut.strides[2]!,
       biasStep: bias?.strides.at(-1) ?? 0,
     },
+    leftSums: sums,
     plan: options.plan,
   });
 }
@@ -117,13 +125,15 @@ interface Epilogue {
   readonly pre: boolean;
   readonly activation: Activation;
   readonly accumulate: boolean;
+  readonly combine: Program | null;
 }
 
 /** Bias, a copy for the gradient, activation, and adding to what is there, on the way out. */
 function finishSource(epilogue: Epilogue): string {
-  const { byVec4, bias, pre, activation, accumulate } = epilogue;
+  const { byVec4, bias, pre, activation, accumulate, combine } = epilogue;
   const [type, four] = byVec4 ? ["vec4f", "4"] as const : ["f32", ""] as const;
   const lines = [declareActivation(activation, type)];
+  if (combine) lines.push(PRELUDE, programSource(combine));
   lines.push(`
 fn finish${byVec4 ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type}) {
   if (row >= params.m || column >= params.n) { return; }
@@ -134,8 +144,15 @@ fn finish${byVec4 ? "" : "One"}(batch: u32, row: u32, column: u32, sum: ${type})
     const one = (i: number) => `bias_load((column + ${i}u) * params.biasStep)`;
     lines.push(`  value += ${byVec4 ? `vec4f(${[0, 1, 2, 3].map(one).join(", ")})` : one(0)};`);
   }
-  if (pre) lines.push(`  pre_store${four}((batch * params.m + row) * params.n + column, value);`);
-  lines.push(`  value = activation(value);
+  const place = "(batch * params.m + row) * params.n + column";
+  if (pre) lines.push(`  pre_store${four}(${place}, value);`);
+  lines.push("  value = activation(value);");
+  if (combine) {
+    const one = (lane: string) => `compute(0u, value${lane}, other${lane}).o0`;
+    lines.push(`  let other = operand_load${four}(${place});`);
+    lines.push(`  value = ${byVec4 ? `vec4f(${[".x", ".y", ".z", ".w"].map(one)})` : one("")};`);
+  }
+  lines.push(`
   let at = batch / params.inner * params.resultOuter +
     batch % params.inner * params.resultInner + row * params.resultRow + column;`);
   if (accumulate) lines.push(`  value += result_load${four}(at);`);

@@ -3,11 +3,13 @@
  * split, and where results go. What the operands and the result are is plugged in, so that matrix
  * products and convolutions share it.
  */
+import type { View } from "../../backend.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { type Plan, planProduct, TILES } from "./product_plan.ts";
 import {
+  addStaged,
   declareAccumulators,
   declareStaging,
   multiplyStaged,
@@ -40,6 +42,8 @@ export interface Product {
   readonly outputs: readonly ViewBinding[];
   /** Uniforms of operands and `finish`. */
   readonly uniforms: Readonly<Record<string, number>>;
+  /** Takes the sums of the left operand over the depth: [batches, m], f32 and contiguous. */
+  readonly leftSums?: View | null;
   /** For tests and benchmarks: this plan instead of the usual one. */
   readonly plan?: Plan | undefined;
 }
@@ -54,7 +58,9 @@ function productSource(product: Product, { tile: name, splits, code }: Plan): st
   const left = stageOperand(tile, "left", product.left, "row0", ragged);
   const right = stageOperand(tile, "right", product.right, "column0", ragged);
   const slices = `  for (var slice = kBegin; slice < kEnd; slice += ${tile.depth}u) {`;
-  const multiply = `    workgroupBarrier();
+  // The tiles of the first columns add up the rows of the left operand as they pass by.
+  const sums = product.leftSums ? addStaged(tile, "column0 == 0u", "rowSums") : null;
+  const multiply = `    workgroupBarrier();${sums ? `\n${sums.add}` : ""}
 ${multiplyStaged(tile, "c", code)}
     workgroupBarrier();`;
   const staged = `${slices}
@@ -117,11 +123,22 @@ ${product.locate}
 ${left.prepare}
 ${right.prepare}
 ${declareAccumulators(tile, "c")}
+${sums?.declare ?? ""}
 ${code.prefetch ? prefetched : staged}
 ${
     visitAccumulators(tile, "c", (row, column, acc) =>
       `  finish(${splits === 1 ? "batch" : "split * params.batches + batch"}, ` +
       `row0 + ${row}, column0 + ${column}, ${acc});`)
+  }
+${
+    sums
+      ? sums.finish((lane, value) => {
+        const place = `${splits === 1 ? "batch" : "split * params.batches + batch"}`;
+        return `      if (row0 + ${lane} < params.m) {
+        leftSums_store((${place}) * params.m + row0 + ${lane}, ${value});
+      }`;
+      })
+      : ""
   }
 }
 `;
@@ -147,6 +164,17 @@ fn main(
     sum += partial_load4((split * count + number) * 4u);
   }
   let row = number / width4;
+${
+    product.leftSums
+      ? `  if (number % width4 == 0u) {
+    var rowSum = 0.0;
+    for (var split = 0u; split < params.splits; split++) {
+      rowSum += partialSums_load(split * params.batches * params.m + row);
+    }
+    leftSums_store(row, rowSum);
+  }`
+      : ""
+  }
   finish(row / params.m, row % params.m, number % width4 * 4u, sum);
 }
 `;
@@ -165,14 +193,18 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   const flops = 2 * batches * m * n * k;
   const { masked, unrolled, prefetch } = plan.code;
   const code = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
+  const { leftSums = null } = product;
+  const summed = leftSums ? "/sums" : "";
   const key = `product/${plan.tile}${code && `-${code}`}${k % tile.depth ? "/ragged" : ""}/` +
-    product.key;
+    product.key + summed;
+  const sumsOut = (view: View | null): ViewBinding[] =>
+    view ? [{ name: "leftSums", view, access: "write" }] : [];
   if (splits === 1) {
     runtime.dispatch({
       op,
       key,
       source: () => productSource(product, { ...plan, splits }),
-      views: [...product.inputs, ...product.outputs],
+      views: [...product.inputs, ...product.outputs, ...sumsOut(leftSums)],
       u32: { ...sizes, ...product.uniforms },
       workgroups: tiles * batches,
       flops,
@@ -181,21 +213,31 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   }
   const width = Math.ceil(n / 4) * 4;
   const u32 = { ...sizes, splits, splitDepth, ...product.uniforms };
-  withScratch(runtime, op, [[splits, batches, m, width]], (partial) => {
+  const scratch = [[splits, batches, m, width], ...leftSums ? [[splits, batches, m]] : []];
+  withScratch(runtime, op, scratch, (partial, sums) => {
     runtime.dispatch({
       op,
       key: `${key}/split`,
       source: () => productSource(product, { ...plan, splits }),
-      views: [...product.inputs, { name: "partial", view: partial!, access: "write", vec4: true }],
+      views: [
+        ...product.inputs,
+        { name: "partial", view: partial!, access: "write", vec4: true },
+        ...sumsOut(sums ?? null),
+      ],
       u32,
       workgroups: tiles * batches * splits,
       flops,
     });
     runtime.dispatch({
       op,
-      key: `product/finish/${product.key}`,
+      key: `product/finish/${product.key}${summed}`,
       source: () => finishSource(product),
-      views: [...product.outputs, { name: "partial", view: partial!, access: "read", vec4: true }],
+      views: [
+        ...product.outputs,
+        { name: "partial", view: partial!, access: "read", vec4: true },
+        ...sums ? [{ name: "partialSums", view: sums, access: "read" } as const] : [],
+        ...sumsOut(leftSums),
+      ],
       u32,
       workgroups: Math.ceil(batches * m * (width / 4) / FINISH_THREADS),
     });

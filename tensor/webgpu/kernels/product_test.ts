@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Backend, View } from "../../backend.ts";
+import { program } from "../../expr.ts";
 import { runConformance } from "../../conformance/suite.ts";
 import { conformanceCase, normal, permuted } from "../../conformance/fixture.ts";
 import type { WebGpuBackend } from "../backend.ts";
@@ -40,6 +41,12 @@ function withPlan(b: WebGpuBackend, plan: Plan): Backend {
   };
 }
 
+const SUM = program(
+  "sum",
+  [{ kind: "input", ty: "f32" }, { kind: "input", ty: "f32" }],
+  (x, y) => x!.add(y!),
+);
+
 /** Three tiles of every kind down and across, none of them whole. */
 const shape = { m: 270, n: 132, k: 84 };
 const product = conformanceCase("matmul", "270x84 . 84x132 in batches", {}, (f) => ({
@@ -48,6 +55,9 @@ const product = conformanceCase("matmul", "270x84 . 84x132 in batches", {}, (f) 
   bias: f.input([shape.n]),
   activation: "silu",
   pre: f.output("pre", [1, 2, shape.m, shape.n]),
+  combine: SUM,
+  operand: f.input([1, 2, shape.m, shape.n], normal()),
+  sums: f.output("sums", [1, 2, shape.m]),
   out: f.output("out", [1, 2, shape.m, shape.n]),
   accumulate: false,
 }));
@@ -60,7 +70,7 @@ for (const tile of Object.keys(TILES) as TileName[]) {
 }
 
 gpuTest(
-  "a product split in three is right, epilogue and batches included",
+  "a product split in three is right, epilogue, sums and batches included",
   (b) => runConformance(withPlan(b, { tile: "medium", splits: 3, code: PLAIN_CODE }), product),
 );
 

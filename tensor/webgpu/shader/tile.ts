@@ -116,6 +116,49 @@ export function multiplyStaged(
   return lines.join("\n");
 }
 
+/** Statements that add up the left operand of a tile over the depth; they use `thread`. */
+export interface StagedSums {
+  /** Before the loop over the depth. */
+  readonly declare: string;
+  /** Between the barriers around each slice. */
+  readonly add: string;
+  /** After the loop: `store(lane, sum)` is called for the tile's rows, four by each of some threads. */
+  finish(store: (lane: string, sum: string) => string): string;
+}
+
+/**
+ * Adds up the staged left operand where `condition`, which is the same in all threads of a
+ * workgroup. A few threads share a group of four rows, each taking some of the depth.
+ */
+export function addStaged(tile: Tile, condition: string, name: string): StagedSums {
+  const groups = tile.rows / 4;
+  const shares = threadsOf(tile).all / groups;
+  const pitch = pitchOf(tile.rows);
+  const x4 = `${name}X4`;
+  const terms = Array.from(
+    { length: tile.depth / shares },
+    (_, i) => `left[(thread / ${groups}u + ${i * shares}u) * ${pitch}u + ${x4}]`,
+  );
+  const parts = Array.from({ length: shares }, (_, i) => `left[${x4} + ${i * groups}u]`);
+  return {
+    declare: `  let ${x4} = thread % ${groups}u;\n  var ${name} = vec4f();`,
+    add: `    if (${condition}) { ${name} += ${terms.join(" + ")}; }`,
+    finish: (store) =>
+      `  if (${condition}) {
+    left[thread] = ${name};
+    workgroupBarrier();
+    if (thread < ${groups}u) {
+      let all = ${parts.join(" + ")};
+${
+        [0, 1, 2, 3].map((i) =>
+          store(`${x4} * 4u + ${i}u`, `all.${"xyzw"[i]}`)
+        ).join("\n")
+      }
+    }
+  }`,
+  };
+}
+
 /**
  * Calls `visit(row, column, accumulator, r)` for each vec4 of a thread: row and first column inside
  * the tile, as WGSL expressions of `down` and `across`, and which of the thread's rows it is.
