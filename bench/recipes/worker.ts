@@ -25,6 +25,7 @@ const { classes, channels, imageSize } = SHAPES[job.data]!;
 /** What is timed of a row. */
 interface Candidate {
   readonly trainee: DiTTrainee;
+  readonly batch: Examples;
   readonly sampler: ImageSampler;
   readonly settings: SampleSettings;
   readonly steps: number[];
@@ -32,10 +33,9 @@ interface Candidate {
 }
 
 const candidates = job.rows.map(candidateOf);
-const batch = exampleBatch(candidates[0]!.trainee.settings.batchSize);
 const labels = Array.from({ length: job.tiny ? 2 : PICTURES }, (_, i) => i % classes);
 for (let turn = 0; turn < (job.tiny ? 2 : WARM + TURNS); turn++) {
-  for (const { trainee, steps } of candidates) {
+  for (const { trainee, batch, steps } of candidates) {
     const start = performance.now();
     await trainee.takeStep(batch);
     if (job.tiny || turn >= WARM) steps.push(performance.now() - start);
@@ -77,6 +77,7 @@ function candidateOf(row: RecipeRow): Candidate {
   const { model, process } = trainee;
   return {
     trainee,
+    batch: exampleBatch(settings.batchSize),
     sampler: new ImageSampler(config, { model, process }, null),
     settings: samplingSettings(
       parseFlags(sampleArguments(row), SAMPLE_FLAGS),

@@ -38,13 +38,26 @@ export interface NamedData {
   readonly flip: boolean;
   /** Whether reading them needs native code. */
   readonly native: boolean;
-  /** What trains them well; what holds for all data by default. */
+  /** What trains them well; {@linkcode USUAL_RECIPE} by default. */
   readonly recipe?: Recipe;
   /** The name of a file that shows that a folder holds these data, where they come as files too. */
   readonly files?: RegExp;
   /** Opens them. */
   open(options: OpenOptions): Promise<Dataset>;
 }
+
+/** What trains pixels well that no other recipe is known for: docs/recipes.md. */
+export const USUAL_RECIPE: Recipe = {
+  "model": "DiT-Mini/4",
+  "norm": "rmsNorm",
+  "mlp": "swiglu",
+  "rope": true,
+  "global-batch-size": 32,
+  "lr": 2e-3,
+  "steps": 2400,
+  "ckpt-every": 600,
+  "sample-every": 600,
+};
 
 /** Named data; everything else is a folder. */
 export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
@@ -53,17 +66,8 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
     imageSize: 32,
     flip: false, // mirrored digits are others, or none
     native: false,
-    // docs/recipes.md
     recipe: {
-      "model": "DiT-Mini/4",
-      "norm": "rmsNorm",
-      "mlp": "swiglu",
-      "rope": true,
-      "global-batch-size": 32,
-      "lr": 2e-3,
-      "steps": 2400,
-      "ckpt-every": 600,
-      "sample-every": 600,
+      ...USUAL_RECIPE,
       "sample-sampler": "dpm++",
       "sample-steps": 10,
       "cfg-scale": 1.5,

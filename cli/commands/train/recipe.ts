@@ -4,7 +4,7 @@
  */
 import { DATA } from "../../shared/defaults.ts";
 import { parseFlags, valueText } from "../../shared/flags.ts";
-import { NAMED_DATA, namedData, type Recipe } from "../../shared/named_data.ts";
+import { NAMED_DATA, namedData, type Recipe, USUAL_RECIPE } from "../../shared/named_data.ts";
 import { warmupOf } from "../../shared/settings.ts";
 import { TRAIN_FLAGS, TRAIN_GROUPS, type TrainFlags } from "./flags.ts";
 
@@ -44,10 +44,10 @@ export function recipeFlags(recipe: Recipe): TrainFlags {
   return parseFlags(argumentsOf(recipe), TRAIN_FLAGS);
 }
 
-/** What the recipe of the data adds to what was given; nothing for data without one. */
+/** What the recipe of the data adds to what was given. */
 export function addedByRecipe(
   given: TrainFlags,
-  recipe: Recipe = recipeFor(given) ?? {},
+  recipe: Recipe = recipeFor(given),
 ): TrainFlags {
   const flags: Readonly<Record<string, unknown>> = recipeFlags(recipe);
   if (isOfAnother(given, flags)) return {};
@@ -83,18 +83,18 @@ export function withRecipe(given: TrainFlags): TrainFlags {
   return { ...addedByRecipe(given), ...given };
 }
 
-function recipeFor({ data = DATA }: TrainFlags): Recipe | undefined {
-  return namedData(data)?.recipe;
+function recipeFor({ data = DATA }: TrainFlags): Recipe {
+  return namedData(data)?.recipe ?? USUAL_RECIPE;
 }
 
-/** A paragraph of the help for each data with a recipe; nothing without any. */
+/** A paragraph of the help for each data with a recipe, and for all others. */
 export function recipesHelp(): string {
-  return Object.entries(NAMED_DATA).map(([name, { recipe = {} }]) => {
-    const args = argumentsOf(recipe);
-    if (args.length === 0) return "";
-    return `\n\nDefaults with --data ${name}:\n${
-      wrapped(args).map((line) => `  ${line}`).join("\n")
-    }`;
+  const named = Object.entries(NAMED_DATA).flatMap(([name, { recipe }]) =>
+    recipe ? [[`--data ${name}`, recipe] as const] : []
+  );
+  return [...named, ["other data", USUAL_RECIPE] as const].map(([data, recipe]) => {
+    const lines = wrapped(argumentsOf(recipe)).map((line) => `  ${line}`);
+    return `\n\nDefaults with ${data}:\n${lines.join("\n")}`;
   }).join("");
 }
 
