@@ -10,7 +10,7 @@
  *
  * Steps and samples of all rows are timed in turns first, in one process, so that what else the machine
  * does disturbs all of them; the minutes are those of a machine on which the first row takes what it took
- * there. Runs that are there already are not made again: it can be interrupted.
+ * there. Times and runs that are there already are not made again: it can be interrupted.
  */
 import { fromFileUrl, join } from "@std/path";
 import { CommandError, UsageError } from "../cli/shared/errors.ts";
@@ -58,7 +58,10 @@ export async function run(
   report.note("when", new Date().toISOString());
   report.note("cores", navigator.hardwareConcurrency);
   report.note("asked", { data, steps, seeds, samples });
-  const timed = await runJob({ data, rows, tiny });
+  const dataFolder = join(fromFileUrl(folder), data);
+  const { timed } = await once(join(dataFolder, "timed"), timedBy(rows, data, tiny), async () => {
+    return { timed: await runJob({ data, rows, tiny }) };
+  });
   report.note("timed", timed);
   const [first] = timed;
   const finished: Finished[] = [];
@@ -68,7 +71,7 @@ export async function run(
       const trained = trainedOf(row, rows);
       const { secondsAStep } = timed[rows.indexOf(trained)]!;
       const length = Math.max(1, Math.round(steps * first!.secondsAStep / secondsAStep));
-      const folderOf = (row: RecipeRow) => join(fromFileUrl(folder), data, `${slug(row)}-${seed}`);
+      const folderOf = (row: RecipeRow) => join(dataFolder, `${slug(row)}-${seed}`);
       const evaluated = await evaluateRow(row, {
         data,
         seed,
@@ -96,6 +99,11 @@ function chosenRows(rows: readonly RecipeRow[], only: readonly string[] | undefi
     throw new UsageError(`--only: expected some of ${names.join()} but got ${unknown.join()}`);
   }
   return rows.filter(({ name }, i) => i === 0 || (only?.includes(name) ?? true));
+}
+
+/** What times depend on. */
+function timedBy(rows: readonly RecipeRow[], data: string, tiny: boolean): string[] {
+  return rows.map((row) => [...trainArguments(row, data, tiny), ...sampleArguments(row)].join(" "));
 }
 
 /** The first row that is trained alike. */
@@ -150,6 +158,7 @@ async function once<T>(
   if (JSON.stringify(before?.made) === JSON.stringify(made)) return before.result;
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   const result = await make();
+  await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(file, JSON.stringify({ made, result }));
   return result;
 }
