@@ -71,7 +71,8 @@ export async function census(job: Job, timedSteps = 3): Promise<Census> {
   const gpu = new CountingGpu();
   const device = await init({
     device: "webgpu",
-    webgpu: { gpu, submitSeconds: SUBMIT_SECONDS },
+    gpu,
+    webgpu: { submitSeconds: SUBMIT_SECONDS },
   });
   const { runtime } = device.backend as WebGpuBackend;
   try {

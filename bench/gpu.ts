@@ -92,7 +92,7 @@ async function measure(
     );
   }
   const { gpu } = source;
-  const device = await init({ device: "webgpu", webgpu: gpu ? { gpu } : {} });
+  const device = await init({ device: "webgpu", ...(gpu ? { gpu } : {}) });
   console.log(`${device.backend.description}, by ${source.engine}`);
   report.note("half", (device.backend as WebGpuBackend).runtime.halfMode);
   const warmer = tiny || left() < LEAST_SECONDS

@@ -4,7 +4,8 @@
  *
  *     deno run --allow-run --allow-env cli/launch.ts train --steps 100
  *
- * Where a launcher of MPI has started this process, the command gets the right to load its library.
+ * Where a launcher of MPI has started this process, the command gets the right to load its library,
+ * and with `--gpu dawn` that to load Dawn, which is native code too.
  * V8's flags act from the start of a process, so they cannot be set from inside the command. This
  * process can start others, and therefore reads nothing and computes nothing; the one that reads
  * pictures and weights can write to its results only. It needs `--allow-run` without a name: with
@@ -55,7 +56,8 @@ export function denoArguments(
   args: readonly string[],
   launcher: Launcher | null = null,
 ): string[] {
-  const { net = [], ...grants } = COMMANDS[command]!.grants(rawFlags(args));
+  const flags = rawFlags(args);
+  const { net = [], ...grants } = COMMANDS[command]!.grants(flags);
   const native = grants.native || launcher !== null;
   const write = grants.write.filter((path) => path !== ""); // which the command refuses
   return [
@@ -66,7 +68,7 @@ export function denoArguments(
     "--allow-sys=systemMemoryInfo",
     ...(write.length > 0 ? [`--allow-write=${write.map(grantable).join(",")}`] : []),
     native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,DENO_WEBGPU_BACKEND,${MIRROR_VARIABLE}`,
-    ...(native ? ["--allow-ffi"] : []),
+    ...(native || flags.values["gpu"] === "dawn" ? ["--allow-ffi"] : []),
     ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),
     new URL("main.ts", import.meta.url).href,
     command,

@@ -63,6 +63,16 @@ Deno.test("only what decodes images may load native code", () => {
   }
 });
 
+Deno.test("Dawn may be loaded where it is named, and sees nothing of the environment", () => {
+  const rights = (...args: string[]) => denoArguments("sample", args);
+  assert(rights("--gpu", "dawn").includes("--allow-ffi"));
+  assert(rights("--gpu=dawn").includes("--allow-ffi"));
+  assert(!rights("--gpu", "dawn").includes("--allow-env"));
+  for (const args of [[], ["--gpu", "deno"], ["--gpu"]]) {
+    assert(!rights(...args).includes("--allow-ffi"), args.join(" "));
+  }
+});
+
 Deno.test("a rank may load MPI's library, unless its launcher is left aside", () => {
   const variables: Record<string, string> = {
     OMPI_COMM_WORLD_SIZE: "2",

@@ -3,7 +3,7 @@ import { DeviceError } from "./errors.ts";
 import { checkOptionNames } from "./options.ts";
 import { type Device, MemoryLedger, type MemoryStats } from "./storage.ts";
 import type { WasmBackend, WasmOptions } from "./wasm/backend.ts";
-import type { WebGpuOptions } from "./webgpu/backend.ts";
+import type { GpuProvider, WebGpuOptions } from "./webgpu/backend.ts";
 
 /** How to choose and set up a device. */
 export interface InitOptions {
@@ -14,6 +14,11 @@ export interface InitOptions {
    * plain float64 arithmetic, slow, for checking the others.
    */
   device?: "auto" | Backend["name"];
+  /**
+   * Where GPUs come from: any implementation of WebGPU's `GPU`, such as Dawn's (the npm package
+   * `webgpu`); `navigator.gpu` unless given.
+   */
+  gpu?: GpuProvider;
   /** Settings of the WebAssembly device. */
   wasm?: WasmOptions;
   /** Settings of the WebGPU device. */
@@ -29,6 +34,8 @@ export interface Memory extends MemoryStats {
 }
 
 const devices = new Map<Backend["name"], Device>();
+/** Where the GPU of a device came from, where that was not `navigator.gpu`. */
+const providers = new WeakMap<Device, GpuProvider>();
 let current: Device | null = null;
 
 /**
@@ -36,10 +43,10 @@ let current: Device | null = null;
  * device that is set up returns the same one.
  *
  * @throws {TypeError} where there is no such option.
- * @throws {DeviceError} where the device asked for is not there.
+ * @throws {DeviceError} where the device asked for is not there, or is set up on another `gpu`.
  */
 export async function init(options: InitOptions = {}): Promise<Device> {
-  checkOptionNames("init", options, { device: 1, wasm: 1, webgpu: 1 });
+  checkOptionNames("init", options, { device: 1, gpu: 1, wasm: 1, webgpu: 1 });
   checkOptionNames("init: wasm", options.wasm ?? {}, { threads: 1, tier: 1, addressBits: 1 });
   const asked = options.device ?? "auto";
   const device = asked === "auto" ? await setUpAny(options) : await setUp(asked, options);
@@ -52,6 +59,12 @@ async function setUp(name: Backend["name"], options: InitOptions): Promise<Devic
   if (!device) {
     device = { name, backend: await create(name, options), ledger: new MemoryLedger() };
     devices.set(name, device);
+    if (options.gpu) providers.set(device, options.gpu);
+  } else if (name === "webgpu" && options.gpu && providers.get(device) !== options.gpu) {
+    throw new DeviceError(
+      "init: expected the gpu that the webgpu device is set up on but got another; " +
+        "call shutdown() on that device first",
+    );
   }
   return device;
 }
@@ -60,8 +73,7 @@ async function setUp(name: Backend["name"], options: InitOptions): Promise<Devic
 async function setUpAny(options: InitOptions): Promise<Device> {
   try {
     const { findAdapter, isSoftwareAdapter } = await import("./webgpu/device/adapter.ts");
-    const { powerPreference, gpu } = options.webgpu ?? {};
-    const found = await findAdapter(powerPreference, gpu);
+    const found = await findAdapter(options.webgpu?.powerPreference, options.gpu);
     if (found && !isSoftwareAdapter(found)) return await setUp("webgpu", options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -79,7 +91,7 @@ async function create(name: Backend["name"], options: InitOptions): Promise<Back
     }
     case "webgpu": {
       const { createWebGpuBackend } = await import("./webgpu/backend.ts");
-      return await createWebGpuBackend(options.webgpu ?? {});
+      return await createWebGpuBackend(options.webgpu, options.gpu);
     }
     case "reference": {
       const { createReferenceBackend } = await import("./reference/backend.ts");

@@ -108,7 +108,7 @@ export {
 export { selfTest } from "./check_device.ts";
 export type { WasmOptions } from "./wasm/backend.ts";
 export type { Tier } from "./wasm/device/tier.ts";
-export type { WebGpuOptions } from "./webgpu/device/options.ts";
+export type { GpuProvider, WebGpuOptions } from "./webgpu/device/options.ts";
 export type { GpuTraits } from "./webgpu/device/traits.ts";
 export type {
   Activation,

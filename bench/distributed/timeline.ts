@@ -18,7 +18,7 @@ export type Timeline = readonly { readonly flops: number; readonly elements: num
 
 /** Counts a step of a rank. */
 export async function countTimeline(job: Job, bucketBytes: number): Promise<Timeline> {
-  const device = await init({ device: "webgpu", webgpu: { gpu: new CountingGpu() } });
+  const device = await init({ device: "webgpu", gpu: new CountingGpu() });
   const { runtime } = device.backend as WebGpuBackend;
   const found: { flops: number; elements: number }[] = [];
   let flops = 0;

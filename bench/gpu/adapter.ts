@@ -1,5 +1,6 @@
 /** Which GPU, and what it says of itself. */
 import { resolve, toFileUrl } from "@std/path";
+import { openDawn } from "../../cli/shared/dawn.ts";
 import {
   adapterName,
   BACKEND_VARIABLE,
@@ -21,7 +22,7 @@ export interface GpuSource {
 const DAWN_VARIABLE = "DAWN";
 
 /** Switches checks off that Deno's WebGPU always makes; for figures only. */
-const UNCHECKED = "disable_robustness,skip_validation,disable_workgroup_init";
+const UNCHECKED = ["disable_robustness", "skip_validation", "disable_workgroup_init"];
 
 /** Deno's own WebGPU, or Dawn where the environment names its file. */
 export async function gpuSource(
@@ -29,19 +30,11 @@ export async function gpuSource(
   unchecked: boolean = Deno.env.get("DAWN_UNCHECKED") === "1",
 ): Promise<GpuSource> {
   if (dawn === undefined) return { engine: "Deno", gpu: navigator.gpu };
-  const { create, globals } = await import(toFileUrl(resolve(dawn)).href);
-  Object.assign(globalThis, globals);
-  // Promises of Dawn's do not keep Deno from ending.
-  const timer = setInterval(() => {}, 5);
-  // Half precision is off on NVIDIA's cards, and matrices of it with it, unless asked for.
-  const features = `allow_unsafe_apis,vulkan_enable_f16_on_nvidia${
-    unchecked ? `,${UNCHECKED}` : ""
-  }`;
-  return {
-    engine: unchecked ? "Dawn, unchecked" : "Dawn",
-    gpu: create([`enable-dawn-features=${features}`]),
-    close: () => clearInterval(timer),
-  };
+  const { gpu, close } = await openDawn({
+    from: toFileUrl(resolve(dawn)).href,
+    toggles: unchecked ? UNCHECKED : [],
+  });
+  return { engine: unchecked ? "Dawn, unchecked" : "Dawn", gpu, close };
 }
 
 /** Features that an adapter may give when asked although it does not list them. */

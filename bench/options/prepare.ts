@@ -34,7 +34,7 @@ const CLASSES = ["first", "second"] as const;
 
 /** Prepares the rows. */
 export async function prepare({ asked, folder, tiny, features }: PrepareJob): Promise<Prepared> {
-  const device = await startDevice(asked.device ?? "auto");
+  const device = await startDevice(asked);
   const isGpu = device.name === "webgpu" && !(device.backend as WebGpuBackend).isSoftware;
   const usual = isGpu ? GPU : CPU;
   const { model = usual.model, batchSize = usual.batchSize, imageSize = usual.imageSize } = asked;

@@ -1,7 +1,7 @@
 /** Flags that mean the same to several commands. */
 import { DISTRIBUTED } from "../distributed/open.ts";
 import { CROPS, CROPS_SIZE } from "./defaults.ts";
-import { DEVICES } from "./device.ts";
+import { DEVICES, GPUS } from "./device.ts";
 import { choice, count, type Flag, real, text, toggle, withDefault } from "./flags.ts";
 import { type Setting, setting } from "./settings.ts";
 
@@ -34,9 +34,16 @@ export const DEVICE: Flag<typeof DEVICES[number]> = choice(
   "auto takes a GPU where there is one",
 );
 
+/** `--gpu` without its default. */
+export const GPU: Flag<typeof GPUS[number]> = choice(
+  GPUS,
+  "what reaches it: dawn, native code from npm, also reaches tensor cores",
+);
+
 /** Flags of every command that computes. */
 export const DEVICE_FLAGS = {
   "device": withDefault(DEVICE, "auto"),
+  "gpu": withDefault(GPU, "deno"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
 } as const;
 

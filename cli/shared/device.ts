@@ -2,10 +2,22 @@
 import { type Device, init, selfTest } from "@dit/core/tensor";
 import { refuseSharedGpu, takeGpu } from "../distributed/gpus.ts";
 import { ALONE, type World } from "../distributed/world.ts";
-import { CommandError, messageOf } from "./errors.ts";
+import { DAWN, openDawn } from "./dawn.ts";
+import { CommandError, messageOf, UsageError } from "./errors.ts";
 
 /** Devices that `--device` can name. */
 export const DEVICES = ["auto", "webgpu", "wasm"] as const;
+
+/** Implementations of WebGPU that `--gpu` can name: Deno's own, or Dawn. */
+export const GPUS = ["deno", "dawn"] as const;
+
+/** What a command computes on, as its flags ask for it. */
+export interface AskedDevice {
+  /** `"auto"` where it is left out. */
+  readonly device?: typeof DEVICES[number] | undefined;
+  /** `"deno"` where it is left out. */
+  readonly gpu?: typeof GPUS[number] | undefined;
+}
 
 /**
  * Thrown where a kernel gives wrong numbers in the fast tier, which needs experimental V8 flags:
@@ -18,23 +30,39 @@ export class FastTierError extends CommandError {
 }
 
 /**
- * Sets up a device and checks it.
+ * Sets up a device and checks it. Who names Dawn wants a GPU, and nothing else instead.
  *
  * @param world The processes that share this machine's cores and GPUs; collective then.
+ * @throws {UsageError} where a GPU is asked for and refused.
  * @throws {CommandError} where it is not there, or gives wrong numbers.
  * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
 export async function startDevice(
-  device: typeof DEVICES[number],
+  { device: asked = "auto", gpu: kind = "deno" }: AskedDevice,
   world: World = ALONE,
 ): Promise<Device> {
   const { threads } = world;
+  const isDawn = kind === "dawn";
+  if (isDawn && asked === "wasm") {
+    throw new UsageError("--gpu dawn: expected --device webgpu or none but got --device wasm");
+  }
+  const device = isDawn ? "webgpu" : asked;
   let started: Device;
   if (device !== "wasm") await takeGpu(world);
+  if (isDawn && world.rank === 0) {
+    console.error(`gpu      Dawn (${DAWN}), native code that Deno fetches from npm the first time`);
+  }
+  const dawn = isDawn ? await openDawn() : null;
   try {
-    started = await init({ device, ...(threads === null ? {} : { wasm: { threads } }) });
+    started = await init({
+      device,
+      ...(dawn === null ? {} : { gpu: dawn.gpu }),
+      ...(threads === null ? {} : { wasm: { threads } }),
+    });
   } catch (error) {
-    throw new CommandError(`--device ${device}: ${messageOf(error)}`, { cause: error });
+    dawn?.close();
+    const flag = isDawn ? "--gpu dawn" : `--device ${device}`;
+    throw new CommandError(`${flag}: ${messageOf(error)}`, { cause: error });
   }
   const { backend } = started;
   await refuseSharedGpu(world, "isSoftware" in backend && !backend.isSoftware);

@@ -23,12 +23,12 @@ import {
 } from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
-import type { WebGpuOptions } from "./device/options.ts";
+import type { GpuProvider, WebGpuOptions } from "./device/options.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
 import { traitsOf } from "./device/traits.ts";
 import { Transfers } from "./device/transfer.ts";
 
-export type { WebGpuOptions } from "./device/options.ts";
+export type { GpuProvider, WebGpuOptions } from "./device/options.ts";
 export { findAdapter, isSoftwareAdapter } from "./device/adapter.ts";
 
 /** The kernel contract on a GPU. */
@@ -44,9 +44,7 @@ export class WebGpuBackend implements Backend {
 
   constructor(device: GPUDevice, adapter: GPUAdapter, options: WebGpuOptions = {}) {
     this.isSoftware = isSoftwareAdapter(adapter);
-    // Deno gives the card's name as the description, Dawn as the device.
-    const names = `${adapterName(adapter)} ${adapter.info.device}`;
-    const traits = { ...traitsOf(names, this.isSoftware), ...options.traits };
+    const traits = { ...traitsOf(adapterName(adapter), this.isSoftware), ...options.traits };
     this.runtime = new WebGpuRuntime(device, { ...options, traits });
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
@@ -104,13 +102,23 @@ export class WebGpuBackend implements Backend {
   }
 }
 
-/** Opens the GPU the system prefers. Throws DeviceError where there is none. */
-export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const adapter = await findAdapter(options.powerPreference, options.gpu);
+/**
+ * Opens the GPU the system prefers.
+ *
+ * @param gpu Where adapters come from; `navigator.gpu` unless given.
+ * @throws {DeviceError} where there is none.
+ */
+export async function createWebGpuBackend(
+  options: WebGpuOptions = {},
+  gpu?: GpuProvider,
+): Promise<WebGpuBackend> {
+  const adapter = await findAdapter(options.powerPreference, gpu);
   if (adapter === null) {
     throw new DeviceError(
       `init: expected a GPU that WebGPU can reach but found none (${
-        "Deno" in globalThis
+        gpu
+          ? "the gpu that was given has no adapter"
+          : "Deno" in globalThis
           ? `OpenGL is used only where ${BACKEND_VARIABLE}=gl asks for it`
           : "a browser may have it switched off, or have none on this system"
       })`,

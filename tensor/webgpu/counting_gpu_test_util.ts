@@ -39,7 +39,7 @@ const LIMITS: Readonly<Record<string, number>> = {
   minStorageBufferOffsetAlignment: 32,
 };
 
-/** A GPU as `init({ webgpu: { gpu } })` takes it. */
+/** A GPU as `init({ gpu })` takes it. */
 export class CountingGpu implements Pick<GPU, "requestAdapter"> {
   readonly counts: GpuCounts = noCounts();
   readonly device: GPUDevice;

@@ -20,7 +20,7 @@ browserTest(
   "the served page draws on the server and in the browser alike, and ends both",
   async () => {
     await using folder = await tempDir();
-    using thread = new DeviceThread({ device: "wasm", dtype: "f32" });
+    using thread = new DeviceThread({ device: "wasm", gpu: "deno", dtype: "f32" });
     const studio = new Studio({
       models: new Models({ results: `${folder.path}/results`, ckpt: undefined, flags: {} }),
       runs: new RunFolders(`${folder.path}/results`),

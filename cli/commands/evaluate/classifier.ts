@@ -22,7 +22,7 @@ import { exists, makeFolder, writeWhole } from "../../shared/files.ts";
 import { cropsIn, openImages, preparationText } from "../../shared/images.ts";
 import { duration, ProgressLine, warnAbove } from "../../shared/progress.ts";
 import { makeCache } from "./cache.ts";
-import { EVALUATE_FLAGS, type EvaluateFlags } from "./flags.ts";
+import type { EvaluateFlags } from "./flags.ts";
 import { madeByOf } from "./report.ts";
 
 /** Flags that say something of Inception only. */
@@ -65,7 +65,7 @@ export async function evaluateWithClassifier(
     `reference ${reference.name}: ${some(reference)} pictures of ${reference.classNames.length} ` +
       "classes",
   );
-  const device = await startDevice(flags.device ?? EVALUATE_FLAGS.device.default);
+  const device = await startDevice(flags);
   say(`device    ${deviceText(device)}`);
 
   const folder = await makeCache(flags);

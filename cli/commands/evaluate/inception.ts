@@ -103,7 +103,7 @@ export async function evaluateWithInception(
   const warning = fewSamplesWarning(samples.count, metrics);
   if (warning) output.warn(warning);
 
-  const device = await startDevice(flags.device ?? EVALUATE_FLAGS.device.default);
+  const device = await startDevice(flags);
   output.say(`device    ${deviceText(device)}${half ? ", float16" : ""}`);
   const measureImages = await measuring(flags, weights, name, output, stack);
   const ofSamples = await measureImages(samples, "samples");

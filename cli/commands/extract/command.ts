@@ -75,7 +75,7 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
   });
   if (world.rank === 0) await refuseOtherLayout(out, layout);
   const path = await findAutoencoder(settings.vae, false);
-  const device = await startDevice(settings.device, world);
+  const device = await startDevice(settings, world);
   const vae = await loadAutoencoder(path);
   try {
     if (settings.tile !== null) vae.tiling = { size: settings.tile };

@@ -93,7 +93,7 @@ async function sampleTo(out: string, flags: SampleFlags): Promise<void> {
   );
   const vaePath = await samplingAutoencoder(weights, flags);
   for (const line of weightLines(weights)) console.log(line);
-  const device = await startDevice(flags.device ?? SAMPLE_FLAGS.device.default);
+  const device = await startDevice(flags);
   using imageSampler = await loadImageSampler(weights, vaePath, flags.half ? "f16" : "f32");
   console.log(modelLine(imageSampler, weights));
   console.log(`device   ${deviceText(device)}`);

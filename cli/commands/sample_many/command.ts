@@ -99,7 +99,7 @@ async function sampleMany(world: World, given: SampleManyFlags): Promise<number>
   const settings = settingsOf(flags, weights);
   const vaePath = await inTurn(world, () => samplingAutoencoder(weights, flags));
   weightLines(weights).forEach(say);
-  const device = await startDevice(flags.device ?? SAMPLE_MANY_FLAGS.device.default, world);
+  const device = await startDevice(flags, world);
   say(`device   ${deviceText(device)}`);
   if (world.transport !== null) say(`ranks    ${world.size}, ${world.transport}`);
   const record = await recordOf(flags, weights, vaePath, settings, device);

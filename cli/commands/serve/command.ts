@@ -61,6 +61,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const unfit = Promise.withResolvers<never>();
   using thread = new DeviceThread({
     device: flags.device ?? SERVE_FLAGS.device.default,
+    gpu: flags.gpu ?? SERVE_FLAGS.gpu.default,
     dtype: flags.half ? "f16" : "f32",
   });
   const page = new Page();

@@ -20,7 +20,7 @@ const SCRIPT = new URL(`data:text/javascript,${
 const MODEL = { id: "m", path: "/m", flags: {}, info: { bytes: 5 } } as unknown as ServedModel;
 
 Deno.test("a thread that ends by an error fails its job alone, and the next has a new one", async () => {
-  using thread = new DeviceThread({ device: "wasm", dtype: "f32" }, SCRIPT);
+  using thread = new DeviceThread({ device: "wasm", gpu: "deno", dtype: "f32" }, SCRIPT);
   const events: SampleEvent[] = [];
   const watch = {
     signal: new AbortController().signal,

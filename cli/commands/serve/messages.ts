@@ -1,11 +1,12 @@
 /** What the server and the thread that samples say to each other. */
 import type { SampleEvent, SampleRequest } from "@dit/web";
-import type { DEVICES } from "../../shared/device.ts";
+import type { DEVICES, GPUS } from "../../shared/device.ts";
 import type { ModelPlace } from "./models.ts";
 
 /** How the thread samples, whatever is asked for. */
 export interface WorkerSettings {
   readonly device: typeof DEVICES[number];
+  readonly gpu: typeof GPUS[number];
   readonly dtype: "f32" | "f16";
 }
 

@@ -49,7 +49,7 @@ function studioTest(name: string, run: (served: Served) => Promise<void>, queue 
   diskTest(name, async (folder) => {
     const results = `${folder}/results`;
     const checkpoint = await writeRun(results, "000-small", 1);
-    using thread = new DeviceThread({ device: "wasm", dtype: "f32" });
+    using thread = new DeviceThread({ device: "wasm", gpu: "deno", dtype: "f32" });
     const source = new URL("../../../README.md", import.meta.url);
     const parts: StudioParts = {
       models: new Models({ results, ckpt: undefined, flags: {} }),

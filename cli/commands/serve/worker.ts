@@ -63,7 +63,7 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | Wor
 
 /** The device, opened if it is not. */
 async function opened(settings: WorkerSettings): Promise<Device> {
-  device ??= startDevice(settings.device);
+  device ??= startDevice(settings);
   try {
     const started = await device;
     say({ kind: "device", device: deviceText(started) });

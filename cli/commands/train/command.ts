@@ -157,7 +157,7 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   const before = readSettings(TRAIN_FLAGS, training.settings.values, path);
   const settings = resumedSettings(before, flags, config);
   refuseUneven(world, "global-batch-size", settings);
-  const device = await startDevice(flags.device ?? "auto", world);
+  const device = await startDevice(flags, world);
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
     warn: warnAbove,

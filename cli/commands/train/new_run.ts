@@ -45,7 +45,7 @@ export async function openNewRun(given: TrainFlags, world: World): Promise<NewRu
   const flags = initial ? flagsLike(given, initial.config) : given;
   const asked = settingsOf(flags);
   refuseUneven(world, "global-batch-size", asked);
-  const device = await startDevice(flags.device ?? "auto", world);
+  const device = await startDevice(flags, world);
   const data = stack.use(
     await openData(asked, {
       usualSize: usualImageSize(flags),

@@ -138,7 +138,7 @@ async function start(flags: VaeFlags, world: World): Promise<number> {
   const isFirst = world.rank === 0;
   if (isFirst) await refuseTaken(out);
   await using images = await open(settings, world);
-  const device = await startDevice(flags.device ?? "auto", world);
+  const device = await startDevice(flags, world);
   using trainee = new VaeTrainee(settings, images, world);
   const opened = newFolder(VAE_KIND, isFirst ? await RunFolder.at(out, VAE_KIND.names) : null);
   return await train({ trainee, images, device, opened });
@@ -158,7 +158,7 @@ async function resume(flags: VaeFlags, world: World, path: string): Promise<numb
   }
   refuseUneven(world, "batch-size", settings);
   await using images = await open(settings, world);
-  const device = await startDevice(flags.device ?? "auto", world);
+  const device = await startDevice(flags, world);
   using trainee = new VaeTrainee(settings, images, world);
   const position = await loadTrainee(trainee, checkpoint, training);
   const out = outOf(flags);

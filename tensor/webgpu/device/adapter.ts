@@ -1,6 +1,6 @@
 /** Finding a GPU and opening it with as much of what it offers as can be had. */
 import { DeviceError } from "../../errors.ts";
-import type { WebGpuOptions } from "./options.ts";
+import type { GpuProvider, WebGpuOptions } from "./options.ts";
 
 /** Names the graphics systems that Deno may use, by commas: vulkan, metal, dx12, gl. */
 export const BACKEND_VARIABLE = "DENO_WEBGPU_BACKEND";
@@ -12,14 +12,20 @@ export const BACKEND_VARIABLE = "DENO_WEBGPU_BACKEND";
  */
 const BACKENDS = "vulkan,metal,dx12";
 
+/** The runtime's own, if it has WebGPU. */
+function ownGpu(): GpuProvider | undefined {
+  return (globalThis.navigator as Navigator | undefined)?.gpu;
+}
+
 /** The adapter the system prefers, or null where there is none (or no WebGPU at all). */
 export async function findAdapter(
   powerPreference: GPUPowerPreference = "high-performance",
-  gpu: WebGpuOptions["gpu"] = (globalThis.navigator as Navigator | undefined)?.gpu,
+  gpu: GpuProvider | undefined = ownGpu(),
 ): Promise<GPUAdapter | null> {
   if (!gpu) return null;
-  // Deno reads it when the first adapter is asked for.
-  if (variable(BACKEND_VARIABLE) === undefined) setVariable(BACKEND_VARIABLE, BACKENDS);
+  // Deno reads it when the first adapter is asked for; other implementations have no use for it.
+  const isDenos = gpu === ownGpu();
+  if (isDenos && variable(BACKEND_VARIABLE) === undefined) setVariable(BACKEND_VARIABLE, BACKENDS);
   return await gpu.requestAdapter({ powerPreference });
 }
 
@@ -69,16 +75,28 @@ export function isSoftwareAdapter(adapter: GPUAdapter): boolean {
     /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(info.description);
 }
 
-/** Name and vendor as far as the adapter gives them. */
+/**
+ * Name and vendor as far as the adapter gives them. Deno gives a name as the description and a
+ * number as the device; Dawn a name as the device and the driver as the description.
+ */
 export function adapterName(adapter: GPUAdapter): string {
   const { description, device, architecture, vendor } = adapter.info;
-  return description || [vendor, architecture, device].filter(Boolean).join(" ") ||
-    "unnamed adapter";
+  const isNamed = description && device && !/^\d+$/.test(device);
+  return isNamed ? `${device}, ${description}` : description ||
+    [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
+}
+
+/** Whether it is an adapter of this runtime's own WebGPU. */
+function isOwn(adapter: GPUAdapter): boolean {
+  return "GPUAdapter" in globalThis && adapter instanceof GPUAdapter;
 }
 
 /** One line for people: the adapter, whether it is software, and how it is reached. */
 export function describeAdapter(adapter: GPUAdapter): string {
-  const details = [isSoftwareAdapter(adapter) ? "software" : null, graphicsSystem()];
+  const details = [
+    isSoftwareAdapter(adapter) ? "software" : null,
+    isOwn(adapter) ? graphicsSystem() : null,
+  ];
   const known = details.filter((detail) => detail !== null).join(", ");
   return adapterName(adapter) + (known && ` (${known})`);
 }

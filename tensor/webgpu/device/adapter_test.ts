@@ -78,7 +78,7 @@ Deno.test("init() takes the CPU where the GPU cannot be opened, and says why", a
         () => Promise.resolve(null),
       ]
     ) {
-      await init({ webgpu: { gpu: { requestAdapter } }, wasm: { threads: 1 } });
+      await init({ gpu: { requestAdapter }, wasm: { threads: 1 } });
       assertEquals(currentDevice().name, "wasm");
       await shutdown(currentDevice());
     }

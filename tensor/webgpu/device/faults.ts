@@ -17,7 +17,9 @@ export class Faults {
     this.#onError = (event): void => {
       event.preventDefault();
       const { error } = event;
-      const kind = error instanceof GPUOutOfMemoryError ? OutOfMemoryError : DeviceError;
+      // By name: the error may be of another WebGPU than the runtime's own.
+      const isMemory = error.constructor.name === "GPUOutOfMemoryError";
+      const kind = isMemory ? OutOfMemoryError : DeviceError;
       this.#first ??= new kind(`${error.message.trim()} (the last ops were ${this.#opNames()})`);
     };
     device.addEventListener("uncapturederror", this.#onError as EventListener);

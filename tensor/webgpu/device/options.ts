@@ -1,9 +1,10 @@
 import type { GpuTraits } from "./traits.ts";
 
+/** Where adapters come from: WebGPU's `GPU`, whoever implements it. */
+export type GpuProvider = Pick<GPU, "requestAdapter">;
+
 /** Settings of the WebGPU device. */
 export interface WebGpuOptions {
-  /** Where adapters come from; `navigator.gpu` by default. */
-  gpu?: Pick<GPU, "requestAdapter">;
   /**
    * How kernels read f16: "native" needs an adapter with shader-f16 and is the default there;
    * "packed" works on any, unpacking pairs from 32-bit words.

@@ -53,6 +53,7 @@ const INTEL = /intel|iris|uhd graphics|\barc\b/i;
 export function traitsOf(adapterName: string, isSoftware: boolean): GpuTraits {
   // Programs on the CPU keep to the usual plans, so that tests on them go the ways of GPUs.
   if (isSoftware) return { ...USUAL_TRAITS, writtenOut: false, readsAhead: false };
-  const cores = CORES.find(([name]) => name.test(adapterName))?.[1] ?? USUAL_TRAITS.cores;
-  return { ...USUAL_TRAITS, cores, readsAhead: !INTEL.test(adapterName) };
+  const name = adapterName.replaceAll("-", " "); // as in "nvidia-geforce-rtx-4090"
+  const cores = CORES.find(([pattern]) => pattern.test(name))?.[1] ?? USUAL_TRAITS.cores;
+  return { ...USUAL_TRAITS, cores, readsAhead: !INTEL.test(name) };
 }
