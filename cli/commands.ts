@@ -43,6 +43,8 @@ export interface CommandRow {
   readonly module: string;
   /** Whether several processes can share its work. */
   readonly shared?: boolean;
+  /** Whether it computes on a device, of which it may keep how kernels run fastest. */
+  readonly computes?: boolean;
   /** The rights that a command line needs; flags are as they were typed. */
   grants(flags: RawFlags): Grants;
 }
@@ -52,6 +54,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "train": {
     description: "Trains a model: digits in minutes, or your own images (--help)",
     module: "commands/train/command.ts",
+    computes: true,
     shared: true,
     grants({ values }) {
       const data = values["data"] ?? values["data-path"] ?? values["feature-path"] ?? DATA;
@@ -74,6 +77,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "train-vae": {
     description: "Trains an autoencoder on your own images, for latents of them",
     module: "commands/train_vae/command.ts",
+    computes: true,
     shared: true,
     grants: ({ values }) => ({
       write: [
@@ -87,6 +91,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "extract-features": {
     description: "Makes latents of images once, to train on",
     module: "commands/extract/command.ts",
+    computes: true,
     shared: true,
     grants: ({ values }) => ({
       write: [values["out"] ?? values["features-path"] ?? FEATURES_OUT],
@@ -96,6 +101,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "sample": {
     description: "Samples pictures from a model, such as: deno task sample --classes 3,7",
     module: "commands/sample/command.ts",
+    computes: true,
     // the published weights are downloaded where they are asked for, and not otherwise
     grants: ({ values }) => ({
       write: [
@@ -108,6 +114,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "sample-many": {
     description: "Samples pictures by the ten thousand for evaluation, on any number of processes",
     module: "commands/sample_many/command.ts",
+    computes: true,
     shared: true,
     grants: ({ values }) => ({
       write: [
@@ -120,6 +127,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "serve": {
     description: "Serves a studio on http://localhost:8000: sampling, live, and runs as they go",
     module: "commands/serve/command.ts",
+    computes: true,
     grants({ values }) {
       const { host, port } = { ...SERVE, ...values };
       // what is none is refused by the command, which says what it expected
@@ -141,6 +149,7 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
   "evaluate": {
     description: "Measures how close samples are to real images: FID, precision, recall and more",
     module: "commands/evaluate/command.ts",
+    computes: true,
     // a folder's images are decoded by sharp
     grants: ({ values, rest }) => ({
       write: [values["cache"] ?? EVALUATION_CACHE, ...given(values["page"]).map(dirname)],
@@ -164,6 +173,12 @@ export const COMMANDS: Readonly<Record<string, CommandRow>> = {
         net: downloadHosts(),
       };
     },
+  },
+  "tune": {
+    description: "Measures how kernels run fastest on this machine's GPU, and keeps it",
+    module: "commands/tune/command.ts",
+    computes: true,
+    grants: ({ values }) => ({ write: given(values["out"]) }),
   },
   "export": {
     description: "Writes weights as PyTorch's models.py and diffusers read them",

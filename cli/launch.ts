@@ -18,6 +18,7 @@ import { MIRROR_VARIABLE } from "./model/catalog.ts";
 import { STOP_SIGNALS } from "./run/stop.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 import { rawFlags } from "./shared/flags.ts";
+import { TUNE_VARIABLE, tuneFolder } from "./tuning/folder.ts";
 
 /**
  * V8's flags of the fast tier, as `tensor/wasm/device/tier.ts` asks for them: pairs of 128-bit
@@ -26,6 +27,9 @@ import { rawFlags } from "./shared/flags.ts";
  */
 export const FAST_TIER =
   "--experimental-wasm-revectorize,--no-wasm-bounds-checks,--experimental-wasm-fp16";
+
+/** Variables that commands read. */
+const VARIABLES = ["DIT_LAUNCHED", "DENO_WEBGPU_BACKEND", MIRROR_VARIABLE, TUNE_VARIABLE] as const;
 
 /** A path that a list of rights can hold: Deno separates them by commas and has no other way. */
 function grantable(path: string): string {
@@ -50,16 +54,24 @@ export function launcherOf(
   );
 }
 
-/** Arguments of `deno` that start a command with the rights it needs. */
+/**
+ * Arguments of `deno` that start a command with the rights it needs.
+ *
+ * @param plans The folder of measured plans, which commands that compute may write to.
+ */
 export function denoArguments(
   command: string,
   args: readonly string[],
   launcher: Launcher | null = null,
+  plans: string | null = null,
 ): string[] {
+  const { computes = false, grants: grantsOf } = COMMANDS[command]!;
   const flags = rawFlags(args);
-  const { net = [], ...grants } = COMMANDS[command]!.grants(flags);
+  const { net = [], ...grants } = grantsOf(flags);
   const native = grants.native || launcher !== null;
   const write = grants.write.filter((path) => path !== ""); // which the command refuses
+  // nothing is kept in a folder that cannot be granted
+  if (computes && plans !== null && !plans.includes(",")) write.push(plans);
   return [
     "run",
     "--quiet",
@@ -67,7 +79,7 @@ export function denoArguments(
     "--allow-read",
     "--allow-sys=systemMemoryInfo",
     ...(write.length > 0 ? [`--allow-write=${write.map(grantable).join(",")}`] : []),
-    native ? "--allow-env" : `--allow-env=DIT_LAUNCHED,DENO_WEBGPU_BACKEND,${MIRROR_VARIABLE}`,
+    native ? "--allow-env" : `--allow-env=${VARIABLES.join(",")}`,
     ...(native || flags.values["gpu"] === "dawn" ? ["--allow-ffi"] : []),
     ...(net.length > 0 ? [`--allow-net=${net.join(",")}`] : []),
     new URL("main.ts", import.meta.url).href,
@@ -83,11 +95,13 @@ async function run(
   launcher: Launcher | null,
   fast: boolean,
 ): Promise<number> {
+  const plans = tuneFolder((name) => Deno.env.get(name));
   const child = new Deno.Command("deno", {
-    args: denoArguments(command, args, launcher),
+    args: denoArguments(command, args, launcher, plans),
     env: {
       NODEVICE_SELECT: "1", // keeps a layer of Mesa's from complaining
       DIT_LAUNCHED: "1",
+      ...(plans === null ? {} : { [TUNE_VARIABLE]: plans }),
       ...(fast ? { DENO_V8_FLAGS: FAST_TIER } : {}),
     },
     // Never written to: it ends when this process ends, whatever ends it, and the command with it.

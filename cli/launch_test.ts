@@ -53,6 +53,16 @@ Deno.test("a server may listen where it is told to, and nowhere if that is no ad
   }
 });
 
+Deno.test("what computes may keep measured plans where the user's cache is, and nothing else may", () => {
+  const rights = (command: string, folder: string | null) =>
+    denoArguments(command, [], null, folder).find((arg) => arg.startsWith("--allow-write"));
+  assertEquals(rights("train", "/cache/dit"), "--allow-write=results,/cache/dit");
+  assertEquals(rights("tune", "/cache/dit"), "--allow-write=/cache/dit");
+  assertEquals(rights("tune", null), undefined);
+  assertEquals(rights("serve", "/a,b"), undefined);
+  assertEquals(rights("export", "/cache/dit"), undefined);
+});
+
 Deno.test("only what decodes images may load native code", () => {
   const isNative = (...args: string[]) => denoArguments("train", args).includes("--allow-ffi");
   assertEquals(isNative("--steps", "3"), false);

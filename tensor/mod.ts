@@ -106,6 +106,9 @@ export {
   shutdown,
 } from "./device.ts";
 export { selfTest } from "./check_device.ts";
+export { type KernelPlans, plansOf, tune, type Tuned, usePlans } from "./plans.ts";
+export type { TuneModel, TuneOptions } from "./webgpu/tune/tune.ts";
+export type { TuneRow } from "./webgpu/tune/choose.ts";
 export type { WasmOptions } from "./wasm/backend.ts";
 export type { Tier } from "./wasm/device/tier.ts";
 export type { GpuProvider, WebGpuOptions } from "./webgpu/device/options.ts";

@@ -6,10 +6,11 @@ import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import { attention } from "../../tensor/webgpu/kernels/attention.ts";
 import { attentionGrad } from "../../tensor/webgpu/kernels/attention_grad.ts";
 import {
+  ATTENTION_CODES,
   type AttentionCode,
   codeKey,
-  planAttention,
-} from "../../tensor/webgpu/kernels/attention_tile.ts";
+  usualAttention,
+} from "../../tensor/webgpu/kernels/attention_plan.ts";
 import type { Report, Row } from "../measure.ts";
 import { type Bench, keepsTime } from "./clock.ts";
 import { fillUniform } from "./raw.ts";
@@ -36,14 +37,6 @@ const WARM_MILLISECONDS = 60;
 /** Largest errors over the largest elements. */
 const LARGEST_ERROR = { f32: 1e-4, f16: 2e-2 } as const;
 
-const PLAIN: AttentionCode = { masked: false, unrolled: false, groups: 1 };
-const CODES: readonly AttentionCode[] = [
-  PLAIN,
-  { ...PLAIN, groups: 2 },
-  { masked: true, unrolled: true, groups: 1 },
-  { masked: true, unrolled: true, groups: 2 },
-];
-
 /** Results of one head, in float64, in the order of `RESULTS`. */
 const RESULTS = ["out", "dq", "dk", "dv"] as const;
 
@@ -58,7 +51,7 @@ export async function attentionPlans(
   { tiny, left, warmer }: Bench,
 ): Promise<void> {
   const backend = device.backend as WebGpuBackend;
-  const planned = planAttention(backend.runtime.traits);
+  const planned = usualAttention(backend.runtime.traits);
   report.note(
     "attention as planned",
     Object.fromEntries(Object.entries(planned).map(([kernel, code]) => [kernel, codeKey(code)])),
@@ -68,7 +61,7 @@ export async function attentionPlans(
   for (const model of tiny ? TINY : MODELS) {
     if (left() < 4) return report.note("attention", "no time left for all of it");
     using arrays = new Arrays(backend, model);
-    const codes = tiny ? CODES.slice(0, 2) : CODES;
+    const codes = tiny ? ATTENTION_CODES.slice(0, 1) : ATTENTION_CODES;
     // Compiled and checked first, then timed in turns.
     const errors: number[] = [];
     for (const code of codes) {

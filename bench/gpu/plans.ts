@@ -128,7 +128,7 @@ interface Candidate {
 
 /** The plan, what it was before there was an estimate, and what is near it. */
 function candidatesOf(size: ProductSize, traits: WebGpuBackend["runtime"]["traits"]): Candidate[] {
-  const planned = planProduct(size, traits);
+  const planned = planProduct(size, { traits, products: {} });
   const most = Math.max(1, Math.floor(size.k / 256));
   const list: Candidate[] = [
     { name: "planned", plan: planned },

@@ -1,6 +1,6 @@
 /** A trainee in a checkpoint, and back. */
 import type { Checkpoint, SavedTraining } from "@dit/core/pipeline";
-import { type Keepable, scope } from "@dit/core/tensor";
+import { type Keepable, plansOf, scope } from "@dit/core/tensor";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { type Sections, writeCheckpoint } from "./checkpoint.ts";
@@ -23,13 +23,22 @@ export async function saveTrainee(
   { position, state }: Standing,
 ): Promise<void> {
   const { kind, step, config, settings } = trainee;
-  const training = { ...state, position, settings };
+  const training = { ...state, position, settings, plans: plansOf() };
   const { sections, views } = tensorsOf(trainee);
   try {
     await writeCheckpoint(path, { trainee: kind.trainee, step, config, training }, sections);
   } finally {
     for (const view of views) view.dispose();
   }
+}
+
+/**
+ * What the kernels of a run's device are planned by, as its checkpoint remembers it: plans decide
+ * the order of sums, so a run goes on with the same bits only by those that it began with. Without
+ * `plans` in a checkpoint from before there were any; null of a device that has none.
+ */
+export function rememberedPlans({ state }: SavedTraining): { readonly plans: unknown } {
+  return { plans: state.values["plans"] };
 }
 
 /** The tensors of all sections, and those among them that were made for it and are to be freed. */

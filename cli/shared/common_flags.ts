@@ -45,6 +45,10 @@ export const DEVICE_FLAGS = {
   "device": withDefault(DEVICE, "auto"),
   "gpu": withDefault(GPU, "deno"),
   "safe-wasm": toggle("on a CPU, keep the bounds checks and use 128-bit kernels"),
+  "tune": withDefault(
+    toggle("measure a GPU's kernels when it is first used, for some seconds"),
+    true,
+  ),
 } as const;
 
 /** Flags of every command whose work several processes can share. */

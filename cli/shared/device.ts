@@ -2,6 +2,7 @@
 import { type Device, init, selfTest } from "@dit/core/tensor";
 import { refuseSharedGpu, takeGpu } from "../distributed/gpus.ts";
 import { ALONE, type World } from "../distributed/world.ts";
+import { choosePlans, type PlanChoice } from "../tuning/plans.ts";
 import { DAWN, openDawn } from "./dawn.ts";
 import { CommandError, messageOf, UsageError } from "./errors.ts";
 
@@ -12,7 +13,7 @@ export const DEVICES = ["auto", "webgpu", "wasm"] as const;
 export const GPUS = ["deno", "dawn"] as const;
 
 /** What a command computes on, as its flags ask for it. */
-export interface AskedDevice {
+export interface AskedDevice extends PlanChoice {
   /** `"auto"` where it is left out. */
   readonly device?: typeof DEVICES[number] | undefined;
   /** `"deno"` where it is left out. */
@@ -38,7 +39,7 @@ export class FastTierError extends CommandError {
  * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
 export async function startDevice(
-  { device: asked = "auto", gpu: kind = "deno" }: AskedDevice,
+  { device: asked = "auto", gpu: kind = "deno", ...plans }: AskedDevice,
   world: World = ALONE,
 ): Promise<Device> {
   const { threads } = world;
@@ -66,6 +67,7 @@ export async function startDevice(
   }
   const { backend } = started;
   await refuseSharedGpu(world, "isSoftware" in backend && !backend.isSoftware);
+  await choosePlans(started, world, { ...plans, gpu: kind });
   try {
     await selfTest(started);
   } catch (error) {

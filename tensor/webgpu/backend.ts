@@ -36,6 +36,8 @@ export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly description: string;
   readonly isSoftware: boolean;
+  /** As far as the adapter tells. */
+  readonly adapterName: string;
   /** All of them: kernels see every element type through the same functions. */
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   readonly runtime: WebGpuRuntime;
@@ -44,7 +46,8 @@ export class WebGpuBackend implements Backend {
 
   constructor(device: GPUDevice, adapter: GPUAdapter, options: WebGpuOptions = {}) {
     this.isSoftware = isSoftwareAdapter(adapter);
-    const traits = { ...traitsOf(adapterName(adapter), this.isSoftware), ...options.traits };
+    this.adapterName = adapterName(adapter);
+    const traits = { ...traitsOf(this.adapterName, this.isSoftware), ...options.traits };
     this.runtime = new WebGpuRuntime(device, { ...options, traits });
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);

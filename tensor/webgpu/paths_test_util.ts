@@ -9,7 +9,8 @@ import type { Program } from "../expr.ts";
 import { CountingGpu } from "./counting_gpu_test_util.ts";
 import { Bindings } from "./device/bindings.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
-import { planAttention, planHead } from "./kernels/attention_tile.ts";
+import { usualAttention } from "./kernels/attention_plan.ts";
+import { planHead } from "./kernels/attention_tile.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 
 /** A case, and what it makes a device compile. */
@@ -117,7 +118,7 @@ function note(test: ConformanceCase, by: "paths" | "accesses" = "paths"): Noted 
   return { test, shaders, paths, arrays };
 }
 
-const CODE = planAttention({ writtenOut: false }).forward;
+const CODE = usualAttention({ writtenOut: false }).forward;
 
 /** What a part of a shader's name says of the path: sizes that are alike are the same. */
 function pathsOf(key: string, part: string): string[] {

@@ -13,6 +13,7 @@ import type { World } from "../../distributed/world.ts";
 import { findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { stopRequests } from "../../run/stop.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
+import type { PlanChoice } from "../../tuning/plans.ts";
 import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -52,7 +53,7 @@ export async function run(args: readonly string[]): Promise<number> {
     );
   }
   try {
-    return await extract(settings, world);
+    return await extract(settings, world, flags);
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw toCommandError(error);
     throw new CommandError(`${error.message}. Use a smaller --batch-size, or --tile 512`, {
@@ -61,7 +62,11 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-async function extract(settings: ExtractSettings, world: World): Promise<number> {
+async function extract(
+  settings: ExtractSettings,
+  world: World,
+  { tune }: PlanChoice,
+): Promise<number> {
   const { data, out, layout, imageSize, kind, flips, batchSize } = settings;
   /** Prints a line, once for all ranks. */
   const say = (text: string): void => world.rank === 0 ? console.log(text) : undefined;
@@ -75,7 +80,7 @@ async function extract(settings: ExtractSettings, world: World): Promise<number>
   });
   if (world.rank === 0) await refuseOtherLayout(out, layout);
   const path = await findAutoencoder(settings.vae, false);
-  const device = await startDevice(settings, world);
+  const device = await startDevice({ ...settings, tune }, world);
   const vae = await loadAutoencoder(path);
   try {
     if (settings.tile !== null) vae.tiling = { size: settings.tile };

@@ -90,6 +90,7 @@ const WORK_FLAGS = {
   "device": setting(DEVICE, { key: "device", default: "auto" }),
   "gpu": setting(GPU, { key: "gpu", default: "deno" }),
   "safe-wasm": DEVICE_FLAGS["safe-wasm"],
+  "tune": DEVICE_FLAGS["tune"],
   ...DISTRIBUTED_FLAGS,
   "help": HELP,
 };

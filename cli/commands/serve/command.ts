@@ -63,6 +63,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     device: flags.device ?? SERVE_FLAGS.device.default,
     gpu: flags.gpu ?? SERVE_FLAGS.gpu.default,
     dtype: flags.half ? "f16" : "f32",
+    tune: flags.tune ?? SERVE_FLAGS.tune.default,
   });
   const page = new Page();
   const studio = new Studio({

@@ -8,6 +8,8 @@ export interface WorkerSettings {
   readonly device: typeof DEVICES[number];
   readonly gpu: typeof GPUS[number];
   readonly dtype: "f32" | "f16";
+  /** Whether a GPU that is used first is measured; true unless given. */
+  readonly tune?: boolean;
 }
 
 /** To the thread: open the device, for what may come; nothing but `device` is said of it. */

@@ -19,7 +19,7 @@ import { openCheckpoint } from "../../run/checkpoint.ts";
 import { findCheckpoint, latestRun, runOf, unfinishedRun } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
-import { loadTrainee } from "../../run/saving.ts";
+import { loadTrainee, rememberedPlans } from "../../run/saving.ts";
 import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
 import { RESULTS } from "../../shared/defaults.ts";
@@ -157,7 +157,8 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   const before = readSettings(TRAIN_FLAGS, training.settings.values, path);
   const settings = resumedSettings(before, flags, config);
   refuseUneven(world, "global-batch-size", settings);
-  const device = await startDevice(flags, world);
+  const remembered = rememberedPlans(training);
+  const device = await startDevice({ ...flags, remembered }, world);
   await using data = await openData(settings, {
     usualSize: config.dit.inputSize,
     warn: warnAbove,

@@ -16,7 +16,7 @@ import { openCheckpoint } from "../../run/checkpoint.ts";
 import { describeRun, findCheckpoint, listCheckpoints } from "../../run/find.ts";
 import { RunFolder } from "../../run/folder.ts";
 import { newFolder, type OpenedFolder, resumedFolder, runTraining } from "../../run/run.ts";
-import { loadTrainee } from "../../run/saving.ts";
+import { loadTrainee, rememberedPlans } from "../../run/saving.ts";
 import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -158,7 +158,8 @@ async function resume(flags: VaeFlags, world: World, path: string): Promise<numb
   }
   refuseUneven(world, "batch-size", settings);
   await using images = await open(settings, world);
-  const device = await startDevice(flags, world);
+  const remembered = rememberedPlans(training);
+  const device = await startDevice({ ...flags, remembered }, world);
   using trainee = new VaeTrainee(settings, images, world);
   const position = await loadTrainee(trainee, checkpoint, training);
   const out = outOf(flags);

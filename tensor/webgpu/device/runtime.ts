@@ -5,6 +5,7 @@
  */
 import type { DeviceBuffer } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
+import { type KernelPlans, usualPlans } from "../plans.ts";
 import type { HalfMode } from "../shader/accessors.ts";
 import { Bindings } from "./bindings.ts";
 import type { Block } from "./block.ts";
@@ -40,7 +41,7 @@ export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
   /** What kernels are planned by. */
-  readonly traits: GpuTraits;
+  plans: KernelPlans;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */
@@ -80,7 +81,7 @@ export class WebGpuRuntime {
       throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
-    this.traits = { ...USUAL_TRAITS, ...options.traits };
+    this.plans = usualPlans({ ...USUAL_TRAITS, ...options.traits });
     this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
     this.maxArrays = this.limits.maxStorageBuffersPerShaderStage;
     this.#bindings = new Bindings(
@@ -99,6 +100,11 @@ export class WebGpuRuntime {
     );
     this.#pipelines = new Pipelines(device, this.halfMode, this.#uniforms.gpu);
     this.#uploads = new StagedRing(device, "uploads", RING_BYTES, GPUBufferUsage.COPY_SRC, 4);
+  }
+
+  /** Properties of the GPU that plans depend on. */
+  get traits(): GpuTraits {
+    return this.plans.traits;
   }
 
   get stats(): RuntimeStats {

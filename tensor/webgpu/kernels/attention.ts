@@ -5,10 +5,14 @@
 import type { KernelArgs, View } from "../../backend.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import {
+  type AttentionCode,
+  type AttentionSize,
+  codeKey,
+  planAttention,
+} from "./attention_plan.ts";
+import {
   ACROSS,
   ATTENTION_THREADS,
-  type AttentionCode,
-  codeKey,
   collect,
   collectedOf,
   declareAttention,
@@ -20,7 +24,6 @@ import {
   type HeadPlan,
   multiplyHeads,
   placeWorkgroup,
-  planAttention,
   planHead,
   ROWS,
   scoresOf,
@@ -42,7 +45,7 @@ export function attention(
   runtime: WebGpuRuntime,
   args: KernelArgs["attention"],
   op: string,
-  code: AttentionCode = planAttention(runtime.traits).forward,
+  code: AttentionCode = planAttention(sizeOfAttention(args), runtime.plans).forward,
 ): void {
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op, code);
   if (ranInChunks(runtime, "attention", args, op, again)) return;
@@ -80,6 +83,12 @@ export function attention(
     workgroups: Math.ceil(queries / ROWS) * plan.parts * batch * heads,
     flops: 4 * batch * heads * queries * keys * depth,
   });
+}
+
+/** What a plan is chosen by. */
+export function sizeOfAttention({ q, k }: Pick<KernelArgs["attention"], "q" | "k">): AttentionSize {
+  const [, , queries, depth] = q.shape as [number, number, number, number];
+  return { dtype: q.dtype, depth, queries, keys: k.shape[2]! };
 }
 
 /** Strides of a result [outer, inner, rows, depth] for `declareFinish`. */

@@ -9,12 +9,15 @@
  */
 import type { KernelArgs, View } from "../../backend.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
-import { placeUniforms } from "./attention.ts";
+import { placeUniforms, sizeOfAttention } from "./attention.ts";
 import {
-  ATTENTION_THREADS,
   type AttentionCode,
   type AttentionPlan,
   codeKey,
+  planAttention,
+} from "./attention_plan.ts";
+import {
+  ATTENTION_THREADS,
   collect,
   declareAttention,
   declareCollected,
@@ -24,7 +27,6 @@ import {
   type HeadPlan,
   multiplyHeads,
   placeWorkgroup,
-  planAttention,
   planHead,
   ROWS,
   scoresOf,
@@ -60,7 +62,7 @@ export function attentionGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   op: string,
-  plan: Omit<AttentionPlan, "forward"> = planAttention(runtime.traits),
+  plan: Omit<AttentionPlan, "forward"> = planAttention(sizeOfAttention(args), runtime.plans),
 ): void {
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op, plan);
   if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;

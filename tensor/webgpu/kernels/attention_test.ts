@@ -1,12 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { conformanceCases, runConformance } from "../../conformance/suite.ts";
 import { conformanceCase, normal } from "../../conformance/fixture.ts";
-import {
-  ATTENTION_THREADS,
-  type AttentionCode,
-  planHead,
-  stagedVectors,
-} from "./attention_tile.ts";
+import type { AttentionCode } from "./attention_plan.ts";
+import { ATTENTION_THREADS, planHead, stagedVectors } from "./attention_tile.ts";
 import { gpuTest } from "../device/device_test_util.ts";
 import type { Backend } from "../../backend.ts";
 import type { WebGpuBackend } from "../backend.ts";

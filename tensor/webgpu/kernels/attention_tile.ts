@@ -8,14 +8,8 @@
  * a VAE) are divided among workgroups that each compute the scores anew, which costs less than
  * writing the scores to memory.
  */
-import type { GpuTraits } from "../device/traits.ts";
-import {
-  multiplyStaged,
-  type Operand,
-  stageOperand,
-  type Tile,
-  type TileCode,
-} from "../shader/tile.ts";
+import { multiplyStaged, type Operand, stageOperand, type Tile } from "../shader/tile.ts";
+import type { AttentionCode } from "./attention_plan.ts";
 
 /** Rows of a tile: queries, or keys in the gradients of keys and values. Columns are the other. */
 export const ROWS = 64;
@@ -26,40 +20,6 @@ export const DOWN = 16;
 export const ACROSS = 8;
 /** Invocations of a workgroup. */
 export const ATTENTION_THREADS: number = DOWN * ACROSS;
-
-/** A way to write an attention kernel. */
-export interface AttentionCode extends Pick<TileCode, "masked" | "unrolled"> {
-  /** Groups of columns in a tile: two need more registers and read workgroup memory less. */
-  readonly groups: 1 | 2;
-}
-
-/** How the kernels are written for a GPU: forward, and for either gradient. */
-export interface AttentionPlan {
-  readonly forward: AttentionCode;
-  readonly queries: AttentionCode;
-  readonly keys: AttentionCode;
-}
-
-/**
- * How attention is computed on a GPU. Measured on an H200 for DiT-S/2 and DiT-XL/2 at batch 32, in
- * milliseconds: forward g1 0.16 and 0.49, g2 0.15 and 0.45, g2mu 0.14 and 0.42; both gradients g1mu
- * 0.56 and 1.63, g2mu 0.50 and 1.58, g2 0.47 and 1.48: with two kinds of scores and a result at a
- * time there are no registers left for reads that are moved ahead.
- */
-export function planAttention({ writtenOut }: Pick<GpuTraits, "writtenOut">): AttentionPlan {
-  const plain = { masked: false, unrolled: false } as const;
-  if (!writtenOut) {
-    const one = { ...plain, groups: 1 } as const;
-    return { forward: one, queries: one, keys: one };
-  }
-  const two = { ...plain, groups: 2 } as const;
-  return { forward: { masked: true, unrolled: true, groups: 2 }, queries: two, keys: two };
-}
-
-/** Names a code in the key of a kernel. */
-export function codeKey({ masked, unrolled, groups }: AttentionCode): string {
-  return `g${groups}${masked ? "m" : ""}${unrolled ? "u" : ""}`;
-}
 
 /** How a head of `depth` is cut up. */
 export interface HeadPlan {

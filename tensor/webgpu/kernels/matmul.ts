@@ -4,7 +4,7 @@ import type { Program } from "../../expr.ts";
 import { declareActivation } from "../shader/activation.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { runProduct } from "./product.ts";
-import type { Plan } from "./product_plan.ts";
+import { type Plan, productLayout } from "./product_plan.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
 import { PRELUDE, programSource } from "../shader/wgsl.ts";
@@ -77,6 +77,7 @@ export function matmul(
       biasStep: bias?.strides.at(-1) ?? 0,
     },
     leftSums: sums,
+    layout: productLayout([a.dtype, b.dtype], [left.order, right.order]),
     plan: options.plan,
   });
 }

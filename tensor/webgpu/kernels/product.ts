@@ -44,7 +44,9 @@ export interface Product {
   readonly uniforms: Readonly<Record<string, number>>;
   /** Takes the sums of the left operand over the depth: [batches, m], f32 and contiguous. */
   readonly leftSums?: View | null;
-  /** For tests and benchmarks: this plan instead of the usual one. */
+  /** Types and orders of the operands, where products of their kind are measured. */
+  readonly layout?: string | undefined;
+  /** For tests and measurements: this plan instead of the usual one. */
   readonly plan?: Plan | undefined;
 }
 
@@ -183,7 +185,7 @@ ${
 /** Starts a product; a split one in two dispatches. */
 export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   const { op, batches, m, n, k } = product;
-  const plan = product.plan ?? planProduct(product, runtime.traits);
+  const plan = product.plan ?? planProduct(product, runtime.plans);
   const tile = TILES[plan.tile];
   // Whole slices a split, so that only the last one can be ragged.
   const splitDepth = Math.ceil(Math.ceil(k / plan.splits) / tile.depth) * tile.depth;

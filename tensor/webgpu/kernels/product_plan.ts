@@ -1,10 +1,11 @@
 /**
  * How products are computed: which tile a shape gets, how the kernel is written, and into how many
- * parts a deep product of few tiles is split. The cheapest of all tiles and splits is taken, by an
- * estimate of what they cost a GPU of so many cores.
+ * parts a deep product of few tiles is split. Where nothing like it was measured on this GPU, the
+ * cheapest of all tiles and splits is taken, by an estimate of what they cost a GPU of so many cores.
  */
 import type { GpuTraits } from "../device/traits.ts";
 import { threadsOf, type Tile, type TileCode } from "../shader/tile.ts";
+import { sizeClass } from "./size_class.ts";
 
 /** A tile, and what the estimate needs to know of it. */
 interface PlannedTile extends Tile {
@@ -14,6 +15,8 @@ interface PlannedTile extends Tile {
   readonly resident: number;
   /** Whether the next slice is read while one is multiplied, where there are registers for it. */
   readonly prefetch: boolean;
+  /** Whether it is taken only where it was measured to be the fastest. */
+  readonly measured?: boolean;
 }
 
 /**
@@ -58,6 +61,18 @@ export const TILES = {
     resident: 7,
     prefetch: true,
   },
+  /** Takes 256 threads, and more workgroup memory than every GPU has. */
+  huge: {
+    rows: 128,
+    columns: 128,
+    threadRows: 8,
+    threadColumns: 8,
+    depth: 16,
+    share: 0.8,
+    resident: 2,
+    prefetch: true,
+    measured: true,
+  },
   small: {
     rows: 32,
     columns: 32,
@@ -94,6 +109,10 @@ export const TILES = {
 /** The name of a tile. */
 export type TileName = keyof typeof TILES;
 
+/** Tiles that are taken by estimate. */
+const ESTIMATED: readonly TileName[] = (Object.entries(TILES) as [TileName, PlannedTile][])
+  .filter(([, { measured }]) => !measured).map(([name]) => name);
+
 /** How a product of one shape is computed. */
 export interface Plan {
   readonly tile: TileName;
@@ -109,6 +128,29 @@ export interface ProductSize {
   readonly m: number;
   readonly n: number;
   readonly k: number;
+  /** Types and orders of the operands, where products of their kind are measured. */
+  readonly layout?: string | undefined;
+}
+
+/** What products are planned by. */
+export interface ProductPlans {
+  readonly traits: GpuTraits;
+  /** What was measured, by class of shape. */
+  readonly products: Readonly<Record<string, Plan>>;
+}
+
+/** How the operands of a matrix product are read, for its class. */
+export function productLayout(
+  [a, b]: readonly [string, string],
+  [left, right]: readonly [string, string],
+): string {
+  return `${a === b ? a : `${a}.${b}`} ${left}.${right}`;
+}
+
+/** The class of shapes that have one plan: sizes that are alike, operands that are read alike. */
+export function productClass({ batches, m, n, k, layout }: ProductSize): string {
+  const sizes = [m, n, k].map(sizeClass).join("x");
+  return `${layout} ${sizes}${batches === 1 ? "" : ` x ${sizeClass(batches)}`}`;
 }
 
 /** The way that is short to compile. */
@@ -140,6 +182,11 @@ const LAUNCH = 16_000;
 /** What the estimate may err by: splits that gain less are not worth their memory. */
 const ERROR = 1.1;
 
+/** Into how many parts a depth may be split. */
+export function mostSplitsOf({ k }: Pick<ProductSize, "k">): number {
+  return Math.min(MOST_SPLITS, Math.max(1, Math.floor(k / SHALLOWEST_SPLIT)));
+}
+
 /**
  * Cycles that a plan takes, about: to be compared with others only. What keeps a slice waiting for
  * memory is hidden by other workgroups of the core, which wait at other times.
@@ -166,21 +213,25 @@ function cyclesOf(
   return splits === 1 ? product : product + finish;
 }
 
-const known = new WeakMap<GpuTraits, Map<string, Plan>>();
+const known = new WeakMap<ProductPlans, Map<string, Plan>>();
 
-/** The plan that costs a GPU with these traits least. */
-export function planProduct(size: ProductSize, traits: GpuTraits): Plan {
-  let plans = known.get(traits);
-  if (!plans) known.set(traits, plans = new Map());
-  const key = `${size.batches} ${size.m} ${size.n} ${size.k}`;
-  let plan = plans.get(key);
-  if (!plan) plans.set(key, plan = cheapest(size, traits));
+/** The plan that was measured for this class of shape, or else the one that is estimated to cost least. */
+export function planProduct(size: ProductSize, plans: ProductPlans): Plan {
+  let chosen = known.get(plans);
+  if (!chosen) known.set(plans, chosen = new Map());
+  const { batches, m, n, k, layout } = size;
+  const key = `${batches} ${m} ${n} ${k} ${layout}`;
+  let plan = chosen.get(key);
+  if (!plan) {
+    const measured = layout === undefined ? undefined : plans.products[productClass(size)];
+    chosen.set(key, plan = measured ?? estimateProduct(size, plans.traits));
+  }
   return plan;
 }
 
 /** Of the plans that cost least, give or take what the estimate may err by, one with few splits. */
-function cheapest(size: ProductSize, traits: GpuTraits): Plan {
-  const mostSplits = Math.min(MOST_SPLITS, Math.max(1, Math.floor(size.k / SHALLOWEST_SPLIT)));
+export function estimateProduct(size: ProductSize, traits: GpuTraits): Plan {
+  const mostSplits = mostSplitsOf(size);
   const bySplits = Array.from({ length: mostSplits }, (_, i) => cheapestTile(size, i + 1, traits));
   const most = ERROR * Math.min(...bySplits.map(({ cycles }) => cycles));
   const { tile, splits } = bySplits.find(({ cycles }) => cycles <= most)!;
@@ -189,7 +240,7 @@ function cheapest(size: ProductSize, traits: GpuTraits): Plan {
 
 function cheapestTile(size: ProductSize, splits: number, { cores }: GpuTraits) {
   let best: { tile: TileName; splits: number; cycles: number } | undefined;
-  for (const tile of Object.keys(TILES) as TileName[]) {
+  for (const tile of ESTIMATED) {
     const cycles = cyclesOf(size, { tile, splits }, cores);
     if (best === undefined || cycles < best.cycles) best = { tile, splits, cycles };
   }

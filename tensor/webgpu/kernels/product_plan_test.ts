@@ -1,12 +1,20 @@
 import { assert, assertEquals } from "@std/assert";
 import { USUAL_TRAITS } from "../device/traits.ts";
-import { planProduct, TILES } from "./product_plan.ts";
+import {
+  estimateProduct,
+  PLAIN_CODE,
+  planProduct,
+  productClass,
+  productLayout,
+  TILES,
+} from "./product_plan.ts";
+import { sizeClass } from "./size_class.ts";
 
 const LARGE_CARD = { ...USUAL_TRAITS, cores: 132 };
 const LAPTOP = { ...USUAL_TRAITS, cores: 10 };
 
 function plan(m: number, n: number, k: number, traits = USUAL_TRAITS) {
-  return planProduct({ batches: 1, m, n, k }, traits);
+  return planProduct({ batches: 1, m, n, k }, { traits, products: {} });
 }
 
 /** Workgroups of a plan on the core that has most to do, over what all cores have on average. */
@@ -50,6 +58,36 @@ Deno.test("planProduct() fits few rows and few columns", () => {
   assertEquals(plan(8, 2304, 384, LAPTOP).tile, "wide");
   assertEquals(plan(8192, 16, 384, LAPTOP).tile, "tall");
   assertEquals(plan(8192, 32, 384, LAPTOP).tile, "small");
+});
+
+Deno.test("planProduct() takes what was measured for the class of a shape, and for no other", () => {
+  const size = { batches: 1, m: 8192, n: 1152, k: 384 };
+  const layout = productLayout(["f32", "f32"], ["deep", "deep"]);
+  const measured = { tile: "medium", splits: 1, code: PLAIN_CODE } as const;
+  const plans = {
+    traits: USUAL_TRAITS,
+    products: { [productClass({ ...size, layout })]: measured },
+  };
+  const usual = estimateProduct(size, USUAL_TRAITS);
+  assertEquals(planProduct({ ...size, layout }, plans), measured);
+  assertEquals(planProduct({ ...size, m: 8000, n: 1100, layout }, plans), measured);
+  // Other sizes, operands in another order, products that are not measured, several of them.
+  assertEquals(planProduct({ ...size, n: 1536, layout }, plans).tile, usual.tile);
+  assertEquals(planProduct({ ...size, layout: "f32 across.deep" }, plans), usual);
+  assertEquals(planProduct(size, plans), usual);
+  assert(planProduct({ ...size, batches: 2, layout }, plans).tile !== "medium");
+});
+
+Deno.test("sizeClass() tells sizes apart by a third", () => {
+  assertEquals([1, 2, 3, 4, 5, 6, 7, 8].map(sizeClass), [1, 2, 3, 4, 6, 6, 8, 8]);
+  assertEquals([384, 768, 1152, 1536, 4608, 8192].map(sizeClass), [
+    384,
+    768,
+    1024,
+    1536,
+    4096,
+    8192,
+  ]);
 });
 
 Deno.test("planProduct() writes kernels out only where their driver repays it", () => {

@@ -37,6 +37,11 @@ export function pitchOf(extent: number): number {
   return extent / 4 + 1;
 }
 
+/** Bytes of workgroup memory that both staged operands take. */
+export function workgroupBytes(tile: Tile): number {
+  return 16 * tile.depth * (pitchOf(tile.rows) + pitchOf(tile.columns));
+}
+
 /** Declares the two staged operands. */
 export function declareStaging(tile: Tile): string {
   return `

@@ -1,0 +1,136 @@
+/**
+ * What the kernels of a GPU are planned by, as plain JSON: properties of the GPU, and the variants
+ * that were the fastest there, by class of shape. Plans decide the order of sums, so results have
+ * the same bits only where the plans are the same.
+ */
+import type { AttentionCode, AttentionPlan, AttentionPlans } from "./kernels/attention_plan.ts";
+import { type Plan, type ProductPlans, TILES } from "./kernels/product_plan.ts";
+import type { GpuTraits } from "./device/traits.ts";
+import { threadsOf, workgroupBytes } from "./shader/tile.ts";
+
+/** Plans of all kernels that have variants. */
+export interface KernelPlans extends ProductPlans, AttentionPlans {
+  readonly traits: GpuTraits;
+}
+
+/** Those of a GPU on which nothing was measured. */
+export function usualPlans(traits: GpuTraits): KernelPlans {
+  return { traits, products: {}, attention: {} };
+}
+
+/** What of a GPU limits which plans run on it. */
+export type PlanLimits = Pick<
+  GPUSupportedLimits,
+  "maxComputeWorkgroupStorageSize" | "maxComputeInvocationsPerWorkgroup"
+>;
+
+/**
+ * The plans that a GPU can run, and the classes of those that it cannot.
+ */
+export function fittingPlans(
+  plans: KernelPlans,
+  limits: PlanLimits,
+): { fitting: KernelPlans; unfit: string[] } {
+  const unfit: string[] = [];
+  const fits = ([name, { tile }]: [string, Plan]): boolean => {
+    const isFit = tileFits(tile, limits);
+    if (!isFit) unfit.push(name);
+    return isFit;
+  };
+  const products = Object.fromEntries(Object.entries(plans.products).filter(fits));
+  return { fitting: { ...plans, products }, unfit };
+}
+
+/** Whether a GPU has the workgroup memory and the threads for a tile. */
+export function tileFits(name: Plan["tile"], limits: PlanLimits): boolean {
+  const tile = TILES[name];
+  return workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize &&
+    threadsOf(tile).all <= limits.maxComputeInvocationsPerWorkgroup;
+}
+
+/**
+ * Reads plans that were written as JSON.
+ *
+ * @throws {RangeError} naming the field that is not as expected.
+ */
+export function readPlans(value: unknown): KernelPlans {
+  const { traits, products, attention } = fieldsOf(value, "plans");
+  return {
+    traits: readTraits(traits),
+    products: eachOf(products, "products", readProduct),
+    attention: eachOf(attention, "attention", readAttention),
+  };
+}
+
+function readTraits(value: unknown): GpuTraits {
+  const { cores, writtenOut, readsAhead } = fieldsOf(value, "traits");
+  return {
+    cores: wholeOf(cores, "traits.cores", 1 << 16),
+    writtenOut: toggleOf(writtenOut, "traits.writtenOut"),
+    readsAhead: toggleOf(readsAhead, "traits.readsAhead"),
+  };
+}
+
+function readProduct(value: unknown, at: string): Plan {
+  const { tile, splits, code } = fieldsOf(value, at);
+  const { masked, unrolled, prefetch } = fieldsOf(code, `${at}.code`);
+  if (typeof tile !== "string" || !Object.hasOwn(TILES, tile)) {
+    throw wrong(`${at}.tile`, `one of ${Object.keys(TILES).join(", ")}`, tile);
+  }
+  return {
+    tile: tile as Plan["tile"],
+    splits: wholeOf(splits, `${at}.splits`, 1024),
+    code: {
+      masked: toggleOf(masked, `${at}.code.masked`),
+      unrolled: toggleOf(unrolled, `${at}.code.unrolled`),
+      prefetch: toggleOf(prefetch, `${at}.code.prefetch`),
+    },
+  };
+}
+
+function readAttention(value: unknown, at: string): AttentionPlan {
+  const fields = fieldsOf(value, at);
+  const codeOf = (kernel: keyof AttentionPlan): AttentionCode => {
+    const { groups, masked, unrolled } = fieldsOf(fields[kernel], `${at}.${kernel}`);
+    return {
+      groups: wholeOf(groups, `${at}.${kernel}.groups`, 2) as 1 | 2,
+      masked: toggleOf(masked, `${at}.${kernel}.masked`),
+      unrolled: toggleOf(unrolled, `${at}.${kernel}.unrolled`),
+    };
+  };
+  return { forward: codeOf("forward"), queries: codeOf("queries"), keys: codeOf("keys") };
+}
+
+function fieldsOf(value: unknown, at: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw wrong(at, "an object", value);
+  }
+  return value as Record<string, unknown>;
+}
+
+function eachOf<T>(
+  value: unknown,
+  at: string,
+  read: (value: unknown, at: string) => T,
+): Readonly<Record<string, T>> {
+  return Object.fromEntries(
+    Object.entries(fieldsOf(value, at)).map(([name, each]) => [name, read(each, `${at}.${name}`)]),
+  );
+}
+
+function wholeOf(value: unknown, at: string, most: number): number {
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= most) {
+    return value;
+  }
+  throw wrong(at, `a whole number from 1 to ${most}`, value);
+}
+
+function toggleOf(value: unknown, at: string): boolean {
+  if (typeof value === "boolean") return value;
+  throw wrong(at, "true or false", value);
+}
+
+function wrong(at: string, expected: string, value: unknown): RangeError {
+  const text = value === undefined ? "nothing" : JSON.stringify(value) ?? String(value);
+  return new RangeError(`${at}: expected ${expected} but got ${text.slice(0, 60)}`);
+}

@@ -1,0 +1,157 @@
+/** Attention and its gradients, to be measured however their kernels are written. */
+import type { View } from "../../backend.ts";
+import { DTYPE_BYTES } from "../../dtype.ts";
+import type { WebGpuBackend } from "../backend.ts";
+import { attention } from "../kernels/attention.ts";
+import { attentionGrad } from "../kernels/attention_grad.ts";
+import {
+  ATTENTION_CODES,
+  attentionClass,
+  type AttentionCode,
+  type AttentionPlan,
+  codeKey,
+  usualAttention,
+} from "../kernels/attention_plan.ts";
+import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
+import type { Variant } from "./choose.ts";
+
+/** Heads of a layer of attention. */
+export interface Heads {
+  readonly dtype: FloatType;
+  readonly batch: number;
+  readonly heads: number;
+  readonly tokens: number;
+  readonly depth: number;
+}
+
+/** Kernels that have variants of their own. */
+export const ATTENTION_KERNELS = ["forward", "queries", "keys"] as const;
+
+/** Largest difference of two variants, over the largest element. */
+const LARGEST_DIFFERENCE = { f32: 1e-4, f16: 2e-2 } as const;
+
+/** Results that a kernel writes. */
+const RESULTS = { forward: ["out"], queries: ["dq"], keys: ["dk", "dv"] } as const;
+
+/** Queries, keys and values beside each other, as a layer gives them, and what becomes of them. */
+export class AttentionArrays implements Disposable {
+  readonly usual: AttentionPlan;
+  readonly shapeClass: string;
+  readonly #views: Readonly<Record<"q" | "k" | "v" | "g" | "out" | "dq" | "dk" | "dv", View>>;
+  readonly #stats: View;
+  readonly #arrays: readonly FilledArray[];
+  /** What the usual variants compute of the first and the last sample, by result. */
+  readonly #wanted = new Map<string, Float64Array>();
+
+  constructor(readonly backend: WebGpuBackend, readonly of: Heads) {
+    const { dtype, batch, heads, tokens, depth } = of;
+    const width = heads * depth;
+    const array = (parts: number, seed: number, type: FloatType = dtype): FilledArray =>
+      new FilledArray(backend, type, batch * tokens * parts * width, seed);
+    const view = ({ buffer }: FilledArray, parts: number, part: number): View =>
+      viewOf(
+        buffer,
+        dtype,
+        [batch, heads, tokens, depth],
+        [tokens * parts * width, depth, parts * width, 1],
+        part * width,
+      );
+    const [qkv, grads, g, out] = [array(3, 1), array(3, 2), array(1, 3), array(1, 4)];
+    const stats = new FilledArray(backend, "f32", batch * heads * tokens * 2, 5);
+    this.#arrays = [qkv, grads, g, out, stats];
+    this.#views = {
+      q: view(qkv, 3, 0),
+      k: view(qkv, 3, 1),
+      v: view(qkv, 3, 2),
+      g: view(g, 1, 0),
+      out: view(out, 1, 0),
+      dq: view(grads, 3, 0),
+      dk: view(grads, 3, 1),
+      dv: view(grads, 3, 2),
+    };
+    const shape = [batch, heads, tokens, 2];
+    const strides = [heads * tokens * 2, tokens * 2, 2, 1];
+    this.#stats = viewOf(stats.buffer, "f32", shape, strides);
+    this.usual = usualAttention(backend.runtime.traits);
+    this.shapeClass = AttentionArrays.classOf(dtype, tokens, depth);
+    this.#forward(this.usual.forward, "tune");
+  }
+
+  /** The class of shapes of heads of `depth`. */
+  static classOf(dtype: FloatType, tokens: number, depth: number): string {
+    return attentionClass({ dtype, depth, queries: tokens, keys: tokens });
+  }
+
+  #forward(code: AttentionCode, op: string): void {
+    const { q, k, v, out } = this.#views;
+    const scale = this.of.depth ** -0.5;
+    attention(this.backend.runtime, { q, k, v, scale, out, stats: this.#stats }, op, code);
+  }
+
+  /** Launches the kernel, and of gradients the other one as usual. */
+  launch(kernel: (typeof ATTENTION_KERNELS)[number], code: AttentionCode, op: string): void {
+    if (kernel === "forward") return this.#forward(code, op);
+    const { q, k, v, g, out, dq, dk, dv } = this.#views;
+    const args = { q, k, v, scale: this.of.depth ** -0.5, out, stats: this.#stats };
+    const plan = { ...this.usual, [kernel]: code };
+    attentionGrad(this.backend.runtime, { ...args, g, dq, dk, dv }, op, plan);
+  }
+
+  /** Every way to write a kernel, the usual one first. */
+  variants(kernel: (typeof ATTENTION_KERNELS)[number]): Variant<AttentionCode>[] {
+    const usual = this.usual[kernel];
+    const codes = [usual, ...ATTENTION_CODES.filter((code) => codeKey(code) !== codeKey(usual))];
+    return codes.map((code) => ({
+      name: codeKey(code),
+      plan: code,
+      launch: (op) => this.launch(kernel, code, op),
+      isRight: () => this.#isRight(kernel, code),
+    }));
+  }
+
+  /** Whether the first and the last sample's results are the usual ones, give or take rounding. */
+  async #isRight(
+    kernel: (typeof ATTENTION_KERNELS)[number],
+    code: AttentionCode,
+  ): Promise<boolean> {
+    const { backend, of: { dtype } } = this;
+    for (const name of RESULTS[kernel]) {
+      const { buffer, strides } = this.#views[name];
+      poison(backend, buffer, strides[0]! * DTYPE_BYTES[dtype]);
+    }
+    this.launch(kernel, code, "check");
+    for (const name of RESULTS[kernel]) {
+      const got = await this.#ends(name);
+      const want = this.#wanted.get(name);
+      if (want === undefined) {
+        if (!got.every(Number.isFinite)) return false;
+        this.#wanted.set(name, got);
+        continue;
+      }
+      const largest = want.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      const isClose = (x: number, i: number): boolean =>
+        Math.abs(x - want[i]!) <= LARGEST_DIFFERENCE[dtype] * largest;
+      if (!got.every(isClose)) return false;
+    }
+    return true;
+  }
+
+  /** A result of the first and the last sample. */
+  async #ends(name: "out" | "dq" | "dk" | "dv"): Promise<Float64Array> {
+    const { backend, of: { batch, heads, tokens, depth } } = this;
+    const { buffer, dtype, strides, offset } = this.#views[name];
+    const length = strides[0]!;
+    const samples = await Promise.all(
+      [0, batch - 1].map((sample) => backend.read(buffer, dtype, sample * length, length)),
+    );
+    const width = heads * depth;
+    return Float64Array.from({ length: 2 * tokens * width }, (_, i) => {
+      const [sample, token] = [Math.floor(i / tokens / width), Math.floor(i / width) % tokens];
+      return samples[sample]![offset + token * strides[2]! + i % width]!;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const array of this.#arrays) array[Symbol.dispose]();
+  }
+}

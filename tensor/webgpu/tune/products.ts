@@ -1,0 +1,197 @@
+/** Products of linear layers, to be measured under any plan: a layer's own, and those of its gradients. */
+import type { View } from "../../backend.ts";
+import { DTYPE_BYTES } from "../../dtype.ts";
+import type { WebGpuBackend } from "../backend.ts";
+import type { GpuTraits } from "../device/traits.ts";
+import { matmul } from "../kernels/matmul.ts";
+import {
+  codeOf,
+  estimateProduct,
+  mostSplitsOf,
+  PLAIN_CODE,
+  type Plan,
+  productLayout,
+  type ProductSize,
+  type TileName,
+  TILES,
+} from "../kernels/product_plan.ts";
+import { type PlanLimits, tileFits } from "../plans.ts";
+import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
+
+/** Layers of a model: outputs and inputs. */
+export type Layers = readonly (readonly [outputs: number, inputs: number])[];
+
+/** Layers that are all applied to as many rows. */
+export interface LinearLayers {
+  readonly tokens: number;
+  readonly dtype: FloatType;
+  readonly layers: Layers;
+}
+
+/** The linear layers of a transformer's block of this width. */
+export function layersOf(width: number): Layers {
+  return [[3 * width, width], [width, width], [4 * width, width], [width, 4 * width]];
+}
+
+/** A layer's result, the gradient of its input, and that of its weights. */
+export const KINDS = ["x wT", "g w", "gT x"] as const;
+
+/** One of the products of a layer. */
+export type Kind = (typeof KINDS)[number];
+
+/** Rows of a result that are held to float64, at each of so many places. */
+const CHECKED_ROWS = 2;
+const CHECKED_PLACES = 4;
+/** Beyond this error, in units of the square root of K, a result is wrong. */
+const LARGEST_ERROR = { f32: 1e-5, f16: 1e-2 } as const;
+
+/** Two arrays for operands and one for results, each as large as the largest of all layers. */
+export class LinearArrays implements Disposable {
+  readonly operands: readonly [FilledArray, FilledArray];
+  readonly result: FilledArray;
+
+  constructor(readonly backend: WebGpuBackend, readonly of: LinearLayers) {
+    const { tokens, dtype, layers } = of;
+    const weights = Math.max(...layers.map(([outputs, inputs]) => outputs * inputs));
+    const length = Math.max(tokens * Math.max(...layers.flat()), weights);
+    this.operands = [
+      new FilledArray(backend, dtype, length, 1),
+      new FilledArray(backend, dtype, length, 2),
+    ];
+    this.result = new FilledArray(backend, dtype, length, 3);
+  }
+
+  [Symbol.dispose](): void {
+    for (const array of [...this.operands, this.result]) array[Symbol.dispose]();
+  }
+}
+
+const NOTHING_ELSE = { bias: null, activation: "none", pre: null, accumulate: false } as const;
+
+/** One product of the engine, on arrays that others share. */
+export class LinearProduct {
+  readonly size: ProductSize;
+  readonly #a: View;
+  readonly #b: View;
+  readonly #out: View;
+
+  /** Of a layer [outputs, inputs]. */
+  constructor(readonly arrays: LinearArrays, kind: Kind, outputs: number, inputs: number) {
+    const { operands: [left, right], result, of: { tokens, dtype } } = arrays;
+    const matrix = (array: FilledArray, rows: number, columns: number, turned: boolean): View =>
+      viewOf(
+        array.buffer,
+        dtype,
+        turned ? [1, 1, columns, rows] : [1, 1, rows, columns],
+        turned ? [0, 0, 1, columns] : [0, 0, columns, 1],
+      );
+    this.size = LinearProduct.sizeOf(kind, tokens, dtype, [outputs, inputs]);
+    const { m, n, k } = this.size;
+    this.#a = kind === "gT x" ? matrix(left, k, m, true) : matrix(left, m, k, false);
+    this.#b = kind === "x wT" ? matrix(right, n, k, true) : matrix(right, k, n, false);
+    this.#out = matrix(result, m, n, false);
+  }
+
+  /** What it is planned by. */
+  static sizeOf(
+    kind: Kind,
+    tokens: number,
+    dtype: FloatType,
+    [outputs, inputs]: Layers[number],
+  ): ProductSize {
+    const [m, n, k] = {
+      "x wT": [tokens, outputs, inputs],
+      "g w": [tokens, inputs, outputs],
+      "gT x": [outputs, inputs, tokens],
+    }[kind] as [number, number, number];
+    const layout = productLayout(
+      [dtype, dtype],
+      [kind === "gT x" ? "across" : "deep", kind === "x wT" ? "deep" : "across"],
+    );
+    return { batches: 1, m, n, k, layout };
+  }
+
+  /** Launches it. */
+  run(plan: Plan, op: string): void {
+    const { runtime } = this.arrays.backend;
+    const args = { a: this.#a, b: this.#b, out: this.#out, ...NOTHING_ELSE };
+    matmul(runtime, args, op, { plan });
+  }
+
+  /** Runs it once, and compares some rows of its result with float64: the error over the root of K. */
+  async error(plan: Plan): Promise<number> {
+    const { backend, operands: [left, right], of: { dtype } } = this.arrays;
+    const { m, n, k } = this.size;
+    const rows = Array.from(
+      { length: CHECKED_PLACES },
+      (_, i) => Math.floor((m - CHECKED_ROWS) * i / (CHECKED_PLACES - 1)),
+    );
+    const at = (view: View, i: number, j: number) => i * view.strides[2]! + j * view.strides[3]!;
+    poison(backend, this.#out.buffer, Math.min(256, m * n * DTYPE_BYTES[dtype]));
+    this.run(plan, "check");
+    const parts = await Promise.all(
+      rows.map((row) => backend.read(this.#out.buffer, dtype, row * n, CHECKED_ROWS * n)),
+    );
+    let worst = 0;
+    parts.forEach((part, p) => {
+      for (let sample = 0; sample < 24; sample++) {
+        const [r, j] = [sample % CHECKED_ROWS, sample === 0 ? 0 : n - 1 - sample * 7919 % n];
+        let want = 0;
+        for (let q = 0; q < k; q++) {
+          want += left.at(at(this.#a, rows[p]! + r, q)) * right.at(at(this.#b, q, j));
+        }
+        const error = Math.abs(want - part[r * n + j]!);
+        worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
+      }
+    });
+    return worst / Math.sqrt(k);
+  }
+
+  /** Whether an error is one of rounding. */
+  isRight(error: number): boolean {
+    return error <= LARGEST_ERROR[this.arrays.of.dtype];
+  }
+}
+
+/** Names a plan: tile, code and parts of the depth. */
+export function planText({ tile, splits, code }: Plan): string {
+  const { masked, unrolled, prefetch } = code;
+  const letters = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
+  return `${tile}${letters && `-${letters}`}${splits === 1 ? "" : ` in ${splits}`}`;
+}
+
+/** Shares of the splits that fill the GPU by the estimate: it may be right by this factor. */
+const SPLIT_FACTORS = [0.5, 0.75, 1, 1.5, 2] as const;
+
+/**
+ * The plan that is estimated to cost least, first; then it with each way to write its kernel; the
+ * other large tiles, in as many workgroups; and, of deep products, more and fewer parts.
+ */
+export function productCandidates(
+  size: ProductSize,
+  { traits, limits }: { readonly traits: GpuTraits; readonly limits: PlanLimits },
+): Plan[] {
+  const usual = estimateProduct(size, traits);
+  const list: Plan[] = [];
+  const add = (plan: Plan): void => {
+    const fits = tileFits(plan.tile, limits);
+    if (fits && !list.some((known) => planText(known) === planText(plan))) list.push(plan);
+  };
+  const { tile, splits } = usual;
+  add(usual);
+  const full = { masked: true, unrolled: true, prefetch: false };
+  for (const code of [full, { ...full, prefetch: true }, PLAIN_CODE]) add({ ...usual, code });
+  const tiles = (name: TileName): number =>
+    Math.ceil(size.m / TILES[name].rows) * Math.ceil(size.n / TILES[name].columns);
+  const most = mostSplitsOf(size);
+  const inParts = (name: TileName, parts: number): Plan => ({
+    tile: name,
+    splits: Math.max(1, Math.min(most, Math.round(parts))),
+    code: codeOf(name, traits),
+  });
+  for (const other of ["huge", "large", "square", "medium"] as const) {
+    if (other !== tile) add(inParts(other, splits * tiles(tile) / tiles(other)));
+  }
+  if (most >= 4) { for (const factor of SPLIT_FACTORS) add(inParts(tile, splits * factor)); }
+  return list;
+}

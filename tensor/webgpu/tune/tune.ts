@@ -1,0 +1,137 @@
+/** Measures the variants of kernels on the user's own GPU, and makes plans of the fastest. */
+import type { WebGpuBackend } from "../backend.ts";
+import type { AttentionPlan } from "../kernels/attention_plan.ts";
+import { type Plan, productClass } from "../kernels/product_plan.ts";
+import { type KernelPlans, usualPlans } from "../plans.ts";
+import { ATTENTION_KERNELS, AttentionArrays } from "./attention.ts";
+import { choose, type TuneRow } from "./choose.ts";
+import { GpuClock, type TuneClock } from "./clock.ts";
+import {
+  KINDS,
+  layersOf,
+  LinearArrays,
+  LinearProduct,
+  planText,
+  productCandidates,
+} from "./products.ts";
+
+/** A transformer whose kernels are measured, by the sizes of a block. */
+export interface TuneModel {
+  /** Such as `DiT-S/2`. */
+  readonly name: string;
+  /** Of weights and activations. */
+  readonly dtype: "f32" | "f16";
+  /** Examples of a step. */
+  readonly batch: number;
+  /** Of an example. */
+  readonly tokens: number;
+  /** Features of a token. */
+  readonly width: number;
+  /** Of a layer of attention. */
+  readonly heads: number;
+}
+
+/** How much is measured, and who is told. */
+export interface TuneOptions {
+  /** What is to run fast, the most important first. */
+  readonly models: readonly TuneModel[];
+  /** Measurements that begin later than that are left out. */
+  readonly seconds: number;
+  /** Shapes of each kernel, and variants of each shape, where not all are to be measured. */
+  readonly most?: { readonly shapes: number; readonly variants: number };
+  /** Called with what was found of each class of shapes. */
+  readonly onRows?: (rows: readonly TuneRow[]) => void;
+}
+
+/**
+ * Measures the variants of products and attention for the shapes of the models; what runs under
+ * other plans meanwhile is slowed down. Gives the plans, what they come from, and how many classes
+ * of shapes no time was left for.
+ *
+ * @param clock For tests.
+ */
+export async function tuneKernels(
+  backend: WebGpuBackend,
+  { models, seconds, most, onRows }: TuneOptions,
+  clock: TuneClock = new GpuClock(backend),
+): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number }> {
+  const end = clock.seconds() + seconds;
+  const products: Record<string, Plan> = {};
+  const attention: Record<string, AttentionPlan> = {};
+  const rows: TuneRow[] = [];
+  const done = new Map<string, Set<string>>();
+  let skipped = 0;
+  /** Whether a class is to be measured now: none is twice. */
+  const isNext = (kernel: string, shapeClass: string): boolean => {
+    const known = done.get(kernel) ?? new Set();
+    done.set(kernel, known);
+    if (known.has(shapeClass) || known.size === most?.shapes) return false;
+    known.add(shapeClass);
+    if (clock.seconds() < end) return true;
+    skipped++;
+    return false;
+  };
+  const found = (some: readonly TuneRow[]): void => {
+    rows.push(...some);
+    onRows?.(some);
+  };
+  for (const { dtype, batch, tokens, width, heads } of models) {
+    using arrays = new Lazy(() =>
+      new LinearArrays(backend, { tokens: batch * tokens, dtype, layers: layersOf(width) })
+    );
+    for (const [outputs, inputs] of layersOf(width)) {
+      for (const kind of KINDS) {
+        const size = LinearProduct.sizeOf(kind, batch * tokens, dtype, [outputs, inputs]);
+        const name = productClass(size);
+        if (!isNext("product", name)) continue;
+        const product = new LinearProduct(arrays.get(), kind, outputs, inputs);
+        const { m, n, k } = size;
+        const variants = productCandidates(size, backend.runtime).slice(0, most?.variants).map((
+          plan,
+        ) => ({
+          name: planText(plan),
+          plan,
+          launch: (op: string) => product.run(plan, op),
+          isRight: async () => product.isRight(await product.error(plan)),
+        }));
+        const shape = `${kind}, ${m} x ${n} x ${k}, ${dtype}`;
+        const { plan, rows } = await choose("product", { shape, variants }, clock);
+        if (plan !== null) products[name] = plan;
+        found(rows);
+      }
+    }
+    const depth = width / heads;
+    const shape = `${batch} x ${heads} x ${tokens} x ${depth}, ${dtype}`;
+    if (!isNext("attention", AttentionArrays.classOf(dtype, tokens, depth))) continue;
+    using attended = new AttentionArrays(backend, { dtype, batch, heads, tokens, depth });
+    const plans: AttentionPlan = { ...attended.usual };
+    let isUsual = true;
+    for (const kernel of ATTENTION_KERNELS) {
+      const subject = { shape, variants: attended.variants(kernel).slice(0, most?.variants) };
+      const { plan, rows } = await choose(`attention ${kernel}`, subject, clock);
+      if (plan !== null) {
+        Object.assign(plans, { [kernel]: plan });
+        isUsual = false;
+      }
+      found(rows);
+    }
+    if (!isUsual) attention[attended.shapeClass] = plans;
+  }
+  const { traits } = backend.runtime;
+  return { plans: { ...usualPlans(traits), products, attention }, rows, skipped };
+}
+
+/** What is made when it is first asked for, and disposed of if it was. */
+class Lazy<T extends Disposable> implements Disposable {
+  #made: T | null = null;
+
+  constructor(readonly make: () => T) {}
+
+  get(): T {
+    return this.#made ??= this.make();
+  }
+
+  [Symbol.dispose](): void {
+    this.#made?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,91 @@
+import { assert, assertEquals } from "@std/assert";
+import { CountingGpu } from "../counting_gpu_test_util.ts";
+import { createWebGpuBackend } from "../backend.ts";
+import { gpuTest } from "../device/device_test_util.ts";
+import { USUAL_TRAITS } from "../device/traits.ts";
+import { estimateProduct, TILES } from "../kernels/product_plan.ts";
+import { tileFits, usualPlans } from "../plans.ts";
+import { LinearArrays, LinearProduct, planText, productCandidates } from "./products.ts";
+import { tuneKernels, type TuneModel } from "./tune.ts";
+
+const SMALL: TuneModel = {
+  name: "small",
+  dtype: "f32",
+  batch: 2,
+  tokens: 64,
+  width: 64,
+  heads: 2,
+};
+
+/** A clock whose seconds pass with every measurement; all variants take as long. */
+function slowClock() {
+  let seconds = 100;
+  return {
+    seconds: () => seconds,
+    time(launches: readonly unknown[]) {
+      seconds += 10;
+      return Promise.resolve(launches.map(() => 1));
+    },
+  };
+}
+
+Deno.test("tuning ends when its time is over, and says what it left out", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  // Two blocks of four layers: of those of one width the shapes are as many classes.
+  const models = [SMALL, { ...SMALL, batch: 2 }, { ...SMALL, width: 128 }];
+  const all = await tuneKernels(backend, { models, seconds: Infinity }, slowClock());
+  assertEquals(all.skipped, 0);
+  const classes = (rows: typeof all.rows) =>
+    new Set(rows.map(({ kernel, shape }) => kernel + shape));
+  assertEquals(classes(all.rows).size, 2 * (12 + 3));
+  const cut = await tuneKernels(backend, { models, seconds: 35 }, slowClock());
+  assertEquals(classes(cut.rows).size, 4);
+  assertEquals(cut.skipped, 2 * (12 + 1) - 4);
+  await backend.dispose();
+});
+
+Deno.test("a GPU that computes something else gets the built-in plans", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  const { plans, rows } = await tuneKernels(
+    backend,
+    { models: [SMALL], seconds: 1e9, most: { shapes: 1, variants: 3 } },
+    slowClock(),
+  );
+  assertEquals(plans, usualPlans(backend.runtime.traits));
+  const products = rows.filter(({ kernel }) => kernel === "product");
+  assertEquals(products.length, 3);
+  assert(products.every(({ milliseconds }) => Number.isNaN(milliseconds)));
+  await backend.dispose();
+});
+
+Deno.test("candidates begin with the estimate, differ, and fit the GPU", () => {
+  const small = { maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256 };
+  const large = { ...small, maxComputeWorkgroupStorageSize: 49152 };
+  for (const traits of [USUAL_TRAITS, { ...USUAL_TRAITS, cores: 132 }]) {
+    for (const [m, n, k] of [[8192, 1152, 384], [384, 1152, 8192], [8, 2304, 384]] as const) {
+      const size = { batches: 1, m, n, k };
+      for (const limits of [small, large]) {
+        const all = productCandidates(size, { traits, limits: limits as GPUSupportedLimits });
+        assertEquals(all[0], estimateProduct(size, traits));
+        assertEquals(new Set(all.map(planText)).size, all.length);
+        for (const { tile, splits } of all) {
+          assert(tileFits(tile, limits) && splits >= 1 && splits <= Math.max(1, k / 256));
+        }
+        assertEquals(all.some(({ tile }) => tile === "huge"), limits === large);
+      }
+    }
+  }
+  assert(Object.keys(TILES).length > 6);
+});
+
+gpuTest("a product of a layer that is measured is held to float64", async (backend) => {
+  const layers = { tokens: 70, dtype: "f32", layers: [[36, 20]] } as const;
+  using arrays = new LinearArrays(backend, layers);
+  const product = new LinearProduct(arrays, "gT x", 36, 20);
+  const [plan] = productCandidates(product.size, backend.runtime);
+  assert(product.isRight(await product.error(plan!)));
+  // Operands that the host takes for others.
+  const other = new LinearProduct(arrays, "x wT", 36, 20);
+  product.run = () => other.run(plan!, "test");
+  assert(!product.isRight(await product.error(plan!)));
+});
