@@ -191,7 +191,7 @@ interface WalkOptions {
 }
 
 /**
- * Walks back from `start` with gradient `g`, which it takes over. Each value in `wanted` keeps its
+ * Walks back from values with their gradients, which it takes over. Each value in `wanted` keeps its
  * gradient in the returned map; every other leaf adds its own to what it has, where
  * `intoLeaves`.
  *
@@ -199,11 +199,11 @@ interface WalkOptions {
  * computed again takes the place of its node in this order, so that it comes to the same bits.
  */
 function walk(
-  start: Value,
-  g: Tensor,
+  starts: readonly (readonly [Value, Tensor | null])[],
   { wanted = new Set(), intoLeaves, onGradient }: WalkOptions,
 ): Map<Value, Tensor> {
-  const grads = new Map<Value, Tensor>([[start, g]]);
+  const grads = new Map<Value, Tensor>();
+  for (const [value, g] of starts) if (g) accumulate(grads, value, g);
   const flush = (value: Value) => {
     const g = grads.get(value);
     if (!g || wanted.has(value)) return;
@@ -214,6 +214,7 @@ function walk(
   const placeOf = (value: Value) => {
     return intoLeaves && !wanted.has(value) ? value.leaf?.gradPlace() ?? null : null;
   };
+  const isPlain = intoLeaves && wanted.size === 0;
   const flushLeaf = (value: Value | null | undefined) => value?.leaf && flush(value);
   const known = new Set<Node>();
   const pending: Node[] = [];
@@ -224,24 +225,28 @@ function walk(
     pending.push(...nodes);
     pending.sort((a, b) => a.sequence - b.sequence); // the latest last
   };
-  enter([start]);
+  enter(starts.map(([value]) => value));
   noGrad(() => {
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (node.outputs.some((v) => grads.has(v))) {
         checkUnchanged(node);
-        if ("rerun" in node.back) {
+        const upstream = () => node.outputs.map((v) => grads.get(v) ?? null);
+        if ("backward" in node.back) runNode(node, node.back.backward, grads, placeOf);
+        else if (!(isPlain && node.back.shortcut?.(upstream()))) {
           const found = expandNode(node, node.back.rerun, grads);
           enter(found);
           found.forEach(flushLeaf);
-        } else runNode(node, node.back.backward, grads, placeOf);
+        }
       }
       node.outputs.forEach(flush);
       node.inputs.forEach(flushLeaf);
       pendingLeaves.leave(node);
       freeNode(node);
     }
-    flushLeaf(start);
-    if (start.leaf) pendingLeaves.end(start.leaf);
+    for (const [start] of starts) {
+      flushLeaf(start);
+      if (start.leaf) pendingLeaves.end(start.leaf);
+    }
   });
   return grads;
 }
@@ -314,7 +319,23 @@ export function backward(
 ): void {
   using _ = scope("backward");
   const value = lossValue(loss, "backward");
-  walk(value, seed(loss, gradient, "backward"), { intoLeaves: true, onGradient });
+  walk([[value, seed(loss, gradient, "backward")]], { intoLeaves: true, onGradient });
+}
+
+/**
+ * Adds the gradients of what `values` depend on to its leaves, from those of the values, which stay
+ * the caller's, and frees the tape. Undefined values depend on nothing.
+ */
+export function backwardFrom(
+  values: readonly (Value | undefined)[],
+  grads: readonly (Tensor | null)[],
+): void {
+  using _ = scope("backward");
+  const starts = values.flatMap((value, i) => {
+    const g = grads[i];
+    return value ? [[value, g ? g.as(g.shape, g.strides) : null] as const] : [];
+  });
+  walk(starts, { intoLeaves: true });
 }
 
 /**
@@ -329,7 +350,7 @@ export function gradients(
   using s = scope("gradients");
   const start = lossValue(loss, "gradients");
   const keys = wrt.map((t) => lossValue(t, "gradients"));
-  const grads = walk(start, seed(loss, gradient, "gradients"), {
+  const grads = walk([[start, seed(loss, gradient, "gradients")]], {
     wanted: new Set(keys),
     intoLeaves: false,
   });

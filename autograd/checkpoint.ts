@@ -78,14 +78,15 @@ export function checkpoint<R extends Tensor | readonly Tensor[]>(
     outs = listOf(result).map((t) => s.owned.has(t) ? t : t.as(t.shape, t.strides));
     s.keep(outs);
   }
-  recordSegment("checkpoint", inputs, outs, uses.keys(), (again) => {
+  const recompute = (again: readonly Tensor[]) => {
     for (const [t, { storage, version }] of uses) {
       const changed = !t.disposed && t.storage === storage && storage.version !== version;
       if (changed) throw changedInPlace(t.shape, "checkpoint");
     }
     const rerun = () => withGrad(() => autocast(precision, () => fn(...again)));
     return listOf(replayDraws(draws, rerun));
-  });
+  };
+  recordSegment("checkpoint", inputs, outs, uses.keys(), { rerun: recompute });
   return (result instanceof Tensor ? outs[0] : outs) as R;
 }
 

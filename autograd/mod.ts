@@ -5,6 +5,7 @@
  * @module
  */
 export { backward, type BackwardOptions, type GradientHook, gradients } from "./backward.ts";
+export { Captured, type CapturedParts } from "./captured.ts";
 export { checkpoint } from "./checkpoint.ts";
 export * from "./gradcheck.ts";
 export * from "./modes.ts";

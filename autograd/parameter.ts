@@ -51,6 +51,16 @@ export class Parameter extends Tensor {
     return place && place.as(place.shape, place.strides);
   }
 
+  /** @internal Whether an optimiser collects the gradient in a flat buffer. */
+  get isGradBound(): boolean {
+    return this.#flatGrad !== null;
+  }
+
+  /** @internal Notes that the first gradient has been written in its place. */
+  noteGrad(): void {
+    this.#grad ??= this.#flatGrad;
+  }
+
   /** @internal Adds `g` to the gradient, unless it was written in its place. */
   addGrad(g: Tensor): void {
     if (this.#grad) {

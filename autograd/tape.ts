@@ -28,6 +28,12 @@ export type Backward = (
  */
 export type Rerun = (inputs: readonly Tensor[]) => readonly Tensor[];
 
+/**
+ * Adds the gradients of all leaves that a segment uses, from those of its outputs, without computing
+ * it again; false where that cannot be done.
+ */
+export type Shortcut = (grads: readonly (Tensor | null)[]) => boolean;
+
 /** Where the graph begins: what gradients are collected for. */
 export interface Leaf {
   /** Whether they are collected at present. */
@@ -46,6 +52,15 @@ export class Value {
   constructor(readonly shape: Shape, readonly leaf: Leaf | null) {}
 }
 
+/** How gradients pass a segment. */
+export interface SegmentBack {
+  readonly rerun: Rerun;
+  /** Tried first, where gradients are collected for leaves only. */
+  readonly shortcut?: Shortcut;
+  /** Called when the segment is let go of, walked or not. */
+  readonly onFree?: () => void;
+}
+
 /** One op that ran. */
 export interface Node {
   readonly op: string;
@@ -55,7 +70,7 @@ export interface Node {
   /** Leaves that a segment uses when it is computed again, beside its inputs. */
   readonly leaves: readonly Value[];
   /** How gradients pass, or how to find the ops that they pass. */
-  readonly back: { readonly backward: Backward } | { readonly rerun: Rerun };
+  readonly back: { readonly backward: Backward } | SegmentBack;
   saved: readonly (Tensor | null)[];
   readonly versions: readonly number[];
   /** Where it is kept; null once it has been freed. */
@@ -122,6 +137,18 @@ export function freeNode(node: Node): void {
   node.tape = null;
   for (const t of node.saved) t?.dispose();
   node.saved = [];
+  if ("rerun" in node.back) node.back.onFree?.();
+}
+
+/** Lets go of all that `values` depend on. */
+export function freeHistory(values: readonly (Value | undefined)[]): void {
+  const pending = values.map((v) => v?.node);
+  while (pending.length > 0) {
+    const node = pending.pop();
+    if (!node?.tape) continue;
+    for (const input of node.inputs) pending.push(input?.node);
+    freeNode(node);
+  }
 }
 
 /** Hands the nodes of scope `from` that `values` depend on to the scope `to`. */
@@ -178,10 +205,10 @@ export function recordSegment(
   inputs: readonly Tensor[],
   outputs: readonly Tensor[],
   uses: Iterable<Tensor>,
-  rerun: Rerun,
+  back: SegmentBack,
 ): void {
   const leaves = Array.from(uses, valueOf).filter((value) => value !== undefined);
-  addNode(op, inputs, outputs, hold(inputs), { rerun }, leaves);
+  addNode(op, inputs, outputs, hold(inputs), back, leaves);
 }
 
 function addNode(

@@ -8,6 +8,7 @@
 import {
   add,
   autocast,
+  Captured,
   cast,
   checkpoint,
   chunk,
@@ -79,10 +80,17 @@ export class DiT extends Module {
    * computed: the same gradients, bit for bit, for a third more time and much less memory.
    */
   gradientCheckpointing = false;
+  /**
+   * Whether a device that can do so records the model's work and replays it, see {@link Captured}:
+   * the same numbers, bit for bit, for a fraction of the host's time.
+   */
+  isCaptured = true;
   /** The shape of this model, defaults filled in. */
   readonly options: Readonly<Required<DiTOptions>>;
   /** Angles of the tokens, where attention turns by them; no weights, so state dicts have none. */
   readonly #rotary: RotaryTables | null;
+  /** The model's work, for `forward` and for `forwardHeads`. */
+  readonly #captured: { readonly heads: Captured; readonly out: Captured };
 
   /**
    * A model with fresh weights; nothing is drawn inside `withoutInit`.
@@ -111,6 +119,12 @@ export class DiT extends Module {
     this.#rotary = config.rope
       ? rotaryTables(hiddenSize / numHeads, side, this.#conditionTokens)
       : null;
+    const ofHeads = (isEarlyWanted: boolean) =>
+      new Captured(([x, t, y]) => this.#compute(x!, t!, y!, isEarlyWanted), {
+        parameters: () => this.parameters(),
+        state: () => `${this.gradientCheckpointing}`,
+      });
+    this.#captured = { heads: ofHeads(true), out: ofHeads(false) };
   }
 
   /** Channels of the output: C, or 2 C where the variance is learned. */
@@ -143,7 +157,7 @@ export class DiT extends Module {
    * @throws {IndexError} where a label is no class of the model, or a timestep is below 0.
    */
   forward(x: Tensor, t: Tensor, y: Tensor, drop: LabelDrop = {}): Tensor {
-    return this.#predict(x, t, y, drop, false).out;
+    return this.#predict(x, t, y, drop, false)[0]!;
   }
 
   /**
@@ -158,8 +172,8 @@ export class DiT extends Module {
         "DiT.forwardHeads: expected a model with an earlyHead but got one without",
       );
     }
-    const { out, early } = this.#predict(x, t, y, drop, true);
-    return { out, early: early! };
+    const [out, early] = this.#predict(x, t, y, drop, true) as [Tensor, Tensor];
+    return { out, early };
   }
 
   #predict(
@@ -168,13 +182,22 @@ export class DiT extends Module {
     y: Tensor,
     drop: LabelDrop,
     isEarlyWanted: boolean,
-  ): { readonly out: Tensor; readonly early: Tensor | null } {
+  ): readonly Tensor[] {
     checkInputs(this.options, x, t, y);
+    using s = scope("DiT");
+    const kept = autocast(null, () => this.yEmbedder.chosen(y, drop)); // drawn outside
+    const captured = this.#captured[isEarlyWanted ? "heads" : "out"];
+    const compute = () => this.#compute(x, t, kept, isEarlyWanted);
+    return s.keep(this.isCaptured ? captured.call([x, t, kept]) : compute());
+  }
+
+  /** What the last head predicts, and the early one where that is wanted; no label is dropped. */
+  #compute(x: Tensor, t: Tensor, y: Tensor, isEarlyWanted: boolean): readonly Tensor[] {
     using s = scope("DiT");
     const { conditioning, earlyHead } = this.options;
     // The embeddings and thereby the tokens stay f32 in mixed precision, and with f16 weights.
     const [embedded, condition] = autocast(null, () => {
-      const label = cast(this.yEmbedder.forward(y, drop), "f32"); // [N, D]
+      const label = cast(this.yEmbedder.embed(y), "f32"); // [N, D]
       const time = cast(this.tEmbedder.forward(t), "f32"); // [N, D]
       const patches = cast(this.xEmbedder.forward(x), "f32");
       return [
@@ -189,13 +212,13 @@ export class DiT extends Module {
       const own = first > 0 ? slice(tokens, 1, { start: first }) : tokens;
       return this.#unpatchify(tidy(() => head.forward(own, c)));
     };
-    let early: Tensor | null = null;
+    const early: Tensor[] = [];
     for (const [i, block] of this.blocks.entries()) {
       using before = tokens; // [N, T, D]; freed once the next tokens are there
       tokens = tidy(() => this.#run(block, before, c));
-      if (isEarlyWanted && i + 1 === earlyHead) early = s.keep(seenBy(this.earlyLayer!));
+      if (isEarlyWanted && i + 1 === earlyHead) early.push(s.keep(seenBy(this.earlyLayer!)));
     }
-    return { out: s.keep(seenBy(this.finalLayer)), early };
+    return [s.keep(seenBy(this.finalLayer)), ...early];
   }
 
   /**
@@ -266,6 +289,7 @@ export class DiT extends Module {
   /** Frees the weights, and the angles of tokens. */
   override dispose(): void {
     super.dispose();
+    for (const captured of Object.values(this.#captured)) captured.dispose();
     this.#rotary?.cosine.dispose();
     this.#rotary?.sine.dispose();
   }

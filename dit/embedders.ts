@@ -225,8 +225,17 @@ export class LabelEmbedder extends Module {
 
   /** labels (i32 or u32) [N], or weights of all classes [N, classes], to [N, hidden]. */
   forward(labels: Tensor, drop: LabelDrop = {}): Tensor {
+    return this.embed(this.chosen(labels, drop));
+  }
+
+  /** The labels that are embedded: some are dropped in training, or where that is forced. */
+  chosen(labels: Tensor, drop: LabelDrop = {}): Tensor {
     const drops = drop.forceDropIds || (this.training && this.#dropout > 0);
-    const kept = drops ? this.tokenDrop(labels, drop) : labels;
+    return drops ? this.tokenDrop(labels, drop) : labels;
+  }
+
+  /** As `forward`, of labels none of which is to be dropped. */
+  embed(kept: Tensor): Tensor {
     if (kept.rank !== 2) return this.embeddingTable.forward(kept);
     // in f32 whatever the weights are: a weight of 1 gives the row that a lookup gives
     return matmul(cast(kept, "f32"), cast(this.embeddingTable.weight, "f32"));

@@ -376,6 +376,49 @@ export interface BackendMemory {
   allocations: number;
 }
 
+/** Memory that recorded work has to itself. */
+export interface WorkMemory {
+  /** Whether no buffer of it is in use. */
+  readonly isIdle: boolean;
+  /** Gives it back; work that was recorded in it may not be replayed any more. */
+  dispose(): void;
+}
+
+/** Work that was done once, as the device was told to do it. */
+export interface RecordedWork {
+  /** Whether other work is the same, with the same numbers, wherever its arrays lie. */
+  matches(other: RecordedWork): boolean;
+  /**
+   * Makes it ready to be replayed, and says whether it can be: nothing was read back meanwhile.
+   *
+   * @param buffers Those that are others when it is replayed, each once: inputs and results.
+   */
+  bind(buffers: readonly DeviceBuffer[]): boolean;
+  /** Whether the buffers that it is not bound to are what they were: none has been freed. */
+  readonly isValid: boolean;
+  /**
+   * Does the work again.
+   *
+   * @param buffers Instead of those that it was bound to, of the same sizes, each once.
+   */
+  replay(buffers: readonly DeviceBuffer[]): void;
+}
+
+/** Records work, to do it again without the host's part in it. */
+export interface WorkRecorder {
+  /** Whether it can be used now: not while it is recording, nor in debug mode. */
+  readonly isReady: boolean;
+  /** Memory for recordings that are not replayed at the same time. */
+  newMemory(): WorkMemory;
+  /**
+   * Runs `run`, whose work is done and recorded.
+   *
+   * @param memory What all that is made meanwhile lies in, so that the work can be replayed; without
+   * it the record can be compared with others only.
+   */
+  record(run: () => void, memory?: WorkMemory): RecordedWork;
+}
+
 /** A device. */
 export interface Backend {
   /** What `init({ device })` calls it. */
@@ -391,6 +434,8 @@ export interface Backend {
   readonly isBatchInvariant?: boolean;
   /** Kernels that read and write f16 themselves; others are given f32 copies. */
   readonly halfKernels: ReadonlySet<KernelName>;
+  /** Missing where the host's part in work is none to speak of, or replaying is switched off. */
+  readonly recorder?: WorkRecorder;
 
   /** `bytes` of memory, contents undefined. Throws OutOfMemoryError naming `op` and the bytes. */
   alloc(bytes: number, op: string): DeviceBuffer;

@@ -120,7 +120,10 @@ export type {
   DeviceBuffer,
   KernelArgs,
   KernelName,
+  RecordedWork,
   View,
+  WorkMemory,
+  WorkRecorder,
 } from "./backend.ts";
 
 // Elementwise formulas.

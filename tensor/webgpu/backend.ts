@@ -8,6 +8,7 @@ import {
   type KernelArgs,
   type KernelName,
   type View,
+  type WorkRecorder,
 } from "../backend.ts";
 import { isDebug } from "../debug.ts";
 import type { DType, HostArray } from "../dtype.ts";
@@ -21,6 +22,7 @@ import {
   isSoftwareAdapter,
   openDevice,
 } from "./device/adapter.ts";
+import { Arena } from "./device/arena.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { GpuProvider, WebGpuOptions } from "./device/options.ts";
@@ -41,6 +43,7 @@ export class WebGpuBackend implements Backend {
   /** All of them: kernels see every element type through the same functions. */
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   readonly runtime: WebGpuRuntime;
+  readonly recorder?: WorkRecorder;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
 
@@ -49,6 +52,7 @@ export class WebGpuBackend implements Backend {
     this.adapterName = adapterName(adapter);
     const traits = { ...traitsOf(this.adapterName, this.isSoftware), ...options.traits };
     this.runtime = new WebGpuRuntime(device, { ...options, traits });
+    if (options.replay !== false) this.recorder = recorderOf(this.runtime);
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
     this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
@@ -103,6 +107,16 @@ export class WebGpuBackend implements Backend {
     this.runtime.dispose();
     return Promise.resolve();
   }
+}
+
+function recorderOf(runtime: WebGpuRuntime): WorkRecorder {
+  return {
+    get isReady() {
+      return !runtime.isRecording && !isDebug();
+    },
+    newMemory: () => new Arena(runtime.pool),
+    record: (run, memory) => runtime.record(run, memory),
+  };
 }
 
 /**

@@ -21,7 +21,6 @@ export class IndexChecks {
   /** Checks made so far, one for all with the same op, limit and type. */
   readonly #checks: Check[] = [];
   readonly #numbers = new Map<string, number>();
-  #pending = false;
 
   constructor(readonly runtime: WebGpuRuntime) {
     this.#record = runtime.alloc(16, "init");
@@ -36,7 +35,6 @@ export class IndexChecks {
       shape: [3],
       strides: [1],
     };
-    this.#pending = true;
     this.runtime.dispatch({
       op,
       key: "indexCheck",
@@ -66,11 +64,6 @@ export class IndexChecks {
 
   /** Records the copy of the record into the first bytes of `staging`, and clears it. */
   copyRecord(encoder: GPUCommandEncoder, staging: GPUBuffer): void {
-    if (!this.#pending) {
-      encoder.clearBuffer(staging, 0, 16);
-      return;
-    }
-    this.#pending = false;
     encoder.copyBufferToBuffer(this.#record.block.gpu, 0, staging, 0, 16);
     encoder.clearBuffer(this.#record.block.gpu, 0, 16);
   }

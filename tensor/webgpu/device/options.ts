@@ -27,6 +27,11 @@ export interface WebGpuOptions {
   submitSeconds?: number;
   /** Bind less of a buffer at once than the GPU could, to test work in parts on small arrays. */
   maxBindingBytes?: number;
+  /**
+   * Whether work that comes again and again, such as a model's, is recorded and replayed; true. The
+   * results are the same, bit for bit; it takes the host less time, and memory that stays set aside.
+   */
+  replay?: boolean;
   /** What kernels are planned by, where it is not to be what is known of the adapter. */
   traits?: Partial<GpuTraits>;
 }

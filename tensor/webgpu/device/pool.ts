@@ -1,8 +1,10 @@
 /** GPU memory in size classes, so that a warmed-up loop creates no buffer. */
 import type { DeviceBuffer } from "../../backend.ts";
 import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../../errors.ts";
+import type { Arena } from "./arena.ts";
 import { Block } from "./block.ts";
 import type { Faults } from "./faults.ts";
+import { FreeBlocks } from "./free_blocks.ts";
 
 /** A block on loan to one storage. */
 export class GpuBuffer implements DeviceBuffer {
@@ -42,10 +44,6 @@ export function sizeClass(bytes: number): number {
 /**
  * Buffers by size class. A freed block may be taken at once: commands run in the order they were
  * recorded, so work of the former owner is done before the new owner's begins.
- *
- * Of the free blocks of a size the oldest is taken first, not the one freed last. So the same
- * requests get the same blocks every time round a loop, whatever the order they were freed in, and
- * bind groups made in the first round fit the later ones.
  */
 export class BufferPool {
   /** Buffers taken from the system since the start. */
@@ -55,8 +53,9 @@ export class BufferPool {
   #usedBytes = 0;
   #peakUsedBytes = 0;
   #nextId = 0;
-  /** Free blocks by size, the oldest last. */
-  readonly #free = new Map<number, Block[]>();
+  readonly #free = new FreeBlocks();
+  /** What blocks are taken from first, and set aside for. */
+  #arena: Arena | null = null;
 
   constructor(
     readonly device: GPUDevice,
@@ -73,10 +72,28 @@ export class BufferPool {
       );
     }
     const size = Math.min(sizeClass(bytes), limit);
-    const block = this.#free.get(size)?.pop() ?? this.#create(size, op);
+    const block = this.#arena?.take(size) ?? this.#take(size, op);
+    block.loans++;
+    return new GpuBuffer(block, bytes);
+  }
+
+  #take(size: number, op: string): Block {
+    const block = this.#free.take(size) ?? this.#create(size, op);
     this.#usedBytes += size;
     this.#peakUsedBytes = Math.max(this.#peakUsedBytes, this.#usedBytes);
-    return new GpuBuffer(block, bytes);
+    this.#arena?.add(block);
+    return block;
+  }
+
+  /** Sets the blocks that `run` is lent aside in `arena`; those that it has are lent first. */
+  within(arena: Arena, run: () => void): void {
+    const before = this.#arena;
+    this.#arena = arena;
+    try {
+      run();
+    } finally {
+      this.#arena = before;
+    }
   }
 
   #create(size: number, op: string): Block {
@@ -104,17 +121,15 @@ export class BufferPool {
 
   free(buffer: DeviceBuffer): void {
     const block = gpuBuffer(buffer).release();
+    block.loans++;
+    if (block.holder) block.holder.put(block);
+    else this.put(block);
+  }
+
+  /** Takes a free block back. */
+  put(block: Block): void {
     this.#usedBytes -= block.size;
-    let list = this.#free.get(block.size);
-    if (!list) this.#free.set(block.size, list = []);
-    let low = 0;
-    let high = list.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (list[middle]!.id > block.id) low = middle + 1;
-      else high = middle;
-    }
-    list.splice(low, 0, block);
+    this.#free.put(block);
   }
 
   /** Whether free blocks take more than they may. */
@@ -129,11 +144,10 @@ export class BufferPool {
    */
   trim(): void {
     if (!this.overfull) return;
-    const idle = [...this.#free.values()].flat().sort((a, b) => a.batch - b.batch);
+    const idle = [...this.#free].sort((a, b) => a.batch - b.batch);
     for (const block of idle) {
       if (!this.overfull) break;
-      const list = this.#free.get(block.size)!;
-      list.splice(list.indexOf(block), 1);
+      this.#free.remove(block);
       this.reservedBytes -= block.size;
       block.destroy();
     }
@@ -141,13 +155,11 @@ export class BufferPool {
 
   /** Destroys every free block; those on loan go with the device. */
   dispose(): void {
-    for (const list of this.#free.values()) {
-      for (const block of list) {
-        this.reservedBytes -= block.size;
-        block.destroy();
-      }
+    for (const block of [...this.#free]) {
+      this.#free.remove(block);
+      this.reservedBytes -= block.size;
+      block.destroy();
     }
-    this.#free.clear();
   }
 }
 

@@ -3,20 +3,23 @@
  * more than a dispatch itself (pipelines, bind groups, buffers, submits) is cached or shared, and
  * the way through `dispatch` builds no strings.
  */
-import type { DeviceBuffer } from "../../backend.ts";
+import type { DeviceBuffer, WorkMemory } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import type { HalfMode } from "../shader/accessors.ts";
+import { Arena } from "./arena.ts";
 import { Bindings } from "./bindings.ts";
 import type { Block } from "./block.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Faults } from "./faults.ts";
+import { type Launch, LaunchBuilder } from "./launch.ts";
 import type { WebGpuOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { dispatchPacked } from "./packing.ts";
-import { type Pipeline, Pipelines } from "./pipelines.ts";
+import { Pipelines } from "./pipelines.ts";
 import { BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
 import { Profiler, type ProfileRow } from "./profiler.ts";
+import { type Command, Recording } from "./recording.ts";
 import { StagedRing } from "./staged_ring.ts";
 import { type GpuTraits, USUAL_TRAITS } from "./traits.ts";
 
@@ -73,6 +76,10 @@ export class WebGpuRuntime {
   readonly #dynamicOffset = new Uint32Array(1);
 
   readonly #bindings: Bindings;
+  /** The launch being made. */
+  readonly #launch = new LaunchBuilder();
+  /** What commands are noted in. */
+  #recording: Recording | null = null;
 
   constructor(readonly device: GPUDevice, options: WebGpuOptions = {}) {
     this.limits = device.limits;
@@ -129,25 +136,28 @@ export class WebGpuRuntime {
   /** Records one launch. Nothing runs before the batch is flushed. */
   dispatch(d: Dispatch): void {
     this.faults.checkLost(d.op);
-    this.faults.recall(d.op);
-    this.onDispatch?.(d);
+    this.#announce(d);
     const bindings = this.#bindings;
     bindings.assign(d);
     if (bindings.count > this.maxArrays) return dispatchPacked(this, d, bindings);
     const pipeline = this.#pipelines.get(d, bindings.slots);
-    const { blocks, starts, sizes, count } = bindings;
-    const group = pipeline.groups.get(count, blocks, starts, sizes);
-    this.#recordGrid(d, pipeline, group);
+    const launch = this.#launch.assign(d, pipeline, bindings, this.pace.workOf(d));
+    this.#recording?.add({ launch: launch.copy() });
+    this.#recordGrid(launch);
+  }
+
+  #announce(d: Dispatch): void {
+    this.faults.recall(d.op);
+    this.onDispatch?.(d);
   }
 
   /**
    * Records all workgroups of a launch, in several launches where they take longer than may be
    * submitted at once. Which of them a workgroup is in makes no difference to it.
    */
-  #recordGrid(d: Dispatch, pipeline: Pipeline, group: GPUBindGroup): void {
-    const { workgroups } = d;
+  #recordGrid(launch: Launch): void {
+    const { d: { workgroups }, pipeline, work } = launch;
     const limit = this.limits.maxComputeWorkgroupsPerDimension;
-    const work = this.pace.workOf(d);
     const most = this.pace.submitWork;
     let part = this.pace.partOf(workgroups, work);
     // Only whole rows may be followed by more: the last row may overshoot into what follows.
@@ -160,24 +170,21 @@ export class WebGpuRuntime {
       const rows = Math.ceil(length / limit);
       // The most even folding, except where no row may overshoot.
       const width = first + length < workgroups ? length / rows : Math.ceil(length / rows);
-      this.#record(d, pipeline, group, first, width, rows);
+      this.#record(launch, first, width, rows);
       this.#batchWork += share;
       if (++this.#batchDispatches >= BATCH_DISPATCHES) this.flush();
     }
   }
 
   /** Records `width` times `rows` workgroups of a launch, from number `first` on. */
-  #record(
-    d: Dispatch,
-    pipeline: Pipeline,
-    group: GPUBindGroup,
-    first: number,
-    width: number,
-    rows: number,
-  ): void {
+  #record(launch: Launch, first: number, width: number, rows: number): void {
+    const { d, pipeline, group, words, length, blocks, count } = launch;
     const uniformsAt = this.#uniforms.take(pipeline.uniformBytes);
-    this.#writeUniforms(d, uniformsAt >> 2, first, width);
-    const { blocks, count } = this.#bindings;
+    const { u32 } = this.#uniforms;
+    let at = uniformsAt >> 2; // in the order of `shaderHead`
+    u32[at++] = first;
+    u32[at++] = width;
+    for (let i = 0; i < length; i++) u32[at++] = words[i]!;
     for (let i = 0; i < count; i++) blocks[i]!.batch = this.batch;
     const pass = this.#openPass(d);
     if (this.#passPipeline !== pipeline.gpu) {
@@ -190,16 +197,39 @@ export class WebGpuRuntime {
     this.#dispatches++;
   }
 
-  /** Writes the uniform block at word `at` of the ring, in the order of `shaderHead`. */
-  #writeUniforms(d: Dispatch, at: number, first: number, width: number): void {
-    const { u32, i32, f32 } = this.#uniforms;
-    u32[at++] = first;
-    u32[at++] = width;
-    u32[at++] = d.workgroups;
-    for (let i = 0; i < d.views.length; i++) u32[at++] = this.#bindings.offset(d, i);
-    for (const name in d.u32) u32[at++] = d.u32[name]!;
-    for (const name in d.i32) i32[at++] = d.i32[name]!;
-    for (const name in d.f32) f32[at++] = d.f32[name]!;
+  /** Whether commands are being recorded to be replayed. */
+  get isRecording(): boolean {
+    return this.#recording !== null;
+  }
+
+  /** See `WorkRecorder`. */
+  record(run: () => void, memory?: WorkMemory): Recording {
+    const arena = memory instanceof Arena ? memory : null;
+    const recording = this.#recording = new Recording(arena, (command) => this.#repeat(command));
+    try {
+      if (arena) this.pool.within(arena, run);
+      else run();
+    } finally {
+      this.#recording = null;
+    }
+    return recording;
+  }
+
+  /** Notes that something is done that cannot be replayed. */
+  spoilRecording(): void {
+    this.#recording?.spoil();
+  }
+
+  /** Records a command again. */
+  #repeat(command: Command): void {
+    if ("launch" in command) {
+      this.#announce(command.launch.d);
+      this.#recordGrid(command.launch);
+    } else if ("bytes" in command) this.upload(command.to, command.start, command.bytes);
+    else {
+      const { from, at, to, start, length } = command;
+      this.#copy(from, at, to, start, length);
+    }
   }
 
   #openEncoder(): GPUCommandEncoder {
@@ -241,8 +271,13 @@ export class WebGpuRuntime {
   /** Copies whole words between two buffers, after all commands recorded so far. */
   copy(from: DeviceBuffer, at: number, to: DeviceBuffer, start: number, bytes: number): void {
     const [source, target] = [gpuBuffer(from).block, gpuBuffer(to).block];
-    this.copyEncoder().copyBufferToBuffer(source.gpu, at, target.gpu, start, bytes);
-    source.batch = target.batch = this.batch;
+    this.#recording?.add({ from: source, at, to: target, start, length: bytes });
+    this.#copy(source, at, target, start, bytes);
+  }
+
+  #copy(from: Block, at: number, to: Block, start: number, bytes: number): void {
+    this.copyEncoder().copyBufferToBuffer(from.gpu, at, to.gpu, start, bytes);
+    from.batch = to.batch = this.batch;
   }
 
   /**
@@ -250,6 +285,7 @@ export class WebGpuRuntime {
    * multiples of 4 bytes.
    */
   upload(block: Block, start: number, bytes: Uint8Array<ArrayBuffer>): void {
+    this.#recording?.add({ to: block, start, bytes: bytes.slice() });
     if (block.batch === this.batch) {
       if (bytes.length <= STAGED_BYTES) {
         if (!this.#uploads.fits(bytes.length)) this.flush();

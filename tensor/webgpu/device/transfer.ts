@@ -86,6 +86,7 @@ export class Transfers {
   ): Promise<void> {
     const { runtime } = this;
     runtime.faults.checkLost(op);
+    runtime.spoilRecording();
     const from = Math.floor(start / 4) * 4;
     const to = Math.ceil(end / 4) * 4;
     const staging = this.#staging(to - from);

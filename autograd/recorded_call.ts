@@ -1,0 +1,214 @@
+/** One call of a captured function: running it while its work is recorded, and replaying that. */
+import {
+  copy,
+  type DeviceBuffer,
+  empty,
+  onDraw,
+  outsideScopes,
+  type RecordedWork,
+  scope,
+  type Shape,
+  type Storage,
+  type Tensor,
+  type WorkMemory,
+} from "../tensor/mod.ts";
+import { backwardFrom, changedInPlace } from "./backward.ts";
+import { HalfWeights } from "./half_weights.ts";
+import { autocast, autocastDtype, noGrad, withGrad } from "./modes.ts";
+import type { Parameter } from "./parameter.ts";
+import { freeHistory, hold, recordSegment, valueOf } from "./tape.ts";
+
+/** What is captured. */
+export type CapturedFunction = (inputs: readonly Tensor[]) => readonly Tensor[];
+
+/** Work of a call, in both directions. */
+export interface RecordedCall {
+  readonly forward: RecordedWork;
+  /** Whether it can be replayed. */
+  isBound: boolean;
+  /** The results, row-major in storage of their own. */
+  readonly outs: readonly Layout[];
+  /** By what the gradients of the results are like. */
+  readonly backward: Map<string, RecordedBackward>;
+}
+
+interface RecordedBackward {
+  readonly work: RecordedWork;
+  /** Those whose first gradient it writes. */
+  readonly reached: readonly Parameter[];
+}
+
+interface Layout {
+  readonly dtype: "f32" | "f16";
+  readonly shape: Shape;
+}
+
+/** A call that is under way. */
+export interface Call {
+  readonly fn: CapturedFunction;
+  readonly inputs: readonly Tensor[];
+  readonly parameters: readonly Parameter[];
+  /** Whether backward is to follow. */
+  readonly withGrads: boolean;
+  /** Called when nothing of it is left on the tape. */
+  readonly onEnd: () => void;
+}
+
+/** What is unlike in two tensors that a kernel sees differently. */
+export function layoutText(t: Tensor | null): string {
+  if (t === null) return "none";
+  const { dtype, shape, strides, offset, storage } = t;
+  // whether indices are checked by the host or by the device
+  return `${dtype}[${shape}]/${strides}+${offset}/${storage.length}${storage.range ? "!" : ""}`;
+}
+
+const bufferOf = (t: Tensor): DeviceBuffer => t.storage.buffer;
+const buffersOf = (grads: readonly (Tensor | null)[]): DeviceBuffer[] =>
+  grads.filter((g) => g !== null).map(bufferOf);
+
+/**
+ * Runs a call and records its work. Its results, and what was recorded, complete when `onEnd` is
+ * called; null where the work of another call would be different work.
+ *
+ * @param memory What it is to be replayed in; without it, the record is to compare with.
+ */
+export function recordCall(
+  call: Call,
+  memory: WorkMemory | undefined,
+): { outs: readonly Tensor[]; recorded: RecordedCall | null } {
+  const { fn, inputs, parameters, withGrads, onEnd } = call;
+  const { recorder } = inputs[0]!.device.backend;
+  const halves = new HalfWeights();
+  let own: readonly Tensor[] = [];
+  let draws = false;
+  const stop = onDraw(() => draws = true);
+  let forward: RecordedWork;
+  try {
+    forward = recorder!.record(() => {
+      own = outsideScopes(() => {
+        using s = scope("captured");
+        return s.keep(halves.within(() => fn(inputs)));
+      });
+    }, memory);
+  } finally {
+    stop();
+  }
+  const isFresh = own.every((t) =>
+    t.contiguous && t.size === t.storage.length && parameters.every((p) => p.storage !== t.storage)
+  );
+  const before = [...inputs, ...own].map(bufferOf);
+  const recorded: RecordedCall = {
+    forward,
+    isBound: forward.bind(before),
+    outs: own.map(({ dtype, shape }) => ({ dtype, shape }) as Layout),
+    backward: new Map(),
+  };
+  // replaying writes elsewhere, so that what lies in `memory` stays there
+  const outs = memory
+    ? own.map((t) => noGrad(() => copy(t)))
+    : own.map((t) => t.as(t.shape, t.strides));
+  const values = own.map((t) => valueOf(t));
+  const end = () => {
+    freeHistory(values);
+    for (const t of own) t.dispose();
+    halves.dispose();
+    onEnd();
+  };
+  const result = { outs, recorded: isFresh && !draws ? recorded : null };
+  if (!withGrads || values.every((value) => value === undefined)) {
+    end();
+    return result;
+  }
+  recordSegment("captured", inputs, outs, parameters, {
+    rerun: rerunOf(fn),
+    shortcut(grads) {
+      const missing = parameters.filter((p) => !p.grad);
+      const run = () => halves.within(() => backwardFrom(values, grads));
+      if (!recorder!.isReady) {
+        run();
+        return true;
+      }
+      const work = recorder!.record(run, memory);
+      recorded.isBound &&= work.bind([...before, ...buffersOf(grads)]);
+      const reached = missing.filter((p) => p.grad);
+      recorded.backward.set(grads.map(layoutText).join(), { work, reached });
+      return true;
+    },
+    onFree: end,
+  });
+  return result;
+}
+
+/** Whether two calls launched the same, and backward did. */
+export function isSameCall(a: RecordedCall, b: RecordedCall): boolean {
+  return a.forward.matches(b.forward) && a.backward.size === b.backward.size &&
+    [...a.backward].every(([key, { work }]) => {
+      const other = b.backward.get(key);
+      return other !== undefined && work.matches(other.work);
+    });
+}
+
+/**
+ * Replays a call with other inputs.
+ *
+ * @param isStill Whether all is as it was when the call was recorded; asked again by backward, which
+ * otherwise computes the call again.
+ * @returns results, null where the record does not fit any more.
+ */
+export function replayCall(
+  { forward, outs: layouts, backward }: RecordedCall,
+  { fn, inputs, parameters, withGrads, onEnd }: Call,
+  isStill: () => boolean,
+): readonly Tensor[] | null {
+  const ins = inputs.map(bufferOf);
+  if (!forward.isValid || !areDistinct(ins)) return null;
+  const { device } = inputs[0]!;
+  const outs = layouts.map(({ dtype, shape }) => empty(device, dtype, shape, "captured"));
+  const buffers = [...ins, ...outs.map(bufferOf)];
+  forward.replay(buffers);
+  if (!withGrads) {
+    onEnd();
+    return outs;
+  }
+  const held = hold(outs);
+  const versions = versionsOf(parameters);
+  recordSegment("captured", inputs, outs, parameters, {
+    rerun: rerunOf(fn),
+    shortcut(grads) {
+      for (const [{ storage, shape }, version] of versions) {
+        if (storage.version !== version) throw changedInPlace(shape, "captured");
+      }
+      const known = backward.get(grads.map(layoutText).join());
+      const all = [...buffers, ...buffersOf(grads)];
+      if (!known?.work.isValid || !isStill() || !areDistinct(all)) return false;
+      known.work.replay(all);
+      for (const p of known.reached) p.noteGrad();
+      return true;
+    },
+    onFree() {
+      for (const t of held) t?.dispose();
+      onEnd();
+    },
+  });
+  return outs;
+}
+
+function areDistinct(buffers: readonly DeviceBuffer[]): boolean {
+  return new Set(buffers).size === buffers.length;
+}
+
+/** One parameter of each storage, and how often that had been changed. */
+function versionsOf(parameters: readonly Parameter[]): [Parameter, number][] {
+  const seen = new Set<Storage>();
+  return parameters.flatMap((p) => {
+    if (seen.has(p.storage)) return [];
+    seen.add(p.storage);
+    return [[p, p.storage.version]];
+  });
+}
+
+/** Computes it on the tape, in the precision that it is called in now. */
+function rerunOf(fn: CapturedFunction): (inputs: readonly Tensor[]) => readonly Tensor[] {
+  const precision = autocastDtype();
+  return (inputs) => withGrad(() => autocast(precision, () => fn(inputs)));
+}
