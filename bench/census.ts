@@ -63,16 +63,21 @@ export const CENSUS_JOBS = {
  */
 const SUBMIT_SECONDS = 10;
 
-/** Steps after which nothing is made any more that is kept: bind groups, buffers, pipelines. */
-const WARM_STEPS = 3;
+/** Steps after which nothing is made any more that is kept: bind groups, buffers, pipelines, records. */
+const WARM_STEPS = { made: 3, replayed: 5 };
 
-/** Takes steps of a run on a device that does nothing. */
-export async function census(job: Job, timedSteps = 3): Promise<Census> {
+/**
+ * Takes steps of a run on a device that does nothing.
+ *
+ * @param replay Whether the model's work is replayed. What lies between its inputs and results is
+ * not among tensors then.
+ */
+export async function census(job: Job, timedSteps = 3, replay = false): Promise<Census> {
   const gpu = new CountingGpu();
   const device = await init({
     device: "webgpu",
     gpu,
-    webgpu: { submitSeconds: SUBMIT_SECONDS },
+    webgpu: { submitSeconds: SUBMIT_SECONDS, replay },
   });
   const { runtime } = device.backend as WebGpuBackend;
   try {
@@ -82,7 +87,7 @@ export async function census(job: Job, timedSteps = 3): Promise<Census> {
       await trainee.takeStep(batch);
       runtime.flush();
     };
-    for (let i = 0; i < WARM_STEPS; i++) await step();
+    for (let i = 0; i < WARM_STEPS[replay ? "replayed" : "made"]; i++) await step();
     resetPeak(device);
     gpu.reset();
     const kernels = new Map<string, KernelCount>();
@@ -147,7 +152,10 @@ export function familyOf(key: string): string {
 export async function run(report: Report): Promise<void> {
   for (const job of Object.values(CENSUS_JOBS)) {
     const { kernels, ...counts } = await census(job, 20);
-    report.add(`a step of ${titleOf(job)}`, [rowOf(counts)]);
+    const { hostMilliseconds } = await census(job, 20, true);
+    report.add(`a step of ${titleOf(job)}`, [
+      { ...rowOf(counts), "host with replay, ms": hostMilliseconds },
+    ]);
     report.add(
       `kernels of ${titleOf(job)}`,
       kernels.map(({ op, kernel, dispatches, touchedBytes, flops }) => ({

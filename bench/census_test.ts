@@ -59,6 +59,17 @@ for (const [name, job] of Object.entries(CENSUS_JOBS)) {
   });
 }
 
+Deno.test("a step that is replayed asks a GPU for what one that is not does", async () => {
+  const job = CENSUS_JOBS.mini;
+  const [made, replayed] = [await census(job, 0), await census(job, 0, true)];
+  const kinds = ["dispatches", "submits", "pipelines", "writes", "writtenBytes", "flops"] as const;
+  for (const kind of kinds) assertEquals(replayed[kind], made[kind], kind);
+  assertEquals(replayed.kernels, made.kernels);
+  assert(replayed.bindGroups <= made.bindGroups, `${replayed.bindGroups} new bind groups`);
+  // what is replayed lies apart from the rest, in blocks that only it has
+  assert(replayed.reservedBytes < 1.01 * made.reservedBytes, `${replayed.reservedBytes} bytes`);
+});
+
 Deno.test("the kernels of a census add up to all of its launches", async () => {
   const { dispatches, kernels, touchedBytes, flops } = await census(CENSUS_JOBS.mini, 1);
   // What is cut into several launches counts once among the kernels; nothing of this size is cut.
