@@ -9,7 +9,7 @@ import {
   type Call,
   type CapturedFunction,
   isSameCall,
-  layoutText,
+  layoutsText,
   recordCall,
   type RecordedCall,
   replayCall,
@@ -105,7 +105,7 @@ export class Captured implements Disposable {
     const modes = withGrads ? `${parameters.filter((p) => p.grad).length} gradients` : "";
     const state = [place, modes, autocastDtype(), this.#parts.state?.()].join();
     const entry = this.#entryOf(
-      `${state} ${inputs.map(layoutText).join(" ")}`,
+      `${state} ${layoutsText(inputs)}`,
       parameters,
       withGrads,
     );

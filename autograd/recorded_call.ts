@@ -54,17 +54,23 @@ export interface Call {
   readonly onEnd: () => void;
 }
 
-/** What is unlike in two tensors that a kernel sees differently. */
-export function layoutText(t: Tensor | null): string {
-  if (t === null) return "none";
-  const { dtype, shape, strides, offset, storage } = t;
-  // whether indices are checked by the host or by the device
-  return `${dtype}[${shape}]/${strides}+${offset}/${storage.length}${storage.range ? "!" : ""}`;
+/** What tensors are like to kernels: others with the same text can take their places. */
+export function layoutsText(tensors: readonly (Tensor | null)[]): string {
+  const buffers = tensors.map((t) => t?.storage.buffer);
+  return tensors.map((t, i) => {
+    if (t === null) return "none";
+    const { dtype, shape, strides, offset, storage } = t;
+    const which = buffers.indexOf(buffers[i]); // the first that shares its storage
+    // whether indices are checked by the host or by the device
+    const isChecked = storage.range ? "!" : "";
+    return `${which}:${dtype}[${shape}]/${strides}+${offset}/${storage.length}${isChecked}`;
+  }).join(" ");
 }
 
-const bufferOf = (t: Tensor): DeviceBuffer => t.storage.buffer;
-const buffersOf = (grads: readonly (Tensor | null)[]): DeviceBuffer[] =>
-  grads.filter((g) => g !== null).map(bufferOf);
+/** Each once, in order. */
+function buffersOf(tensors: readonly (Tensor | null)[]): DeviceBuffer[] {
+  return [...new Set(tensors.filter((t) => t !== null).map((t) => t.storage.buffer))];
+}
 
 /**
  * Runs a call and records its work. Its results, and what was recorded, complete when `onEnd` is
@@ -93,13 +99,13 @@ export function recordCall(
   } finally {
     stop();
   }
-  const isFresh = own.every((t) =>
-    t.contiguous && t.size === t.storage.length && parameters.every((p) => p.storage !== t.storage)
-  );
-  const before = [...inputs, ...own].map(bufferOf);
+  const others = new Set([...inputs, ...parameters].map((t) => t.storage));
+  const isFresh = new Set(own.map((t) => t.storage)).size === own.length &&
+    own.every((t) => t.contiguous && t.size === t.storage.length && !others.has(t.storage));
+  const ends = hold([...inputs, ...own]);
   const recorded: RecordedCall = {
     forward,
-    isBound: forward.bind(before),
+    isBound: forward.bind(buffersOf(ends)),
     outs: own.map(({ dtype, shape }) => ({ dtype, shape }) as Layout),
     backward: new Map(),
   };
@@ -108,9 +114,10 @@ export function recordCall(
     ? own.map((t) => noGrad(() => copy(t)))
     : own.map((t) => t.as(t.shape, t.strides));
   const values = own.map((t) => valueOf(t));
+  for (const t of own) t.dispose();
   const end = () => {
     freeHistory(values);
-    for (const t of own) t.dispose();
+    for (const t of ends) t?.dispose();
     halves.dispose();
     onEnd();
   };
@@ -129,9 +136,10 @@ export function recordCall(
         return true;
       }
       const work = recorder!.record(run, memory);
-      recorded.isBound &&= work.bind([...before, ...buffersOf(grads)]);
+      const all = [...ends, ...grads];
+      recorded.isBound &&= work.bind(buffersOf(all));
       const reached = missing.filter((p) => p.grad);
-      recorded.backward.set(grads.map(layoutText).join(), { work, reached });
+      recorded.backward.set(layoutsText(all), { work, reached });
       return true;
     },
     onFree: end,
@@ -160,17 +168,15 @@ export function replayCall(
   { fn, inputs, parameters, withGrads, onEnd }: Call,
   isStill: () => boolean,
 ): readonly Tensor[] | null {
-  const ins = inputs.map(bufferOf);
-  if (!forward.isValid || !areDistinct(ins)) return null;
+  if (!forward.isValid) return null;
   const { device } = inputs[0]!;
   const outs = layouts.map(({ dtype, shape }) => empty(device, dtype, shape, "captured"));
-  const buffers = [...ins, ...outs.map(bufferOf)];
-  forward.replay(buffers);
+  forward.replay(buffersOf([...inputs, ...outs]));
   if (!withGrads) {
     onEnd();
     return outs;
   }
-  const held = hold(outs);
+  const ends = hold([...inputs, ...outs]);
   const versions = versionsOf(parameters);
   recordSegment("captured", inputs, outs, parameters, {
     rerun: rerunOf(fn),
@@ -178,23 +184,19 @@ export function replayCall(
       for (const [{ storage, shape }, version] of versions) {
         if (storage.version !== version) throw changedInPlace(shape, "captured");
       }
-      const known = backward.get(grads.map(layoutText).join());
-      const all = [...buffers, ...buffersOf(grads)];
-      if (!known?.work.isValid || !isStill() || !areDistinct(all)) return false;
-      known.work.replay(all);
+      const all = [...ends, ...grads];
+      const known = backward.get(layoutsText(all));
+      if (!known?.work.isValid || !isStill()) return false;
+      known.work.replay(buffersOf(all));
       for (const p of known.reached) p.noteGrad();
       return true;
     },
     onFree() {
-      for (const t of held) t?.dispose();
+      for (const t of ends) t?.dispose();
       onEnd();
     },
   });
   return outs;
-}
-
-function areDistinct(buffers: readonly DeviceBuffer[]): boolean {
-  return new Set(buffers).size === buffers.length;
 }
 
 /** One parameter of each storage, and how often that had been changed. */

@@ -26,6 +26,8 @@ import { type GpuTraits, USUAL_TRAITS } from "./traits.ts";
 /** Counts since the start, for tests and benchmarks. */
 export interface RuntimeStats {
   dispatches: number;
+  /** Launches, of those, that were recorded before. */
+  replayed: number;
   submits: number;
   pipelines: number;
   bindGroups: number;
@@ -59,6 +61,7 @@ export class WebGpuRuntime {
   batch = 0;
   #profiler: Profiler | null = null;
   #dispatches = 0;
+  #replayed = 0;
   #submits = 0;
 
   readonly #pipelines: Pipelines;
@@ -117,6 +120,7 @@ export class WebGpuRuntime {
   get stats(): RuntimeStats {
     return {
       dispatches: this.#dispatches,
+      replayed: this.#replayed,
       submits: this.#submits,
       pipelines: this.#pipelines.made,
       bindGroups: this.#pipelines.bindGroupsMade,
@@ -223,6 +227,7 @@ export class WebGpuRuntime {
   /** Records a command again. */
   #repeat(command: Command): void {
     if ("launch" in command) {
+      this.#replayed++;
       this.#announce(command.launch.d);
       this.#recordGrid(command.launch);
     } else if ("bytes" in command) this.upload(command.to, command.start, command.bytes);
