@@ -1,4 +1,5 @@
 /** Kernels without the engine: what shaders of other kinds than its own would reach. */
+export { fillUniform } from "../../tensor/webgpu/tune/arrays.ts";
 
 /** A kernel with its buffers, ready to be launched. */
 export interface Launch {
@@ -119,16 +120,6 @@ export class RawGpu {
     record(encoder);
     this.device.queue.submit([encoder.finish()]);
   }
-}
-
-/** Numbers in [-1, 1), the same every time. */
-export function fillUniform<T extends Float32Array | Float16Array>(array: T, seed: number): T {
-  let state = seed;
-  for (let i = 0; i < array.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    array[i] = (state >>> 8) / 2 ** 23 - 1;
-  }
-  return array;
 }
 
 /**
