@@ -47,7 +47,9 @@ export async function usePlans(
   const gpu = gpuOf(device);
   if (!gpu) throw new DeviceError(`usePlans: expected the webgpu device but got ${device.name}`);
   const { fittingPlans, readPlans } = await import("./webgpu/plans.ts");
-  const { fitting, unfit } = fittingPlans(readPlans(plans), gpu.runtime.limits);
+  const read = readPlans(plans);
+  const hasSubgroups = Object.keys(read.rows).length > 0 && await gpu.findSubgroups() !== null;
+  const { fitting, unfit } = fittingPlans(read, gpu.runtime.limits, hasSubgroups);
   gpu.runtime.plans = fitting;
   return unfit;
 }

@@ -27,6 +27,7 @@ import { IndexChecks } from "./device/index_checks.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { GpuProvider, WebGpuOptions } from "./device/options.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
+import { findSubgroups, type Subgroups } from "./device/subgroups.ts";
 import { traitsOf } from "./device/traits.ts";
 import { Transfers } from "./device/transfer.ts";
 
@@ -44,11 +45,14 @@ export class WebGpuBackend implements Backend {
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   readonly runtime: WebGpuRuntime;
   readonly recorder?: WorkRecorder;
+  readonly #info: GPUAdapterInfo;
+  #subgroups: Promise<Subgroups | null> | null = null;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
 
   constructor(device: GPUDevice, adapter: GPUAdapter, options: WebGpuOptions = {}) {
     this.isSoftware = isSoftwareAdapter(adapter);
+    this.#info = adapter.info;
     this.adapterName = adapterName(adapter);
     const traits = { ...traitsOf(this.adapterName, this.isSoftware), ...options.traits };
     this.runtime = new WebGpuRuntime(device, { ...options, traits });
@@ -56,6 +60,13 @@ export class WebGpuBackend implements Backend {
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
     this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
+  }
+
+  /** Looks once whether kernels can use subgroups, which lets them where their plans say so. */
+  async findSubgroups(): Promise<Subgroups | null> {
+    const { runtime } = this;
+    this.#subgroups ??= findSubgroups(runtime.device, this.#info);
+    return runtime.subgroups = await this.#subgroups;
   }
 
   alloc(bytes: number, op: string): DeviceBuffer {

@@ -6,16 +6,17 @@
 import type { AttentionCode, AttentionPlan, AttentionPlans } from "./kernels/attention_plan.ts";
 import { type Plan, type ProductPlans, TILES } from "./kernels/product_plan.ts";
 import type { GpuTraits } from "./device/traits.ts";
+import type { RowPlans } from "./shader/rows.ts";
 import { threadsOf, workgroupBytes } from "./shader/tile.ts";
 
 /** Plans of all kernels that have variants. */
-export interface KernelPlans extends ProductPlans, AttentionPlans {
+export interface KernelPlans extends ProductPlans, AttentionPlans, RowPlans {
   readonly traits: GpuTraits;
 }
 
 /** Those of a GPU on which nothing was measured. */
 export function usualPlans(traits: GpuTraits): KernelPlans {
-  return { traits, products: {}, attention: {} };
+  return { traits, products: {}, attention: {}, rows: {} };
 }
 
 /** What of a GPU limits which plans run on it. */
@@ -30,15 +31,19 @@ export type PlanLimits = Pick<
 export function fittingPlans(
   plans: KernelPlans,
   limits: PlanLimits,
+  hasSubgroups: boolean,
 ): { fitting: KernelPlans; unfit: string[] } {
-  const unfit: string[] = [];
+  const unfit = hasSubgroups
+    ? []
+    : Object.keys(plans.rows).map((lanes) => `rows of ${lanes} lanes`);
   const fits = ([name, { tile }]: [string, Plan]): boolean => {
     const isFit = tileFits(tile, limits);
     if (!isFit) unfit.push(name);
     return isFit;
   };
   const products = Object.fromEntries(Object.entries(plans.products).filter(fits));
-  return { fitting: { ...plans, products }, unfit };
+  const rows = hasSubgroups ? plans.rows : {};
+  return { fitting: { ...plans, products, rows }, unfit };
 }
 
 /** Whether a GPU has the workgroup memory and the threads for a tile. */
@@ -54,11 +59,12 @@ export function tileFits(name: Plan["tile"], limits: PlanLimits): boolean {
  * @throws {RangeError} naming the field that is not as expected.
  */
 export function readPlans(value: unknown): KernelPlans {
-  const { traits, products, attention } = fieldsOf(value, "plans");
+  const { traits, products, attention, rows } = fieldsOf(value, "plans");
   return {
     traits: readTraits(traits),
     products: eachOf(products, "products", readProduct),
     attention: eachOf(attention, "attention", readAttention),
+    rows: eachOf(rows, "rows", readRows),
   };
 }
 
@@ -99,6 +105,11 @@ function readAttention(value: unknown, at: string): AttentionPlan {
     };
   };
   return { forward: codeOf("forward"), queries: codeOf("queries"), keys: codeOf("keys") };
+}
+
+function readRows(value: unknown, at: string): "subgroups" {
+  if (value === "subgroups") return value;
+  throw wrong(at, '"subgroups"', value);
 }
 
 function fieldsOf(value: unknown, at: string): Readonly<Record<string, unknown>> {

@@ -11,6 +11,7 @@ const PLANS: KernelPlans = {
     "f32 across.deep 128x64x32": { tile: "tall", splits: 1, code: PLAIN_CODE },
   },
   attention: { "f32 64 256x256": usualAttention(USUAL_TRAITS) },
+  rows: { 32: "subgroups" },
 };
 
 Deno.test("plans are the same when they are read from JSON", () => {
@@ -31,6 +32,7 @@ Deno.test("readPlans() names the field that is not as expected", () => {
       { products: { x: { tile: "small", splits: 1.5, code: PLAIN_CODE } } },
       "products.x.splits: expected a whole number",
     ],
+    [{ rows: { 8: true } }, 'rows.8: expected "subgroups" but got true'],
     [{ attention: { x: {} } }, "attention.x.forward: expected an object but got nothing"],
   ];
   for (const [change, message] of bad) {
@@ -41,10 +43,14 @@ Deno.test("readPlans() names the field that is not as expected", () => {
 
 Deno.test("plans of tiles that a GPU has no room for are left out", () => {
   const limits = { maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256 };
-  const { fitting, unfit } = fittingPlans(PLANS, limits);
+  const { fitting, unfit } = fittingPlans(PLANS, limits, true);
   assertEquals(unfit, ["f32 deep.deep 128x64x32"]);
   assertEquals(Object.keys(fitting.products), ["f32 across.deep 128x64x32"]);
   assertEquals(fitting.attention, PLANS.attention);
   const large = { ...limits, maxComputeWorkgroupStorageSize: 32768 };
-  assertEquals(fittingPlans(PLANS, large), { fitting: PLANS, unfit: [] });
+  assertEquals(fittingPlans(PLANS, large, false), {
+    fitting: { ...PLANS, rows: {} },
+    unfit: ["rows of 32 lanes"],
+  });
+  assertEquals(fittingPlans(PLANS, large, true), { fitting: PLANS, unfit: [] });
 });

@@ -124,7 +124,14 @@ export async function openDevice(
 ): Promise<GPUDevice> {
   const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
   const useful = limitsOf(adapter, USEFUL_LIMITS);
+  // Deno gives them though it does not list them.
+  const hasSubgroups = adapter.features.has("subgroups") ||
+    isOwn(adapter) && "subgroupMinSize" in adapter.info && Number(adapter.info.subgroupMinSize) > 1;
+  const subgroups = [...requiredFeatures, "subgroups" as GPUFeatureName];
   const requests: GPUDeviceDescriptor[] = limits === "default" ? [{}] : [
+    ...(hasSubgroups
+      ? [{ requiredFeatures: subgroups, requiredLimits: limitsOf(adapter, allLimits(adapter)) }]
+      : []),
     { requiredFeatures, requiredLimits: limitsOf(adapter, allLimits(adapter)) },
     { requiredFeatures, requiredLimits: useful },
     { requiredLimits: useful },

@@ -50,6 +50,8 @@ function uniformsOf(d: Dispatch): UniformLayout {
 }
 
 export class Pipelines {
+  /** What stands before shaders that use subgroups. */
+  subgroupDirective = "";
   /** Pipelines made since the start. */
   made = 0;
   readonly #pipelines = new Map<string, Pipeline[]>();
@@ -128,7 +130,9 @@ export class Pipelines {
   }
 
   #code(d: Dispatch, views: readonly ViewLayout[]): string {
-    return shaderHead(views, uniformsOf(d), this.half) + d.source();
+    const source = d.source();
+    const directive = source.includes("subgroupShuffleXor(") ? this.subgroupDirective : "";
+    return directive + shaderHead(views, uniformsOf(d), this.half) + source;
   }
 
   #bindGroups(key: string, accesses: GPUBufferBindingType[], bytes: number): BindGroups {

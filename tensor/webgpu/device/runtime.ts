@@ -21,6 +21,7 @@ import { BufferPool, type GpuBuffer, gpuBuffer } from "./pool.ts";
 import { Profiler, type ProfileRow } from "./profiler.ts";
 import { type Command, Recording } from "./recording.ts";
 import { StagedRing } from "./staged_ring.ts";
+import type { Subgroups } from "./subgroups.ts";
 import { type GpuTraits, USUAL_TRAITS } from "./traits.ts";
 
 /** Counts since the start, for tests and benchmarks. */
@@ -47,6 +48,7 @@ export class WebGpuRuntime {
   readonly halfMode: HalfMode;
   /** What kernels are planned by. */
   plans: KernelPlans;
+  #subgroups: Subgroups | null = null;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */
@@ -115,6 +117,16 @@ export class WebGpuRuntime {
   /** Properties of the GPU that plans depend on. */
   get traits(): GpuTraits {
     return this.plans.traits;
+  }
+
+  /** Null until plans are to use them, and where the GPU has none. */
+  get subgroups(): Subgroups | null {
+    return this.#subgroups;
+  }
+
+  set subgroups(found: Subgroups | null) {
+    this.#subgroups = found;
+    this.#pipelines.subgroupDirective = found?.directive ?? "";
   }
 
   get stats(): RuntimeStats {

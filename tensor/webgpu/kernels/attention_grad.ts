@@ -87,7 +87,7 @@ function rowDots(
   op: string,
 ): void {
   const [batch, heads, queries, depth] = out.shape as [number, number, number, number];
-  const layout = rowLayout(depth, canVec4Rows(depth, out, g));
+  const layout = rowLayout(depth, canVec4Rows(depth, out, g), runtime);
   const four = layout.byVec4 ? "4" : "";
   const rows = batch * heads * queries;
   const place = (name: string): string =>

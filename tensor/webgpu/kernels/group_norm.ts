@@ -60,7 +60,7 @@ export function groupNorm(
   const parts = partsFor(runtime.traits, rows, width, SHORTEST_PART);
   const perPart = wholeFours(width / parts);
   withScratch(runtime, op, [[rows, parts], [rows, parts]], (means, squares) => {
-    const layout = rowLayout(Math.ceil(width / parts), canVec4Rows(spatial, x));
+    const layout = rowLayout(Math.ceil(width / parts), canVec4Rows(spatial, x), runtime);
     const four = layout.byVec4 ? "4" : "";
     const each = alongRow("length");
     runtime.dispatch({
@@ -230,7 +230,7 @@ function channelSums(
   const [samples, channels, spatial] = x.shape as [number, number, number];
   const rows = samples * channels;
   const parts = partsFor(runtime.traits, rows, spatial, SHORTEST_PART);
-  const layout = rowLayout(Math.ceil(spatial / parts), canVec4Rows(spatial, x, g));
+  const layout = rowLayout(Math.ceil(spatial / parts), canVec4Rows(spatial, x, g), runtime);
   const { byVec4 } = layout;
   const launch = (sums: View, products: View): void =>
     runtime.dispatch({

@@ -47,7 +47,7 @@ export function layerNorm(
   const { x, weight, bias, scale, shift, eps, centred, out, mean, rstd } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byVec4 = canVec4Rows(width, x, out, weight, bias, scale, shift);
-  const layout = rowLayout(width, byVec4);
+  const layout = rowLayout(width, byVec4, runtime);
   const four = byVec4 ? "4" : "";
   const each = alongRow("params.width");
   // The variance is taken around the mean in a pass of its own: E[x^2] - E[x]^2 loses all its
@@ -147,7 +147,7 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
   const { x, g, weight, scale, centred, mean, rstd, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const byVec4 = canVec4Rows(width, x, g, weight, scale, dx);
-  const layout = rowLayout(width, byVec4);
+  const layout = rowLayout(width, byVec4, runtime);
   const four = byVec4 ? "4" : "";
   const each = alongRow("params.width");
   const slope = `

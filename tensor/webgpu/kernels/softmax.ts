@@ -22,7 +22,7 @@ export function softmax(runtime: WebGpuRuntime, args: KernelArgs["softmax"], op:
   if (ranInChunks(runtime, "softmax", args, op, again)) return;
   const { x, out, log } = args;
   const [rows, width] = x.shape as [number, number];
-  const layout = rowLayout(width, canVec4Rows(width, x, out));
+  const layout = rowLayout(width, canVec4Rows(width, x, out), runtime);
   const four = layout.byVec4 ? "4" : "";
   const each = alongRow("params.width");
   // Of a row of nothing but -infinity, whose sum is 0, for which log2() may be any number.
@@ -71,7 +71,7 @@ export function softmaxGrad(
   if (ranInChunks(runtime, "softmaxGrad", args, op, again)) return;
   const { y, g, out, log } = args;
   const [rows, width] = y.shape as [number, number];
-  const layout = rowLayout(width, canVec4Rows(width, y, g, out));
+  const layout = rowLayout(width, canVec4Rows(width, y, g, out), runtime);
   const four = layout.byVec4 ? "4" : "";
   const each = alongRow("params.width");
   const body = `

@@ -4,6 +4,7 @@ import type { AttentionPlan } from "../kernels/attention_plan.ts";
 import { type Plan, productClass } from "../kernels/product_plan.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import { ATTENTION_KERNELS, AttentionArrays } from "./attention.ts";
+import { lanesOf, RowArrays } from "./rows.ts";
 import { choose, type TuneRow } from "./choose.ts";
 import { GpuClock, type TuneClock } from "./clock.ts";
 import {
@@ -44,7 +45,7 @@ export interface TuneOptions {
 }
 
 /**
- * Measures the variants of products and attention for the shapes of the models; what runs under
+ * Measures the variants of products, norms and attention for the shapes of the models; what runs under
  * other plans meanwhile is slowed down. Gives the plans, what they come from, and how many classes
  * of shapes no time was left for.
  *
@@ -58,6 +59,7 @@ export async function tuneKernels(
   const end = clock.seconds() + seconds;
   const products: Record<string, Plan> = {};
   const attention: Record<string, AttentionPlan> = {};
+  const reduced: Record<string, "subgroups"> = {};
   const rows: TuneRow[] = [];
   const done = new Map<string, Set<string>>();
   let skipped = 0;
@@ -100,6 +102,14 @@ export async function tuneKernels(
         found(rows);
       }
     }
+    if (await backend.findSubgroups() !== null && isNext("rows", `${lanesOf(width, backend)}`)) {
+      using normed = new RowArrays(backend, { dtype, batch, tokens, width });
+      const shape = `${batch * tokens} x ${width}, ${dtype}`;
+      const subject = { shape, variants: normed.variants() };
+      const { plan, rows } = await choose("layer norm and its gradient", subject, clock);
+      if (plan !== null) reduced[normed.lanes] = plan;
+      found(rows);
+    }
     const depth = width / heads;
     const shape = `${batch} x ${heads} x ${tokens} x ${depth}, ${dtype}`;
     if (!isNext("attention", AttentionArrays.classOf(dtype, tokens, depth))) continue;
@@ -118,7 +128,7 @@ export async function tuneKernels(
     if (!isUsual) attention[attended.shapeClass] = plans;
   }
   const { traits } = backend.runtime;
-  return { plans: { ...usualPlans(traits), products, attention }, rows, skipped };
+  return { plans: { ...usualPlans(traits), products, attention, rows: reduced }, rows, skipped };
 }
 
 /** What is made when it is first asked for, and disposed of if it was. */
