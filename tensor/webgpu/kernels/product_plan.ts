@@ -26,7 +26,8 @@ interface PlannedTile extends Tile {
  *
  * Measured on an H200 (8192 x 4608 x 1152, code written out, TFLOPS without and with prefetch):
  * large 37.0 and 38.3, square 36.0 and 37.7, medium 32.6 and 32.9, 4 x 4 a thread 27 to 29 and 21.
- * Slices of 32 (20), of 8 (33), and 128 x 128 tiles (31 to 36) were slower. The shares are such that
+ * Slices of 32 (20), of 8 (33), two slices staged by turns (21), and 128 x 128 tiles (31 to 36) were
+ * slower; broad was as fast as large (37.2 and 38.5), and is left to measurements. The shares are such that
  * the plans come near the fastest of those tried there on the products of DiT-S/2, DiT-XL/2 and
  * DiT-Mini/4 (`deno task bench gpu --only plans`).
  */
@@ -60,6 +61,17 @@ export const TILES = {
     share: 0.72,
     resident: 7,
     prefetch: true,
+  },
+  broad: {
+    rows: 64,
+    columns: 128,
+    threadRows: 8,
+    threadColumns: 8,
+    depth: 16,
+    share: 0.9,
+    resident: 5,
+    prefetch: true,
+    measured: true,
   },
   /** Takes 256 threads, and more workgroup memory than every GPU has. */
   huge: {
@@ -110,8 +122,9 @@ export const TILES = {
 export type TileName = keyof typeof TILES;
 
 /** Tiles that are taken by estimate. */
-const ESTIMATED: readonly TileName[] = (Object.entries(TILES) as [TileName, PlannedTile][])
-  .filter(([, { measured }]) => !measured).map(([name]) => name);
+export const ESTIMATED_TILES: readonly TileName[] =
+  (Object.entries(TILES) as [TileName, PlannedTile][])
+    .filter(([, { measured }]) => !measured).map(([name]) => name);
 
 /** How a product of one shape is computed. */
 export interface Plan {
@@ -240,7 +253,7 @@ export function estimateProduct(size: ProductSize, traits: GpuTraits): Plan {
 
 function cheapestTile(size: ProductSize, splits: number, { cores }: GpuTraits) {
   let best: { tile: TileName; splits: number; cycles: number } | undefined;
-  for (const tile of ESTIMATED) {
+  for (const tile of ESTIMATED_TILES) {
     const cycles = cyclesOf(size, { tile, splits }, cores);
     if (best === undefined || cycles < best.cycles) best = { tile, splits, cycles };
   }

@@ -114,14 +114,8 @@ export class AttentionArrays implements Disposable {
     kernel: (typeof ATTENTION_KERNELS)[number],
     code: AttentionCode,
   ): Promise<boolean> {
-    const { backend, of: { dtype } } = this;
-    for (const name of RESULTS[kernel]) {
-      const { buffer, strides } = this.#views[name];
-      poison(backend, buffer, strides[0]! * DTYPE_BYTES[dtype]);
-    }
-    this.launch(kernel, code, "check");
-    for (const name of RESULTS[kernel]) {
-      const got = await this.#ends(name);
+    const { dtype } = this.of;
+    for (const [name, got] of await this.compute(kernel, code)) {
       const want = this.#wanted.get(name);
       if (want === undefined) {
         if (!got.every(Number.isFinite)) return false;
@@ -134,6 +128,22 @@ export class AttentionArrays implements Disposable {
       if (!got.every(isClose)) return false;
     }
     return true;
+  }
+
+  /** Runs the kernel where NaN was; gives its results of the first and the last sample. */
+  async compute(
+    kernel: (typeof ATTENTION_KERNELS)[number],
+    code: AttentionCode,
+  ): Promise<[name: string, result: Float64Array][]> {
+    const { backend, of: { dtype } } = this;
+    for (const name of RESULTS[kernel]) {
+      const { buffer, strides } = this.#views[name];
+      poison(backend, buffer, strides[0]! * DTYPE_BYTES[dtype]);
+    }
+    this.launch(kernel, code, "check");
+    const results: [string, Float64Array][] = [];
+    for (const name of RESULTS[kernel]) results.push([name, await this.#ends(name)]);
+    return results;
   }
 
   /** A result of the first and the last sample. */

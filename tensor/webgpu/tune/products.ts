@@ -189,7 +189,7 @@ export function productCandidates(
     splits: Math.max(1, Math.min(most, Math.round(parts))),
     code: codeOf(name, traits),
   });
-  for (const other of ["huge", "large", "square", "medium"] as const) {
+  for (const other of ["broad", "large", "square", "medium", "huge"] as const) {
     if (other !== tile) add(inParts(other, splits * tiles(tile) / tiles(other)));
   }
   if (most >= 4) { for (const factor of SPLIT_FACTORS) add(inParts(tile, splits * factor)); }
