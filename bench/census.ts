@@ -9,6 +9,7 @@ import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
 import type { Dispatch } from "../tensor/webgpu/device/dispatch.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./gpu/jobs.ts";
 import type { Report, Row } from "./measure.ts";
+import { SAMPLING_JOBS, samplingCensus } from "./sampling_census.ts";
 
 /** It runs no WebAssembly. */
 export const tiered = false;
@@ -166,6 +167,17 @@ export async function run(report: Report): Promise<void> {
         "GFLOP": flops / 1e9,
       })),
     );
+  }
+  const rows: Row[] = [];
+  for (const job of SAMPLING_JOBS) {
+    const [made, replayed] = [await samplingCensus(job, false), await samplingCensus(job, true)];
+    rows.push({
+      ...job,
+      "dispatches": made.dispatches,
+      "host, ms": made.hostMilliseconds,
+      "host with replay, ms": replayed.hostMilliseconds,
+    });
+    report.add("a guided sampling step", rows);
   }
 }
 

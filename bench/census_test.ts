@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Census, census, CENSUS_JOBS, familyOf } from "./census.ts";
 import { titleOf } from "./gpu/jobs.ts";
+import { samplingCensus } from "./sampling_census.ts";
 
 type Bounds = Omit<Census, "hostMilliseconds" | "kernels" | "flops">;
 
@@ -68,6 +69,14 @@ Deno.test("a step that is replayed asks a GPU for what one that is not does", as
   assert(replayed.bindGroups <= made.bindGroups, `${replayed.bindGroups} new bind groups`);
   // what is replayed lies apart from the rest, in blocks that only it has
   assert(replayed.reservedBytes < 1.01 * made.reservedBytes, `${replayed.reservedBytes} bytes`);
+});
+
+Deno.test("nearly all of a sampling step is replayed", async () => {
+  const job = { model: "DiT-S/2", images: 2 };
+  const [made, replayed] = [await samplingCensus(job, false), await samplingCensus(job, true)];
+  assertEquals(replayed.dispatches, made.dispatches);
+  assertEquals(made.replayed, 0);
+  assert(replayed.replayed > 0.85 * replayed.dispatches, `${replayed.replayed} were replayed`);
 });
 
 Deno.test("the kernels of a census add up to all of its launches", async () => {

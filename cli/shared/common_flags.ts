@@ -49,6 +49,10 @@ export const DEVICE_FLAGS = {
     toggle("measure a GPU's kernels when it is first used, for some seconds"),
     true,
   ),
+  "replay": withDefault(
+    toggle("on a GPU, record what a model launches and replay it, to spare the CPU"),
+    true,
+  ),
 } as const;
 
 /** Flags of every command whose work several processes can share. */

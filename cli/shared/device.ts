@@ -18,6 +18,8 @@ export interface AskedDevice extends PlanChoice {
   readonly device?: typeof DEVICES[number] | undefined;
   /** `"deno"` where it is left out. */
   readonly gpu?: typeof GPUS[number] | undefined;
+  /** Whether a GPU replays what models launch; it does where this is left out. */
+  readonly replay?: boolean | undefined;
 }
 
 /**
@@ -39,7 +41,7 @@ export class FastTierError extends CommandError {
  * @throws {FastTierError} where it gives wrong numbers in the fast tier.
  */
 export async function startDevice(
-  { device: asked = "auto", gpu: kind = "deno", ...plans }: AskedDevice,
+  { device: asked = "auto", gpu: kind = "deno", replay = true, ...plans }: AskedDevice,
   world: World = ALONE,
 ): Promise<Device> {
   const { threads } = world;
@@ -58,6 +60,7 @@ export async function startDevice(
     started = await init({
       device,
       ...(dawn === null ? {} : { gpu: dawn.gpu }),
+      webgpu: { replay },
       ...(threads === null ? {} : { wasm: { threads } }),
     });
   } catch (error) {

@@ -95,6 +95,8 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     const generator = new Generator(seed, TRAINING_STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
+    // ranks combine gradients while others are computed, which come all at once from a record
+    model.isCaptured = (parts.world?.size ?? 1) === 1;
     const frozen = freeze(model, settings.freeze);
     const lrScale = rateScale(model, settings.lrScale);
     const { steps, world, bucketBytes } = parts;

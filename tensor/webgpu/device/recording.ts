@@ -33,11 +33,20 @@ interface Slot {
   readonly places: readonly number[];
 }
 
+/** What a recording needs of the runtime. */
+interface Player {
+  /** What kernels are planned by: other plans make other launches. */
+  readonly plans: unknown;
+  /** Records a command again. */
+  repeat(command: Command): void;
+}
+
 /** Commands in their order. */
 export class Recording implements RecordedWork {
   readonly #commands: Command[] = [];
   readonly #arena: Arena | null;
-  readonly #repeat: (command: Command) => void;
+  readonly #player: Player;
+  readonly #plans: unknown;
   #isSpoiled = false;
   /** Blocks that are neither bound nor the arena's, each with its loan. */
   readonly #others = new Map<Block, number>();
@@ -48,11 +57,12 @@ export class Recording implements RecordedWork {
    * An empty one.
    *
    * @param arena What everything lies in that is made meanwhile.
-   * @param repeat Records a command again.
+   * @param player Records commands again.
    */
-  constructor(arena: Arena | null, repeat: (command: Command) => void) {
+  constructor(arena: Arena | null, player: Player) {
     this.#arena = arena;
-    this.#repeat = repeat;
+    this.#player = player;
+    this.#plans = player.plans;
   }
 
   add(command: Command): void {
@@ -89,7 +99,7 @@ export class Recording implements RecordedWork {
 
   get isValid(): boolean {
     for (const [block, loans] of this.#others) if (block.loans !== loans) return false;
-    return true;
+    return this.#player.plans === this.#plans;
   }
 
   replay(buffers: readonly DeviceBuffer[]): void {
@@ -103,7 +113,7 @@ export class Recording implements RecordedWork {
         this.#commands[index] = withBlocks(command, blocks);
       }
     }
-    for (const command of this.#commands) this.#repeat(command);
+    for (const command of this.#commands) this.#player.repeat(command);
   }
 }
 

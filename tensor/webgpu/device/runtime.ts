@@ -221,7 +221,7 @@ export class WebGpuRuntime {
   /** See `WorkRecorder`. */
   record(run: () => void, memory?: WorkMemory): Recording {
     const arena = memory instanceof Arena ? memory : null;
-    const recording = this.#recording = new Recording(arena, (command) => this.#repeat(command));
+    const recording = this.#recording = new Recording(arena, this);
     try {
       if (arena) this.pool.within(arena, run);
       else run();
@@ -237,7 +237,7 @@ export class WebGpuRuntime {
   }
 
   /** Records a command again. */
-  #repeat(command: Command): void {
+  repeat(command: Command): void {
     if ("launch" in command) {
       this.#replayed++;
       this.#announce(command.launch.d);
