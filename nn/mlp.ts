@@ -1,4 +1,4 @@
-import { swiglu } from "../autograd/mod.ts";
+import { mlp, type MlpActivation, swiglu } from "../autograd/mod.ts";
 import { checkOptionNames, type Tensor } from "../tensor/mod.ts";
 import type { InitOptions } from "./init.ts";
 import { INIT_OPTIONS, Linear } from "./layers.ts";
@@ -7,7 +7,7 @@ import { Module } from "./module.ts";
 /** Settings of {@link Mlp}. */
 export interface MlpOptions extends InitOptions {
   /** Between the two layers, inside the first product's kernel; the tanh GELU of DiT by default. */
-  activation?: "gelu" | "geluTanh" | "silu" | "relu";
+  activation?: MlpActivation;
   /** Size of the result; by default that of the input. */
   outputs?: number;
 }
@@ -18,19 +18,22 @@ export class Mlp extends Module {
   fc1: Linear;
   /** hidden to outputs */
   fc2: Linear;
+  readonly #activation: MlpActivation;
 
   /** From `inputs` numbers through `hidden` to as many as there were, or `options.outputs`. */
   constructor(inputs: number, hidden: number, options: MlpOptions = {}) {
     super();
     checkOptionNames("Mlp", options, { ...INIT_OPTIONS, activation: 1, outputs: 1 });
     const { activation = "geluTanh", outputs = inputs, ...init } = options;
+    this.#activation = activation;
     this.fc1 = new Linear(inputs, hidden, { ...init, activation });
     this.fc2 = new Linear(hidden, outputs, init);
   }
 
   /** x [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
-    return this.fc2.forward(this.fc1.forward(x));
+    const { fc1, fc2 } = this;
+    return mlp(x, fc1.weight, fc1.bias, fc2.weight, fc2.bias, { activation: this.#activation });
   }
 }
 

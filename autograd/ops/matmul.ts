@@ -3,6 +3,7 @@ import {
   type Activation,
   checkOptionNames,
   commonFloat,
+  copy,
   empty,
   evaluateOne,
   type Formula,
@@ -23,13 +24,13 @@ import { rowOf } from "./define_elementwise.ts";
 import { transpose } from "./shape.ts";
 
 /** `x` with its last two dimensions swapped, without moving elements. */
-function flipped(x: Tensor): Tensor {
+export function flipped(x: Tensor): Tensor {
   const axes = x.shape.map((_, i) => i);
   return permuted(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
 }
 
 /** `x` [..., N] as [rows, N]. */
-function rowsOf(x: Tensor): Tensor {
+export function rowsOf(x: Tensor): Tensor {
   return reshaped(x, [sizeOf(x.shape.slice(0, -1)), x.shape.at(-1)!]);
 }
 
@@ -113,23 +114,60 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   return callMatmul([x, y], null)[0]!;
 }
 
-type Nonlinear = Exclude<Activation, "none">;
+/** Activations that do something. */
+export type Nonlinear = Exclude<Activation, "none">;
 
 function gradientAt(activation: Nonlinear): Formula {
   // the row of relu reads its result, which has the sign of what went in
   const slope = rowOf(activation).grads[0]!;
   return { name: `${activation}'`, build: (g, x) => slope(g!, [x!], x!) };
 }
-const ACTIVATION_GRADS: { readonly [A in Nonlinear]: Formula } = {
+/** [g, pre]: the gradient of an activation's result, as that of what went in. */
+export const ACTIVATION_GRADS: { readonly [A in Nonlinear]: Formula } = {
   relu: gradientAt("relu"),
   silu: gradientAt("silu"),
   gelu: gradientAt("gelu"),
   geluTanh: gradientAt("geluTanh"),
 };
 
-/** Gradient of the activation at `pre`. */
-function activationGrad(g: Tensor, pre: Tensor, activation: Nonlinear): Tensor {
-  return evaluateOne("linear", ACTIVATION_GRADS[activation], [g, pre]);
+/** What is asked of the gradients of a linear layer. */
+interface LinearGradOptions {
+  /** Which are wanted: of x, the weight, the bias. */
+  readonly needs: readonly [boolean, boolean, boolean];
+  /** Where those of the weight and the bias may be written. */
+  readonly into: readonly (Tensor | null)[];
+  /** Whether weight and bias are f16 copies of f32 ones. */
+  readonly half: boolean;
+}
+
+/** Gradients of x [..., I], w [O, I] and a bias [O], from that of x Wᵀ + b, dz [rows, O]. */
+export function linearGrads(
+  op: string,
+  dz: Tensor,
+  x: Tensor,
+  w: Tensor,
+  { needs: [needsX, needsW, needsB], into: [intoW = null, intoB = null], half }: LinearGradOptions,
+): [Tensor | null, Tensor | null, Tensor | null] {
+  const outputs = w.shape[0]!;
+  // the sums of dz come along with the product that reads all of it
+  const sums = needsB && needsW && w.size > 0
+    ? intoB ?? empty(dz.device, "f32", [outputs], op)
+    : null;
+  const gradX = () => {
+    using flat = product(op, dz, w, { dtype: x.dtype as "f32" | "f16" }).out;
+    return reshaped(flat, x.shape);
+  };
+  const gradW = () => {
+    using inputs = rowsOf(x);
+    using dzt = flipped(dz);
+    return product(op, dzt, inputs, { into: intoW, sums }).out;
+  };
+  const gradB = () => {
+    if (sums) return intoB || half || dz.dtype === "f32" ? sums : copy(sums, dz.dtype, op);
+    using kept = reduceKeep(op, "sum", null, [dz], [0], { into: intoB });
+    return reshaped(kept, [outputs]);
+  };
+  return [needsX ? gradX() : null, needsW ? gradW() : null, needsB ? gradB() : null];
 }
 
 const callLinear = defineOp<
@@ -152,35 +190,16 @@ const callLinear = defineOp<
     using flat = out;
     return { out: reshaped(flat, shape), saved: [x!, w!, pre] };
   },
-  backward: ([g], [x, w, pre], { activation, bias }, needs, into) => {
+  backward: ([g], [x, w, pre], { activation, bias, half }, needs, into) => {
     using rows = rowsOf(g!);
-    using slope = activation === "none" ? null : activationGrad(rows, pre!, activation);
-    const dz = slope ?? rows;
-    const gradX = () => {
-      using flat = product("linear", dz, w, { dtype: x.dtype as "f32" | "f16" }).out;
-      return reshaped(flat, x.shape);
-    };
-    const outputs = w.shape[0]!;
-    const needsBias = bias && needs[2] === true;
-    // the sums of dz come along with the product that reads all of it
-    const sums = needsBias && needs[1]
-      ? into[2] ?? empty(x.device, "f32", [outputs], "linear")
-      : null;
-    const gradW = () => {
-      using inputs = rowsOf(x);
-      using dzt = flipped(dz);
-      return product("linear", dzt, inputs, { into: into[1] ?? null, sums }).out;
-    };
-    const gradB = () => {
-      if (sums) return sums;
-      using kept = reduceKeep("linear", "sum", null, [dz], [0], { into: into[2] ?? null });
-      return reshaped(kept, [outputs]);
-    };
-    return [
-      needs[0] ? gradX() : null,
-      needs[1] ? gradW() : null,
-      needsBias ? gradB() : null,
-    ];
+    using slope = activation === "none"
+      ? null
+      : evaluateOne("linear", ACTIVATION_GRADS[activation], [rows, pre!]);
+    return linearGrads("linear", slope ?? rows, x, w, {
+      needs: [needs[0]!, needs[1]!, bias && needs[2]!],
+      into: into.slice(1),
+      half,
+    });
   },
   samples: (["none", "relu", "silu", "gelu", "geluTanh"] as const).flatMap((activation) => [
     {
