@@ -17,6 +17,7 @@ import {
   addHandle,
   type Backward,
   freeNode,
+  gatheringPlace,
   type Leaf,
   moveHistory,
   type Node,
@@ -85,11 +86,12 @@ function runNode(
   {
     using s = scope(node.op);
     const upstream = node.outputs.map((v) => grads.get(v) ?? null);
-    const into = node.inputs.map((value, i) => {
+    const into = (i: number) => {
       // only what nothing else is added to
+      const value = node.inputs[i];
       const isFirst = value && !grads.has(value) && node.inputs.indexOf(value) === i;
       return isFirst ? placeOf(value) : null;
-    });
+    };
     const results = backward(upstream, node.saved, into);
     const taken = new Set(upstream);
     node.inputs.forEach((value, i) => {
@@ -212,7 +214,9 @@ function walk(
     g.dispose();
   };
   const placeOf = (value: Value) => {
-    return intoLeaves && !wanted.has(value) ? value.leaf?.gradPlace() ?? null : null;
+    if (wanted.has(value)) return null;
+    if (value.leaf) return intoLeaves ? value.leaf.gradPlace() : null;
+    return gatheringPlace(value);
   };
   const isPlain = intoLeaves && wanted.size === 0;
   const flushLeaf = (value: Value | null | undefined) => value?.leaf && flush(value);

@@ -7,6 +7,7 @@ import {
   copy,
   copyInto,
   type DType,
+  empty,
   isFloat,
   scope,
   type Shape,
@@ -14,7 +15,7 @@ import {
 } from "../tensor/mod.ts";
 import { autocastDtype, isRecording, noGrad } from "./modes.ts";
 import { halfWeight } from "./half_weights.ts";
-import { hold, isLeaf, record, requiresGrad } from "./tape.ts";
+import { hold, isLeaf, type Places, record, requiresGrad } from "./tape.ts";
 
 /** An op's operands; null for an optional one that was left out. */
 export type Operands = readonly (Tensor | null)[];
@@ -66,16 +67,28 @@ export interface OpRow<A, S extends Operands> {
   /**
    * Gradients of the operands (fresh tensors; null where there is none or `needs` says it is not
    * wanted) from those of the outputs.
-   * @param into Places of operands whose gradient may be written there, f32 and row-major, and that
-   * place given back; null for the others.
+   * @param into Gives the place of an operand whose gradient may be written there, and that place
+   * given back; null for none.
    */
   backward(
     grads: readonly (Tensor | null)[],
     saved: S,
     attrs: A,
     needs: readonly boolean[],
-    into: readonly (Tensor | null)[],
+    into: Places,
   ): readonly (Tensor | null)[];
+  /**
+   * Of an op whose outputs are parts of its operand: what they are parts of. Their gradients may be
+   * written side by side then, and `backward` has to find them there.
+   */
+  readonly gathers?: (attrs: A) => {
+    /** Of the operand. */
+    readonly shape: Shape;
+    /** Of the operand. */
+    readonly dtype: DType;
+    /** The window of an output. */
+    part(whole: Tensor, output: number): Tensor;
+  };
   /** Calls that cover its shapes and options, small enough for finite differences. */
   readonly samples: readonly Sample[];
 }
@@ -159,10 +172,18 @@ export function defineOp<A, S extends Operands>(
       if (recording) held = hold(saved);
     }
     if (recording) {
+      const parts = row.gathers?.(attrs);
+      const { device } = outs[0]!;
+      const gathering = parts
+        ? {
+          whole: () => empty(device, parts.dtype, parts.shape, row.name),
+          part: parts.part,
+        }
+        : null;
       record(row.name, values, outs, held, (grads, kept, into) => {
         const found = row.backward(grads, kept as unknown as S, attrs, needs, into);
-        return halved ? found.map((g, i) => halved.has(i) ? widened(g, into[i]) : g) : found;
-      });
+        return halved ? found.map((g, i) => halved.has(i) ? widened(g, () => into(i)) : g) : found;
+      }, gathering);
     }
     return outs;
   };
@@ -201,8 +222,9 @@ function castOperands(rule: CastRule, given: Operands): CastOperands {
 }
 
 /** The gradient of a weight, which is f32 whatever was computed with. */
-function widened(g: Tensor | null | undefined, place: Tensor | null | undefined): Tensor | null {
+function widened(g: Tensor | null | undefined, placeOf: () => Tensor | null): Tensor | null {
   if (!g || g.dtype === "f32") return g ?? null;
+  const place = placeOf();
   if (!place) return copy(g, "f32", "cast");
   copyInto(g, place, "cast");
   return place;

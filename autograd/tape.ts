@@ -13,14 +13,25 @@ import {
 } from "../tensor/mod.ts";
 
 /**
- * Gradients of an op's inputs from those of its outputs; null where there is none. `into` has the
- * places where those of leaves are collected, which may be written to and given back.
+ * A place where the gradient of an op's `input` may be written, to be given back then: null for none.
+ * Those of weights are f32 and row-major, others may be windows of a larger tensor.
  */
+export type Places = (input: number) => Tensor | null;
+
+/** Gradients of an op's inputs from those of its outputs; null where there is none. */
 export type Backward = (
   grads: readonly (Tensor | null)[],
   saved: readonly (Tensor | null)[],
-  into: readonly (Tensor | null)[],
+  into: Places,
 ) => readonly (Tensor | null)[];
+
+/** Where gradients of a node's outputs lie side by side, as one tensor that its backward finds. */
+export interface Gathering {
+  /** Makes it. */
+  whole(): Tensor;
+  /** The window of an output, another handle. */
+  part(whole: Tensor, output: number): Tensor;
+}
 
 /**
  * Computes a segment again, on the tape this time, from tensors that stand for its inputs; gives
@@ -71,6 +82,9 @@ export interface Node {
   readonly leaves: readonly Value[];
   /** How gradients pass, or how to find the ops that they pass. */
   readonly back: { readonly backward: Backward } | SegmentBack;
+  readonly gathering: Gathering | null;
+  /** Made when a place in it is first asked for. */
+  gathered: Tensor | null;
   saved: readonly (Tensor | null)[];
   readonly versions: readonly number[];
   /** Where it is kept; null once it has been freed. */
@@ -137,7 +151,18 @@ export function freeNode(node: Node): void {
   node.tape = null;
   for (const t of node.saved) t?.dispose();
   node.saved = [];
+  node.gathered?.dispose();
+  node.gathered = null;
   if ("rerun" in node.back) node.back.onFree?.();
+}
+
+/** The place where what made `value` gathers its gradient; null where it does not. */
+export function gatheringPlace(value: Value): Tensor | null {
+  const { node } = value;
+  if (!node?.gathering) return null;
+  const { gathering } = node;
+  node.gathered ??= outsideScopes(() => gathering.whole());
+  return gathering.part(node.gathered, node.outputs.indexOf(value));
 }
 
 /** Lets go of all that `values` depend on. */
@@ -191,8 +216,9 @@ export function record(
   outputs: readonly Tensor[],
   saved: readonly (Tensor | null)[],
   backward: Backward,
+  gathering: Gathering | null = null,
 ): void {
-  addNode(op, inputs, outputs, saved, { backward });
+  addNode(op, inputs, outputs, saved, { backward }, [], gathering);
 }
 
 /**
@@ -218,6 +244,7 @@ function addNode(
   saved: readonly (Tensor | null)[],
   back: Node["back"],
   leaves: readonly Value[] = [],
+  gathering: Gathering | null = null,
 ): void {
   const tape = tapeOf(currentScope());
   const node: Node = {
@@ -227,6 +254,8 @@ function addNode(
     outputs: outputs.map((t) => new Value(t.shape, null)),
     leaves,
     back,
+    gathering,
+    gathered: null,
     saved,
     versions: saved.map((t) => t ? t.storage.version : 0),
     tape,

@@ -4,14 +4,15 @@
  */
 import {
   add,
-  addcmul,
   chunk,
+  gatedResidual,
+  layerNormFork,
   layerNormModulate,
   mul,
   type Parameter,
+  rmsNormFork,
   rmsNormModulate,
   type RotaryTables,
-  unsqueeze,
 } from "../autograd/mod.ts";
 import {
   Attention,
@@ -89,6 +90,11 @@ export abstract class Conditioned extends Module {
   }
 }
 
+/** w (1 + scale) as the 1 + scale of the kernel. */
+function weighted(weight: Tensor, scale: Tensor): Tensor {
+  return tidy(() => add(mul(weight, add(scale, 1)), -1));
+}
+
 /** Normalisation of tokens that is scaled and shifted a sample: norm(x) (1 + scale) + shift. */
 export class AdaptiveNorm extends Module {
   /** [D], of RMSNorm as LightningDiT has it; null of layer norm, whose affine part is the sample's */
@@ -103,9 +109,13 @@ export class AdaptiveNorm extends Module {
   /** x [N, T, D], shift and scale [N, D] to [N, T, D]. */
   forward(x: Tensor, shift: Tensor, scale: Tensor): Tensor {
     if (!this.weight) return layerNormModulate(x, shift, scale, OF_NORM);
-    // w (1 + scale) as the 1 + scale of the kernel
-    const scaled = tidy(() => add(mul(this.weight!, add(scale, 1)), -1));
-    return rmsNormModulate(x, shift, scaled, OF_NORM);
+    return rmsNormModulate(x, shift, weighted(this.weight, scale), OF_NORM);
+  }
+
+  /** As `forward`, with x itself in front, for what goes past a branch. */
+  fork(x: Tensor, shift: Tensor, scale: Tensor): [x: Tensor, normed: Tensor] {
+    if (!this.weight) return layerNormFork(x, shift, scale, OF_NORM);
+    return rmsNormFork(x, shift, weighted(this.weight, scale), OF_NORM);
   }
 }
 
@@ -149,12 +159,14 @@ export class DiTBlock extends Conditioned {
     const [shiftMlp, scaleMlp, gateMlp] = parts.slice(half) as [Tensor, Tensor, Tensor];
     // x + gate * attention(norm(x)), the gate one number a channel
     const y = tidy(() => {
-      const h = this.attn.forward(this.norm1.forward(x, shiftMsa, scaleMsa), rotary);
-      return this.#hasGates ? addcmul(x, unsqueeze(gateMsa, 1), h) : add(x, h);
+      const [past, normed] = this.norm1.fork(x, shiftMsa, scaleMsa);
+      const h = this.attn.forward(normed, rotary);
+      return this.#hasGates ? gatedResidual(past, gateMsa, h) : add(past, h);
     });
     return tidy(() => {
-      const h = this.mlp.forward(this.norm2.forward(y, shiftMlp, scaleMlp));
-      return this.#hasGates ? addcmul(y, unsqueeze(gateMlp, 1), h) : add(y, h);
+      const [past, normed] = this.norm2.fork(y, shiftMlp, scaleMlp);
+      const h = this.mlp.forward(normed);
+      return this.#hasGates ? gatedResidual(past, gateMlp, h) : add(past, h);
     });
   }
 }

@@ -106,7 +106,8 @@ export interface KernelArgs {
   };
   /**
    * Gradients of layerNorm: dx always; dWeight and dBias [N] where weight is given, dScale and
-   * dShift [B, N] contiguous where scale is; `mean` is 0 where it is not `centred`.
+   * dShift [B, N] (unit inner stride) where scale is; `mean` is 0 where it is not `centred`.
+   * `residual` [B, T, N], contiguous, is added to dx: what reaches x past the norm.
    */
   layerNormGrad: {
     x: View;
@@ -116,12 +117,19 @@ export interface KernelArgs {
     centred: boolean;
     mean: View;
     rstd: View;
+    residual?: View | null;
     dx: View;
     dWeight: View | null;
     dBias: View | null;
     dScale: View | null;
     dShift: View | null;
   };
+  /**
+   * Gradients of `gate * x` for gate [B, N] and x [B, T, N] from g, shaped like x: dx = g gate and
+   * dGate = the sums of g x over T. Arrays of three dimensions are contiguous, the others have unit
+   * inner stride.
+   */
+  gateGrad: { x: View; gate: View; g: View; dx: View; dGate: View };
   /**
    * x [N, C, S] contiguous, each of `groups` groups of channels of a sample to mean 0 and variance
    * 1 (biased, two passes), times weight plus bias ([C]), through SiLU where `silu`. `mean` and
@@ -294,6 +302,7 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
       scale: "read",
       mean: "read",
       rstd: "read",
+      residual: "read",
       dx: "write",
       dWeight: "write",
       dBias: "write",
@@ -301,9 +310,13 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
       dShift: "write",
     },
     cut: [
-      ["x", "g", "mean", "rstd", "dx", "scale", "dScale", "dShift"],
-      ["x", "g", "mean", "rstd", "dx"],
+      ["x", "g", "mean", "rstd", "residual", "dx", "scale", "dScale", "dShift"],
+      ["x", "g", "mean", "rstd", "residual", "dx"],
     ],
+  },
+  gateGrad: {
+    arrays: { x: "read", gate: "read", g: "read", dx: "write", dGate: "write" },
+    cut: [["x", "g", "dx", "gate", "dGate"], ["x", "g", "dx"]],
   },
   groupNorm: {
     arrays: {

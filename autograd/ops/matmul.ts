@@ -19,6 +19,7 @@ import {
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
+import type { Places } from "../tape.ts";
 import "./elementwise.ts"; // declares the activations
 import { rowOf } from "./define_elementwise.ts";
 import { transpose } from "./shape.ts";
@@ -134,8 +135,8 @@ export const ACTIVATION_GRADS: { readonly [A in Nonlinear]: Formula } = {
 interface LinearGradOptions {
   /** Which are wanted: of x, the weight, the bias. */
   readonly needs: readonly [boolean, boolean, boolean];
-  /** Where those of the weight and the bias may be written. */
-  readonly into: readonly (Tensor | null)[];
+  /** Where that of the weight (0) and of the bias (1) may be written. */
+  readonly into: Places;
   /** Whether weight and bias are f16 copies of f32 ones. */
   readonly half: boolean;
 }
@@ -146,9 +147,14 @@ export function linearGrads(
   dz: Tensor,
   x: Tensor,
   w: Tensor,
-  { needs: [needsX, needsW, needsB], into: [intoW = null, intoB = null], half }: LinearGradOptions,
+  { needs: [needsX, needsW, needsB], into, half }: LinearGradOptions,
 ): [Tensor | null, Tensor | null, Tensor | null] {
   const outputs = w.shape[0]!;
+  const placeOf = (i: number) => {
+    const place = into(i);
+    return place?.dtype === "f32" && place.contiguous ? place : null;
+  };
+  const [intoW, intoB] = [needsW ? placeOf(0) : null, needsB ? placeOf(1) : null];
   // the sums of dz come along with the product that reads all of it
   const sums = needsB && needsW && w.size > 0
     ? intoB ?? empty(dz.device, "f32", [outputs], op)
@@ -197,7 +203,7 @@ const callLinear = defineOp<
       : evaluateOne("linear", ACTIVATION_GRADS[activation], [rows, pre!]);
     return linearGrads("linear", slope ?? rows, x, w, {
       needs: [needs[0]!, needs[1]!, bias && needs[2]!],
-      into: into.slice(1),
+      into: (i) => into(i + 1),
       half,
     });
   },

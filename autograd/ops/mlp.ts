@@ -42,18 +42,20 @@ const callMlp = defineOp<
     using dz2 = rowsOf(g!);
     const [, dW2, dB2] = linearGrads("mlp", dz2, hidden, w2, {
       needs: [false, needsW2, needsB2],
-      into: into.slice(3),
+      into: (i) => into(i + 3),
       half,
     });
     if (!needsX && !needsW1 && !needsB1) return [null, null, null, dW2, dB2];
+    const dtype = hidden.dtype as "f32" | "f16";
+    hidden.dispose(); // the largest of all, and what is made next is as large
     // back through the activation on the way out of the product
     using dz1 = product("mlp", dz2, w2, {
-      dtype: hidden.dtype as "f32" | "f16",
+      dtype,
       combine: { formula: ACTIVATION_GRADS[activation], operand: pre! },
     }).out;
     const [dX, dW1, dB1] = linearGrads("mlp", dz1, x, w1, {
       needs: [needsX, needsW1, needsB1],
-      into: into.slice(1, 3),
+      into: (i) => into(i + 1),
       half,
     });
     return [dX, dW1, dB1, dW2, dB2];

@@ -2,6 +2,7 @@
 export * from "./attention.ts";
 export * from "./conv.ts";
 export * from "./elementwise.ts";
+export { gatedResidual } from "./gated_residual.ts";
 export * from "./indexing.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
 export { mlp, type MlpActivation, type MlpOptions } from "./mlp.ts";

@@ -20,6 +20,7 @@ import {
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
+import { chunk } from "./parts.ts";
 import { transpose } from "./shape.ts";
 
 /** A contiguous handle to `x` as `shape`. */
@@ -98,6 +99,8 @@ interface LayerNormAttrs {
   centred: boolean;
   /** Whether the result is f16 under autocast, whatever the operands are. */
   half?: boolean;
+  /** Whether x is given as well, for what goes past the norm. */
+  fork?: boolean;
 }
 
 const callLayerNorm = defineOp<
@@ -106,7 +109,7 @@ const callLayerNorm = defineOp<
 >({
   name: "layerNorm",
   cast: "asGiven",
-  forward: (inputs, { eps, rows, kind, centred, half }) => {
+  forward: (inputs, { eps, rows, kind, centred, half, fork }) => {
     const [x, first, second] = inputs;
     const op = centred ? "layerNorm" : "rmsNorm"; // the one that was called, in errors
     const given = inputs.filter((t) => t !== null);
@@ -136,28 +139,37 @@ const callLayerNorm = defineOp<
         rstd,
       });
     }
-    return { out, saved: [input, mean, rstd, kind === "affine" ? a : b] };
+    const saved = [input, mean, rstd, kind === "affine" ? a : b] as const;
+    return { out: fork ? [x!, out] : out, saved };
   },
-  backward: ([g], [x, mean, rstd, factor], { rows, kind, centred }, needs) => {
+  backward: (grads, [x, mean, rstd, factor], { rows, kind, centred, fork }, needs, into) => {
+    const [past, g] = fork ? [grads[0] ?? null, grads[1] ?? null] : [null, grads[0]!];
+    if (!g) return [past, null, null];
     const { device, dtype } = x;
     const [b, , n] = rows;
     const dx = empty(device, dtype, rows, "layerNorm");
-    const like = (shape: Shape) => empty(device, factor!.dtype, shape, "layerNorm");
+    const like = (shape: Shape, input: number) => {
+      const place = into(input);
+      const fits = place?.dtype === factor!.dtype && sameShape(place.shape, shape) &&
+        place.strides.at(-1) === 1;
+      return fits ? place : empty(device, factor!.dtype, shape, "layerNorm");
+    };
     const affine = kind === "affine";
     const modulate = kind === "modulate";
-    const dWeight = affine ? like([n]) : null;
-    const dBias = affine && centred ? like([n]) : null; // RMSNorm has no bias
-    const dScale = modulate ? like([b, n]) : null;
-    const dShift = modulate ? like([b, n]) : null;
+    const dWeight = affine ? like([n], 1) : null;
+    const dBias = affine && centred ? like([n], 2) : null; // RMSNorm has no bias
+    const dShift = modulate ? like([b, n], 1) : null;
+    const dScale = modulate ? like([b, n], 2) : null;
     if (dx.size > 0) {
       dispatch("layerNorm", "layerNormGrad", device, {
         x,
-        g: packed(g!, rows, "layerNorm"),
+        g: packed(g, rows, "layerNorm"),
         weight: affine ? factor : null,
         scale: modulate ? factor : null,
         centred,
         mean,
         rstd,
+        residual: past && packed(past, rows, "layerNorm"),
         dx,
         dWeight,
         dBias,
@@ -165,8 +177,8 @@ const callLayerNorm = defineOp<
         dShift,
       });
     } else for (const d of [dWeight, dBias, dScale, dShift]) if (d) fillInto(d, 0, "layerNorm");
-    const grads = kind === "affine" ? [dWeight, dBias] : [dShift, dScale];
-    return [reshaped(dx, g!.shape), ...grads].map((d, i) => needs[i] ? d : null);
+    const affineGrads = affine ? [dWeight, dBias] : [dShift, dScale];
+    return [reshaped(dx, g.shape), ...affineGrads].map((d, i) => needs[i] ? d : null);
   },
   samples: [
     { name: "17x33", inputs: [{ shape: [17, 33] }], call: ([x]) => layerNorm(x!) },
@@ -195,6 +207,21 @@ const callLayerNorm = defineOp<
       name: "root mean square, modulated",
       inputs: [{ shape: [3, 5, 17] }, { shape: [3, 17] }, { shape: [3, 17], strided: true }],
       call: ([x, shift, scale]) => rmsNormModulate(x!, shift!, scale!),
+    },
+    {
+      name: "modulated, and what goes past",
+      inputs: [{ shape: [3, 5, 17] }, { shape: [3, 34] }],
+      call: ([x, both]) => layerNormFork(x!, ...chunk(both!, 2, 1) as [Tensor, Tensor]),
+    },
+    {
+      name: "modulated, of which what goes past is used",
+      inputs: [{ shape: [2, 3, 8] }, { shape: [2, 8] }, { shape: [2, 8] }],
+      call: ([x, shift, scale]) => rmsNormFork(x!, shift!, scale!)[0],
+    },
+    {
+      name: "modulated, of which the norm is used",
+      inputs: [{ shape: [2, 3, 8] }, { shape: [2, 8] }, { shape: [2, 8] }],
+      call: ([x, shift, scale]) => layerNormFork(x!, shift!, scale!)[1],
     },
   ],
 });
@@ -248,7 +275,21 @@ export function layerNormModulate(
   scale: Tensor,
   options: ModulateOptions = {},
 ): Tensor {
-  return modulated("layerNormModulate", x, shift, scale, options, true);
+  return modulated("layerNormModulate", x, shift, scale, options, { centred: true }).at(-1)!;
+}
+
+/**
+ * x itself and layerNormModulate of it, for a residual branch: the gradients that x gets from both
+ * are added up in the kernel of the norm's.
+ */
+export function layerNormFork(
+  x: Tensor,
+  shift: Tensor,
+  scale: Tensor,
+  options: ModulateOptions = {},
+): [x: Tensor, normed: Tensor] {
+  const how = { centred: true, fork: true };
+  return modulated("layerNormFork", x, shift, scale, options, how) as [Tensor, Tensor];
 }
 
 /** Settings of {@link rmsNorm}. */
@@ -287,7 +328,18 @@ export function rmsNormModulate(
   scale: Tensor,
   options: ModulateOptions = {},
 ): Tensor {
-  return modulated("rmsNormModulate", x, shift, scale, options, false);
+  return modulated("rmsNormModulate", x, shift, scale, options, { centred: false }).at(-1)!;
+}
+
+/** x itself and rmsNormModulate of it, as {@link layerNormFork} has them. */
+export function rmsNormFork(
+  x: Tensor,
+  shift: Tensor,
+  scale: Tensor,
+  options: ModulateOptions = {},
+): [x: Tensor, normed: Tensor] {
+  const how = { centred: false, fork: true };
+  return modulated("rmsNormFork", x, shift, scale, options, how) as [Tensor, Tensor];
 }
 
 function modulated(
@@ -296,8 +348,8 @@ function modulated(
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions,
-  centred: boolean,
-): Tensor {
+  how: { readonly centred: boolean; readonly fork?: boolean },
+): Tensor[] {
   checkOptionNames(op, options, { eps: 1, intoProduct: 1 });
   const wanted = [x.shape[0]!, x.shape[2]!];
   if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
@@ -309,8 +361,8 @@ function modulated(
   }
   const rows = x.shape as unknown as readonly [number, number, number];
   const { eps = 1e-6, intoProduct: half = false } = options;
-  const attrs = { eps, rows, kind: "modulate", centred, half } as const;
-  return callLayerNorm([x, shift, scale], attrs)[0]!;
+  const attrs = { eps, rows, kind: "modulate", half, ...how } as const;
+  return callLayerNorm([x, shift, scale], attrs);
 }
 
 interface GroupNormAttrs {

@@ -1,15 +1,19 @@
 /** Parts of tensors as views, and tensors put together from parts as copies. */
 import {
   checkOptionNames,
+  contiguousStrides,
   copyInto,
+  type DType,
   DTypeError,
   empty,
   fillInto,
   IndexError,
   normalizeAxis,
+  sameShape,
   type Shape,
   ShapeError,
   shapeText,
+  sizeOf,
   type Tensor,
 } from "../../tensor/mod.ts";
 import { defineComposite, defineOp } from "../op.ts";
@@ -80,7 +84,35 @@ export function slice(x: Tensor, axis: number, range: SliceRange): Tensor {
   return callSlice([x], { axis: at, start: from, length, step, from: x.shape })[0]!;
 }
 
-const callSplit = defineOp<{ axis: number; sizes: readonly number[]; from: Shape }, readonly []>({
+interface SplitAttrs {
+  readonly axis: number;
+  readonly sizes: readonly number[];
+  readonly from: Shape;
+  readonly dtype: DType;
+}
+
+/** Part `i` of what was split. */
+function partOf(whole: Tensor, { axis, sizes }: SplitAttrs, i: number): Tensor {
+  const start = sizes.slice(0, i).reduce((sum, size) => sum + size, 0);
+  return window(whole, axis, start, sizes[i]!, 1);
+}
+
+/** The tensor that all of `parts` are parts of, each in its place; null where there is none. */
+function wholeOf(parts: readonly (Tensor | null)[], attrs: SplitAttrs): Tensor | null {
+  const first = parts[0];
+  if (!first || first.offset !== 0 || first.storage.length !== sizeOf(attrs.from)) return null;
+  const whole = first.as(attrs.from, contiguousStrides(attrs.from), 0);
+  const fits = parts.every((part, i) => {
+    if (part?.storage !== whole.storage) return false;
+    using own = partOf(whole, attrs, i);
+    return part.offset === own.offset && sameShape(part.strides, own.strides);
+  });
+  if (fits) return whole;
+  whole.dispose();
+  return null;
+}
+
+const callSplit = defineOp<SplitAttrs, readonly []>({
   name: "split",
   forward: ([x], { axis, sizes }) => {
     let start = 0;
@@ -93,7 +125,15 @@ const callSplit = defineOp<{ axis: number; sizes: readonly number[]; from: Shape
       saved: [],
     };
   },
-  backward: (grads, _, { axis, sizes, from }) => {
+  gathers: (attrs) => ({
+    shape: attrs.from,
+    dtype: attrs.dtype,
+    part: (whole, i) => partOf(whole, attrs, i),
+  }),
+  backward: (grads, _, attrs) => {
+    const gathered = wholeOf(grads, attrs);
+    if (gathered) return [gathered];
+    const { axis, sizes, from } = attrs;
     const like = grads.find((g) => g !== null)!;
     const whole = empty(like.device, like.dtype, from, "split");
     let start = 0;
@@ -138,7 +178,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
       }]`,
     );
   }
-  return callSplit([x], { axis: at, sizes: list, from: x.shape });
+  return callSplit([x], { axis: at, sizes: list, from: x.shape, dtype: x.dtype });
 }
 
 /** `count` parts of equal size along `axis` (the last may be smaller), as views. */

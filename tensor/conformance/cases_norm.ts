@@ -57,10 +57,13 @@ function layerNormPair(
   options: CaseOptions = {},
   dtype: Float = "f32",
   centred = true,
+  residual = false,
 ): ConformanceCase[] {
   const settings = { cost: B * T * N, ...typed(dtype), ...options };
   const title = `${name}, [${B}, ${T}, ${N}], ${affine}${dtype === "f16" ? ", f16" : ""}` +
-    (centred ? "" : ", not centred");
+    (centred ? "" : ", not centred") + (residual ? ", residual" : "");
+  // Gradients of a part may be written where those of the whole are gathered.
+  const part = (at: number) => residual ? window([B, 6 * N], [0, at * N]) : undefined;
   const hasWeight = affine === "weight" || affine === "weight only";
   return [
     conformanceCase("layerNorm", title, settings, (f) => ({
@@ -90,13 +93,30 @@ function layerNormPair(
       centred,
       mean: f.input([B, T], centred ? normal(0.1) : () => 0),
       rstd: f.input([B, T], uniform(0.8, 1.2)),
+      residual: residual ? f.input([B, T, N]) : null,
       dx: f.output("dx", [B, T, N], dtype),
       dWeight: hasWeight ? f.output("dWeight", [N], dtype) : null,
       dBias: hasWeight && centred ? f.output("dBias", [N], dtype) : null,
-      dScale: affine === "modulate" ? f.output("dScale", [B, N], dtype) : null,
-      dShift: affine === "modulate" ? f.output("dShift", [B, N], dtype) : null,
+      dScale: affine === "modulate" ? f.output("dScale", [B, N], dtype, part(1)) : null,
+      dShift: affine === "modulate" ? f.output("dShift", [B, N], dtype, part(0)) : null,
     })),
   ];
+}
+
+function gateGradCase(
+  [B, T, N]: readonly [number, number, number],
+  options: CaseOptions = {},
+  dtype: Float = "f32",
+): ConformanceCase {
+  const settings = { cost: B * T * N, ...typed(dtype), ...options };
+  const title = `[${B}, ${T}, ${N}]${dtype === "f16" ? ", f16" : ""}`;
+  return conformanceCase("gateGrad", title, settings, (f) => ({
+    x: f.input([B, T, N], normal(), dtype),
+    gate: f.input([B, N], normal(), dtype, window([B, 6 * N], [0, 2 * N])),
+    g: f.input([B, T, N]),
+    dx: f.output("dx", [B, T, N], dtype),
+    dGate: f.output("dGate", [B, N], dtype, window([B, 6 * N], [0, 2 * N])),
+  }));
 }
 
 function groupNormPair(
@@ -187,6 +207,24 @@ export function normCases(): ConformanceCase[] {
     ...layerNormPair("one row", [1, 1, 384], "modulate"),
     ...layerNormPair("mean of 100", [2, 6, 40], "plain", normal(1, 100), loose),
     ...layerNormPair("mean of 100", [2, 6, 40], "modulate", normal(1, 100), loose),
+    ...layerNormPair("odd width", [2, 5, 33], "plain", normal(), {}, "f32", true, true),
+    ...layerNormPair("many tokens", [2, 130, 64], "modulate", normal(), {}, "f32", true, true),
+    ...layerNormPair("wide", [2, 3, 1152], "modulate", normal(), {}, "f32", false, true),
+    ...layerNormPair("very long rows", [2, 2, 8800], "modulate", normal(), {}, "f32", true, true),
+    ...layerNormPair(
+      "odd offsets",
+      [2, 9, 64],
+      "modulate",
+      normal(),
+      { lead: 3 },
+      "f16",
+      true,
+      true,
+    ),
+    gateGradCase([2, 5, 33]),
+    gateGradCase([3, 130, 64]),
+    gateGradCase([1, 70, 200], { lead: 3 }),
+    gateGradCase([2, 300, 72], {}, "f16"),
     ...(["plain", "weight only", "modulate"] as const).flatMap((affine) => [
       ...layerNormPair("odd width", [2, 5, 33], affine, normal(1, 2), {}, "f32", false),
       ...layerNormPair("wide", [2, 3, 1152], affine, normal(1, 2), {}, "f32", false),

@@ -55,6 +55,7 @@ export function conformanceCases(options: ConformanceOptions = {}): ConformanceC
       "softmaxGrad",
       "layerNorm",
       "layerNormGrad",
+      "gateGrad",
       "groupNorm",
       "groupNormGrad",
     ], normCases()),

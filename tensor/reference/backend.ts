@@ -20,6 +20,7 @@ import { attention, attentionGrad, attentionGradTrials, attentionTrials } from "
 import { elementPlaces, elementsOf, floatsOf, ReferenceBuffer } from "./buffer.ts";
 import { conv2d, conv2dGradWeight, conv2dGradWeightTrials, conv2dTrials } from "./conv.ts";
 import { elementwise, elementwiseTrials } from "./elementwise.ts";
+import { gateGrad, gateGradTrials } from "./gate.ts";
 import { gather, gatherTrials, scatterAdd, scatterAddTrials } from "./gather.ts";
 import { matmul, matmulTrials } from "./matmul.ts";
 import {
@@ -62,6 +63,7 @@ export const REFERENCE: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   rotary: { run: rotary, trials: rotaryTrials },
   layerNorm: { run: layerNorm, trials: layerNormTrials },
   layerNormGrad: { run: layerNormGrad, trials: layerNormGradTrials },
+  gateGrad: { run: gateGrad, trials: gateGradTrials },
   groupNorm: { run: groupNorm, trials: groupNormTrials },
   groupNormGrad: { run: groupNormGrad, trials: groupNormGradTrials },
   conv2d: { run: conv2d, trials: conv2dTrials },

@@ -23,7 +23,7 @@ function moments(
 }
 
 /** Element [b, n] of a [B, N] view, or [n] of an [N] view; `missing` where there is none. */
-function reader(view: View | null, missing: number): (b: number, n: number) => number {
+export function reader(view: View | null, missing: number): (b: number, n: number) => number {
   if (!view) return () => missing;
   const data = floatsOf(view);
   const rank = view.shape.length;
@@ -55,13 +55,15 @@ export function layerNorm(args: KernelArgs["layerNorm"]): void {
 }
 
 /** A [B, N] or [N] sum that is being collected, or nothing where the view is null. */
-function collector(view: View | null): (b: number, n: number, value: number) => void {
+export function collector(view: View | null): (b: number, n: number, value: number) => void {
   if (!view) return () => {};
   const data = floatsOf(view);
   const width = view.shape.at(-1)!;
   const samples = view.shape.length === 2 ? view.shape[0]! : 1;
-  data.fill(0, view.offset, view.offset + samples * width);
-  const perSample = view.shape.length === 2 ? width : 0;
+  const perSample = view.shape.length === 2 ? view.strides[0]! : 0;
+  for (let b = 0; b < samples; b++) {
+    data.fill(0, view.offset + b * perSample, view.offset + b * perSample + width);
+  }
   return (b, n, value) => {
     data[view.offset + b * perSample + n]! += value;
   };
@@ -72,8 +74,9 @@ function collector(view: View | null): (b: number, n: number, value: number) => 
  * without mean(dz) where it is not centred.
  */
 export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
-  const { x, g, weight, scale, centred, mean, rstd, dx } = args;
+  const { x, g, weight, scale, centred, mean, rstd, residual, dx } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
+  const past = residual && floatsOf(residual);
   const [X, G, DX] = [floatsOf(x), floatsOf(g), floatsOf(dx)];
   const [means, rstds] = [floatsOf(mean), floatsOf(rstd)];
   const [weightAt, scaleAt] = [reader(weight, 1), reader(scale, 0)];
@@ -100,7 +103,9 @@ export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
       for (let n = 0; n < width; n++) {
         const z = (X[x.offset + row * width + n]! - mu) * r;
         const dz = G[g.offset + row * width + n]! * weightAt(b, n) * (1 + scaleAt(b, n));
-        DX[dx.offset + row * width + n] = r * (dz - sum / width - z * sumZ / width);
+        const own = r * (dz - sum / width - z * sumZ / width);
+        DX[dx.offset + row * width + n] = own +
+          (residual ? past![residual.offset + row * width + n]! : 0);
       }
     }
   }
@@ -186,6 +191,7 @@ export const layerNormGradTrials: Trials<"layerNormGrad"> = [
     ...normalized(x),
     weight: null,
     scale: x.input([2, 67]),
+    residual: x.input([2, 5, 67]),
     dWeight: null,
     dBias: null,
     dScale: x.output([2, 67]),

@@ -22,6 +22,7 @@ import { attentionGrad } from "./kernels/attention_grad.ts";
 import { conv2d, conv2dGradWeight } from "./kernels/conv.ts";
 import { cumsum } from "./kernels/cumsum.ts";
 import { elementwise } from "./kernels/elementwise.ts";
+import { gateGrad } from "./kernels/gate_grad.ts";
 import { gather, scatterAdd } from "./kernels/gather.ts";
 import { groupNorm, groupNormGrad } from "./kernels/group_norm.ts";
 import { layerNorm, layerNormGrad } from "./kernels/layer_norm.ts";
@@ -74,6 +75,7 @@ const LAUNCHERS: KernelTable<WasmRuntime> = {
   rotary,
   layerNorm,
   layerNormGrad,
+  gateGrad,
   groupNorm,
   groupNormGrad,
   conv2d,
@@ -92,7 +94,7 @@ class Wasm implements WasmBackend {
 
   constructor(runtime: WasmRuntime) {
     this.#runtime = runtime;
-    this.halfKernels = new Set<KernelName>(["elementwise", "reduce", "matmul"]);
+    this.halfKernels = new Set<KernelName>(["elementwise", "reduce", "matmul", "gateGrad"]);
   }
 
   get description(): string {

@@ -294,6 +294,7 @@ export function groupNormGrad(runtime: WasmRuntime, args: KernelArgs["groupNormG
       chunks: samples,
       n: channels,
       outs: [runtime.address(dWeight), runtime.address(dBias)],
+      outBytes: [0, 0],
     });
   } finally {
     runtime.freeTemp(partial);

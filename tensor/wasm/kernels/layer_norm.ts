@@ -153,12 +153,13 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
 const BACKWARD = new Slots([
   "n", "rows", "chunkRows", "chunks", "chunksPerGroup", "x", "g",
   "dx", "mean", "rstd", "inverseN", "meanFactor", "rowsPerSample", "multiply", "multiplyBytes",
-  "one", "partial",
+  "one", "partial", "residual",
 ]);
 
 /**
  * With u = (x - mean) rstd and h = g (one + multiply):
- * dx = rstd (h - mean(h) - u mean(h u)), without mean(h) where it is not centred. Where `partial` is given, chunk c writes its sums over
+ * dx = rstd (h - mean(h) - u mean(h u)), without mean(h) where it is not centred; `residual` is added
+ * to it where there is one. Where `partial` is given, chunk c writes its sums over
  * rows of g u and of g to rows 2c and 2c + 1 there. A group of `rows` rows has `chunksPerGroup`
  * chunks.
  */
@@ -171,7 +172,7 @@ function backwardKernel(): Func {
   const x = slots.i64("x"), g = slots.i64("g"), dx = slots.i64("dx");
   const means = slots.i64("mean"), rstds = slots.i64("rstd");
   const multiply = slots.i64("multiply"), multiplyBytes = slots.i64("multiplyBytes");
-  const partial = slots.i64("partial");
+  const partial = slots.i64("partial"), residual = slots.i64("residual");
   const inverseN = slots.f32x4("inverseN"), one = slots.f32x4("one");
   const meanFactor = slots.f32x4("meanFactor");
   const chunks = slots.i32("chunks"), bytes = f.local(I64);
@@ -257,6 +258,13 @@ function backwardKernel(): Func {
           f.get(partial).i64("eqz").if(() => rowGrad(true, false), () => rowGrad(true, true));
         },
       );
+      f.get(residual).i64const(0).i64("ne").if(() => {
+        walk(c, n, [dxRow, rowAddress(f, residual, row, bytes)], (step) => {
+          const own = step.load(0), past = step.load(1);
+          own.forEach((v, i) => f.get(v).get(past[i]!).f32x4("add").set(v));
+          step.store(0, own);
+        });
+      });
     });
   });
   return f;
@@ -339,6 +347,7 @@ export function layerNormGrad(runtime: WasmRuntime, args: KernelArgs["layerNormG
       multiplyBytes: sampleBytes(multiply),
       one: Number(scale !== null),
       partial,
+      residual: address(runtime, args.residual ?? null),
     });
     runtime.launch(kernels("layerNormGrad"), slots, { threads });
     if (partial) {
@@ -348,6 +357,7 @@ export function layerNormGrad(runtime: WasmRuntime, args: KernelArgs["layerNormG
         chunks: chunksPerGroup,
         n,
         outs: [address(runtime, first), address(runtime, second)],
+        outBytes: [sampleBytes(first), sampleBytes(second)],
       });
     }
   } finally {

@@ -12,7 +12,7 @@ import {
 } from "../shader/rows.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
-import { partsFor, sumParts } from "./sum_parts.ts";
+import { partsFor, sumSlots } from "./sum_parts.ts";
 import { ranInChunks } from "../device/chunks.ts";
 
 /** A read-only binding, or none for a missing view. */
@@ -123,8 +123,7 @@ export function layerNormGrad(
   const again = (part: typeof args): void => layerNormGrad(runtime, part, op);
   if (ranInChunks(runtime, "layerNormGrad", args, op, again)) return;
   inputGrad(runtime, args, op);
-  const { x, g, mean, rstd, dWeight, dBias, dScale, dShift } = args;
-  affineGrad(runtime, { x, g, mean, rstd, dScale, dShift }, op);
+  const { x, g, mean, rstd, dWeight, dBias } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
   const asOne = (view: View): View => reshaped(view, [1, batch * tokens, width]);
   const rowsAsOne = (view: View): View => reshaped(view, [1, batch * tokens]);
@@ -143,10 +142,159 @@ function reshaped(view: View, shape: readonly number[]): View {
   return { ...view, shape, strides: contiguousStrides(shape) };
 }
 
+/** Rows at least that share sums of columns: those have to be written, and added up afterwards. */
+const FEWEST_ROWS = 8;
+/** Workgroups a core where sums of columns are kept in registers. */
+const GROUPS_A_CORE = 8;
+
+/** Elements of a row that a thread keeps in registers, as vec4s where it reads those. */
+const MOST_KEPT = 8;
+
+/** dx, and where there are a scale and a shift of samples their sums on the way. */
 function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op: string): void {
-  const { x, g, weight, scale, centred, mean, rstd, dx } = args;
+  const { x, dScale, dShift } = args;
+  const [samples, tokens, width] = x.shape as [number, number, number];
+  const byVec4 = canVec4Grad(args);
+  const { rows, lanes } = rowLayout(width, byVec4, runtime);
+  if (width > MOST_KEPT * lanes * (byVec4 ? 4 : 1)) {
+    longInputGrad(runtime, args, op);
+    return affineGrad(runtime, args, op);
+  }
+  if (!dScale && !dShift) return launchInputGrad(runtime, args, null, tokens, op);
+  const wanted = Math.ceil(GROUPS_A_CORE * runtime.traits.cores * rows / samples);
+  const slots = Math.min(wanted, Math.ceil(tokens / FEWEST_ROWS));
+  const count = Math.ceil(tokens / Math.ceil(tokens / slots));
+  withScratch(runtime, op, [[2, count, samples, width]], (sums) => {
+    launchInputGrad(runtime, args, sums!, count, op);
+    sumSlots(runtime, sums!, [dScale, dShift], op);
+  });
+}
+
+function canVec4Grad({ x, g, weight, scale, residual, dx }: KernelArgs["layerNormGrad"]): boolean {
+  return canVec4Rows(x.shape[2]!, x, g, weight, scale, residual ?? null, dx);
+}
+
+/** Each sample's rows in `slots` runs, whose sums of columns go to `sums` [2, slots, B, N]. */
+function launchInputGrad(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["layerNormGrad"],
+  sums: View | null,
+  slots: number,
+  op: string,
+): void {
+  const { x, weight, scale, centred, residual = null } = args;
+  const [samples, tokens, width] = x.shape as [number, number, number];
+  const byVec4 = canVec4Grad(args);
+  const layout = rowLayout(width, byVec4, runtime);
+  const four = byVec4 ? "4" : "";
+  // A thread's elements of a row by name: registers, which all of the slot's rows share.
+  const each = Array.from(
+    { length: Math.ceil(width / (layout.lanes * (byVec4 ? 4 : 1))) },
+    (_, j) => j,
+  );
+  const lines = (line: (j: number) => string): string => each.map(line).join("\n");
+  const slope = (j: number): string =>
+    affineSource({ weight, scale, bias: null, shift: null }, `factor${j}`, four)
+      .replaceAll(/\bi\b/g, `i${j}`);
+  const body = () => `
+  let sample = row / params.slots;
+  let slot = row % params.slots;
+${
+    lines((j) =>
+      `  let i${j} = (lane + ${j}u * LANES) * STEP;
+  let has${j} = i${j} < params.width;
+  var factor${j} = T() + 1.0;
+  if (has${j}) { ${slope(j)} }
+  var sumGZ${j} = T();
+  var sumG${j} = T();`
+    )
+  }
+  for (var r = 0u; r < params.perSlot; r++) {
+    let token = slot * params.perSlot + r;
+    let mine = live && token < params.tokens;
+    let place = sample * params.tokens + min(token, params.tokens - 1u);
+    let begin = place * params.width;
+    let mean = mean_load(place);
+    let rstd = rstd_load(place);
+    var sum = T();
+    var product = T();
+${
+    lines((j) =>
+      `    var z${j} = T();
+    var dz${j} = T();
+    if (has${j}) {
+      let g = g_load${four}(begin + i${j});
+      z${j} = (x_load${four}(begin + i${j}) - mean) * rstd;
+      dz${j} = g * factor${j};
+      sum += dz${j};
+      product += dz${j} * z${j};
+      ${sums ? `if (mine) { sumGZ${j} += g * z${j}; sumG${j} += g; }` : ""}
+    }`
+    )
+  }
+    let means = row_sum(thread, vec2f(total(sum), total(product))) / f32(params.width);
+    if (mine) {
+${
+    lines((j) =>
+      `      if (has${j}) {
+        let own = rstd * (dz${j} ${centred ? "- means.x " : ""}- z${j} * means.y);
+        dx_store${four}(begin + i${j}, own${
+        residual ? ` + residual_load${four}(begin + i${j})` : ""
+      });
+      }`
+    )
+  }
+    }
+  }
+${
+    sums
+      ? `  if (live) {
+    let at = (slot * params.samples + sample) * params.width;
+    let half = params.slots * params.samples * params.width;
+${
+        lines((j) =>
+          `    if (has${j}) {
+      sums_store${four}(at + i${j}, sumGZ${j});
+      sums_store${four}(half + at + i${j}, sumG${j});
+    }`
+        )
+      }
+  }`
+      : ""
+  }`;
+  runtime.dispatch({
+    op,
+    key: `layerNormGrad/${layoutKey(layout)}/${each.length}/${
+      [centred, weight, scale, residual, sums].map(Boolean).join()
+    }`,
+    source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body()),
+    views: [
+      ...gradViews(args, byVec4),
+      ...sums ? [{ name: "sums", view: sums, access: "write", vec4: byVec4 } as const] : [],
+    ],
+    u32: {
+      rows: samples * slots,
+      samples,
+      slots,
+      perSlot: Math.ceil(tokens / slots),
+      tokens,
+      width,
+      weightStep: weight?.strides[0] ?? 0,
+      scaleStep: scale?.strides[0] ?? 0,
+    },
+    workgroups: rowGroups(layout, samples * slots),
+  });
+}
+
+/** dx of rows too long to be kept in registers. */
+function longInputGrad(
+  runtime: WebGpuRuntime,
+  args: KernelArgs["layerNormGrad"],
+  op: string,
+): void {
+  const { x, weight, scale, centred, residual = null } = args;
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const byVec4 = canVec4Rows(width, x, g, weight, scale, dx);
+  const byVec4 = canVec4Grad(args);
   const layout = rowLayout(width, byVec4, runtime);
   const four = byVec4 ? "4" : "";
   const each = alongRow("params.width");
@@ -168,22 +316,17 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
   let means = row_sum(thread, vec2f(total(sum), total(product))) / f32(params.width);
   if (live) {
     ${each} {${slope}
-      dx_store${four}(begin + i, rstd * (dz ${centred ? "- means.x " : ""}- z * means.y));
+      let own = rstd * (dz ${centred ? "- means.x " : ""}- z * means.y);
+      dx_store${four}(begin + i, own${residual ? ` + residual_load${four}(begin + i)` : ""});
     }
   }`;
   runtime.dispatch({
     op,
-    key: `layerNormGrad/${layoutKey(layout)}/${[centred, weight, scale].map(Boolean).join()}`,
+    key: `layerNormGrad/long/${layoutKey(layout)}/${
+      [centred, weight, scale, residual].map(Boolean).join()
+    }`,
     source: () => rowKernel(layout, [{ name: "row_sum", combine: "+", type: "vec2f" }], body),
-    views: [
-      { name: "x", view: x, access: "read", vec4: byVec4 },
-      { name: "g", view: g, access: "read", vec4: byVec4 },
-      ...maybe("weight", weight, byVec4),
-      ...maybe("scale", scale, byVec4),
-      { name: "mean", view: mean, access: "read" },
-      { name: "rstd", view: rstd, access: "read" },
-      { name: "dx", view: dx, access: "write", vec4: byVec4 },
-    ],
+    views: gradViews(args, byVec4),
     u32: {
       rows: batch * tokens,
       tokens,
@@ -193,6 +336,21 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
     },
     workgroups: rowGroups(layout, batch * tokens),
   });
+}
+
+/** What the gradient of the input reads and writes. */
+function gradViews(args: KernelArgs["layerNormGrad"], vec4: boolean): ViewBinding[] {
+  const { x, g, weight, scale, mean, rstd, residual = null, dx } = args;
+  return [
+    { name: "x", view: x, access: "read", vec4 },
+    { name: "g", view: g, access: "read", vec4 },
+    ...maybe("weight", weight, vec4),
+    ...maybe("scale", scale, vec4),
+    { name: "mean", view: mean, access: "read" },
+    { name: "rstd", view: rstd, access: "read" },
+    ...maybe("residual", residual, vec4),
+    { name: "dx", view: dx, access: "write", vec4 },
+  ];
 }
 
 /** Threads of a workgroup that sums columns. */
@@ -255,9 +413,9 @@ fn main(
     for (var other = 1u; other < ${lanes}u; other++) {
       sums += found[thread + other * ${columns}u];
     }
-    let at = (part * params.samples + sample) * params.width + column;
-    ${dScale ? "dScale_store(at, sums.x);" : ""}
-    ${dShift ? "dShift_store(at, sums.y);" : ""}
+    let to = part * params.samples + sample;
+    ${dScale ? "dScale_store(to * params.scaleStep + column, sums.x);" : ""}
+    ${dShift ? "dShift_store(to * params.shiftStep + column, sums.y);" : ""}
   }
 }
 `;
@@ -274,17 +432,28 @@ fn main(
         ...dScale ? [{ name: "dScale", view: dScale, access: "write" } as const] : [],
         ...dShift ? [{ name: "dShift", view: dShift, access: "write" } as const] : [],
       ],
-      u32: { samples, rows, width, parts },
+      u32: {
+        samples,
+        rows,
+        width,
+        parts,
+        scaleStep: dScale?.strides[0] ?? 0,
+        shiftStep: dShift?.strides[0] ?? 0,
+      },
       workgroups: blocks * samples * parts,
     });
   if (parts === 1) {
     launch(dScale, dShift);
     return;
   }
-  const length = samples * width;
-  withScratch(runtime, op, [[parts, length], [parts, length]], (scales, shifts) => {
-    launch(dScale && scales!, dShift && shifts!);
-    if (dScale) sumParts(runtime, scales!, dScale, parts, length, op);
-    if (dShift) sumParts(runtime, shifts!, dShift, parts, length, op);
+  withScratch(runtime, op, [[2, parts, samples, width]], (slots) => {
+    const half = (k: number): View => ({
+      ...slots!,
+      offset: slots!.offset + k * slots!.strides[0]!,
+      shape: [parts * samples, width],
+      strides: [width, 1],
+    });
+    launch(dScale && half(0), dShift && half(1));
+    sumSlots(runtime, slots!, [dScale, dShift], op);
   });
 }

@@ -41,6 +41,55 @@ fn main(
   });
 }
 
+/**
+ * `outs[k][b, n] = sum over s of slots[k, s, b, n]`, in order, for contiguous f32 slots
+ * [K, S, B, N] and outs [B, N] of unit inner stride, of which null ones are left out.
+ */
+export function sumSlots(
+  runtime: WebGpuRuntime,
+  slots: View,
+  outs: readonly (View | null)[],
+  op: string,
+): void {
+  const [, count, samples, width] = slots.shape as [number, number, number, number];
+  const given = outs.flatMap((view, k) => view ? [{ view, k, name: `result${k}` }] : []);
+  const sums = given.map(({ k, name }) =>
+    `  {
+    var sum = 0.0;
+    for (var slot = ${k}u * params.count; slot < ${k + 1}u * params.count; slot++) {
+      sum += slots_load(slot * params.length + i);
+    }
+    ${name}_store(i / params.width * params.${name}Step + i % params.width, sum);
+  }`
+  ).join("\n");
+  runtime.dispatch({
+    op,
+    key: `sumSlots/${given.map(({ k }) => k)}`,
+    source: () => `
+@compute @workgroup_size(${THREADS})
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = linear_group(workgroup) * ${THREADS}u + thread;
+  if (i >= params.length) { return; }
+${sums}
+}
+`,
+    views: [
+      { name: "slots", view: slots, access: "read" },
+      ...given.map(({ name, view }) => ({ name, view, access: "write" }) as const),
+    ],
+    u32: {
+      count,
+      width,
+      length: samples * width,
+      ...Object.fromEntries(given.map(({ name, view }) => [`${name}Step`, view.strides[0]!])),
+    },
+    workgroups: Math.ceil(samples * width / THREADS),
+  });
+}
+
 /** Workgroups that keep a core busy: they wait for memory at different times. */
 const GROUPS_A_CORE = 4;
 

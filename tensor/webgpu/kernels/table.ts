@@ -6,6 +6,7 @@ import { attentionGrad } from "./attention_grad.ts";
 import { conv2d, conv2dGradWeight } from "./conv.ts";
 import { cumsum } from "./cumsum.ts";
 import { elementwise } from "./elementwise.ts";
+import { gateGrad } from "./gate_grad.ts";
 import { gather, scatterAdd } from "./gather.ts";
 import { groupNorm, groupNormGrad } from "./group_norm.ts";
 import { layerNorm, layerNormGrad } from "./layer_norm.ts";
@@ -26,6 +27,7 @@ export const LAUNCHERS: KernelTable<WebGpuRuntime> = {
   rotary,
   layerNorm,
   layerNormGrad,
+  gateGrad,
   groupNorm,
   groupNormGrad,
   conv2d,
