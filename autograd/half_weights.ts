@@ -1,11 +1,20 @@
 /** f16 copies of weights: made once, and shared by all that computes with them. */
-import { copy, currentScope, outsideScopes, type Storage, type Tensor } from "../tensor/mod.ts";
+import {
+  copy,
+  currentScope,
+  empty,
+  outsideScopes,
+  type Storage,
+  type Tensor,
+} from "../tensor/mod.ts";
 
 /** The copy of a storage, and the state of it that was copied. */
 interface Half {
   readonly version: number;
   /** [length] */
   readonly whole: Tensor;
+  /** Whether it has been since it was made. */
+  isUsed: boolean;
 }
 
 /** Where copies are looked up, and who frees them. */
@@ -59,6 +68,29 @@ function outermostScope(): Holder | null {
 }
 
 /**
+ * @internal Where the f16 copy of weights goes that are about to change: another handle, the caller's,
+ * to the copy that there is, or a new tensor. Null where none has been used since the last time.
+ */
+export function takeHalf({ storage, size }: Tensor): Tensor | null {
+  const half = shared.get(storage);
+  if (!half || size !== storage.length) return null;
+  if (!half.isUsed) {
+    shared.delete(storage);
+    return null;
+  }
+  const { whole } = half;
+  return outsideScopes(() =>
+    whole.disposed ? empty(storage.device, "f16", [size], "cast") : whole.as([size], [1])
+  );
+}
+
+/** @internal Takes `whole`, which stays the caller's, for the f16 copy of a storage as it is now. */
+export function keepHalf(storage: Storage, whole: Tensor): void {
+  whole.storage.version++;
+  shared.set(storage, { version: storage.version, whole, isUsed: false });
+}
+
+/**
  * A parameter in f16. The storage that it lies in is copied whole, with the parameters beside it, where
  * it has not been since it was changed last; the copy lives as long as the outermost scope that is
  * open, as a rule that of a training step. Without any scope each call makes a copy.
@@ -72,10 +104,11 @@ export function halfWeight(p: Tensor): Tensor {
   let half = halves.get(storage);
   if (!half || half.version !== version || half.whole.disposed) {
     half?.whole.dispose();
-    half = { version, whole: outsideScopes(() => copyOf(p)) };
+    half = { version, whole: outsideScopes(() => copyOf(p)), isUsed: true };
     owner.adopt(half.whole);
     halves.set(storage, half);
   }
+  half.isUsed = true;
   return half.whole.as(p.shape, p.strides, p.offset);
 }
 

@@ -22,5 +22,6 @@ export {
   type SampleInput,
 } from "./op.ts";
 export * from "./ops/mod.ts";
+export { keepHalf, takeHalf } from "./half_weights.ts";
 export { Parameter } from "./parameter.ts";
-export { type Backward, requiresGrad } from "./tape.ts";
+export { type Backward, type Places, requiresGrad } from "./tape.ts";

@@ -1,5 +1,5 @@
 /** AdamW (arXiv 1711.05101), as one kernel over all parameters. */
-import type { Parameter } from "../autograd/mod.ts";
+import { keepHalf, type Parameter, takeHalf } from "../autograd/mod.ts";
 import {
   checkOptionNames,
   constant,
@@ -12,6 +12,7 @@ import {
   scope,
   type Tensor,
 } from "../tensor/mod.ts";
+import { averaged, type Ema } from "./ema.ts";
 import { type FlatBuffer, flatBuffersOf } from "./flat.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
@@ -36,8 +37,10 @@ export interface AdamWOptions {
 export interface StepSignals {
   /** One number that gradients are multiplied by (clipping, unscaling). */
   factor?: Tensor;
-  /** One number: where it is not 0 the step changes nothing. */
+  /** One number: where it is not 0 the step changes nothing but the average. */
   skip?: Tensor;
+  /** An average that follows the weights in the same pass over them, as its `update()` would. */
+  ema?: Ema;
 }
 
 /** 1 - beta^step without cancellation: -expm1(step ln beta), a series where that is small. */
@@ -48,28 +51,62 @@ function biasCorrection(step: Expr, lnBeta: Expr): Expr {
   return z.gt(-0.5).select(series.mul(z).neg(), z.exp().neg().add(1));
 }
 
-/** [step, skip, lr, ln b1, ln b2] -> [step', lr / (1 - b1^step'), 1 / sqrt(1 - b2^step')] */
+/**
+ * [step, skip, factor, lr, ln b1, ln b2] -> [step', lr / (1 - b1^step'), 1 / sqrt(1 - b2^step'),
+ * factor], the factor below 0 where the step is skipped.
+ */
 const PREPARE: Formula = {
   name: "AdamW prepare",
-  build: (step, skip, lr, ln1, ln2) => {
-    const next = step!.add(skip!.ne(0).select(constant(0), 1));
+  build: (step, skip, factor, lr, ln1, ln2) => {
+    const off = skip!.ne(0);
+    const next = step!.add(off.select(constant(0), 1));
     const root = biasCorrection(next, ln2!).sqrt();
-    return [next, lr!.div(biasCorrection(next, ln1!)), constant(1).div(root)];
+    return [
+      next,
+      lr!.div(biasCorrection(next, ln1!)),
+      constant(1).div(root),
+      off.select(constant(-1), factor!),
+    ];
   },
 };
 
-/** [p, g, m, v, factor, skip, size, scale, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as PyTorch orders it. */
-const UPDATE: Formula = {
-  name: "AdamW update",
-  build: (p, g0, m, v, factor, skip, size, scale, inv, decay, b1, b2, eps, c1, c2) => {
-    const g = g0!.mul(factor!);
-    const m1 = m!.mul(b1!).add(g.mul(c1!));
-    const v1 = v!.mul(b2!).add(g.mul(g).mul(c2!));
-    const p1 = p!.mul(decay!).sub(m1.mul(size!.mul(scale!)).div(v1.sqrt().mul(inv!).add(eps!)));
-    const off = skip!.ne(0);
-    return [off.select(p!, p1), off.select(m!, m1), off.select(v!, v1)];
-  },
-};
+/**
+ * [p, g, m, v, factor, size, scale, inv, decay, b1, b2, eps, 1 - b1, 1 - b2] -> [p', m', v'], as
+ * PyTorch orders it.
+ */
+function update(
+  ...[p, g0, m, v, factor, size, scale, inv, decay, b1, b2, eps, c1, c2]: Expr[]
+): [Expr, Expr, Expr] {
+  const g = g0!.mul(factor!);
+  const m1 = m!.mul(b1!).add(g.mul(c1!));
+  const v1 = v!.mul(b2!).add(g.mul(g).mul(c2!));
+  const p1 = p!.mul(decay!).sub(m1.mul(size!.mul(scale!)).div(v1.sqrt().mul(inv!).add(eps!)));
+  const off = factor!.lt(0);
+  return [off.select(p!, p1), off.select(m!, m1), off.select(v!, v1)];
+}
+const UPDATE: Formula = { name: "AdamW update", build: update };
+/** [ema, d, 1 - d, ...as above] -> [p', m', v', ema'] */
+function updateAndAverage(ema: Expr, d: Expr, rest: Expr, ...others: Expr[]): Expr[] {
+  const [p, m, v] = update(...others);
+  return [p, m, v, averaged(ema, p, d, rest)];
+}
+
+/** The weights once more, last, for a copy of another type. */
+function andCopy(name: string, build: (...x: Expr[]) => Expr[]): Formula {
+  return {
+    name: `${name} and copy`,
+    build: (...x) => {
+      const outs = build(...x);
+      return [...outs, outs[0]!];
+    },
+  };
+}
+
+const AVERAGING = "AdamW update and average";
+const averaging = (...x: Expr[]) => updateAndAverage(x[0]!, x[1]!, x[2]!, ...x.slice(3));
+const UPDATE_AND_AVERAGE: Formula = { name: AVERAGING, build: averaging };
+const UPDATE_AND_COPY: Formula = andCopy("AdamW update", update);
+const UPDATE_AVERAGE_AND_COPY: Formula = andCopy(AVERAGING, averaging);
 
 /** Adam with decoupled weight decay over f32 parameters. */
 export class AdamW implements Disposable {
@@ -84,10 +121,13 @@ export class AdamW implements Disposable {
   /** Of each buffer, the factor of its learning rate. */
   readonly #scales: readonly number[];
   readonly #moments: readonly { readonly m: Tensor; readonly v: Tensor }[];
+  /** Of buffers that are computed with in f16, copies of their weights. */
+  readonly #halves: (Tensor | null)[] = [];
   /** Steps taken, skipped ones not counted; then what they make of learning rate and moments. */
   readonly #step: Tensor;
   readonly #size: Tensor;
   readonly #inverse: Tensor;
+  readonly #factor: Tensor;
   readonly #zero: Tensor;
   readonly #one: Tensor;
 
@@ -143,6 +183,7 @@ export class AdamW implements Disposable {
     this.#step = cell(0);
     this.#size = cell(0);
     this.#inverse = cell(0);
+    this.#factor = cell(0);
     this.#zero = cell(0);
     this.#one = cell(1);
   }
@@ -157,43 +198,59 @@ export class AdamW implements Disposable {
    * with gradient 0.
    */
   step(signals: StepSignals = {}): void {
-    const { factor = this.#one, skip = this.#zero } = signals;
+    const { factor = this.#one, skip = this.#zero, ema } = signals;
     const [b1, b2] = this.#betas;
     evaluateInto(
       "AdamW",
       PREPARE,
-      [this.#step, skip, this.lr, Math.log(b1), Math.log(b2)],
-      [this.#step, this.#size, this.#inverse],
+      [this.#step, skip, factor, this.lr, Math.log(b1), Math.log(b2)],
+      [this.#step, this.#size, this.#inverse, this.#factor],
     );
     this.#buffers.forEach((buffer, i) => {
       const { m, v } = this.#moments[i]!;
       const scale = this.#scales[i]!;
       const decay = 1 - this.lr * scale * this.#weightDecay;
       const grads = buffer.completeGrads();
-      evaluateInto(
-        "AdamW",
-        UPDATE,
-        [
-          buffer.weights,
-          grads,
-          m,
-          v,
-          factor,
-          skip,
-          this.#size,
-          scale,
-          this.#inverse,
-          decay,
-          b1,
-          b2,
-          this.#eps,
-          1 - b1,
-          1 - b2,
-        ],
-        [buffer.weights, m, v],
-      );
-      buffer.weights.storage.version++;
+      const args = [
+        buffer.weights,
+        grads,
+        m,
+        v,
+        this.#factor,
+        this.#size,
+        scale,
+        this.#inverse,
+        decay,
+        b1,
+        b2,
+        this.#eps,
+        1 - b1,
+        1 - b2,
+      ];
+      const { storage } = buffer.weights;
+      const half = this.#halfOf(i);
+      const copies = half ? [half] : [];
+      const outs = [buffer.weights, m, v];
+      const average = ema?.averageOf(buffer);
+      if (ema && average) {
+        const { decay } = ema;
+        const formula = half ? UPDATE_AVERAGE_AND_COPY : UPDATE_AND_AVERAGE;
+        const all = [average, decay, 1 - decay, ...args];
+        evaluateInto("AdamW", formula, all, [...outs, average, ...copies]);
+      } else {
+        evaluateInto("AdamW", half ? UPDATE_AND_COPY : UPDATE, args, [...outs, ...copies]);
+      }
+      storage.version++;
+      if (half) keepHalf(storage, half);
     });
+    ema?.updateBut(this.#buffers);
+  }
+
+  /** Where the f16 copy of a buffer's weights is kept; null where none computes with it. */
+  #halfOf(i: number): Tensor | null {
+    const half = takeHalf(this.#buffers[i]!.weights);
+    this.#halves[i]?.dispose();
+    return this.#halves[i] = half;
   }
 
   /** Forgets the gradients. */
@@ -244,7 +301,15 @@ export class AdamW implements Disposable {
   /** Frees the moments. */
   dispose(): void {
     for (const { m, v } of this.#moments) [m, v].forEach((t) => t.dispose());
-    const cells = [this.#step, this.#size, this.#inverse, this.#zero, this.#one];
+    for (const half of this.#halves) half?.dispose();
+    const cells = [
+      this.#step,
+      this.#size,
+      this.#inverse,
+      this.#factor,
+      this.#zero,
+      this.#one,
+    ];
     for (const t of cells) t.dispose();
   }
   /** `using optimizer = ...` frees at the end of the block. */

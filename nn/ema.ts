@@ -4,6 +4,7 @@ import {
   contiguousStrides,
   copyInto,
   evaluateInto,
+  type Expr,
   type Formula,
   scope,
   type Tensor,
@@ -52,10 +53,13 @@ export function powerExponent(width: number): number {
   return (low + high) / 2;
 }
 
-/** ema * d + p * (1 - d) */
+/** @internal ema * d + p * (1 - d) */
+export function averaged(ema: Expr, p: Expr, d: Expr, rest: Expr): Expr {
+  return ema.mul(d).add(p.mul(rest));
+}
 const AVERAGE: Formula = {
   name: "average",
-  build: (ema, p, d, rest) => ema!.mul(d!).add(p!.mul(rest!)),
+  build: (ema, p, d, rest) => averaged(ema!, p!, d!, rest!),
 };
 const EXCHANGE: Formula = { name: "exchange", build: (a, b) => [b!, a!] };
 
@@ -96,11 +100,23 @@ export class Ema implements Disposable {
     return this.#warmup ? Math.min(this.#decay, (1 + this.step) / (10 + this.step)) : this.#decay;
   }
 
+  /** @internal The average of the weights of a buffer; null where it has none. */
+  averageOf(wanted: FlatBuffer): Tensor | null {
+    if (this.#swapped) throw new Error("Ema: expected update() while the weights are in place");
+    return this.#buffers.find(({ buffer }) => buffer === wanted)?.average ?? null;
+  }
+
   /** Moves the average towards the weights. */
   update(): void {
+    this.updateBut([]);
+  }
+
+  /** @internal The same but for the averages of buffers that the optimiser has moved. */
+  updateBut(moved: readonly FlatBuffer[]): void {
     if (this.#swapped) throw new Error("Ema: expected update() while the weights are in place");
     const { decay } = this;
     for (const { buffer, average } of this.#buffers) {
+      if (moved.includes(buffer)) continue;
       evaluateInto("Ema", AVERAGE, [average, buffer.weights, decay, 1 - decay], [average]);
     }
     this.step++;

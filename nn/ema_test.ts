@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { backward, sum } from "../autograd/mod.ts";
-import { full, init, memory, scope, type Tensor, tensor } from "../tensor/mod.ts";
+import { autocast, backward, cast, sum } from "../autograd/mod.ts";
+import { halfWeight } from "../autograd/half_weights.ts";
+import { full, Generator, init, memory, scope, type Tensor, tensor } from "../tensor/mod.ts";
 import { eachDevice, scaledError } from "../tests/devices.ts";
 import { AdamW } from "./adamw.ts";
 import { Ema, powerExponent } from "./ema.ts";
@@ -163,4 +164,29 @@ eachDevice("a power function average is the weighted mean that it is defined as"
   for (const wrong of [0, -1, 0.3, NaN]) {
     assertThrows(() => powerExponent(wrong), RangeError, "a power above 0 and below");
   }
+});
+
+eachDevice("AdamW moves an average along with the weights, and their f16 copy", async () => {
+  const found = [];
+  for (const along of [false, true]) {
+    using _ = scope();
+    const model = new Linear(3, 2, { generator: new Generator(1) });
+    model.bias!.requiresGrad = false; // in a buffer of its own
+    using optimizer = new AdamW(model.parameters(), { lr: 0.1, weightDecay: 0.1 });
+    using ema = new Ema(model, { decay: 0.3, warmup: true });
+    for (let n = 0; n < 3; n++) {
+      optimizer.zeroGrad();
+      const x = tensor([1, 2, 3], [1, 3]);
+      backward(sum(autocast(along ? "f16" : null, () => model.forward(x))));
+      optimizer.zeroGrad();
+      backward(sum(model.forward(x)));
+      optimizer.step(along ? { ema } : {});
+      if (!along) ema.update();
+    }
+    assertEquals(ema.step, 3);
+    const half = halfWeight(model.weight);
+    assertEquals(await half.data(), await cast(model.weight, "f16").data());
+    found.push([await values(model.stateDict()), await values(ema.stateDict())]);
+  }
+  assertEquals(found[1], found[0]);
 });

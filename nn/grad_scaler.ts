@@ -15,6 +15,7 @@ import {
   type Tensor,
 } from "../tensor/mod.ts";
 import type { AdamW } from "./adamw.ts";
+import type { Ema } from "./ema.ts";
 import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
@@ -97,23 +98,29 @@ export class GradScaler implements Disposable {
    * Lets the optimiser step with gradients scaled back, clipped where `maxNorm` is given; a step
    * with an infinity or NaN among the gradients changes nothing. Then adjusts the scale.
    *
-   * @param options `skipNonFinite` leaves such steps out where there is no scaling, too.
+   * @param options `skipNonFinite` leaves such steps out where there is no scaling, too; `ema` follows
+   * the weights in the same pass.
    * @returns The norm of the gradients, scaled back: one number on the device.
    */
-  step(optimizer: AdamW, options: { maxNorm?: number; skipNonFinite?: boolean } = {}): Tensor {
-    checkOptionNames("GradScaler.step", options, { maxNorm: 1, skipNonFinite: 1 });
+  step(
+    optimizer: AdamW,
+    options: { maxNorm?: number; skipNonFinite?: boolean; ema?: Ema } = {},
+  ): Tensor {
+    checkOptionNames("GradScaler.step", options, { maxNorm: 1, skipNonFinite: 1, ema: 1 });
     using s = scope("GradScaler");
     const grads = optimizer.flatGrads();
     const norm = globalNorm(grads, this.#scale);
     const one = full([], 1, { device: norm.device });
     const clip = options.maxNorm === undefined ? one : clipFactor(norm, options.maxNorm);
     const factor = evaluateOne("GradScaler", DIVIDE, [clip, this.#scale]);
-    if (!this.#options.enabled) {
-      optimizer.step(options.skipNonFinite ? { factor, skip: countNonFinite([norm]) } : { factor });
+    const follow = options.ema ? { ema: options.ema } : {};
+    if (!this.#options.enabled && !options.skipNonFinite) {
+      optimizer.step({ factor, ...follow });
       return s.keep(norm);
     }
-    const overflow = countNonFinite(grads);
-    optimizer.step({ factor, skip: overflow });
+    const overflow = countNonFinite([norm]); // one infinity or NaN makes the norm one
+    optimizer.step({ factor, skip: overflow, ...follow });
+    if (!this.#options.enabled) return s.keep(norm);
     const { growthFactor, backoffFactor, growthInterval } = this.#options;
     const cells = [this.#scale, this.#streak, this.#skipped];
     evaluateInto(

@@ -173,9 +173,9 @@ export function updateWeights(
   optimizer.lr = lr;
   const norm = scaler.step(optimizer, {
     ...(gradClip > 0 ? { maxNorm: gradClip } : {}),
+    ema,
     skipNonFinite: true, // so that the weights survive to tell what went wrong
   });
   optimizer.zeroGrad();
-  ema.update();
   return norm;
 }
