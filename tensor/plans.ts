@@ -17,6 +17,8 @@ export interface Tuned {
   readonly rows: readonly TuneRow[];
   /** Classes of shapes for which no time was left. */
   readonly skipped: number;
+  /** Cores of the GPU, measured where its name does not tell them; else null. */
+  readonly cores: number | null;
 }
 
 function gpuOf({ name, backend }: Device): WebGpuBackend | null {

@@ -43,7 +43,8 @@ export async function command(
   const { code, stdout, stderr } = await new Deno.Command("deno", {
     args: launchArguments(name, args),
     cwd,
-    env: { NO_COLOR: "1", GALLIVM_PERF: "nopt", ...env }, // see prepareMesa()
+    // see prepareMesa(); what is measured of a GPU stays in the test's folder
+    env: { NO_COLOR: "1", GALLIVM_PERF: "nopt", DIT_TUNE_DIR: "tune", ...env },
   }).output();
   const text = new TextDecoder();
   return { code, out: text.decode(stdout), err: text.decode(stderr) };

@@ -95,7 +95,7 @@ export async function run(args: readonly string[]): Promise<number> {
       ...(half ? tuneModels(names, "f16", flags["batch-size"]) : []),
     ];
     const begun = performance.now();
-    const { plans, rows, skipped } = await tune({
+    const { plans, rows, skipped, cores } = await tune({
       models: wanted,
       seconds,
       onRows: (some) => console.log(tableOf(some)),
@@ -106,6 +106,7 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(
       `\nmeasured ${rows.length} variants in ${took}; ${changed} of them are faster than the built-in ones`,
     );
+    if (cores !== null) console.log(`cores    ${cores}, by which other shapes are planned`);
     if (skipped > 0) {
       console.log(`         no time left for ${skipped} classes of shapes: give more --seconds`);
     }

@@ -49,11 +49,16 @@ const CORES: readonly (readonly [name: RegExp, cores: number])[] = [
 /** GPUs whose threads have 128 registers, or half of them. */
 const INTEL = /intel|iris|uhd graphics|\barc\b/i;
 
+/** Cores of a GPU of this name; undefined where it is not known. */
+export function coresOf(adapterName: string): number | undefined {
+  const name = adapterName.replaceAll("-", " "); // as in "nvidia-geforce-rtx-4090"
+  return CORES.find(([pattern]) => pattern.test(name))?.[1];
+}
+
 /** What is known of an adapter of this name, which may be a program on the CPU. */
 export function traitsOf(adapterName: string, isSoftware: boolean): GpuTraits {
   // Programs on the CPU keep to the usual plans, so that tests on them go the ways of GPUs.
   if (isSoftware) return { ...USUAL_TRAITS, writtenOut: false, readsAhead: false };
-  const name = adapterName.replaceAll("-", " "); // as in "nvidia-geforce-rtx-4090"
-  const cores = CORES.find(([pattern]) => pattern.test(name))?.[1] ?? USUAL_TRAITS.cores;
-  return { ...USUAL_TRAITS, cores, readsAhead: !INTEL.test(name) };
+  const cores = coresOf(adapterName) ?? USUAL_TRAITS.cores;
+  return { ...USUAL_TRAITS, cores, readsAhead: !INTEL.test(adapterName) };
 }

@@ -214,9 +214,8 @@ function cyclesOf(
   const groups = batches * Math.ceil(m / rows) * Math.ceil(n / columns) * splits;
   // The core that has most to do ends last.
   const most = Math.ceil(groups / cores);
-  const slice = rows * columns * depth / MULTIPLIERS / tile.share;
-  // A workgroup of fewer threads than a core has multipliers keeps some of them idle.
-  const alone = slice * Math.max(1, MULTIPLIERS / threadsOf(tile).all) + LATENCY;
+  const slice = cyclesOfSlice(tile);
+  const alone = cyclesAlone(tile);
   const together = (count: number): number =>
     count === 0 ? 0 : Math.max(alone, count * slice + LATENCY / count);
   const rounds = Math.floor(most / resident) * together(resident) + together(most % resident);
@@ -224,6 +223,22 @@ function cyclesOf(
   const product = Math.ceil(k / splits / depth) * rounds + stored;
   const finish = LAUNCH + batches * m * n * 4 * (splits + 1) / cores / BANDWIDTH;
   return splits === 1 ? product : product + finish;
+}
+
+/** Cycles that a busy core takes for a slice. */
+function cyclesOfSlice({ rows, columns, depth, share }: PlannedTile): number {
+  return rows * columns * depth / MULTIPLIERS / share;
+}
+
+/** Cycles that a slice takes a workgroup that has a core for itself: it waits for memory. */
+function cyclesAlone(tile: PlannedTile): number {
+  // A workgroup of fewer threads than a core has multipliers keeps some of them idle.
+  return cyclesOfSlice(tile) * Math.max(1, MULTIPLIERS / threadsOf(tile).all) + LATENCY;
+}
+
+/** Workgroups of a tile that keep a core busy, as far as each leaves it idle. */
+export function slotsOfCore(name: TileName): number {
+  return cyclesAlone(TILES[name]) / cyclesOfSlice(TILES[name]);
 }
 
 const known = new WeakMap<ProductPlans, Map<string, Plan>>();

@@ -1,5 +1,7 @@
 /** Measures the variants of kernels on the user's own GPU, and makes plans of the fastest. */
 import type { WebGpuBackend } from "../backend.ts";
+import { coresOf } from "../device/traits.ts";
+import { measureCores } from "./cores.ts";
 import type { AttentionPlan } from "../kernels/attention_plan.ts";
 import { type Plan, productClass } from "../kernels/product_plan.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
@@ -46,8 +48,8 @@ export interface TuneOptions {
 
 /**
  * Measures the variants of products, norms and attention for the shapes of the models; what runs under
- * other plans meanwhile is slowed down. Gives the plans, what they come from, and how many classes
- * of shapes no time was left for.
+ * other plans meanwhile is slowed down. Gives the plans, what they come from, how many classes of
+ * shapes no time was left for, and the cores of a GPU whose name does not tell them.
  *
  * @param clock For tests.
  */
@@ -55,8 +57,12 @@ export async function tuneKernels(
   backend: WebGpuBackend,
   { models, seconds, most, onRows }: TuneOptions,
   clock: TuneClock = new GpuClock(backend),
-): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number }> {
+): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number; cores: number | null }> {
   const end = clock.seconds() + seconds;
+  const { limits } = backend.runtime;
+  const isKnown = backend.isSoftware || coresOf(backend.adapterName) !== undefined;
+  const cores = isKnown || most ? null : await measureCores(backend, clock);
+  const traits = { ...backend.runtime.traits, ...(cores === null ? {} : { cores }) };
   const products: Record<string, Plan> = {};
   const attention: Record<string, AttentionPlan> = {};
   const reduced: Record<string, "subgroups"> = {};
@@ -88,7 +94,7 @@ export async function tuneKernels(
         if (!isNext("product", name)) continue;
         const product = new LinearProduct(arrays.get(), kind, outputs, inputs);
         const { m, n, k } = size;
-        const variants = productCandidates(size, backend.runtime).slice(0, most?.variants).map((
+        const variants = productCandidates(size, { traits, limits }).slice(0, most?.variants).map((
           plan,
         ) => ({
           name: planText(plan),
@@ -127,8 +133,8 @@ export async function tuneKernels(
     }
     if (!isUsual) attention[attended.shapeClass] = plans;
   }
-  const { traits } = backend.runtime;
-  return { plans: { ...usualPlans(traits), products, attention, rows: reduced }, rows, skipped };
+  const plans = { ...usualPlans(traits), products, attention, rows: reduced };
+  return { plans, rows, skipped, cores };
 }
 
 /** What is made when it is first asked for, and disposed of if it was. */
