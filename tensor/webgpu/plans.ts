@@ -97,11 +97,12 @@ function readProduct(value: unknown, at: string): Plan {
 function readAttention(value: unknown, at: string): AttentionPlan {
   const fields = fieldsOf(value, at);
   const codeOf = (kernel: keyof AttentionPlan): AttentionCode => {
-    const { groups, masked, unrolled } = fieldsOf(fields[kernel], `${at}.${kernel}`);
+    const { groups, masked, unrolled, kept } = fieldsOf(fields[kernel], `${at}.${kernel}`);
     return {
       groups: wholeOf(groups, `${at}.${kernel}.groups`, 2) as 1 | 2,
       masked: toggleOf(masked, `${at}.${kernel}.masked`),
       unrolled: toggleOf(unrolled, `${at}.${kernel}.unrolled`),
+      ...(kept === undefined ? {} : { kept: toggleOf(kept, `${at}.${kernel}.kept`) }),
     };
   };
   return { forward: codeOf("forward"), queries: codeOf("queries"), keys: codeOf("keys") };

@@ -10,7 +10,13 @@ const PLANS: KernelPlans = {
     "f32 deep.deep 128x64x32": { tile: "huge", splits: 3, code: PLAIN_CODE },
     "f32 across.deep 128x64x32": { tile: "tall", splits: 1, code: PLAIN_CODE },
   },
-  attention: { "f32 64 256x256": usualAttention(USUAL_TRAITS) },
+  attention: {
+    "f32 64 256x256": usualAttention(USUAL_TRAITS),
+    "f32 72 256x256": {
+      ...usualAttention(USUAL_TRAITS),
+      forward: { masked: true, unrolled: false, groups: 1, kept: true },
+    },
+  },
   rows: { 32: "subgroups" },
 };
 

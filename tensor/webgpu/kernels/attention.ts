@@ -13,16 +13,20 @@ import {
 import {
   ACROSS,
   ATTENTION_THREADS,
+  bytesWithKept,
   collect,
   collectedOf,
   declareAttention,
   declareCollected,
   declareFinish,
+  declareKept,
   DOWN,
   finishCollected,
   groupsOf,
   type HeadPlan,
+  keepRows,
   multiplyHeads,
+  multiplyKept,
   placeWorkgroup,
   planHead,
   ROWS,
@@ -52,7 +56,11 @@ export function attention(
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
-  const plan = planHead(depth, MOST_COLUMNS, code);
+  const room = runtime.limits.maxComputeWorkgroupStorageSize;
+  const asked = planHead(depth, MOST_COLUMNS, code);
+  const plan = code.kept && bytesWithKept(asked) > room
+    ? { ...asked, code: { ...code, kept: false } }
+    : asked;
   const operands = {
     q: stridedOperand("q", q, 2, 3, "params.queries"),
     k: stridedOperand("k", k, 2, 3, "params.keys"),
@@ -61,7 +69,7 @@ export function attention(
   const byVec4 = depth % 4 === 0 && canVec4(out);
   runtime.dispatch({
     op,
-    key: `attention/${depth}/${codeKey(code)}/${operands.q.key}/${operands.k.key}/` +
+    key: `attention/${depth}/${codeKey(plan.code)}/${operands.q.key}/${operands.k.key}/` +
       `${operands.v.key}/${byVec4}`,
     source: () => attentionSource(plan, operands, byVec4),
     views: [
@@ -122,6 +130,7 @@ function attentionSource(
   return `${declareAttention(plan)}
 // What each of the ${ACROSS} threads that share rows has found.
 var<workgroup> lanes: array<vec4f, ${ATTENTION_THREADS}>;
+${plan.code.kept ? declareKept(plan) : ""}
 ${declareFinish("result", plan, "params.queries", byVec4)}
 @compute @workgroup_size(${ATTENTION_THREADS})
 fn main(
@@ -133,9 +142,14 @@ ${declareCollected(plan, "o")}
   var largest = vec4f(${LOWEST});
   // Sum of the thread's own columns; the threads of a row are added at the end.
   var total = vec4f();
+${plan.code.kept ? keepRows(plan, q, "row0") : ""}
   for (var key0 = 0u; key0 < params.keys; key0 += ${scores.columns}u) {
 ${declareAccumulators(scores, "s")}
-${multiplyHeads(plan, "s", q, "row0", k, "key0")}
+${
+    plan.code.kept
+      ? multiplyKept(plan, "s", k, "key0")
+      : multiplyHeads(plan, "s", q, "row0", k, "key0")
+  }
 ${
     groups.map(({ g, first }) =>
       `    let inside${g} = vec4u(key0 + ${first}u + across * 4u) + vec4u(0u, 1u, 2u, 3u) <

@@ -10,6 +10,11 @@ export interface AttentionCode extends Pick<TileCode, "masked" | "unrolled"> {
    * less. Sums are added in another order.
    */
   readonly groups: 1 | 2;
+  /**
+   * Whether queries stay in workgroup memory while keys pass by, where there is room for whole heads
+   * of them. Only forward, and without a difference to the bits.
+   */
+  readonly kept?: boolean;
 }
 
 /** How the kernels are written: forward, and for either gradient. */
@@ -62,8 +67,8 @@ export function usualAttention({ writtenOut }: Pick<GpuTraits, "writtenOut">): A
 }
 
 /** Names a code in the key of a kernel, and in files. */
-export function codeKey({ masked, unrolled, groups }: AttentionCode): string {
-  return `g${groups}${masked ? "m" : ""}${unrolled ? "u" : ""}`;
+export function codeKey({ masked, unrolled, groups, kept = false }: AttentionCode): string {
+  return `g${groups}${masked ? "m" : ""}${unrolled ? "u" : ""}${kept ? "k" : ""}`;
 }
 
 /** Every way to write a kernel, those that compile quickly first. */

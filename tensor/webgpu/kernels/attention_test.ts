@@ -83,7 +83,7 @@ function withCode(b: WebGpuBackend, code: AttentionCode): Backend {
 
 /** Software adapters take a minute to compile the code that is written out. */
 const OTHERS: readonly AttentionCode[] = [
-  { ...PLAIN, masked: true, groups: 2 },
+  { ...PLAIN, masked: true, groups: 2, kept: true },
   ...(everyWebGpu ? [FULL, { ...FULL, groups: 1 } as const] : []),
 ];
 

@@ -8,7 +8,13 @@
  * a VAE) are divided among workgroups that each compute the scores anew, which costs less than
  * writing the scores to memory.
  */
-import { multiplyStaged, type Operand, stageOperand, type Tile } from "../shader/tile.ts";
+import {
+  multiplyStaged,
+  type Operand,
+  type Staged,
+  stageOperand,
+  type Tile,
+} from "../shader/tile.ts";
 import type { AttentionCode } from "./attention_plan.ts";
 
 /** Rows of a tile: queries, or keys in the gradients of keys and values. Columns are the other. */
@@ -90,6 +96,51 @@ export function stagedVectors(plan: HeadPlan): { left: number; right: number } {
   };
 }
 
+/** vec4s of a tile's rows as long as whole heads, in slices of whole depth. */
+function keptVectors({ depth, slice }: HeadPlan): number {
+  return Math.ceil(depth / slice) * slice * LEFT_PITCH;
+}
+
+/** Bytes of workgroup memory with rows that are kept, and what each thread tells the others. */
+export function bytesWithKept(plan: HeadPlan): number {
+  const { left, right } = stagedVectors(plan);
+  return 16 * (left + right + ATTENTION_THREADS + keptVectors(plan));
+}
+
+/** Declares the rows that are kept. */
+export function declareKept(plan: HeadPlan): string {
+  return `var<workgroup> kept: array<vec4f, ${keptVectors(plan)}>;`;
+}
+
+const KEPT = (place: string): string => `kept[d0 * ${LEFT_PITCH}u + ${place}]`;
+
+/** Statements that stage rows from `origin` on once, for {@linkcode multiplyKept}. */
+export function keepRows(plan: HeadPlan, rows: Operand, origin: string): string {
+  const { depth, slice } = plan;
+  return `
+  for (var d0 = 0u; d0 < ${depth}u; d0 += ${slice}u) {
+${stage(plan, "left", rows, origin, KEPT)}
+  }`;
+}
+
+/** As {@linkcode multiplyHeads}, with rows that are kept. */
+export function multiplyKept(
+  plan: HeadPlan,
+  name: string,
+  right: Operand,
+  columnOrigin: string,
+): string {
+  const { depth, slice, code } = plan;
+  const scores = scoresOf(plan);
+  return `
+  for (var d0 = 0u; d0 < ${depth}u; d0 += ${slice}u) {
+${stage(plan, "right", right, columnOrigin)}
+    workgroupBarrier();
+${multiplyStaged(scores, name, code, scores.depth, KEPT)}
+    workgroupBarrier();
+  }`;
+}
+
 /** Declares the staging arrays and what the kernels call. */
 export function declareAttention(plan: HeadPlan): string {
   const { left, right } = stagedVectors(plan);
@@ -121,7 +172,13 @@ export function placeWorkgroup(plan: HeadPlan, rows: string): string {
 }
 
 /** Stages one operand of scores: depths from `d0` on, those beyond the head as 0. */
-function stage(plan: HeadPlan, side: "left" | "right", operand: Operand, origin: string): string {
+function stage(
+  plan: HeadPlan,
+  side: "left" | "right",
+  operand: Operand,
+  origin: string,
+  array?: Staged,
+): string {
   const { depth, slice } = plan;
   const { prepare, stage } = stageOperand(
     scoresOf(plan),
@@ -129,6 +186,7 @@ function stage(plan: HeadPlan, side: "left" | "right", operand: Operand, origin:
     operand,
     origin,
     depth % slice !== 0,
+    array,
   );
   return `    {
     let k0 = d0;

@@ -76,8 +76,12 @@ export interface TileCode {
   readonly prefetch: boolean;
 }
 
+/** WGSL of an element of a staged operand, at a place within what is staged at a time. */
+export type Staged = (place: string) => string;
+
 /**
- * `name += left . right` over the staged depth (or the `depth` given). Reads `down` and `across`,
+ * `name += left . right` over the staged depth (or the `depth` given), the left operand being in
+ * `leftArray`. Reads `down` and `across`,
  * the thread's place in the workgroup. Rows and columns of a thread come in groups of four, the
  * groups of neighbouring threads side by side, so that neighbours read neighbouring banks.
  *
@@ -89,6 +93,7 @@ export function multiplyStaged(
   name: string,
   { masked, unrolled }: Pick<TileCode, "masked" | "unrolled">,
   depth: number = tile.depth,
+  leftArray: Staged = (place) => `left[${place}]`,
 ): string {
   const threads = threadsOf(tile);
   const acc = accumulators(tile, name);
@@ -97,17 +102,25 @@ export function multiplyStaged(
   const place = (name: "down" | "across"): string =>
     masked ? `(${name} & ${threads[name] - 1}u)` : name;
   for (let k = 0; k < steps; k++) {
-    const load = (array: string, at: string, pitch: number, group: number, step: number) =>
-      unrolled
-        ? `${array}[${k * pitch + group * step}u + ${at}]`
-        : `${array}[(k + ${k}u) * ${pitch}u + ${at} + ${group * step}u]`;
+    const load = (array: Staged, at: string, pitch: number, group: number, step: number) =>
+      array(
+        unrolled
+          ? `${k * pitch + group * step}u + ${at}`
+          : `(k + ${k}u) * ${pitch}u + ${at} + ${group * step}u`,
+      );
     lines.push("      {");
     for (let g = 0; g < tile.threadRows / 4; g++) {
-      const from = load("left", place("down"), pitchOf(tile.rows), g, threads.down);
+      const from = load(leftArray, place("down"), pitchOf(tile.rows), g, threads.down);
       lines.push(`        let l${g} = ${from};`);
     }
     for (let g = 0; g < tile.threadColumns / 4; g++) {
-      const from = load("right", place("across"), pitchOf(tile.columns), g, threads.across);
+      const from = load(
+        (at) => `right[${at}]`,
+        place("across"),
+        pitchOf(tile.columns),
+        g,
+        threads.across,
+      );
       lines.push(`        let r${g} = ${from};`);
     }
     acc.forEach((row, r) =>
@@ -232,10 +245,11 @@ export function stageOperand(
   operand: Operand,
   origin: string,
   ragged: boolean,
+  array: Staged = (place) => `${side}[${place}]`,
 ): Staging {
   const { prepare, parts } = operand.order === "across"
-    ? stageAcross(tile, side, operand, origin, ragged)
-    : stageDeep(tile, side, operand, origin, ragged);
+    ? stageAcross(tile, side, operand, origin, ragged, array)
+    : stageDeep(tile, side, operand, origin, ragged, array);
   const names = parts.map(({ values }, i) => values.map((_, j) => `${side}V${i}_${j}`));
   return {
     prepare,
@@ -264,6 +278,7 @@ function stageAcross(
   operand: Operand,
   origin: string,
   ragged: boolean,
+  array: Staged,
 ): { prepare: string; parts: StagedPart[] } {
   const extent = side === "left" ? tile.rows : tile.columns;
   const pitch = pitchOf(extent);
@@ -281,7 +296,7 @@ ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
       guard: first + rows > tile.depth ? `if (${k} < ${tile.depth - first}u) ` : "",
       load: `      let k = k0 + ${k} + ${first}u;\n${operand.load("value", "k", 0)}`,
       values: [ragged ? "select(vec4f(), value, k < kEnd)" : "value"],
-      store: ([value]) => `      ${side}[(${k} + ${first}u) * ${pitch}u + ${x4}] = ${value};`,
+      store: ([value]) => `      ${array(`(${k} + ${first}u) * ${pitch}u + ${x4}`)} = ${value};`,
     });
   }
   return { prepare, parts };
@@ -294,6 +309,7 @@ function stageDeep(
   operand: Operand,
   origin: string,
   ragged: boolean,
+  array: Staged,
 ): { prepare: string; parts: StagedPart[] } {
   const threads = threadsOf(tile).all;
   const extent = side === "left" ? tile.rows : tile.columns;
@@ -323,7 +339,7 @@ ${operand.prepare(`(${origin} + ${x4} * 4u)`)}`;
       : operand.load(`part${lane}`, "k", lane);
   const store = (values: readonly string[]): string =>
     ["x", "y", "z", "w"].map((c, i) =>
-      `      ${side}[(${k} + ${i}u) * ${pitch}u + ${x4}] = vec4f(${
+      `      ${array(`(${k} + ${i}u) * ${pitch}u + ${x4}`)} = vec4f(${
         values.map((value) => `${value}.${c}`).join(", ")
       });`
     ).join("\n");

@@ -100,7 +100,10 @@ export class AttentionArrays implements Disposable {
   /** Every way to write a kernel, the usual one first. */
   variants(kernel: (typeof ATTENTION_KERNELS)[number]): Variant<AttentionCode>[] {
     const usual = this.usual[kernel];
-    const codes = [usual, ...ATTENTION_CODES.filter((code) => codeKey(code) !== codeKey(usual))];
+    const others = kernel === "forward"
+      ? [...ATTENTION_CODES, ...ATTENTION_CODES.map((code) => ({ ...code, kept: true }))]
+      : ATTENTION_CODES;
+    const codes = [usual, ...others.filter((code) => codeKey(code) !== codeKey(usual))];
     return codes.map((code) => ({
       name: codeKey(code),
       plan: code,

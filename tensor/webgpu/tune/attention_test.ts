@@ -32,6 +32,12 @@ gpuTest(
           // Threads that do not wait for each other need not meet every time.
           for (let i = 0; i < 3; i++) assertEquals(await arrays.compute(kernel, code), want);
         }
+        if (kernel === "forward") {
+          for (const code of everyWebGpu ? ATTENTION_CODES : ATTENTION_CODES.slice(0, 1)) {
+            const kept = await arrays.compute(kernel, { ...code, kept: true });
+            assertEquals(kept, await arrays.compute(kernel, code));
+          }
+        }
         for (const { name, isRight } of arrays.variants(kernel).slice(0, everyWebGpu ? 9 : 2)) {
           assert(await isRight(), `${kernel} by ${name}`);
         }
