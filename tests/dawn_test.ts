@@ -14,3 +14,20 @@ Deno.test({
     assertEquals(failures, []);
   },
 });
+
+const noMatrices = "missing" in found
+  ? missing
+  : found.unit === null
+  ? " (needs an adapter with matrices: a card of NVIDIA or Apple, or Mesa 26)"
+  : "";
+
+Deno.test({
+  name: `products of f16 are right on matrix units${noMatrices}`,
+  ignore: noMatrices !== "",
+  async fn() {
+    const { failures, hasMatrices, launches, cases } = await onDawn<Conformed>("matrices");
+    assertEquals(failures, []);
+    assert(hasMatrices, "the probe refused them");
+    assertEquals(launches, { onMatrices: 2 * cases, split: 2 }); // each is run twice
+  },
+});

@@ -24,6 +24,8 @@ import {
 } from "./device/adapter.ts";
 import { Arena } from "./device/arena.ts";
 import { IndexChecks } from "./device/index_checks.ts";
+import { matrixUnit } from "./device/matrices.ts";
+import { useMatrices } from "./matrix_probe.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { GpuProvider, WebGpuOptions } from "./device/options.ts";
 import { WebGpuRuntime } from "./device/runtime.ts";
@@ -37,7 +39,6 @@ export { findAdapter, isSoftwareAdapter } from "./device/adapter.ts";
 /** The kernel contract on a GPU. */
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
-  readonly description: string;
   readonly isSoftware: boolean;
   /** As far as the adapter tells. */
   readonly adapterName: string;
@@ -47,6 +48,7 @@ export class WebGpuBackend implements Backend {
   readonly recorder?: WorkRecorder;
   readonly #info: GPUAdapterInfo;
   #subgroups: Promise<Subgroups | null> | null = null;
+  readonly #adapter: string;
   readonly #checks: IndexChecks;
   readonly #transfers: Transfers;
 
@@ -59,7 +61,14 @@ export class WebGpuBackend implements Backend {
     if (options.replay !== false) this.recorder = recorderOf(this.runtime);
     this.#checks = new IndexChecks(this.runtime);
     this.#transfers = new Transfers(this.runtime, this.#checks);
-    this.description = `WebGPU on ${describeAdapter(adapter)}, ${this.runtime.halfMode} f16`;
+    this.#adapter = describeAdapter(adapter);
+  }
+
+  get description(): string {
+    const { halfMode, matrices } = this.runtime;
+    const { m, n, k } = matrices?.unit ?? {};
+    const units = matrices ? ` on matrix units (${m}x${n}x${k})` : "";
+    return `WebGPU on ${this.#adapter}, ${halfMode} f16${units}`;
   }
 
   /** Looks once whether kernels can use subgroups, which lets them where their plans say so. */
@@ -152,5 +161,13 @@ export async function createWebGpuBackend(
       })`,
     );
   }
-  return new WebGpuBackend(await openDevice(adapter, options.limits), adapter, options);
+  const unit = matrixUnit(adapter);
+  const device = await openDevice(adapter, options.limits);
+  const backend = new WebGpuBackend(device, adapter, options);
+  if (unit === null || options.limits === "default" || options.half === "packed") return backend;
+  const reason = await useMatrices(backend, unit);
+  if (reason !== null) {
+    console.warn(`the matrix units of ${adapterName(adapter)} are not used: ${reason}`);
+  }
+  return backend;
 }

@@ -1,5 +1,6 @@
 /** Finding a GPU and opening it with as much of what it offers as can be had. */
 import { DeviceError } from "../../errors.ts";
+import { MATRIX_FEATURES, matrixUnit } from "./matrices.ts";
 import type { GpuProvider, WebGpuOptions } from "./options.ts";
 
 /** Names the graphics systems that Deno may use, by commas: vulkan, metal, dx12, gl. */
@@ -122,7 +123,10 @@ export async function openDevice(
   adapter: GPUAdapter,
   limits: WebGpuOptions["limits"] = "adapter",
 ): Promise<GPUDevice> {
-  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
+  const requiredFeatures = [
+    ...FEATURES.filter((feature) => adapter.features.has(feature)),
+    ...(matrixUnit(adapter) ? MATRIX_FEATURES : []),
+  ];
   const useful = limitsOf(adapter, USEFUL_LIMITS);
   // Deno gives them though it does not list them.
   const hasSubgroups = adapter.features.has("subgroups") ||

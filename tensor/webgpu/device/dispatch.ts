@@ -12,6 +12,8 @@ export interface Dispatch {
    * layout. Uniforms are read as `params.name`.
    */
   readonly source: () => string;
+  /** Directives that the shader begins with, besides those that its types need. */
+  readonly directives?: readonly string[];
   readonly views: readonly ViewBinding[];
   readonly u32?: Readonly<Record<string, number>>;
   readonly i32?: Readonly<Record<string, number>>;

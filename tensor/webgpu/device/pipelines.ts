@@ -32,11 +32,12 @@ const DTYPE_DIGIT = { f32: 0, f16: 1, i32: 2, u32: 3, u8: 4 } as const satisfies
 export const MAX_VIEWS = 13;
 
 function layoutsOf(d: Dispatch, slots: readonly number[]): ViewLayout[] {
-  return d.views.map(({ name, view, access, vec4 }, i) => ({
+  return d.views.map(({ name, view, access, vec4, vec8 }, i) => ({
     name,
     dtype: view.dtype,
     access,
     vec4: vec4 ?? false,
+    vec8: vec8 ?? false,
     slot: slots[i]!,
   }));
 }
@@ -132,7 +133,7 @@ export class Pipelines {
   #code(d: Dispatch, views: readonly ViewLayout[]): string {
     const source = d.source();
     const directive = source.includes("subgroupShuffleXor(") ? this.subgroupDirective : "";
-    return directive + shaderHead(views, uniformsOf(d), this.half) + source;
+    return directive + shaderHead(views, uniformsOf(d), this.half, d.directives) + source;
   }
 
   #bindGroups(key: string, accesses: GPUBufferBindingType[], bytes: number): BindGroups {

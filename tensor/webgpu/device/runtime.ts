@@ -5,6 +5,7 @@
  */
 import type { DeviceBuffer, WorkMemory } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
+import type { MatrixTile } from "../kernels/matrix_plan.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import type { HalfMode } from "../shader/accessors.ts";
 import { Arena } from "./arena.ts";
@@ -49,6 +50,8 @@ export class WebGpuRuntime {
   /** What kernels are planned by. */
   plans: KernelPlans;
   #subgroups: Subgroups | null = null;
+  /** How products of f16 are divided among matrix units; null where they are not used. */
+  matrices: MatrixTile | null = null;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */

@@ -3,7 +3,8 @@ import type { Activation, KernelArgs, View } from "../../backend.ts";
 import type { Program } from "../../expr.ts";
 import { declareActivation } from "../shader/activation.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
-import { runProduct } from "./product.ts";
+import { matrixOperand } from "./matrix_product.ts";
+import { type Product, runProduct } from "./product.ts";
 import { type Plan, productLayout } from "./product_plan.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { stridedOperand } from "../shader/strided.ts";
@@ -78,6 +79,7 @@ export function matmul(
     },
     leftSums: sums,
     layout: productLayout([a.dtype, b.dtype], [left.order, right.order]),
+    matrices: runtime.matrices && onMatrices(a, b),
     plan: options.plan,
   });
 }
@@ -118,6 +120,13 @@ function dropBatch(view: View, axis: number): View {
     shape: view.shape.map((d, i) => i === axis ? 1 : d),
     strides: view.strides.map((s, i) => i === axis ? 0 : s),
   };
+}
+
+/** Both operands as matrix units read them; null where they cannot. */
+function onMatrices(a: View, b: View): Product["matrices"] {
+  const left = matrixOperand("a", a, 2, 3);
+  const right = left && matrixOperand("b", b, 3, 2);
+  return left && right && [left, right];
 }
 
 interface Epilogue {

@@ -5,8 +5,12 @@
  */
 import type { View } from "../../backend.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
+import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
+import { placeTile } from "../shader/tile_place.ts";
+import { matrixSplits } from "./matrix_plan.ts";
+import { liesApart, type MatrixOperand, matrixProductSource } from "./matrix_product.ts";
 import { type Plan, planProduct, TILES } from "./product_plan.ts";
 import {
   addStaged,
@@ -46,12 +50,20 @@ export interface Product {
   readonly leftSums?: View | null;
   /** Types and orders of the operands, where products of their kind are measured. */
   readonly layout?: string | undefined;
+  /** The operands as matrix units read them, where they can. */
+  readonly matrices?: readonly [a: MatrixOperand, b: MatrixOperand] | null | undefined;
   /** For tests and measurements: this plan instead of the usual one. */
   readonly plan?: Plan | undefined;
 }
 
-/** Tiles are visited in bands of this many rows, whose operands then stay in the cache. */
-const BAND = 8;
+/** A part of the sum, to be finished when all parts are there; rows padded to whole vec4s. */
+const STORE_PART = `
+fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
+  let width = (params.n + 3u) / 4u * 4u;
+  if (row < params.m && column < width) {
+    partial_store4((batch * params.m + row) * width + column, sum);
+  }
+}`;
 
 function productSource(product: Product, { tile: name, splits, code }: Plan): string {
   const tile = TILES[name];
@@ -85,14 +97,7 @@ ${left.fetch}
 ${right.fetch}
 ${multiply}
   }`;
-  const store = splits === 1 ? product.finish : `
-// A part of the sum, to be finished when all parts are there; rows padded to whole vec4s.
-fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
-  let width = (params.n + 3u) / 4u * 4u;
-  if (row < params.m && column < width) {
-    partial_store4((batch * params.m + row) * width + column, sum);
-  }
-}`;
+  const store = splits === 1 ? product.finish : STORE_PART;
   return `${declareStaging(tile)}
 ${product.declarations ?? ""}
 ${store}
@@ -101,26 +106,9 @@ fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let number = linear_group(workgroup);
-  if (number >= params.grid_count) { return; }
-  let tilesDown = (params.m + ${tile.rows - 1}u) / ${tile.rows}u;
-  let tilesAcross = (params.n + ${tile.columns - 1}u) / ${tile.columns}u;
-  let tiles = tilesDown * tilesAcross;
-  let place = number % tiles;
-  let batch = ${splits === 1 ? "number / tiles" : "number / tiles / params.splits"};
-  let band = place / (tilesAcross * ${BAND}u);
-  let inBand = place % (tilesAcross * ${BAND}u);
-  let bandRows = min(tilesDown - band * ${BAND}u, ${BAND}u);
-  let row0 = (band * ${BAND}u + inBand % bandRows) * ${tile.rows}u;
-  let column0 = inBand / bandRows * ${tile.columns}u;
+${placeTile(tile, splits)}
   let down = thread / ${threads.across}u;
   let across = thread % ${threads.across}u;
-${
-    splits === 1 ? "  let kBegin = 0u;\n  let kEnd = params.k;" : `
-  let split = number / tiles % params.splits;
-  let kBegin = split * params.splitDepth;
-  let kEnd = min(params.k, kBegin + params.splitDepth);`
-  }
 ${product.locate}
 ${left.prepare}
 ${right.prepare}
@@ -182,31 +170,90 @@ ${
 `;
 }
 
+/** How the tiles of a product are computed. */
+interface TiledKernel {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  readonly splits: number;
+  readonly inputs: readonly ViewBinding[];
+  readonly directives?: readonly string[];
+  source(splits: number): string;
+}
+
+function ordinaryKernel(runtime: WebGpuRuntime, product: Product): TiledKernel {
+  const plan = product.plan ?? planProduct(product, runtime.plans);
+  const { rows, columns, depth } = TILES[plan.tile];
+  const { masked, unrolled, prefetch } = plan.code;
+  const code = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
+  return {
+    name: `${plan.tile}${code && `-${code}`}`,
+    rows,
+    columns,
+    depth,
+    splits: plan.splits,
+    inputs: product.inputs,
+    source: (splits) => productSource(product, { ...plan, splits }),
+  };
+}
+
+/** On matrix units; null where there are none that the product fits. */
+function matrixKernel(runtime: WebGpuRuntime, product: Product): TiledKernel | null {
+  const { matrices: tile, traits } = runtime;
+  const { matrices: operands, plan, outputs, leftSums = null } = product;
+  if (!tile || !operands || plan) return null;
+  const written = outputs.flatMap(({ view, access }) => access === "read" ? [] : [view]);
+  if (!liesApart(operands, [...written, leftSums])) return null;
+  const count = matrixSplits(product, tile, traits);
+  if (count === null) return null;
+  const [a, b] = operands;
+  const { rows, columns, depth } = tile;
+  return {
+    name: `matrices/${a.deep ? "deep" : "across"}/${b.deep ? "deep" : "across"}`,
+    rows,
+    columns,
+    depth,
+    splits: count,
+    inputs: [a.binding, b.binding],
+    directives: MATRIX_DIRECTIVES,
+    source: (splits) =>
+      matrixProductSource({
+        tile,
+        a,
+        b,
+        splits,
+        ragged: product.k % depth !== 0,
+        locate: product.locate,
+        finish: splits === 1 ? product.finish : STORE_PART,
+        hasSums: leftSums !== null,
+      }),
+  };
+}
+
 /** Starts a product; a split one in two dispatches. */
 export function runProduct(runtime: WebGpuRuntime, product: Product): void {
   const { op, batches, m, n, k } = product;
-  const plan = product.plan ?? planProduct(product, runtime.plans);
-  const tile = TILES[plan.tile];
+  const kernel = matrixKernel(runtime, product) ?? ordinaryKernel(runtime, product);
+  const { name, rows, columns, depth, inputs, directives = [] } = kernel;
   // Whole slices a split, so that only the last one can be ragged.
-  const splitDepth = Math.ceil(Math.ceil(k / plan.splits) / tile.depth) * tile.depth;
+  const splitDepth = Math.ceil(Math.ceil(k / kernel.splits) / depth) * depth;
   const splits = Math.ceil(k / splitDepth);
-  const tiles = Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns);
+  const tiles = Math.ceil(m / rows) * Math.ceil(n / columns);
   const sizes = { batches, m, n, k };
   const flops = 2 * batches * m * n * k;
-  const { masked, unrolled, prefetch } = plan.code;
-  const code = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
   const { leftSums = null } = product;
   const summed = leftSums ? "/sums" : "";
-  const key = `product/${plan.tile}${code && `-${code}`}${k % tile.depth ? "/ragged" : ""}/` +
-    product.key + summed;
+  const key = `product/${name}${k % depth ? "/ragged" : ""}/${product.key}${summed}`;
   const sumsOut = (view: View | null): ViewBinding[] =>
     view ? [{ name: "leftSums", view, access: "write" }] : [];
   if (splits === 1) {
     runtime.dispatch({
       op,
       key,
-      source: () => productSource(product, { ...plan, splits }),
-      views: [...product.inputs, ...product.outputs, ...sumsOut(leftSums)],
+      directives,
+      source: () => kernel.source(splits),
+      views: [...inputs, ...product.outputs, ...sumsOut(leftSums)],
       u32: { ...sizes, ...product.uniforms },
       workgroups: tiles * batches,
       flops,
@@ -220,9 +267,10 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
     runtime.dispatch({
       op,
       key: `${key}/split`,
-      source: () => productSource(product, { ...plan, splits }),
+      directives,
+      source: () => kernel.source(splits),
       views: [
-        ...product.inputs,
+        ...inputs,
         { name: "partial", view: partial!, access: "write", vec4: true },
         ...sumsOut(sums ?? null),
       ],

@@ -8,6 +8,7 @@
  *     fn x_store(i: u32, v: T)          where access is "write" or "readwrite"
  *     fn x_load4(i: u32) -> vec4<T>     where `vec4` is set; i a multiple of 4
  *     fn x_store4(i: u32, v: vec4<T>)   where `vec4` is set (x_store is then missing)
+ *     fn x_load8(i: u32) -> vec4u       where `vec8` is set, and nothing else: the bits of 8 f16
  *
  * f16 is `array<f16>` with shader-f16. Without it, f16 and (always) u8 lie packed in u32 words:
  * `x_store` then changes its bits of the word by atomics, so that threads may share words, and
@@ -32,6 +33,11 @@ export interface ViewBinding {
   readonly access: Access;
   /** Access by four elements; the view's offset must be a multiple of 4. See `canVec4`. */
   readonly vec4?: boolean;
+  /**
+   * f16 of a GPU that has it, which is only read, as the bits of eight at a time; the offset must be
+   * a multiple of 8, and the view lie in no buffer that the launch writes.
+   */
+  readonly vec8?: boolean;
 }
 
 /** Whether rows of `view` can be read by vec4s: unit inner stride, the rest multiples of 4. */
@@ -50,6 +56,7 @@ export interface ViewLayout {
   readonly dtype: DType;
   readonly access: Access;
   readonly vec4: boolean;
+  readonly vec8?: boolean;
   /** Number of its storage binding, from 0; views that share one have the same dtype. */
   readonly slot: number;
 }
@@ -72,8 +79,9 @@ export function shaderHead(
   views: readonly ViewLayout[],
   uniforms: UniformLayout,
   half: HalfMode,
+  directives: readonly string[] = [],
 ): string {
-  const lines: string[] = [];
+  const lines: string[] = [...directives];
   if (half === "native" && views.some((v) => v.dtype === "f16")) lines.push("enable f16;");
   lines.push(
     "struct Params {",
@@ -100,6 +108,10 @@ export function shaderHead(
   const slots = Math.max(-1, ...views.map((v) => v.slot)) + 1;
   for (let slot = 0; slot < slots; slot++) {
     const sharing = views.filter((v) => v.slot === slot);
+    if (sharing[0]!.vec8) {
+      lines.push(...readByEights(sharing[0]!));
+      continue;
+    }
     const store = storageOf(sharing, half);
     const access = sharing.some((v) => v.access !== "read") ? "read_write" : "read";
     lines.push(`@group(0) @binding(${slot + 1}) var<storage, ${access}> b${slot}: ${store.type};`);
@@ -146,6 +158,13 @@ function storageOf(views: readonly ViewLayout[], half: HalfMode): Storage {
   return scalarStores || !views.some((v) => v.vec4)
     ? { kind: "plain", type: `array<${scalar}>` }
     : { kind: "vec4", type: `array<vec4<${scalar}>>` };
+}
+
+function readByEights({ name, slot }: ViewLayout): string[] {
+  return [
+    `@group(0) @binding(${slot + 1}) var<storage, read> b${slot}: array<vec4u>;`,
+    `fn ${name}_load8(i: u32) -> vec4u { return b${slot}[(params.${name}_offset + i) >> 3u]; }`,
+  ];
 }
 
 function accessors(view: ViewLayout, store: Storage): string[] {
