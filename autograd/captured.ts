@@ -77,8 +77,6 @@ export class Captured implements Disposable {
   readonly #memories = new Map<"first" | "second", WorkMemory>();
   /** Calls that backward has not reached. */
   #pending = 0;
-  /** How often everything was forgotten. */
-  #generation = 0;
 
   /**
    * Records nothing yet.
@@ -110,7 +108,7 @@ export class Captured implements Disposable {
       withGrads,
     );
     const call = { fn: this.#fn, inputs, parameters, withGrads };
-    if (entry.ready) return this.#replay(entry, entry.ready, call);
+    if (entry.ready) return this.#replay(entry, entry.ready, call, this.#memories.get(place)!);
     if (entry.recorded === MOST_RECORDED) return this.#fn(inputs);
     if (entry.recorded > 0 && !this.#memories.has(place)) {
       this.#memories.set(place, recorder.newMemory());
@@ -170,24 +168,31 @@ export class Captured implements Disposable {
     }
   }
 
-  #replay(entry: Entry, ready: RecordedCall, call: Omit<Call, "onEnd">): readonly Tensor[] {
-    const forget = () => {
+  #replay(
+    entry: Entry,
+    ready: RecordedCall,
+    call: Omit<Call, "onEnd">,
+    memory: WorkMemory,
+  ): readonly Tensor[] {
+    if (!ready.forward.isValid) { // others needed its memory, say: it is recorded again
       entry.ready = entry.last = null;
-      return false;
-    };
+      entry.recorded = 0;
+      return this.#fn(call.inputs);
+    }
+    const isPending = call.withGrads;
+    if (isPending) {
+      this.#pending++;
+      memory.lock();
+    }
     const onEnd = () => {
-      if (call.withGrads) this.#pending--;
+      if (!isPending) return;
+      this.#pending--;
+      memory.unlock();
     };
-    const generation = this.#generation;
-    const isStill = () => {
-      return generation === this.#generation && isAsBefore(entry, call.parameters) || forget();
-    };
-    if (call.withGrads) this.#pending++;
-    const outs = replayCall(ready, { ...call, onEnd }, isStill);
-    if (outs) return outs;
-    onEnd();
-    forget();
-    return call.fn(call.inputs);
+    return replayCall(ready, { ...call, onEnd }, {
+      fits: () => isAsBefore(entry, call.parameters),
+      onMisfit: () => entry.ready = entry.last = null,
+    });
   }
 
   /** Forgets what was recorded, and gives its memory back. */
@@ -195,7 +200,6 @@ export class Captured implements Disposable {
     for (const memory of this.#memories.values()) memory.dispose();
     this.#memories.clear();
     this.#entries.clear();
-    this.#generation++;
   }
 
   /** As `forget()`. */

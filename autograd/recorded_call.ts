@@ -156,19 +156,24 @@ export function isSameCall(a: RecordedCall, b: RecordedCall): boolean {
     });
 }
 
+/** Whether what was recorded of backward still serves. */
+interface Fitness {
+  /** Whether all is as it was when the call was recorded. */
+  readonly fits: () => boolean;
+  /** Called where it does not serve, so that the call is computed again. */
+  readonly onMisfit: () => void;
+}
+
 /**
- * Replays a call with other inputs.
+ * Replays a call, which is valid, with other inputs.
  *
- * @param isStill Whether all is as it was when the call was recorded; asked again by backward, which
- * otherwise computes the call again.
- * @returns results, null where the record does not fit any more.
+ * @returns results.
  */
 export function replayCall(
   { forward, outs: layouts, backward }: RecordedCall,
   { fn, inputs, parameters, withGrads, onEnd }: Call,
-  isStill: () => boolean,
-): readonly Tensor[] | null {
-  if (!forward.isValid) return null;
+  { fits, onMisfit }: Fitness,
+): readonly Tensor[] {
   const { device } = inputs[0]!;
   const outs = layouts.map(({ dtype, shape }) => empty(device, dtype, shape, "captured"));
   forward.replay(buffersOf([...inputs, ...outs]));
@@ -186,7 +191,10 @@ export function replayCall(
       }
       const all = [...ends, ...grads];
       const known = backward.get(layoutsText(all));
-      if (!known?.work.isValid || !isStill()) return false;
+      if (!known?.work.isValid || !fits()) {
+        onMisfit();
+        return false;
+      }
       known.work.replay(buffersOf(all));
       for (const p of known.reached) p.noteGrad();
       return true;

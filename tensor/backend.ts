@@ -389,11 +389,18 @@ export interface BackendMemory {
   allocations: number;
 }
 
-/** Memory that recorded work has to itself. */
+/**
+ * Memory that recorded work has to itself, until others need it: then work that was recorded in it is
+ * not valid any more.
+ */
 export interface WorkMemory {
   /** Whether no buffer of it is in use. */
   readonly isIdle: boolean;
-  /** Gives it back; work that was recorded in it may not be replayed any more. */
+  /** Keeps it from others: what was replayed there is still needed. */
+  lock(): void;
+  /** Ends what `lock` began. */
+  unlock(): void;
+  /** Gives it back. */
   dispose(): void;
 }
 
@@ -407,7 +414,7 @@ export interface RecordedWork {
    * @param buffers Those that are others when it is replayed, each once: inputs and results.
    */
   bind(buffers: readonly DeviceBuffer[]): boolean;
-  /** Whether the buffers that it is not bound to are what they were: none has been freed. */
+  /** Whether it still has its memory, and the buffers that it is not bound to are what they were. */
   readonly isValid: boolean;
   /**
    * Does the work again.

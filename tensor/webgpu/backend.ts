@@ -22,7 +22,6 @@ import {
   isSoftwareAdapter,
   openDevice,
 } from "./device/adapter.ts";
-import { Arena } from "./device/arena.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { matrixUnit } from "./device/matrices.ts";
 import { useMatrices } from "./matrix_probe.ts";
@@ -134,7 +133,7 @@ function recorderOf(runtime: WebGpuRuntime): WorkRecorder {
     get isReady() {
       return !runtime.isRecording && !isDebug();
     },
-    newMemory: () => new Arena(runtime.pool),
+    newMemory: () => runtime.pool.newArena(),
     record: (run, memory) => runtime.record(run, memory),
   };
 }

@@ -7,6 +7,8 @@ import { FreeBlocks } from "./free_blocks.ts";
 interface Pool {
   /** Takes a free block back. */
   put(block: Block): void;
+  /** Those that have blocks of it. */
+  readonly arenas: Set<Arena>;
 }
 
 /**
@@ -17,15 +19,32 @@ export class Arena implements BlockHolder, WorkMemory {
   readonly #blocks = new Set<Block>();
   readonly #free = new FreeBlocks();
   readonly #pool: Pool;
+  /** How often everything was given back. */
+  generation = 0;
   #lent = 0;
+  #locks = 0;
 
   constructor(pool: Pool) {
     this.#pool = pool;
+    pool.arenas.add(this);
   }
 
   /** Whether nothing of it is on loan. */
   get isIdle(): boolean {
     return this.#lent === 0;
+  }
+
+  /** Whether it can be given back without harm. */
+  get isUnneeded(): boolean {
+    return this.isIdle && this.#locks === 0;
+  }
+
+  lock(): void {
+    this.#locks++;
+  }
+
+  unlock(): void {
+    this.#locks--;
   }
 
   has(block: Block): boolean {
@@ -52,10 +71,20 @@ export class Arena implements BlockHolder, WorkMemory {
   }
 
   /** Gives everything back to the pool, what is on loan as soon as it is given back itself. */
-  dispose(): void {
-    for (const block of this.#free) this.#pool.put(block);
+  clear(): void {
     for (const block of this.#blocks) block.holder = null;
+    for (const block of [...this.#free]) {
+      this.#free.remove(block);
+      this.#pool.put(block);
+    }
     this.#blocks.clear();
     this.#lent = 0;
+    this.generation++;
+  }
+
+  /** As `clear()`, for good. */
+  dispose(): void {
+    this.clear();
+    this.#pool.arenas.delete(this);
   }
 }

@@ -1,7 +1,7 @@
 /** GPU memory in size classes, so that a warmed-up loop creates no buffer. */
 import type { DeviceBuffer } from "../../backend.ts";
 import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../../errors.ts";
-import type { Arena } from "./arena.ts";
+import { Arena } from "./arena.ts";
 import { Block } from "./block.ts";
 import type { Faults } from "./faults.ts";
 import { FreeBlocks } from "./free_blocks.ts";
@@ -29,6 +29,8 @@ export class GpuBuffer implements DeviceBuffer {
 }
 
 const SMALLEST = 256;
+/** Smaller blocks are created rather than reclaimed from recordings. */
+const RECLAIMED_FROM = 2 ** 20;
 
 /**
  * The size really allocated for `bytes`: a power of two or one of three (from 1 MiB on, seven)
@@ -54,6 +56,8 @@ export class BufferPool {
   #peakUsedBytes = 0;
   #nextId = 0;
   readonly #free = new FreeBlocks();
+  /** Arenas that have blocks of this pool. */
+  readonly arenas: Set<Arena> = new Set();
   /** What blocks are taken from first, and set aside for. */
   #arena: Arena | null = null;
 
@@ -78,11 +82,27 @@ export class BufferPool {
   }
 
   #take(size: number, op: string): Block {
-    const block = this.#free.take(size) ?? this.#create(size, op);
+    const block = this.#free.take(size) ?? this.#reclaim(size) ?? this.#create(size, op);
     this.#usedBytes += size;
     this.#peakUsedBytes = Math.max(this.#peakUsedBytes, this.#usedBytes);
     this.#arena?.add(block);
     return block;
+  }
+
+  /**
+   * A block of memory that recordings have and do not need at the moment, so that they take no more
+   * than what they recorded would: a model's activations, say, between two steps. Not for another
+   * recording, or two would take it from each other for ever.
+   */
+  #reclaim(size: number): Block | undefined {
+    if (this.#arena || size < RECLAIMED_FROM) return undefined;
+    for (const arena of this.arenas) if (arena.isUnneeded) arena.clear();
+    return this.#free.take(size);
+  }
+
+  /** Memory for recordings. */
+  newArena(): Arena {
+    return new Arena(this);
   }
 
   /** Sets the blocks that `run` is lent aside in `arena`; those that it has are lent first. */

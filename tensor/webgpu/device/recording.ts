@@ -47,6 +47,7 @@ export class Recording implements RecordedWork {
   readonly #arena: Arena | null;
   readonly #player: Player;
   readonly #plans: unknown;
+  readonly #generation: number;
   #isSpoiled = false;
   /** Blocks that are neither bound nor the arena's, each with its loan. */
   readonly #others = new Map<Block, number>();
@@ -63,6 +64,7 @@ export class Recording implements RecordedWork {
     this.#arena = arena;
     this.#player = player;
     this.#plans = player.plans;
+    this.#generation = arena?.generation ?? 0;
   }
 
   add(command: Command): void {
@@ -99,7 +101,8 @@ export class Recording implements RecordedWork {
 
   get isValid(): boolean {
     for (const [block, loans] of this.#others) if (block.loans !== loans) return false;
-    return this.#player.plans === this.#plans;
+    const { generation } = this.#arena!;
+    return generation === this.#generation && this.#player.plans === this.#plans;
   }
 
   replay(buffers: readonly DeviceBuffer[]): void {

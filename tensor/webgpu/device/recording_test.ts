@@ -108,3 +108,25 @@ gpuTest("memory of recordings goes back to the pool", (b) => {
   b.alloc(1 << 20, "test");
   assertEquals(b.memory().allocations, allocations);
 });
+
+gpuTest("memory that a recording does not need at the moment is lent to others", (b) => {
+  const recorder = b.recorder!;
+  const memory = recorder.newMemory();
+  const work = () => b.free(b.alloc(1 << 22, "test"));
+  const recorded = recorder.record(work, memory);
+  assert(recorded.bind([]) && recorded.isValid);
+  const { allocations } = b.memory();
+  memory.lock();
+  b.free(b.alloc(1 << 21, "test"));
+  assert(recorded.isValid);
+  memory.unlock();
+  b.free(b.alloc(1 << 21, "test"));
+  assert(recorded.isValid, "there was a free block");
+  const kept = b.alloc(1 << 22, "test");
+  assert(!recorded.isValid);
+  assertEquals(b.memory().allocations, allocations + 1);
+
+  const again = recorder.record(work, memory);
+  assert(again.bind([]) && again.isValid);
+  b.free(kept);
+});
