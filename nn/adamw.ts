@@ -227,6 +227,7 @@ export class AdamW implements Disposable {
         1 - b1,
         1 - b2,
       ];
+      buffer.weights.checkLive("AdamW");
       const { storage } = buffer.weights;
       const half = this.#halfOf(i);
       const copies = half ? [half] : [];

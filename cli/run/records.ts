@@ -3,7 +3,14 @@
  * would make the device wait for the host.
  */
 import { add, concat, detach, reshape } from "@dit/core/autograd";
-import { outsideScopes, scope, type Tensor } from "@dit/core/tensor";
+import {
+  evaluateInto,
+  type Formula,
+  outsideScopes,
+  scope,
+  type Tensor,
+  zeros,
+} from "@dit/core/tensor";
 import { ALONE, type World } from "../distributed/world.ts";
 
 /** One step. */
@@ -42,6 +49,10 @@ interface Held {
   readonly values: ReadonlyMap<string, Tensor>;
 }
 
+/** Numbers that are kept side by side, so that keeping them takes no block that a step could use. */
+const PAGE = 256;
+const AS_THEY_ARE: Formula = { name: "records", build: (...numbers) => numbers };
+
 /** Below this scale of the loss gradients overflow for another reason than the scale. */
 const LEAST_SCALE = 2 ** -8;
 
@@ -73,6 +84,9 @@ export class StepRecords implements Disposable {
   #held: Held[] = [];
   /** Sums of the step under way. */
   #sums = new Map<string, Tensor>();
+  /** Where numbers are kept until they are taken, and how many are there. */
+  #page: Tensor | null = null;
+  #filled = 0;
   #known: PendingFeedback[] = [];
   #feedback: { timesteps: readonly number[]; losses: Tensor }[] = [];
   /** How much of `#feedback` is of whole steps. */
@@ -99,9 +113,25 @@ export class StepRecords implements Disposable {
 
   /** Ends a step. */
   endStep(step: number, norm: Tensor, lr: number): void {
-    this.#held.push({ step, lr, values: this.#sums.set("gradNorm", own(norm)) });
+    const values = this.#keep(new Map([...this.#sums, ["gradNorm", norm]]));
+    this.#held.push({ step, lr, values });
+    for (const t of this.#sums.values()) t.dispose();
     this.#sums = new Map();
     this.#whole = this.#feedback.length;
+  }
+
+  /** Copies of numbers that a step computed. */
+  #keep(values: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
+    const numbers = [...values.values()];
+    if (!this.#page || this.#filled + numbers.length > PAGE) {
+      this.#page?.dispose();
+      this.#page = outsideScopes(() => zeros([PAGE], { device: numbers[0]!.device }));
+      this.#filled = 0;
+    }
+    const page = this.#page;
+    const places = outsideScopes(() => numbers.map(() => page.as([], [], this.#filled++)));
+    evaluateInto("records", AS_THEY_ARE, numbers, places);
+    return new Map([...values.keys()].map((name, i) => [name, places[i]!]));
   }
 
   /** Forgets what there is of a step that was not taken to its end. */
@@ -179,6 +209,8 @@ export class StepRecords implements Disposable {
   dispose(): void {
     for (const { values } of this.#held) for (const t of values.values()) t.dispose();
     this.abandonStep();
+    this.#page?.dispose();
+    this.#page = null;
     for (const { losses } of this.#feedback) losses.dispose();
     [this.#held, this.#feedback, this.#whole] = [[], [], 0];
   }
