@@ -2,7 +2,7 @@
  * Whether training makes digits: a classifier of real ones looks at those of the demo's weights,
  * which `deno task train` made. `deno task bench demo` trains anew, and in full.
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { expect } from "@std/expect";
 import { loadMnist } from "@dit/data";
 import { init } from "@dit/core/tensor";
@@ -43,6 +43,36 @@ mnistTest("the demo draws digits that a classifier of real ones recognises", asy
     accuracy((await classify(judge, pictures)).classes, pictures.labels);
   expect(await right(unseen!)).toBeGreaterThan(0.92);
   expect(await right(await archivePictures(out))).toBeGreaterThan(0.85);
+});
+
+commandTest("the demo of emoji draws yellow faces on white", async (folder) => {
+  const out = `${folder}/faces.npz`;
+  const ended = await command(
+    "sample",
+    ["--demo", "emoji", "--classes", "faces-noto", "--n", "4", "--out", out, "--device", "wasm"],
+    folder,
+  );
+  assertEquals(ended.code, 0, ended.err);
+  assertStringIncludes(ended.out, "85 classes");
+  assertStringIncludes(ended.out, "10 steps, guidance 3 ");
+  const { pixels, count } = await archivePictures(out);
+  assertEquals([count, pixels.length], [4, 4 * 3 * 64 ** 2]);
+  for (let i = 0; i < count; i++) {
+    const meanOf = (top: number, left: number, side: number): number[] =>
+      [0, 1, 2].map((channel) => {
+        let sum = 0;
+        for (let y = top; y < top + side; y++) {
+          for (let x = left; x < left + side; x++) {
+            sum += pixels[3 * (64 * (64 * i + y) + x) + channel]!;
+          }
+        }
+        return sum / side ** 2;
+      });
+    for (const level of meanOf(0, 0, 4)) expect(level).toBeGreaterThan(235);
+    const [red, green, blue] = meanOf(16, 16, 32);
+    expect(red).toBeGreaterThan(150);
+    expect(green! - blue!).toBeGreaterThan(50);
+  }
 });
 
 mnistTest("without flags train learns MNIST on the CPU", async (folder) => {

@@ -10,7 +10,7 @@ import { findWeights, openSampled } from "./sampling_setup.ts";
 
 diskTest("--demo names weights that come along, and is refused beside others", async (folder) => {
   assertEquals(DEMO_NAMES[0], "mnist"); // which samples come from without a run
-  assertEquals(await exists(demoPath("mnist")), true);
+  for (const name of DEMO_NAMES) assertEquals(await exists(demoPath(name)), true, name);
   const made = await writeRun(folder, "000-tiny", 1);
   await Deno.copyFile(made, demoPath("emoji", folder));
   const flags = parseFlags(["--demo", "emoji"], MODEL_FLAGS);
