@@ -7,6 +7,8 @@ import { DTYPE_BYTES } from "@dit/core/tensor";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
 import type { Dispatch } from "../tensor/webgpu/device/dispatch.ts";
+import type { MatrixUnit } from "../tensor/webgpu/device/matrices.ts";
+import { matrixTile } from "../tensor/webgpu/kernels/matrix_plan.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./gpu/jobs.ts";
 import type { Report, Row } from "./measure.ts";
 import { SAMPLING_JOBS, samplingCensus } from "./sampling_census.ts";
@@ -72,8 +74,14 @@ const WARM_STEPS = { made: 3, replayed: 5 };
  *
  * @param replay Whether the model's work is replayed. What lies between its inputs and results is
  * not among tensors then.
+ * @param unit The matrix units that the GPU has, which are taken on trust.
  */
-export async function census(job: Job, timedSteps = 3, replay = false): Promise<Census> {
+export async function census(
+  job: Job,
+  timedSteps = 3,
+  replay = false,
+  unit: MatrixUnit | null = null,
+): Promise<Census> {
   const gpu = new CountingGpu();
   const device = await init({
     device: "webgpu",
@@ -81,6 +89,7 @@ export async function census(job: Job, timedSteps = 3, replay = false): Promise<
     webgpu: { submitSeconds: SUBMIT_SECONDS, replay },
   });
   const { runtime } = device.backend as WebGpuBackend;
+  runtime.matrices = unit && matrixTile(unit, runtime.limits, runtime.traits);
   try {
     using trainee = traineeOf(job);
     const batch = batchFor(trainee, job.batch);
@@ -146,7 +155,7 @@ function count(kernels: Map<string, KernelCount>, { op, key, views, flops = 0 }:
 
 /** The kernel of a dispatch without its variant. */
 export function familyOf(key: string): string {
-  return /^[^ /]*/.exec(key)![0];
+  return /^(product\/matrices|[^ /]*)/.exec(key)![0];
 }
 
 /** Runs the suite. */

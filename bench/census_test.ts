@@ -71,6 +71,21 @@ Deno.test("a step that is replayed asks a GPU for what one that is not does", as
   assert(replayed.reservedBytes < 1.01 * made.reservedBytes, `${replayed.reservedBytes} bytes`);
 });
 
+Deno.test("all large products of a step in half precision run on matrix units", async () => {
+  const unit = { m: 16, n: 16, k: 16, subgroup: 32 };
+  const { kernels, flops } = await census(
+    { ...CENSUS_JOBS.small, precision: "fp16" },
+    0,
+    false,
+    unit,
+  );
+  const of = (...names: string[]) =>
+    kernels.reduce((sum, row) => names.includes(row.kernel) ? sum + row.flops : sum, 0);
+  assert(of("product") < 0.005 * flops, `${of("product") / flops} on the ordinary kernel`);
+  const attention = of("attention", "attentionGrad");
+  assert(of("product/matrices") > 0.99 * (flops - attention));
+});
+
 Deno.test("nearly all of a sampling step is replayed", async () => {
   const job = { model: "DiT-S/2", images: 2 };
   const [made, replayed] = [await samplingCensus(job, false), await samplingCensus(job, true)];
@@ -92,5 +107,6 @@ Deno.test("the kernels of a census add up to all of its launches", async () => {
 
 Deno.test("a kernel's family is its name without the variant", () => {
   assertEquals(familyOf("product/128x64 f32"), "product");
+  assertEquals(familyOf("product/matrices/deep/deep/matmul"), "product/matrices");
   assertEquals(familyOf("indexCheck"), "indexCheck");
 });
