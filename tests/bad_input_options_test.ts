@@ -84,7 +84,7 @@ Deno.test("options that there are not are named, with the right spelling where t
   await assertRejects(
     () => d.init(wrong({ backend: "wasm" })),
     TypeError,
-    "init: unknown option backend; expected device, wasm, webgpu",
+    "init: unknown option backend; expected device, gpu, wasm, webgpu",
   );
 });
 
