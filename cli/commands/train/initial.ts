@@ -6,7 +6,8 @@ import { openWeights, type Weights } from "../../model/weights.ts";
 import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists } from "../../shared/files.ts";
-import { type ModelFlag, OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
+import { OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
+import type { ModelFlag } from "./flags_of_model.ts";
 
 /**
  * The weights that `--init` names: a file, a run, a folder of diffusers, or published ones by name.

@@ -26,12 +26,12 @@ import { checkSampler } from "../../model/sampling_steps.ts";
 import type { DataShape } from "./open_data.ts";
 import {
   LATENT_FROM,
-  type ModelFlag,
   OPTION_FLAGS,
   TRAIN_FLAGS,
   type TrainFlags,
   type TrainSettings,
 } from "./flags.ts";
+import type { ModelFlag } from "./flags_of_model.ts";
 import { flagsLike } from "./initial.ts";
 
 export type { TrainSettings } from "./flags.ts";
