@@ -81,6 +81,7 @@ const callGatedResidual = defineOp<{ dtype: DType }, readonly [Tensor, Tensor]>(
  * @throws {ShapeError} where the shapes do not fit.
  */
 export function gatedResidual(x: Tensor, gate: Tensor, h: Tensor): Tensor {
+  x.checkLive("gatedResidual");
   const fits = x.rank === 3 && sameShape(h.shape, x.shape) &&
     sameShape(gate.shape, [x.shape[0]!, x.shape[2]!]);
   if (!fits) {

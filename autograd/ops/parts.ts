@@ -157,6 +157,7 @@ const callSplit = defineOp<SplitAttrs, readonly []>({
 
 /** Parts of the given sizes (or all of one size, the last smaller) along `axis`, as views. */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  x.checkLive("split");
   const at = normalizeAxis("split", axis, x.rank);
   const total = x.shape[at]!;
   let list = sizes;
