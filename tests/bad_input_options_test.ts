@@ -86,6 +86,11 @@ Deno.test("options that there are not are named, with the right spelling where t
     TypeError,
     "init: unknown option backend; expected device, gpu, wasm, webgpu",
   );
+  await assertRejects(
+    () => d.init({ device: "reference", webgpu: wrong({ gpu: {} }) }),
+    TypeError,
+    "init: webgpu: unknown option gpu; expected half, powerPreference",
+  );
 });
 
 Deno.test("values that the types rule out are refused by the op, in JavaScript too", async () => {
