@@ -68,11 +68,14 @@ export interface KernelArgs {
    * `combine`). `combine`, a program without scalars, makes the result of what there would be else
    * and of `operand` (shaped like `out`, contiguous). `sums` [B, C, M], f32 and contiguous, takes
    * the sums of each row of a. a, b, bias, out, pre and operand may each be f32 or f16; sums are
-   * f32.
+   * f32. `activationA` and `activationB` are applied to elements of a and b as they are read: where
+   * those of a are, there are no `sums`.
    */
   matmul: {
     a: View;
     b: View;
+    activationA?: Activation;
+    activationB?: Activation;
     bias: View | null;
     activation: Activation;
     pre: View | null;
@@ -452,6 +455,11 @@ export interface Backend {
    * by the number of rows.
    */
   readonly isBatchInvariant?: boolean;
+  /**
+   * Set where a product of f32 that reads an operand through an activation takes about as long as one
+   * that does not, so that what the activation gives need not be stored for the gradient.
+   */
+  readonly activatesOperands?: boolean;
   /** Kernels that read and write f16 themselves; others are given f32 copies. */
   readonly halfKernels: ReadonlySet<KernelName>;
   /** Missing where the host's part in work is none to speak of, or replaying is switched off. */

@@ -139,15 +139,20 @@ interface LinearGradOptions {
   readonly into: Places;
   /** Whether weight and bias are f16 copies of f32 ones. */
   readonly half: boolean;
+  /** What the layer read x through; nothing by default. */
+  readonly through?: Activation;
 }
 
-/** Gradients of x [..., I], w [O, I] and a bias [O], from that of x Wᵀ + b, dz [rows, O]. */
+/**
+ * Gradients of x [..., I], or of what it was read through, w [O, I] and a bias [O], from that of
+ * x Wᵀ + b, dz [rows, O].
+ */
 export function linearGrads(
   op: string,
   dz: Tensor,
   x: Tensor,
   w: Tensor,
-  { needs: [needsX, needsW, needsB], into, half }: LinearGradOptions,
+  { needs: [needsX, needsW, needsB], into, half, through = "none" }: LinearGradOptions,
 ): [Tensor | null, Tensor | null, Tensor | null] {
   const outputs = w.shape[0]!;
   const placeOf = (i: number) => {
@@ -166,7 +171,7 @@ export function linearGrads(
   const gradW = () => {
     using inputs = rowsOf(x);
     using dzt = flipped(dz);
-    return product(op, dzt, inputs, { into: intoW, sums }).out;
+    return product(op, dzt, inputs, { into: intoW, sums, activationB: through }).out;
   };
   const gradB = () => {
     if (sums) return intoB || half || dz.dtype === "f32" ? sums : copy(sums, dz.dtype, op);

@@ -1,6 +1,7 @@
 /** Two linear layers with an activation between them, as one op. */
 import {
   checkOptionNames,
+  isReadThrough,
   product,
   reshaped,
   ShapeError,
@@ -14,9 +15,10 @@ import { ACTIVATION_GRADS, flipped, linearGrads, type Nonlinear, rowsOf } from "
 /** What may stand between the layers. */
 export type MlpActivation = Nonlinear;
 
+/** Saved is what came before the activation, and what came after it where that is not computed again. */
 const callMlp = defineOp<
   { activation: Nonlinear; half: boolean },
-  readonly [Tensor, Tensor, Tensor, Tensor | null, Tensor]
+  readonly [Tensor, Tensor, Tensor | null, Tensor | null, Tensor]
 >({
   name: "mlp",
   cast: "halfWeights",
@@ -25,11 +27,22 @@ const callMlp = defineOp<
     using rows = rowsOf(x!);
     using w1t = flipped(w1!);
     using w2t = flipped(w2!);
-    const first = { bias: b1 ?? null, activation, keepPre: recording, ...dtype };
-    const { out: hidden, pre } = product("mlp", rows, w1t, first);
-    using flat = product("mlp", hidden, w2t, { bias: b2 ?? null, ...dtype }).out;
+    const given = half ? "f16" : x!.dtype as "f32" | "f16";
+    const readsThrough = recording && isReadThrough(x!.device, given);
+    const first = readsThrough
+      ? { bias: b1 ?? null, ...dtype }
+      : { bias: b1 ?? null, activation, keepPre: recording, ...dtype };
+    const { out: between, pre } = product("mlp", rows, w1t, first);
+    using flat = product("mlp", between, w2t, {
+      bias: b2 ?? null,
+      activationA: readsThrough ? activation : "none",
+      ...dtype,
+    }).out;
     const out = reshaped(flat, [...x!.shape.slice(0, -1), w2!.shape[0]!]);
-    return { out, saved: [x!, w1!, hidden, pre, w2!] };
+    return {
+      out,
+      saved: [x!, w1!, ...readsThrough ? [null, between] as const : [between, pre] as const, w2!],
+    };
   },
   backward: ([g], [x, w1, hidden, pre, w2], { activation, half }, needs, into) => {
     const [needsX, needsW1, needsB1, needsW2, needsB2] = needs as [
@@ -40,14 +53,15 @@ const callMlp = defineOp<
       boolean,
     ];
     using dz2 = rowsOf(g!);
-    const [, dW2, dB2] = linearGrads("mlp", dz2, hidden, w2, {
+    const [, dW2, dB2] = linearGrads("mlp", dz2, hidden ?? pre!, w2, {
       needs: [false, needsW2, needsB2],
       into: (i) => into(i + 3),
       half,
+      through: hidden ? "none" : activation,
     });
     if (!needsX && !needsW1 && !needsB1) return [null, null, null, dW2, dB2];
-    const dtype = hidden.dtype as "f32" | "f16";
-    hidden.dispose(); // the largest of all, and what is made next is as large
+    const dtype = pre!.dtype as "f32" | "f16";
+    hidden?.dispose(); // the largest of all, and what is made next is as large
     // back through the activation on the way out of the product
     using dz1 = product("mlp", dz2, w2, {
       dtype,

@@ -26,6 +26,8 @@ interface Product {
   readonly repeatB?: readonly number[];
   readonly bias?: boolean;
   readonly activation?: Activation;
+  readonly activationA?: Activation;
+  readonly activationB?: Activation;
   readonly pre?: boolean;
   readonly accumulate?: boolean;
   /** Whether the result is combined with another array. */
@@ -78,6 +80,8 @@ function product(name: string, p: Product, options: CaseOptions = {}): Conforman
     return {
       a: operand(m, k, p.transposeA, p.repeatA, types.a),
       b: operand(k, n, p.transposeB, p.repeatB, types.b),
+      activationA: p.activationA ?? "none",
+      activationB: p.activationB ?? "none",
       bias: p.bias ? f.input([n], normal(), types.bias ?? "f32") : null,
       activation: p.activation ?? "none",
       pre: p.pre ? f.output("pre", shape, types.pre ?? outType) : null,
@@ -197,6 +201,40 @@ export function matmulCases(): ConformanceCase[] {
       combine: true,
       sums: true,
       types: { a: "f16", b: "f16", operand: "f16", out: "f16" },
+    }),
+  );
+  const through = { activationA: "geluTanh", activationB: "silu" } as const;
+  for (const activation of ["relu", "silu", "gelu", "geluTanh"] as const) {
+    const size = { m: 19, n: 33, k: 21 };
+    cases.push(product(`a through ${activation}`, { ...size, activationA: activation }));
+  }
+  cases.push(
+    product("b through geluTanh, summing rows", {
+      m: 40,
+      n: 50,
+      k: 300,
+      activationB: "geluTanh",
+      transposeA: true,
+      sums: true,
+    }),
+    product("both through activations, long K", { m: 130, n: 66, k: 1000, ...through }),
+    product("both through activations, transposed, row gaps", {
+      m: 5,
+      n: 7,
+      k: 257,
+      ...through,
+      transposeA: true,
+      transposeB: true,
+      gap: 3,
+    }, { lead: 1 }),
+    product("f16, both through activations", {
+      m: 48,
+      n: 64,
+      k: 64,
+      ...through,
+      activation: "silu",
+      bias: true,
+      types: { a: "f16", b: "f16" },
     }),
   );
   const batch = [2, 3] as const;

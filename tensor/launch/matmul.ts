@@ -1,5 +1,6 @@
 /** Launching matrix products. */
 import type { Activation } from "../backend.ts";
+import type { Device } from "../storage.ts";
 import { type Program, program } from "../expr.ts";
 import { ShapeError, shapeText } from "../errors.ts";
 import {
@@ -23,6 +24,10 @@ export interface ProductOptions {
   activation?: Activation;
   /** Whether to give the value before the activation as well. */
   keepPre?: boolean;
+  /** Applied to the elements of `a` as they are read, where there are no `sums`; none by default. */
+  activationA?: Activation;
+  /** Applied to the elements of `b` as they are read; none by default. */
+  activationB?: Activation;
   /** Of the product and a tensor of its shape, row-major: what is stored in its place. */
   combine?: { readonly formula: Formula; readonly operand: Tensor } | null;
   /** Where the sums of the rows of `a` go: [..., M], f32 and row-major. */
@@ -45,7 +50,7 @@ export function product(
   options: ProductOptions = {},
 ): { out: Tensor; pre: Tensor | null } {
   const { bias = null, activation = "none", keepPre = false, into = null } = options;
-  const { combine = null, sums = null } = options;
+  const { combine = null, sums = null, activationA = "none", activationB = "none" } = options;
   const tensors = [a, b, bias, combine?.operand].filter((t) => t instanceof Tensor);
   const device = commonDevice(op, tensors);
   const own = floatOf(op, a, [b, bias]);
@@ -84,6 +89,8 @@ export function product(
   dispatch(op, "matmul", device, {
     a: x,
     b: y,
+    activationA,
+    activationB,
     bias,
     activation,
     pre: flatPre,
@@ -95,6 +102,14 @@ export function product(
   });
   for (const t of [x, y, flatPre, operand, flatSums]) t?.dispose();
   return { out, pre };
+}
+
+/**
+ * Whether an activation is better applied again by each product that reads what it gives than stored
+ * for the gradient. Products of f16 want it stored: matrix units take operands as they lie in memory.
+ */
+export function isReadThrough(device: Device, dtype: "f32" | "f16"): boolean {
+  return dtype === "f32" && device.backend.activatesOperands === true;
 }
 
 /** A formula of a product and what it is combined with. */

@@ -14,6 +14,8 @@ export function matmul(args: KernelArgs["matmul"]): void {
   const biasData = bias && floatsOf(bias);
   const preData = pre && floatsOf(pre);
   const activation = ACTIVATIONS[args.activation];
+  const ofA = ACTIVATIONS[args.activationA ?? "none"];
+  const ofB = ACTIVATIONS[args.activationB ?? "none"];
   const row = new Float64Array(columns);
   const sumData = sums && floatsOf(sums);
   for (let i = 0; i < outer; i++) {
@@ -26,10 +28,10 @@ export function matmul(args: KernelArgs["matmul"]): void {
         }
         let sum = 0;
         for (let k = 0; k < depth; k++) {
-          const left = A[aAt + k * a.strides[3]!]!;
+          const left = ofA(A[aAt + k * a.strides[3]!]!);
           sum += left;
           const from = bAt + k * b.strides[2]!;
-          for (let n = 0; n < columns; n++) row[n]! += left * B[from + n * b.strides[3]!]!;
+          for (let n = 0; n < columns; n++) row[n]! += left * ofB(B[from + n * b.strides[3]!]!);
         }
         if (sums) sumData![sums.offset + (i * inner + j) * rows + m] = sum;
         const cAt = out.offset + i * out.strides[0]! + j * out.strides[1]! + m * out.strides[2]!;
@@ -74,6 +76,17 @@ export const matmulTrials: Trials<"matmul"> = [
     operand: x.input([2, 1, 7, 19]),
     sums: x.output([2, 1, 7], "f32"),
     out: x.output([2, 1, 7, 19]),
+    accumulate: false,
+  }),
+  (x) => ({
+    a: x.input([1, 1, 20, 36]),
+    b: x.transposed([1, 1, 36, 33]),
+    activationA: "geluTanh",
+    activationB: "silu",
+    bias: null,
+    activation: "none",
+    pre: null,
+    out: x.output([1, 1, 20, 33]),
     accumulate: false,
   }),
 ];

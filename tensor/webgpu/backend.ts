@@ -38,6 +38,7 @@ export { findAdapter, isSoftwareAdapter } from "./device/adapter.ts";
 /** The kernel contract on a GPU. */
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
+  readonly activatesOperands = true;
   readonly isSoftware: boolean;
   /** As far as the adapter tells. */
   readonly adapterName: string;

@@ -6,6 +6,7 @@ import type { KernelArgs, View } from "../../backend.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module } from "../emit/assembler.ts";
+import { activatePanels } from "./activate_panels.ts";
 import { elementwise } from "./elementwise.ts";
 import { ACTIVATIONS, FINISH } from "./epilogue.ts";
 import { addProduct, emitProduct } from "./gemm.ts";
@@ -22,7 +23,7 @@ const SLOTS = new Slots([
   "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
   "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
   "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
-  "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
+  "activationA", "activationB", "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
 ], [], PLAN.end);
 
 function build(tier: Tier): Module {
@@ -37,6 +38,8 @@ function build(tier: Tier): Module {
     f32: packPanels(module, tier, tile.cols),
     f16: packPanels(module, tier, tile.cols, "f16"),
   };
+  const activatedA = activatePanels(module, tile.rows);
+  const activatedB = activatePanels(module, tile.cols);
   const f = kernel("matmul");
   const slots = SLOTS.of(f);
   const { blocks, m, n, finish: job, block, pieces, piece } = planLocals(f);
@@ -45,6 +48,7 @@ function build(tier: Tier): Module {
   const b = slots.i64("b"), bRow = slots.i64("bRow"), bColumn = slots.i64("bColumn");
   const out = slots.i64("out"), outRow = slots.i64("outRow");
   const bias = slots.i64("bias"), pre = slots.i64("pre");
+  const activationA = slots.i64("activationA"), activationB = slots.i64("activationB");
   const aHalf = slots.i32("aHalf"), bHalf = slots.i32("bHalf"), outHalf = slots.i32("outHalf");
   const batchStrides = {
     a: [slots.i64("aOuter"), slots.i64("aInner")],
@@ -100,6 +104,14 @@ function build(tier: Tier): Module {
     const at = (base: number, row: number, rowBytes: number, column: number, columnBytes: number) =>
       f.get(base).get(row).get(rowBytes).i64("mul").i64("add")
         .get(column).get(columnBytes).i64("mul").i64("add");
+    const activated = (
+      call: Func,
+      activation: number,
+      { dst, lines, steps }: Readonly<Record<"dst" | "lines" | "steps", number>>,
+    ) =>
+      f.get(activation).i64const(0).i64("ne").if(() => {
+        f.get(dst).get(lines).get(steps).get(activation).call(call);
+      });
     emitProduct(f, code, {
       ...ranges,
       ...blocks,
@@ -113,6 +125,7 @@ function build(tier: Tier): Module {
           f.call(call);
         };
         f.get(aHalf).if(() => pack(packA.f16), () => pack(packA.f32));
+        activated(activatedA, activationA, { dst, lines, steps });
       },
       packB({ dst, column, lines, p, steps }) {
         const pack = (call: Func) => {
@@ -120,6 +133,7 @@ function build(tier: Tier): Module {
           f.call(call);
         };
         f.get(bHalf).if(() => pack(packB.f16), () => pack(packB.f32));
+        activated(activatedB, activationB, { dst, lines, steps });
       },
       finish: {
         job: finish,
@@ -178,6 +192,7 @@ function sumRows(runtime: WasmRuntime, a: View, out: View): void {
 
 function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const { a, b, bias, activation, pre, out, accumulate } = args;
+  const { activationA = "none", activationB = "none" } = args;
   let [outer, inner, m] = a.shape as [number, number, number];
   const k = a.shape[3]!, n = b.shape[3]!;
   if (inner > 1 && joinsRows(a, b, out, 1, m)) {
@@ -211,6 +226,8 @@ function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
     outInner: out.strides[1]! * outBytes,
     outRow: out.strides[2]! * outBytes,
     outHalf: Number(wholeK),
+    activationA: ACTIVATIONS.indexOf(activationA),
+    activationB: ACTIVATIONS.indexOf(activationB),
     accumulate: Number(accumulate),
     finishes: Number(wholeK || bias !== null || pre !== null || activation !== "none"),
     activation: ACTIVATIONS.indexOf(activation),

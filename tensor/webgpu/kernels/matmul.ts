@@ -29,11 +29,14 @@ export function matmul(
   const again = (part: KernelArgs["matmul"]): void => matmul(runtime, part, op, options);
   if (ranInChunks(runtime, "matmul", args, op, again)) return;
   const { activation, accumulate, pre, combine = null, operand = null, sums = null } = args;
+  const { activationA = "none", activationB = "none" } = args;
   const [a, b, flatOut] = mergeBatches(args);
   const [outer, inner, m, n] = flatOut.shape as [number, number, number, number];
   const k = a.shape[3]!;
   const left = stridedOperand("a", a, 2, 3, "params.m");
   const right = stridedOperand("b", b, 3, 2, "params.n");
+  const [readA, readB] = [readThrough("ofA", activationA), readThrough("ofB", activationB)];
+  const isActivated = readA.through !== undefined || readB.through !== undefined;
   const bias = options.rowBias ?? args.bias;
   const byVec4 = n % 4 === 0 && [flatOut, pre, operand].every((v) => v === null || canVec4(v));
   const biasVec4 = byVec4 && !options.rowBias && bias !== null && canVec4(bias);
@@ -55,15 +58,16 @@ export function matmul(
   const { combine: _, ...switches } = epilogue;
   runProduct(runtime, {
     op,
-    key: `matmul/${left.key}/${right.key}/${Object.values(switches).join()}${
-      combine ? `/${combine.key}` : ""
-    }`,
+    key: `matmul/${left.key}${readA.key}/${right.key}${readB.key}/${
+      Object.values(switches).join()
+    }${combine ? `/${combine.key}` : ""}`,
     batches: outer * inner,
     m,
     n,
     k,
-    left,
-    right,
+    left: { ...left, through: readA.through },
+    right: { ...right, through: readB.through },
+    declarations: `${readA.declaration}\n${readB.declaration}`,
     locate: "  let outer = batch / params.inner;\n  let inner = batch % params.inner;",
     inputs: [left.binding, right.binding],
     outputs,
@@ -78,10 +82,21 @@ export function matmul(
       biasStep: bias?.strides.at(-1) ?? 0,
     },
     leftSums: sums,
-    layout: productLayout([a.dtype, b.dtype], [left.order, right.order]),
-    matrices: runtime.matrices && onMatrices(a, b),
+    layout: productLayout([a.dtype, b.dtype], [left.order, right.order], [
+      activationA !== "none",
+      activationB !== "none",
+    ]),
+    // matrix units are given operands as they lie in memory
+    matrices: isActivated ? null : runtime.matrices && onMatrices(a, b),
     plan: options.plan,
   });
+}
+
+/** How an operand is read through an activation: its part of the key, and the function. */
+function readThrough(name: string, activation: Activation) {
+  if (activation === "none") return { key: "", declaration: "", through: undefined };
+  const declaration = declareActivation(activation, "vec4f", name);
+  return { key: ` ${activation}`, declaration, through: name };
 }
 
 /**

@@ -152,12 +152,18 @@ export interface ProductPlans {
   readonly products: Readonly<Record<string, Plan>>;
 }
 
-/** How the operands of a matrix product are read, for its class. */
+/**
+ * How the operands of a matrix product are read, for its class: types, orders, and which of them
+ * through an activation.
+ */
 export function productLayout(
   [a, b]: readonly [string, string],
   [left, right]: readonly [string, string],
+  [isActivatedA, isActivatedB]: readonly [boolean, boolean] = [false, false],
 ): string {
-  return `${a === b ? a : `${a}.${b}`} ${left}.${right}`;
+  const of = (order: string, isActivated: boolean) => isActivated ? `activated-${order}` : order;
+  const types = a === b ? a : `${a}.${b}`;
+  return `${types} ${of(left, isActivatedA)}.${of(right, isActivatedB)}`;
 }
 
 /** The class of shapes that have one plan: sizes that are alike, operands that are read alike. */

@@ -169,3 +169,37 @@ gpuTest("a product has the same bits however its kernel is written", async (back
     }
   }
 });
+
+gpuTest("operands that are read through an activation are what it would store", async (b) => {
+  const size = 33;
+  const square = (fill: (i: number) => number): View => {
+    const data = Float32Array.from({ length: size * size }, (_, i) => fill(i));
+    const buffer = b.alloc(data.byteLength, "test");
+    b.write(buffer, 0, data);
+    return { buffer, dtype: "f32", offset: 0, shape: [1, 1, size, size], strides: [0, 0, size, 1] };
+  };
+  const turned = (view: View): View => ({ ...view, strides: [0, 0, 1, size] });
+  const x = square((i) => Math.sin(i * 1.7) * 5);
+  const other = square((i) => Math.cos(i * 2.3));
+  const identity = square((i) => i % (size + 1) === 0 ? 1 : 0);
+  const others = { bias: null, activation: "none", pre: null, accumulate: false } as const;
+  const bits = async (args: object, code: TileCode): Promise<Uint32Array> => {
+    const out = square(() => NaN);
+    const plan = { tile: "small", splits: 1, code } as const;
+    matmul(b.runtime, { ...others, a: x, b: other, out, ...args }, "test", { plan });
+    return new Uint32Array(
+      (await b.read(out.buffer, "f32", 0, size * size) as Float32Array).buffer,
+    );
+  };
+  const stored = square(() => NaN);
+  const activation = "geluTanh";
+  const plan = { tile: "small", splits: 1, code: PLAIN_CODE } as const;
+  matmul(b.runtime, { ...others, a: x, b: identity, activation, out: stored }, "test", { plan });
+  for (const code of [PLAIN_CODE, { ...PLAIN_CODE, prefetch: true }]) {
+    // read along its rows, and across them
+    const left = await bits({ activationA: activation }, code);
+    assertEquals(left, await bits({ a: stored }, code));
+    const right = await bits({ a: turned(other), b: x, activationB: activation }, code);
+    assertEquals(right, await bits({ a: turned(other), b: stored }, code));
+  }
+});

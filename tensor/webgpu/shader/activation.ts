@@ -5,12 +5,16 @@ import type { Activation } from "../../backend.ts";
 const LOG2E = Math.LOG2E.toString();
 
 /**
- * Declares `fn activation(x: T) -> T` for T f32 or vec4f. WGSL lets an implementation assume that
+ * Declares `fn activation(x: T) -> T`, or one of another name, for T f32 or vec4f. WGSL lets an implementation assume that
  * there are no infinities and NaNs, so exponents are kept finite; a NaN comes through as the
  * factor x.
  */
-export function declareActivation(kind: Activation, type: "f32" | "vec4f"): string {
-  return `fn activation(x: ${type}) -> ${type} {\n${BODIES[kind](type)}\n}`;
+export function declareActivation(
+  kind: Activation,
+  type: "f32" | "vec4f",
+  name = "activation",
+): string {
+  return `fn ${name}(x: ${type}) -> ${type} {\n${BODIES[kind](type)}\n}`;
 }
 
 /** x / (1 + e^-z): z is x for SiLU. */

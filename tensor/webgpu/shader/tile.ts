@@ -208,6 +208,11 @@ export interface Operand {
    * of neighbour `lane`. Reads beyond the operand may give anything.
    */
   load(name: string, k: string, lane: number): string;
+  /**
+   * A WGSL function of a vec4f that elements go through on their way to workgroup memory, of which 0
+   * stays 0; none by default. It is called after what is read ahead has arrived.
+   */
+  readonly through?: string | undefined;
 }
 
 /** Statements that stage an operand. They use `thread` and the tile's first row or column. */
@@ -247,9 +252,12 @@ export function stageOperand(
   ragged: boolean,
   array: Staged = (place) => `${side}[${place}]`,
 ): Staging {
-  const { prepare, parts } = operand.order === "across"
+  const staged = operand.order === "across"
     ? stageAcross(tile, side, operand, origin, ragged, array)
     : stageDeep(tile, side, operand, origin, ragged, array);
+  const { prepare } = staged;
+  const { through } = operand;
+  const parts = through ? staged.parts.map((part) => storedThrough(part, through)) : staged.parts;
   const names = parts.map(({ values }, i) => values.map((_, j) => `${side}V${i}_${j}`));
   return {
     prepare,
@@ -265,6 +273,18 @@ export function stageOperand(
     stage: parts.map(({ guard, load, values, store }) =>
       `    ${guard}{\n${load}\n${store(values)}\n    }`
     ).join("\n"),
+  };
+}
+
+/** A part whose values go through a function before they are written. */
+function storedThrough(part: StagedPart, through: string): StagedPart {
+  return {
+    ...part,
+    store: (values) => {
+      const names = values.map((_, i) => `through${i}`);
+      const lines = values.map((value, i) => `      let ${names[i]} = ${through}(${value});`);
+      return `${lines.join("\n")}\n${part.store(names)}`;
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 /** Products of linear layers, to be measured under any plan: a layer's own, and those of its gradients. */
-import type { View } from "../../backend.ts";
+import type { Activation, View } from "../../backend.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
+import { ACTIVATIONS } from "../../reference/math.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import type { GpuTraits } from "../device/traits.ts";
 import { matmul } from "../kernels/matmul.ts";
@@ -36,8 +37,24 @@ export function layersOf(width: number): Layers {
 /** A layer's result, the gradient of its input, and that of its weights. */
 export const KINDS = ["x wT", "g w", "gT x"] as const;
 
+/** Those of a layer that reads x through an activation. */
+const ACTIVATED_KINDS = ["f(x) wT", "gT f(x)"] as const;
+
 /** One of the products of a layer. */
-export type Kind = (typeof KINDS)[number];
+export type Kind = (typeof KINDS)[number] | (typeof ACTIVATED_KINDS)[number];
+
+/** The products of a layer; of those of f32 the narrowing one of an MLP reads through an activation. */
+export function kindsOf(dtype: FloatType, [outputs, inputs]: Layers[number]): readonly Kind[] {
+  return dtype === "f32" && inputs > outputs ? [...KINDS, ...ACTIVATED_KINDS] : KINDS;
+}
+
+/** Whether a product reads x through an activation. */
+export function isActivated(kind: Kind): boolean {
+  return (ACTIVATED_KINDS as readonly string[]).includes(kind);
+}
+
+/** The activation of DiT. */
+const ACTIVATION = "geluTanh";
 
 /** Rows of a result that are held to float64, at each of so many places. */
 const CHECKED_ROWS = 2;
@@ -66,6 +83,11 @@ export class LinearArrays implements Disposable {
   }
 }
 
+/** What a product gives: a layer's result, the gradient of its weights, or else that of its input. */
+function roleOf(kind: Kind): { readonly isOfResult: boolean; readonly isOfWeights: boolean } {
+  return { isOfResult: kind.endsWith("wT"), isOfWeights: kind.startsWith("gT") };
+}
+
 const NOTHING_ELSE = { bias: null, activation: "none", pre: null, accumulate: false } as const;
 
 /** One product of the engine, on arrays that others share. */
@@ -74,6 +96,7 @@ export class LinearProduct {
   readonly #a: View;
   readonly #b: View;
   readonly #out: View;
+  readonly #activations: { readonly activationA: Activation; readonly activationB: Activation };
 
   /** Of a layer [outputs, inputs]. */
   constructor(readonly arrays: LinearArrays, kind: Kind, outputs: number, inputs: number) {
@@ -87,8 +110,13 @@ export class LinearProduct {
       );
     this.size = LinearProduct.sizeOf(kind, tokens, dtype, [outputs, inputs]);
     const { m, n, k } = this.size;
-    this.#a = kind === "gT x" ? matrix(left, k, m, true) : matrix(left, m, k, false);
-    this.#b = kind === "x wT" ? matrix(right, n, k, true) : matrix(right, k, n, false);
+    const { isOfResult, isOfWeights } = roleOf(kind);
+    this.#a = isOfWeights ? matrix(left, k, m, true) : matrix(left, m, k, false);
+    this.#b = isOfResult ? matrix(right, n, k, true) : matrix(right, k, n, false);
+    this.#activations = {
+      activationA: kind === "f(x) wT" ? ACTIVATION : "none",
+      activationB: kind === "gT f(x)" ? ACTIVATION : "none",
+    };
     this.#out = matrix(result, m, n, false);
   }
 
@@ -99,14 +127,16 @@ export class LinearProduct {
     dtype: FloatType,
     [outputs, inputs]: Layers[number],
   ): ProductSize {
-    const [m, n, k] = {
-      "x wT": [tokens, outputs, inputs],
-      "g w": [tokens, inputs, outputs],
-      "gT x": [outputs, inputs, tokens],
-    }[kind] as [number, number, number];
+    const { isOfResult, isOfWeights } = roleOf(kind);
+    const [m, n, k] = isOfResult
+      ? [tokens, outputs, inputs] as const
+      : isOfWeights
+      ? [outputs, inputs, tokens] as const
+      : [tokens, inputs, outputs] as const;
     const layout = productLayout(
       [dtype, dtype],
-      [kind === "gT x" ? "across" : "deep", kind === "x wT" ? "deep" : "across"],
+      [isOfWeights ? "across" : "deep", isOfResult ? "deep" : "across"],
+      [kind === "f(x) wT", kind === "gT f(x)"],
     );
     return { batches: 1, m, n, k, layout };
   }
@@ -114,7 +144,7 @@ export class LinearProduct {
   /** Launches it. */
   run(plan: Plan, op: string): void {
     const { runtime } = this.arrays.backend;
-    const args = { a: this.#a, b: this.#b, out: this.#out, ...NOTHING_ELSE };
+    const args = { a: this.#a, b: this.#b, out: this.#out, ...this.#activations, ...NOTHING_ELSE };
     matmul(runtime, args, op, { plan });
   }
 
@@ -132,13 +162,15 @@ export class LinearProduct {
     const parts = await Promise.all(
       rows.map((row) => backend.read(this.#out.buffer, dtype, row * n, CHECKED_ROWS * n)),
     );
+    const ofA = ACTIVATIONS[this.#activations.activationA];
+    const ofB = ACTIVATIONS[this.#activations.activationB];
     let worst = 0;
     parts.forEach((part, p) => {
       for (let sample = 0; sample < 24; sample++) {
         const [r, j] = [sample % CHECKED_ROWS, sample === 0 ? 0 : n - 1 - sample * 7919 % n];
         let want = 0;
         for (let q = 0; q < k; q++) {
-          want += left.at(at(this.#a, rows[p]! + r, q)) * right.at(at(this.#b, q, j));
+          want += ofA(left.at(at(this.#a, rows[p]! + r, q))) * ofB(right.at(at(this.#b, q, j)));
         }
         const error = Math.abs(want - part[r * n + j]!);
         worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);

@@ -10,7 +10,7 @@ import { lanesOf, RowArrays } from "./rows.ts";
 import { choose, type TuneRow } from "./choose.ts";
 import { GpuClock, type TuneClock } from "./clock.ts";
 import {
-  KINDS,
+  kindsOf,
   layersOf,
   LinearArrays,
   LinearProduct,
@@ -87,9 +87,10 @@ export async function tuneKernels(
     using arrays = new Lazy(() =>
       new LinearArrays(backend, { tokens: batch * tokens, dtype, layers: layersOf(width) })
     );
-    for (const [outputs, inputs] of layersOf(width)) {
-      for (const kind of KINDS) {
-        const size = LinearProduct.sizeOf(kind, batch * tokens, dtype, [outputs, inputs]);
+    for (const layer of layersOf(width)) {
+      const [outputs, inputs] = layer;
+      for (const kind of kindsOf(dtype, layer)) {
+        const size = LinearProduct.sizeOf(kind, batch * tokens, dtype, layer);
         const name = productClass(size);
         if (!isNext("product", name)) continue;
         const product = new LinearProduct(arrays.get(), kind, outputs, inputs);

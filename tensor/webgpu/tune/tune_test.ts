@@ -3,9 +3,16 @@ import { CountingGpu } from "../counting_gpu_test_util.ts";
 import { createWebGpuBackend } from "../backend.ts";
 import { gpuTest } from "../device/device_test_util.ts";
 import { USUAL_TRAITS } from "../device/traits.ts";
-import { estimateProduct, TILES } from "../kernels/product_plan.ts";
+import { estimateProduct, productClass, TILES } from "../kernels/product_plan.ts";
 import { tileFits, usualPlans } from "../plans.ts";
-import { LinearArrays, LinearProduct, planText, productCandidates } from "./products.ts";
+import {
+  KINDS,
+  kindsOf,
+  LinearArrays,
+  LinearProduct,
+  planText,
+  productCandidates,
+} from "./products.ts";
 import { tuneKernels, type TuneModel } from "./tune.ts";
 
 const SMALL: TuneModel = {
@@ -37,11 +44,11 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   assertEquals(all.skipped, 0);
   const classes = (rows: typeof all.rows) =>
     new Set(rows.map(({ kernel, shape }) => kernel + shape));
-  assertEquals(classes(all.rows).size, 2 * (12 + 3));
+  assertEquals(classes(all.rows).size, 2 * (14 + 3));
   // The first measurement is of the cores.
   const cut = await tuneKernels(backend, { models, seconds: 45 }, slowClock());
   assertEquals(classes(cut.rows).size, 4);
-  assertEquals(cut.skipped, 2 * (12 + 1) - 4);
+  assertEquals(cut.skipped, 2 * (14 + 1) - 4);
   await backend.dispose();
 });
 
@@ -86,6 +93,11 @@ gpuTest("a product of a layer that is measured is held to float64", async (backe
   const product = new LinearProduct(arrays, "gT x", 36, 20);
   const [plan] = productCandidates(product.size, backend.runtime);
   assert(product.isRight(await product.error(plan!)));
+  assertEquals(kindsOf("f32", [36, 20]), KINDS);
+  assertEquals(kindsOf("f16", [20, 36]), KINDS);
+  const through = new LinearProduct(arrays, "gT f(x)", 36, 20);
+  assert(productClass(through.size) !== productClass(product.size));
+  assert(through.isRight(await through.error(plan!)));
   // Operands that the host takes for others.
   const other = new LinearProduct(arrays, "x wT", 36, 20);
   product.run = () => other.run(plan!, "test");
