@@ -45,6 +45,8 @@ export interface Suite {
   readonly tiered?: boolean;
   /** Flags of its own. */
   readonly flags?: FlagTable;
+  /** What it may do beside {@linkcode PERMISSIONS}. */
+  readonly permissions?: readonly string[];
 }
 
 /** V8's flags of each tier, which act on the whole process from its start; no list may be empty. */
@@ -91,11 +93,17 @@ async function runHere(
 }
 
 /** Runs a suite in a process of its own, which starts in a tier. */
-async function runIn(name: string, tier: Tier, args: readonly string[]): Promise<boolean> {
+async function runIn(
+  name: string,
+  suite: Suite,
+  tier: Tier,
+  args: readonly string[],
+): Promise<boolean> {
   const { success } = await new Deno.Command("deno", {
     args: [
       "run",
       ...PERMISSIONS,
+      ...suite.permissions ?? [],
       "bench/main.ts",
       name,
       "--tier",
@@ -159,6 +167,9 @@ async function main(args: readonly string[]): Promise<boolean> {
   const results = flags.results === undefined
     ? flags.json ? new URL("results/", folder) : null
     : toFileUrl(`${resolve(flags.results)}/`);
+  const passed = Object.entries(flags)
+    .filter(([name, value]) => name !== "tier" && value !== undefined && value !== false)
+    .map(([name, value]) => value === true ? `--${name}` : `--${name}=${value}`);
   let isWell = true;
   for (const { name, suite } of suites) {
     if (flags.here || suite.tiered === false) {
@@ -167,7 +178,7 @@ async function main(args: readonly string[]): Promise<boolean> {
     }
     const both: Tier[] = Deno.build.arch === "x86_64" ? ["safe", "fast"] : ["safe"];
     for (const chosen of tier === undefined ? both : [tier]) {
-      if (!await runIn(name, chosen, flags.json ? ["--json"] : [])) isWell = false;
+      if (!await runIn(name, suite, chosen, passed)) isWell = false;
     }
   }
   return isWell;

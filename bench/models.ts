@@ -1,16 +1,13 @@
 /**
  * Whole models at their full size on the WebAssembly device: a guided step of DiT-XL/2, an image
- * through the VAE's decoder, and training steps beside PyTorch's on the same kind of machine.
+ * through the VAE's decoder, and training steps beside PyTorch's in the same run.
  */
 import {
-  AdamW,
   AutoencoderKL,
-  backward,
   createDiT,
   type DiT,
   Generator,
   init,
-  mean,
   memory,
   mul,
   nn,
@@ -18,27 +15,43 @@ import {
   randn,
   resetPeak,
   scope,
-  square,
+  shutdown,
   type Tensor,
   tensor,
 } from "@dit/core";
+import { text } from "../cli/shared/flags.ts";
+import type { SuiteOptions } from "./main.ts";
 import type { Report, Row } from "./measure.ts";
+import { MODEL_JOBS, TINY_JOB, trainingSteps } from "./models/training.ts";
 
-/** Runs the suite. */
-export async function run(report: Report): Promise<void> {
+/** It starts Python. */
+export const permissions = ["--allow-run"];
+
+/** What is trained. */
+export const flags = {
+  "model": text(
+    "MODEL,...",
+    `those to train, of ${MODEL_JOBS.map(({ model }) => model).join(", ")}`,
+  ),
+};
+
+/** Runs the suite, or its parts `inference` and `training`. */
+export async function run(report: Report, { tiny, only, given = {} }: SuiteOptions): Promise<void> {
   const device = await init({ device: "wasm" });
+  report.note("device", device.backend.description);
   console.log(device.backend.description);
-  // f16 first: memory that was taken once is not given back
-  report.add("DiT-XL/2, 256x256, two latents guided", [
-    guidedStep("f16"),
-    guidedStep("f32"),
-  ]);
-  report.add("AutoencoderKL, one image", [decoding(256), decoding(512, 256)]);
-  report.add("training step, no checkpointing", [
-    trainingStep("DiT-S/4", 8, 0.99),
-    trainingStep("DiT-S/2", 4, 2.4),
-    trainingStep("DiT-B/4", 8, 4.1),
-  ]);
+  const isWanted = (part: string) => only?.includes(part) ?? true;
+  // first, while memory is small: what was taken once is not given back
+  if (isWanted("training")) {
+    const models = (given["model"] as string | undefined)?.split(",");
+    const jobs = MODEL_JOBS.filter(({ model }) => models?.includes(model) ?? true);
+    await trainingSteps(report, device, tiny ? [TINY_JOB] : jobs, tiny);
+  }
+  if (isWanted("inference") && !tiny) {
+    report.add("DiT-XL/2, 256x256, two latents guided", [guidedStep("f16"), guidedStep("f32")]);
+    report.add("AutoencoderKL, one image", [decoding(256), decoding(512, 256)]);
+  }
+  await shutdown(device);
 }
 
 const generator = new Generator(1);
@@ -102,19 +115,4 @@ function decoding(size: number, tile?: number): Row {
   using z = randn([1, 4, size / 8, size / 8], { generator });
   const row = used(model, tile ? 1 : 2, () => model.decode(z));
   return { pixels: size, tiles: tile ?? "none", ...row };
-}
-
-/** @param torch Seconds of PyTorch 1.13 with OpenBLAS on two cores of an EPYC. */
-function trainingStep(name: string, batch: number, torch: number): Row {
-  using model = createDiT(name);
-  using optimizer = new AdamW(model.namedParameters(), { lr: 1e-4 });
-  using x = randn([batch, 4, 32, 32], { generator });
-  using t = labels(...Array.from({ length: batch }, (_, i) => i * 100));
-  using y = labels(...Array.from({ length: batch }, (_, i) => i));
-  const seconds = fastest(3, () => {
-    optimizer.zeroGrad();
-    backward(mean(square(model.forward(x, t, y))));
-    optimizer.step();
-  });
-  return { model: name, batch, seconds, "PyTorch there, seconds": torch, ratio: seconds / torch };
 }
