@@ -431,6 +431,8 @@ export interface RecordedWork {
 export interface WorkRecorder {
   /** Whether it can be used now: not while it is recording, nor in debug mode. */
   readonly isReady: boolean;
+  /** Launches since the device began, and those of them that were replayed. */
+  readonly launches: { readonly all: number; readonly replayed: number };
   /** Memory for recordings that are not replayed at the same time. */
   newMemory(): WorkMemory;
   /**

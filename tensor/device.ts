@@ -47,7 +47,12 @@ let current: Device | null = null;
  */
 export async function init(options: InitOptions = {}): Promise<Device> {
   checkOptionNames("init", options, { device: 1, gpu: 1, wasm: 1, webgpu: 1 });
-  checkOptionNames("init: wasm", options.wasm ?? {}, { threads: 1, tier: 1, addressBits: 1 });
+  checkOptionNames("init: wasm", options.wasm ?? {}, {
+    threads: 1,
+    tier: 1,
+    addressBits: 1,
+    replay: 1,
+  });
   checkOptionNames("init: webgpu", options.webgpu ?? {}, {
     half: 1,
     powerPreference: 1,

@@ -77,15 +77,15 @@ export function leastSeconds({ flops, bytes }: KernelWork, rates: Rates): number
 /**
  * Takes steps and times their kernels, on a device whose kernels are done when `run` returns.
  *
- * @returns Each kernel by op with its shortest time, the longest first, and the shortest step: what
- * it takes beyond its kernels is the host's.
+ * @returns The shortest step, and each kernel of it by op, the longest first: what the step takes
+ * beyond its kernels is the host's.
  */
 export async function profile(
   backend: Backend,
   step: () => void | Promise<void>,
   steps: number,
 ): Promise<{ kernels: KernelWork[]; seconds: number }> {
-  const best = new Map<string, KernelWork>();
+  let kernels: KernelWork[] = [];
   let seconds = Infinity;
   const run = backend.run;
   for (let i = 0; i < steps; i++) {
@@ -110,10 +110,11 @@ export async function profile(
     } finally {
       backend.run = run;
     }
-    seconds = Math.min(seconds, (performance.now() - start) / 1000);
-    for (const [name, row] of found) {
-      if (row.seconds < (best.get(name)?.seconds ?? Infinity)) best.set(name, row);
+    const taken = (performance.now() - start) / 1000;
+    if (taken < seconds) {
+      seconds = taken;
+      kernels = [...found.values()];
     }
   }
-  return { kernels: [...best.values()].sort((a, b) => b.seconds - a.seconds), seconds };
+  return { kernels: kernels.sort((a, b) => b.seconds - a.seconds), seconds };
 }

@@ -50,7 +50,7 @@ export const DEVICE_FLAGS = {
     true,
   ),
   "replay": withDefault(
-    toggle("on a GPU, record what a model launches and replay it, to spare the CPU"),
+    toggle("record what a model launches and replay it, to spare the CPU"),
     true,
   ),
 } as const;

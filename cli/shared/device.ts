@@ -18,7 +18,7 @@ export interface AskedDevice extends PlanChoice {
   readonly device?: typeof DEVICES[number] | undefined;
   /** `"deno"` where it is left out. */
   readonly gpu?: typeof GPUS[number] | undefined;
-  /** Whether a GPU replays what models launch; it does where this is left out. */
+  /** Whether what models launch is replayed; it is where this is left out. */
   readonly replay?: boolean | undefined;
 }
 
@@ -61,7 +61,7 @@ export async function startDevice(
       device,
       ...(dawn === null ? {} : { gpu: dawn.gpu }),
       webgpu: { replay },
-      ...(threads === null ? {} : { wasm: { threads } }),
+      wasm: { replay, ...(threads === null ? {} : { threads }) },
     });
   } catch (error) {
     dawn?.close();

@@ -12,7 +12,9 @@ import {
   type KernelName,
   type KernelTable,
   type View,
+  type WorkRecorder,
 } from "../backend.ts";
+import { isDebug } from "../debug.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { DeviceError, IndexError, ShapeError, shapeText } from "../errors.ts";
 import { isContiguous, sizeOf } from "../shape.ts";
@@ -30,7 +32,8 @@ import { matmul } from "./kernels/matmul.ts";
 import { reduce } from "./kernels/reduce.ts";
 import { MAX_THREADS } from "./device/layout.ts";
 import type { Target } from "./emit/assembler.ts";
-import { type WasmBuffer, WasmRuntime } from "./device/runtime.ts";
+import type { WasmBuffer } from "./device/buffer.ts";
+import { WasmRuntime } from "./device/runtime.ts";
 import { rotary } from "./kernels/rotary.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { cores } from "./device/host.ts";
@@ -51,6 +54,8 @@ export interface WasmOptions {
    * and Bun, with at most 4 GiB for tensors.
    */
   addressBits?: 32 | 64;
+  /** Whether work that is captured is replayed, to spare the host its part in it; it is unless `false`. */
+  replay?: boolean;
 }
 
 /** The WebAssembly device, with what only it can do. */
@@ -90,10 +95,12 @@ class Wasm implements WasmBackend {
   readonly name = "wasm";
   readonly isBatchInvariant = true;
   readonly halfKernels: ReadonlySet<KernelName>;
+  readonly recorder?: WorkRecorder;
   readonly #runtime: WasmRuntime;
 
-  constructor(runtime: WasmRuntime) {
+  constructor(runtime: WasmRuntime, replays: boolean) {
     this.#runtime = runtime;
+    if (replays) this.recorder = this.#recorder();
     this.halfKernels = new Set<KernelName>(["elementwise", "reduce", "matmul", "gateGrad"]);
   }
 
@@ -116,6 +123,22 @@ class Wasm implements WasmBackend {
     return this.#runtime.setThreads(count);
   }
 
+  #recorder(): WorkRecorder {
+    const runtime = this.#runtime;
+    return {
+      get isReady() {
+        return !runtime.recording && !isDebug();
+      },
+      get launches() {
+        const { launched, replayed } = runtime;
+        return { all: launched, replayed };
+      },
+      newMemory: () => runtime.newArena(),
+      record: (run, memory) =>
+        runtime.record(run, memory, (view, limit, op) => this.checkIndices(view, limit, op)),
+    };
+  }
+
   alloc(bytes: number, op: string): WasmBuffer {
     return this.#runtime.alloc(bytes, op);
   }
@@ -128,7 +151,9 @@ class Wasm implements WasmBackend {
     // Where float64 comes in, the device's floats are f32.
     const source = data instanceof Float64Array ? Float32Array.from(data) : data;
     const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-    this.#bytes(buffer, offset * source.BYTES_PER_ELEMENT, bytes.length, "write").set(bytes);
+    const start = offset * source.BYTES_PER_ELEMENT;
+    checkRange(buffer, start, bytes.length, "write");
+    this.#runtime.write(buffer, start, bytes, "write");
   }
 
   read(
@@ -137,6 +162,7 @@ class Wasm implements WasmBackend {
     offset: number,
     length: number,
   ): Promise<HostArray> {
+    this.#runtime.recording?.spoil();
     const size = DTYPE_BYTES[dtype];
     const data = hostArray(dtype, length);
     new Uint8Array(data.buffer).set(this.#bytes(buffer, offset * size, length * size, "read"));
@@ -144,16 +170,13 @@ class Wasm implements WasmBackend {
   }
 
   hostView(buffer: DeviceBuffer, offset: number, length: number): Float32Array {
+    this.#runtime.recording?.spoil();
     const bytes = this.#bytes(buffer, offset * 4, length * 4, "hostView");
     return new Float32Array(bytes.buffer, bytes.byteOffset, length);
   }
 
   #bytes(buffer: DeviceBuffer, start: number, bytes: number, op: string): Uint8Array {
-    if (start < 0 || start + bytes > buffer.bytes) {
-      throw new RangeError(
-        `${op}: bytes [${start}, ${start + bytes}) leave the buffer of ${buffer.bytes} bytes`,
-      );
-    }
+    checkRange(buffer, start, bytes, op);
     const address = this.#runtime.addressOf(buffer, op) + start;
     return this.#runtime.bytesAt(address, bytes);
   }
@@ -161,6 +184,7 @@ class Wasm implements WasmBackend {
   run<K extends KernelName>(kernel: K, args: KernelArgs[K], op: string): void {
     // In the fast tier a bad address reaches the whole process: this is the only guard.
     checkArguments(kernel, args, op);
+    this.#runtime.recording?.begin();
     LAUNCHERS[kernel](this.#runtime, args, op);
   }
 
@@ -172,6 +196,7 @@ class Wasm implements WasmBackend {
         `${op}: expected contiguous indices but got strides ${shapeText(strides)}`,
       );
     }
+    this.#runtime.recording?.check(index, limit, op);
     const count = sizeOf(shape);
     const bytes = this.#bytes(index.buffer, offset * 4, count * 4, op);
     const values = index.dtype === "u32"
@@ -204,6 +229,14 @@ class Wasm implements WasmBackend {
   }
 }
 
+function checkRange(buffer: DeviceBuffer, start: number, bytes: number, op: string): void {
+  if (start < 0 || start + bytes > buffer.bytes) {
+    throw new RangeError(
+      `${op}: bytes [${start}, ${start + bytes}) leave the buffer of ${buffer.bytes} bytes`,
+    );
+  }
+}
+
 /**
  * Starts the WebAssembly device.
  *
@@ -214,7 +247,7 @@ export async function createWasmBackend(
   options: WasmOptions = {},
   target: Partial<Target> = {},
 ): Promise<WasmBackend> {
-  const { tier = "auto", addressBits } = options;
+  const { tier = "auto", addressBits, replay = true } = options;
   if (!hasSimd(false)) {
     throw new DeviceError(
       "wasm: expected a runtime with WebAssembly's SIMD instructions, such as any browser of the " +
@@ -230,7 +263,7 @@ export async function createWasmBackend(
   const runtime = new WasmRuntime({ tier, target: { ...bits, ...target } });
   if (options.threads !== undefined) await runtime.setThreads(options.threads);
   else if (runtime.memory.kind.shared) await startThreads(runtime);
-  return new Wasm(runtime);
+  return new Wasm(runtime, replay);
 }
 
 /** A thread for each core; where they cannot start, though they should, one does all the work. */

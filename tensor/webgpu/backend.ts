@@ -134,6 +134,10 @@ function recorderOf(runtime: WebGpuRuntime): WorkRecorder {
     get isReady() {
       return !runtime.isRecording && !isDebug();
     },
+    get launches() {
+      const { dispatches: all, replayed } = runtime.stats;
+      return { all, replayed };
+    },
     newMemory: () => runtime.pool.newArena(),
     record: (run, memory) => runtime.record(run, memory),
   };

@@ -8,6 +8,7 @@
  * Book-keeping lives on the JavaScript side, where no faulty kernel can overwrite it.
  */
 import { OutOfMemoryError } from "../../errors.ts";
+import type { Arena } from "./arena.ts";
 import { MAX_PAGES, type MemoryKind, Module } from "../emit/assembler.ts";
 import { threadsMissing } from "./host.ts";
 import { HEAP_START, PAGE_BYTES } from "./layout.ts";
@@ -67,16 +68,33 @@ export class Heap {
     this.#grow = grow;
   }
 
-  /** Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out. */
-  alloc(bytes: number): number | undefined {
+  /**
+   * Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out.
+   *
+   * @param mayGrow whether the region may be lengthened for it
+   */
+  alloc(bytes: number, mayGrow = true): number | undefined {
     const need = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
-    const block = this.#find(need) ?? this.#extend(need);
+    const block = this.#find(need) ?? (mayGrow ? this.#extend(need) : undefined);
     if (!block) return undefined;
     this.#unlink(block);
     if (block.bytes > need) this.#link(this.#split(block, need));
     block.free = false;
     this.#used.set(block.address, block);
     return block.address;
+  }
+
+  /** Adds bytes from `address` on, apart from the region: no block of them merges with its others. */
+  add(address: number, bytes: number): void {
+    this.#link({
+      address,
+      bytes: Math.floor(bytes / ALIGNMENT) * ALIGNMENT,
+      free: true,
+      before: undefined,
+      after: undefined,
+      previousFree: undefined,
+      nextFree: undefined,
+    });
   }
 
   /** Gives back a range from `alloc`. */
@@ -228,6 +246,8 @@ export class DeviceMemory {
   /** What kernels import as `env.memory`. */
   readonly memory: WebAssembly.Memory;
   readonly kind: MemoryKind;
+  /** What is set aside, and given back rather than that the memory grows. */
+  readonly arenas = new Set<Arena>();
   readonly #heap: Heap;
   readonly #maxPages: number;
   #pages = HEAP_START / PAGE_BYTES + 1;
@@ -290,7 +310,8 @@ export class DeviceMemory {
    * @param op named in the OutOfMemoryError thrown where there is not enough
    */
   alloc(bytes: number, op: string): number {
-    const address = this.#heap.alloc(bytes);
+    const address = this.#heap.alloc(bytes, false) ?? this.#allocYielded(bytes) ??
+      this.#heap.alloc(bytes);
     if (address === undefined) {
       throw new OutOfMemoryError(
         `${op}: expected ${bytes} bytes of memory but found none: ${this.reservedBytes} of at most ${
@@ -299,6 +320,15 @@ export class DeviceMemory {
       );
     }
     return address;
+  }
+
+  /** Address of `bytes` that arenas give back, if they do. */
+  #allocYielded(bytes: number): number | undefined {
+    for (const arena of this.arenas) {
+      const address = arena.yield() ? this.#heap.alloc(bytes, false) : undefined;
+      if (address !== undefined) return address;
+    }
+    return undefined;
   }
 
   free(address: number): void {

@@ -2,7 +2,13 @@
  * Runs kernels: compiles their modules once, writes their arguments where they find them, and
  * launches them on all threads.
  */
-import { type DeviceBuffer, type View, viewBytes } from "../../backend.ts";
+import {
+  type DeviceBuffer,
+  type RecordedWork,
+  type View,
+  viewBytes,
+  type WorkMemory,
+} from "../../backend.ts";
 import { isDebug } from "../../debug.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { DeviceError, UseAfterFreeError } from "../../errors.ts";
@@ -18,15 +24,12 @@ import {
   STAGING_BYTES,
 } from "./layout.ts";
 import type { Module, Target } from "../emit/assembler.ts";
+import { Arena } from "./arena.ts";
+import { WasmBuffer } from "./buffer.ts";
 import { DeviceMemory, memoryKind } from "./memory.ts";
+import { type LaunchStep, Recording } from "./recording.ts";
 import { Threads } from "./threads.ts";
 import { hasSimd, probeTier, type Tier } from "./tier.ts";
-
-/** A block of the device's memory. */
-export class WasmBuffer implements DeviceBuffer {
-  /** @param address of its first byte; NaN once it is freed */
-  constructor(readonly bytes: number, public address: number) {}
-}
 
 /** A kernel that can be launched: what `load` gives for a name. */
 export interface KernelId {
@@ -77,6 +80,10 @@ export class WasmRuntime {
   #scratch: WasmBuffer | undefined;
   #scratchStride = 0;
   #bytes!: Uint8Array<ArrayBufferLike>;
+  #recording: Recording | null = null;
+  /** Launches so far, and those of them that were replayed. */
+  launched = 0;
+  replayed = 0;
 
   /** With one thread; `setThreads` adds more. */
   constructor(
@@ -181,6 +188,20 @@ export class WasmRuntime {
     }
     if (this.#words.length === 0) this.#look();
     for (let i = 0; i < slots.length; i++) this.#args[i] = slots[i]!;
+    this.#recording?.launch(kernel, slots, options);
+    this.#launch(kernel, options);
+  }
+
+  /** Does a recorded launch again, of the arguments that it has now. */
+  repeat({ kernel, slots, options }: LaunchStep): void {
+    if (this.#words.length === 0) this.#look();
+    this.#args.set(slots);
+    this.replayed++;
+    this.#launch(kernel, options);
+  }
+
+  #launch(kernel: KernelId, options: LaunchOptions): void {
+    this.launched++;
     this.#words[COUNTER / 4] = 0;
     const threads = Math.min(this.threads, options.threads ?? this.threads);
     const scratch = options.scratchBytes ? this.#scratchFor(options.scratchBytes) : 0;
@@ -215,7 +236,8 @@ export class WasmRuntime {
     if (!this.#scratch || this.#scratchStride - SCRATCH_SHIFT < bytes) {
       this.#dropScratch();
       const stride = Math.ceil(bytes / 8192) * 8192 + SCRATCH_SHIFT;
-      this.#scratch = this.alloc(stride * this.threads, "scratch memory");
+      const all = stride * this.threads; // never in an arena, since all launches use it
+      this.#scratch = new WasmBuffer(all, this.memory.alloc(all, "scratch memory"));
       this.#scratchStride = stride;
     }
     return this.#scratch.address;
@@ -229,12 +251,13 @@ export class WasmRuntime {
 
   /** `bytes` of memory, contents undefined; `op` is named where there is not enough. */
   alloc(bytes: number, op: string): WasmBuffer {
-    return new WasmBuffer(bytes, this.memory.alloc(bytes, op));
+    const arena = this.#recording?.arena ?? null;
+    return new WasmBuffer(bytes, (arena ?? this.memory).alloc(bytes, op), arena);
   }
 
   free(buffer: DeviceBuffer): void {
     const block = blockOf(buffer, "free");
-    this.memory.free(block.address);
+    (block.arena ?? this.memory).free(block.address);
     block.address = NaN;
   }
 
@@ -243,11 +266,12 @@ export class WasmRuntime {
    * kernel call; give it back with `freeTemp`.
    */
   allocTemp(bytes: number, op: string): number {
-    return this.memory.alloc(bytes, op);
+    const address = (this.#recording?.arena ?? this.memory).alloc(bytes, op);
+    return this.#recording?.mark(address, { address, bytes }) ?? address;
   }
 
   freeTemp(address: number): void {
-    this.memory.free(address);
+    (this.#recording?.arena ?? this.memory).free(Math.floor(address));
   }
 
   /**
@@ -261,7 +285,9 @@ export class WasmRuntime {
         `a view of bytes [${start}, ${end}) leaves its buffer of ${view.buffer.bytes} bytes`,
       );
     }
-    return this.addressOf(view.buffer, "a kernel") + view.offset * DTYPE_BYTES[view.dtype];
+    const block = blockOf(view.buffer, "a kernel");
+    const address = block.address + view.offset * DTYPE_BYTES[view.dtype];
+    return this.#recording?.mark(address, block) ?? address;
   }
 
   /** Address of a buffer's first byte; throws where it has been freed. */
@@ -269,10 +295,65 @@ export class WasmRuntime {
     return blockOf(buffer, op).address;
   }
 
-  /** `bytes` of memory from `address` on, as seen by the host. */
+  /** `bytes` of memory from `address` on, as seen by the host, which may write to them at once. */
   bytesAt(address: number, bytes: number): Uint8Array<ArrayBufferLike> {
     if (address + bytes > this.#bytes.length) this.#look();
     return this.#bytes.subarray(address, address + bytes);
+  }
+
+  /** Copies bytes into a buffer. */
+  write(buffer: DeviceBuffer, start: number, bytes: Uint8Array, op: string): void {
+    const block = blockOf(buffer, op);
+    this.#recording?.begin();
+    const address = block.address + start;
+    this.writeAt(this.#recording?.mark(address, block) ?? address, bytes);
+  }
+
+  /** Copies bytes to where `address` or `allocTemp` said. */
+  writeAt(address: number, bytes: Uint8Array): void {
+    this.#recording?.write(address, bytes);
+    this.bytesAt(Math.floor(address), bytes.length).set(bytes);
+  }
+
+  /** Memory for recordings. */
+  newArena(): Arena {
+    return new Arena(this.memory);
+  }
+
+  /** What is recorded now, if anything is. */
+  get recording(): Recording | null {
+    return this.#recording;
+  }
+
+  /**
+   * Runs `run`, whose work is done and recorded.
+   *
+   * @param memory An arena of this runtime's.
+   * @param checkIndices As the backend does it.
+   */
+  record(
+    run: () => void,
+    memory: WorkMemory | undefined,
+    checkIndices: (view: View, limit: number, op: string) => void,
+  ): RecordedWork {
+    if (this.#recording) throw new DeviceError("wasm: expected no recording in another");
+    // deno-lint-ignore no-this-alias
+    const runtime = this;
+    const recording = new Recording(memory as Arena | undefined ?? null, {
+      get threads() {
+        return runtime.threads;
+      },
+      repeat: (step) => this.repeat(step),
+      writeAt: (address, bytes) => this.writeAt(address, bytes),
+      checkIndices,
+    });
+    this.#recording = recording;
+    try {
+      run();
+    } finally {
+      this.#recording = null;
+    }
+    return recording;
   }
 
   /** Ends the workers. Buffers must not be used afterwards. */

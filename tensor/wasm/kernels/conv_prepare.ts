@@ -240,13 +240,13 @@ function writeTaps(
   width: number,
 ): void {
   const k = g.channels * g.kernelHeight * g.kernelWidth;
-  const bytes = runtime.bytesAt(address, k * 4);
-  const taps = new Int32Array(bytes.buffer, bytes.byteOffset, k);
+  const taps = new Int32Array(k);
   for (let c = 0, i = 0; c < g.channels; c++) {
     for (let ky = 0; ky < g.kernelHeight; ky++) {
       for (let kx = 0; kx < g.kernelWidth; kx++) taps[i++] = (c * height + ky) * width + kx;
     }
   }
+  runtime.writeAt(address, new Uint8Array(taps.buffer));
 }
 
 /** The image's rows i (or columns), first and end, with 0 <= i * dilation + pad < size. */

@@ -30,11 +30,11 @@ export function reduce(runtime: WasmRuntime, args: KernelArgs["reduce"]): void {
   }
   const partials = runtime.alloc(O * I * blocks * 4, "reduce");
   try {
-    pass(runtime, { op, program: map, ins, scalars, out }, blocks, partials.address);
     // Rows leave their blocks' results side by side, columns above each other.
     const shape = alongRows ? [O * I, blocks, 1] : [O, blocks, I];
     const strides = contiguousStrides(shape);
     const view: View = { buffer: partials, dtype: "f32", offset: 0, shape, strides };
+    pass(runtime, { op, program: map, ins, scalars, out }, blocks, runtime.address(view));
     reduce(runtime, { op, program: itself, ins: [view], scalars: [], out });
   } finally {
     runtime.free(partials);
