@@ -6,6 +6,7 @@ import {
   add,
   chunk,
   gatedResidual,
+  type GatedSum,
   layerNormFork,
   layerNormModulate,
   mul,
@@ -107,13 +108,13 @@ export class AdaptiveNorm extends Module {
   }
 
   /** x [N, T, D], shift and scale [N, D] to [N, T, D]. */
-  forward(x: Tensor, shift: Tensor, scale: Tensor): Tensor {
+  forward(x: Tensor | GatedSum, shift: Tensor, scale: Tensor): Tensor {
     if (!this.weight) return layerNormModulate(x, shift, scale, OF_NORM);
     return rmsNormModulate(x, shift, weighted(this.weight, scale), OF_NORM);
   }
 
-  /** As `forward`, with x itself in front, for what goes past a branch. */
-  fork(x: Tensor, shift: Tensor, scale: Tensor): [x: Tensor, normed: Tensor] {
+  /** As `forward`, with x itself, or the sum, in front, for what goes past a branch. */
+  fork(x: Tensor | GatedSum, shift: Tensor, scale: Tensor): [x: Tensor, normed: Tensor] {
     if (!this.weight) return layerNormFork(x, shift, scale, OF_NORM);
     return rmsNormFork(x, shift, weighted(this.weight, scale), OF_NORM);
   }
@@ -157,16 +158,16 @@ export class DiTBlock extends Conditioned {
     const half = parts.length / 2;
     const [shiftMsa, scaleMsa, gateMsa] = parts as [Tensor, Tensor, Tensor];
     const [shiftMlp, scaleMlp, gateMlp] = parts.slice(half) as [Tensor, Tensor, Tensor];
-    // x + gate * attention(norm(x)), the gate one number a channel
-    const y = tidy(() => {
+    // x + gate * attention(norm(x)), the gate one number a channel, and its norm
+    const [y, normed] = tidy(() => {
       const [past, normed] = this.norm1.fork(x, shiftMsa, scaleMsa);
       const h = this.attn.forward(normed, rotary);
-      return this.#hasGates ? gatedResidual(past, gateMsa, h) : add(past, h);
+      const sum = this.#hasGates ? { x: past, gate: gateMsa, h } : add(past, h);
+      return this.norm2.fork(sum, shiftMlp, scaleMlp);
     });
     return tidy(() => {
-      const [past, normed] = this.norm2.fork(y, shiftMlp, scaleMlp);
       const h = this.mlp.forward(normed);
-      return this.#hasGates ? gatedResidual(past, gateMlp, h) : add(past, h);
+      return this.#hasGates ? gatedResidual(y, gateMlp, h) : add(y, h);
     });
   }
 }

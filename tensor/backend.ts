@@ -93,10 +93,15 @@ export interface KernelArgs {
    * Rows of x [B, T, N], contiguous, to mean 0 and variance 1 (biased, two passes), then
    * `* weight + bias` ([N]) or `* (1 + scale) + shift` ([B, N], unit inner stride), whichever is
    * given. `mean` and `rstd` [B, T] are kept for the gradient. Where it is not `centred` the mean is
-   * taken to be 0: RMSNorm (arXiv 1910.07467).
+   * taken to be 0: RMSNorm (arXiv 1910.07467). Where there is a `branch` [B, T, N], contiguous, with
+   * its `gate` [B, N] (unit inner stride), x + gate * branch is normalised instead of x, and written
+   * to `summed`, shaped like x.
    */
   layerNorm: {
     x: View;
+    branch?: View | null;
+    gate?: View | null;
+    summed?: View | null;
     weight: View | null;
     bias: View | null;
     scale: View | null;
@@ -110,7 +115,9 @@ export interface KernelArgs {
   /**
    * Gradients of layerNorm: dx always; dWeight and dBias [N] where weight is given, dScale and
    * dShift [B, N] (unit inner stride) where scale is; `mean` is 0 where it is not `centred`.
-   * `residual` [B, T, N], contiguous, is added to dx: what reaches x past the norm.
+   * `residual` [B, T, N], contiguous, is added to dx: what reaches x past the norm. Where x is what
+   * layerNorm summed up, the gradients of what it added are dBranch = dx gate and dGate = the sums of
+   * dx branch over T, laid out as branch and gate are.
    */
   layerNormGrad: {
     x: View;
@@ -121,7 +128,11 @@ export interface KernelArgs {
     mean: View;
     rstd: View;
     residual?: View | null;
+    branch?: View | null;
+    gate?: View | null;
     dx: View;
+    dBranch?: View | null;
+    dGate?: View | null;
     dWeight: View | null;
     dBias: View | null;
     dScale: View | null;
@@ -291,11 +302,17 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
       bias: "read",
       scale: "read",
       shift: "read",
+      branch: "read",
+      gate: "read",
+      summed: "write",
       out: "write",
       mean: "write",
       rstd: "write",
     },
-    cut: [["x", "out", "mean", "rstd", "scale", "shift"], ["x", "out", "mean", "rstd"]],
+    cut: [
+      ["x", "out", "mean", "rstd", "scale", "shift", "branch", "gate", "summed"],
+      ["x", "out", "mean", "rstd", "branch", "summed"],
+    ],
   },
   layerNormGrad: {
     arrays: {
@@ -306,15 +323,33 @@ export const KERNELS: { readonly [K in KernelName]: KernelDescriptor<K> } = {
       mean: "read",
       rstd: "read",
       residual: "read",
+      branch: "read",
+      gate: "read",
       dx: "write",
+      dBranch: "write",
+      dGate: "write",
       dWeight: "write",
       dBias: "write",
       dScale: "write",
       dShift: "write",
     },
     cut: [
-      ["x", "g", "mean", "rstd", "residual", "dx", "scale", "dScale", "dShift"],
-      ["x", "g", "mean", "rstd", "residual", "dx"],
+      [
+        "x",
+        "g",
+        "mean",
+        "rstd",
+        "residual",
+        "branch",
+        "dx",
+        "dBranch",
+        "scale",
+        "gate",
+        "dScale",
+        "dShift",
+        "dGate",
+      ],
+      ["x", "g", "mean", "rstd", "residual", "branch", "dx", "dBranch"],
     ],
   },
   gateGrad: {

@@ -138,4 +138,5 @@ export {
   type Ty,
   type UnaryOp,
 } from "./expr.ts";
+export { GATED } from "./gated.ts";
 export * from "./launch/mod.ts";

@@ -8,7 +8,7 @@ import {
   empty,
   evaluateOne,
   fillInto,
-  type Formula,
+  GATED,
   sameShape,
   ShapeError,
   shapeText,
@@ -18,8 +18,6 @@ import {
 import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
 import { chunk } from "./parts.ts";
-
-const GATED: Formula = { name: "gated residual", build: (x, gate, h) => gate!.mul(h!).add(x!) };
 
 /** gate [B, N] as [B, 1, N]. */
 function overTokens(gate: Tensor): Tensor {

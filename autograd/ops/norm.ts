@@ -4,7 +4,9 @@ import {
   commonFloat,
   contiguous,
   contiguousStrides,
+  copy,
   dispatch,
+  type DType,
   empty,
   fillInto,
   floatOf,
@@ -15,7 +17,7 @@ import {
   ShapeError,
   shapeText,
   sizeOf,
-  type Tensor,
+  Tensor,
   unitInner,
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
@@ -95,6 +97,8 @@ interface LayerNormAttrs {
   /** x as [B, T, N]. */
   rows: readonly [number, number, number];
   kind: "plain" | "affine" | "modulate";
+  /** Of x. */
+  dtype: DType;
   /** Whether the mean is taken out: not in RMSNorm. */
   centred: boolean;
   /** Whether the result is f16 under autocast, whatever the operands are. */
@@ -103,14 +107,27 @@ interface LayerNormAttrs {
   fork?: boolean;
 }
 
+/** [B, N] of unit inner stride where a gradient may be written: `place`, if it is such a one. */
+function perSample(place: Tensor | null, like: Tensor, shape: Shape): Tensor {
+  const fits = place?.dtype === like.dtype && sameShape(place.shape, shape) &&
+    place.strides.at(-1) === 1;
+  return fits ? place : empty(like.device, like.dtype, shape, "layerNorm");
+}
+
+/** Gradients of a sum x + gate branch from that of the sum: of the gate and of the branch. */
+interface GatedGrads {
+  readonly dGate: Tensor;
+  readonly dBranch: Tensor;
+}
+
 const callLayerNorm = defineOp<
   LayerNormAttrs,
-  readonly [Tensor, Tensor, Tensor, Tensor | null]
+  readonly [Tensor, Tensor, Tensor, Tensor | null, Tensor | null, Tensor | null]
 >({
   name: "layerNorm",
   cast: "asGiven",
   forward: (inputs, { eps, rows, kind, centred, half, fork }) => {
-    const [x, first, second] = inputs;
+    const [x, first, second, gate = null, branch = null] = inputs;
     const op = centred ? "layerNorm" : "rmsNorm"; // the one that was called, in errors
     const given = inputs.filter((t) => t !== null);
     const mayMix = autocastDtype() !== null;
@@ -123,11 +140,17 @@ const callLayerNorm = defineOp<
     const mean = empty(device, "f32", [rows[0], rows[1]], op);
     const rstd = empty(device, "f32", [rows[0], rows[1]], op);
     const input = packed(x!, rows, op);
+    const sumType = given.some((t) => t.dtype === "f32") ? "f32" : "f16";
+    const summed = branch && empty(device, sumType, rows, op);
+    const [h, factorOf] = [branch && packed(branch, rows, op), gate && unitInner(gate, op)];
     const a = first ? unitInner(first, op) : null;
     const b = second ? unitInner(second, op) : null;
     if (out.size > 0) {
       dispatch("layerNorm", "layerNorm", device, {
         x: input,
+        branch: h,
+        gate: factorOf,
+        summed,
         weight: kind === "affine" ? a : null,
         bias: kind === "affine" ? b : null,
         shift: kind === "modulate" ? a : null,
@@ -139,21 +162,39 @@ const callLayerNorm = defineOp<
         rstd,
       });
     }
-    const saved = [input, mean, rstd, kind === "affine" ? a : b] as const;
-    return { out: fork ? [x!, out] : out, saved };
+    const saved = [
+      summed ?? input,
+      mean,
+      rstd,
+      kind === "affine" ? a : b,
+      factorOf,
+      h,
+    ] as const;
+    return { out: fork ? [summed ?? x!, out] : out, saved };
   },
-  backward: (grads, [x, mean, rstd, factor], { rows, kind, centred, fork }, needs, into) => {
+  backward: (grads, saved, { rows, kind, centred, fork, dtype: ownType }, needs, into) => {
+    const [x, mean, rstd, factor, gate, branch] = saved;
     const [past, g] = fork ? [grads[0] ?? null, grads[1] ?? null] : [null, grads[0]!];
-    if (!g) return [past, null, null];
+    const gated = branch && gate && (needs[3] || needs[4])
+      ? {
+        dGate: perSample(into(3), gate, gate.shape),
+        dBranch: empty(branch.device, branch.dtype, branch.shape, "layerNorm"),
+      }
+      : null;
+    const own = (dx: Tensor | null) =>
+      dx && needs[0] ? (dx.dtype === ownType ? dx : copy(dx, ownType, "layerNorm")) : null;
+    const ofGate = (): (Tensor | null)[] => [
+      needs[3] ? gated?.dGate ?? null : null,
+      needs[4] ? gated?.dBranch ?? null : null,
+    ];
+    if (!g) {
+      if (gated) gradsOfGated(packed(past!, rows, "layerNorm"), gate!, branch!, gated);
+      return [own(past), null, null, ...ofGate()];
+    }
     const { device, dtype } = x;
     const [b, , n] = rows;
     const dx = empty(device, dtype, rows, "layerNorm");
-    const like = (shape: Shape, input: number) => {
-      const place = into(input);
-      const fits = place?.dtype === factor!.dtype && sameShape(place.shape, shape) &&
-        place.strides.at(-1) === 1;
-      return fits ? place : empty(device, factor!.dtype, shape, "layerNorm");
-    };
+    const like = (shape: Shape, input: number) => perSample(into(input), factor!, shape);
     const affine = kind === "affine";
     const modulate = kind === "modulate";
     const dWeight = affine ? like([n], 1) : null;
@@ -170,15 +211,23 @@ const callLayerNorm = defineOp<
         mean,
         rstd,
         residual: past && packed(past, rows, "layerNorm"),
+        branch: gated && branch,
+        gate: gated && gate,
         dx,
+        dBranch: gated?.dBranch ?? null,
+        dGate: gated?.dGate ?? null,
         dWeight,
         dBias,
         dScale,
         dShift,
       });
-    } else for (const d of [dWeight, dBias, dScale, dShift]) if (d) fillInto(d, 0, "layerNorm");
+    } else {
+      const sums = [dWeight, dBias, dScale, dShift, gated?.dGate];
+      for (const d of sums) if (d) fillInto(d, 0, "layerNorm");
+    }
     const affineGrads = affine ? [dWeight, dBias] : [dShift, dScale];
-    return [reshaped(dx, g.shape), ...affineGrads].map((d, i) => needs[i] ? d : null);
+    const ofNorm = affineGrads.map((d, i) => needs[i + 1] ? d : null);
+    return [own(reshaped(dx, g.shape)), ...ofNorm, ...ofGate()];
   },
   samples: [
     { name: "17x33", inputs: [{ shape: [17, 33] }], call: ([x]) => layerNorm(x!) },
@@ -214,6 +263,38 @@ const callLayerNorm = defineOp<
       call: ([x, both]) => layerNormFork(x!, ...chunk(both!, 2, 1) as [Tensor, Tensor]),
     },
     {
+      name: "of a gated branch, and what goes past",
+      inputs: [{ shape: [3, 5, 17] }, { shape: [3, 51] }, { shape: [3, 5, 17], strided: true }],
+      call: ([x, all, h]) => {
+        const [shift, scale, gate] = chunk(all!, 3, 1) as [Tensor, Tensor, Tensor];
+        return layerNormFork({ x: x!, gate, h: h! }, shift, scale);
+      },
+    },
+    {
+      name: "of a gated branch, of which what goes past is used",
+      inputs: [
+        { shape: [2, 3, 8] },
+        { shape: [2, 8] },
+        { shape: [2, 8] },
+        { shape: [2, 8] },
+        { shape: [2, 3, 8] },
+      ],
+      call: ([x, shift, scale, gate, h]) =>
+        rmsNormFork({ x: x!, gate: gate!, h: h! }, shift!, scale!)[0],
+    },
+    {
+      name: "of a gated branch, of which the norm is used",
+      inputs: [
+        { shape: [2, 3, 8], strided: true },
+        { shape: [2, 8] },
+        { shape: [2, 8] },
+        { shape: [2, 8], strided: true },
+        { shape: [2, 3, 8] },
+      ],
+      call: ([x, shift, scale, gate, h]) =>
+        layerNormModulate({ x: x!, gate: gate!, h: h! }, shift!, scale!),
+    },
+    {
       name: "modulated, of which what goes past is used",
       inputs: [{ shape: [2, 3, 8] }, { shape: [2, 8] }, { shape: [2, 8] }],
       call: ([x, shift, scale]) => rmsNormFork(x!, shift!, scale!)[0],
@@ -225,6 +306,27 @@ const callLayerNorm = defineOp<
     },
   ],
 });
+
+/** dGate and dBranch from the gradient of the sum, row-major. */
+function gradsOfGated(
+  g: Tensor,
+  gate: Tensor,
+  x: Tensor,
+  { dGate, dBranch: dx }: GatedGrads,
+): void {
+  if (dx.size > 0) dispatch("layerNorm", "gateGrad", x.device, { x, gate, g, dx, dGate });
+  else fillInto(dGate, 0, "layerNorm");
+}
+
+/** x + gate h, to be summed up where it is normalised: x and h [B, T, N], gate [B, N]. */
+export interface GatedSum {
+  /** What goes past the branch. */
+  readonly x: Tensor;
+  /** One number a sample and channel. */
+  readonly gate: Tensor;
+  /** What the branch gives. */
+  readonly h: Tensor;
+}
 
 /** Settings of {@link layerNorm}. */
 export interface LayerNormOptions {
@@ -251,7 +353,8 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   }
   const [rows] = rowsOf(x.shape);
   const kind = weight ? "affine" : "plain";
-  return callLayerNorm([x, weight, bias], { eps, rows: [1, rows, n], kind, centred: true })[0]!;
+  const attrs = { eps, rows: [1, rows, n], kind, dtype: x.dtype, centred: true } as const;
+  return callLayerNorm([x, weight, bias], attrs)[0]!;
 }
 
 /** Settings of {@link layerNormModulate} and {@link rmsNormModulate}. */
@@ -270,7 +373,7 @@ export interface ModulateOptions {
  * the adaLN of DiT (arXiv 2212.09748) in one pass.
  */
 export function layerNormModulate(
-  x: Tensor,
+  x: Tensor | GatedSum,
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions = {},
@@ -280,10 +383,11 @@ export function layerNormModulate(
 
 /**
  * x itself and layerNormModulate of it, for a residual branch: the gradients that x gets from both
- * are added up in the kernel of the norm's.
+ * are added up in the kernel of the norm's. Of a gated sum, which is summed up in the kernel of the
+ * norm, the sum and its norm.
  */
 export function layerNormFork(
-  x: Tensor,
+  x: Tensor | GatedSum,
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions = {},
@@ -317,13 +421,13 @@ export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
   }
   const [rows] = rowsOf(x.shape);
   const kind = weight ? "affine" : "plain";
-  const attrs = { eps, rows: [1, rows, n], kind, centred: false } as const;
+  const attrs = { eps, rows: [1, rows, n], kind, dtype: x.dtype, centred: false } as const;
   return callLayerNorm([x, weight, null], attrs)[0]!;
 }
 
 /** rmsNorm(x) * (1 + scale) + shift for x [B, T, N], one shift and scale [B, N] a sample. */
 export function rmsNormModulate(
-  x: Tensor,
+  x: Tensor | GatedSum,
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions = {},
@@ -333,7 +437,7 @@ export function rmsNormModulate(
 
 /** x itself and rmsNormModulate of it, as {@link layerNormFork} has them. */
 export function rmsNormFork(
-  x: Tensor,
+  x: Tensor | GatedSum,
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions = {},
@@ -344,25 +448,31 @@ export function rmsNormFork(
 
 function modulated(
   op: string,
-  x: Tensor,
+  given: Tensor | GatedSum,
   shift: Tensor,
   scale: Tensor,
   options: ModulateOptions,
   how: { readonly centred: boolean; readonly fork?: boolean },
 ): Tensor[] {
   checkOptionNames(op, options, { eps: 1, intoProduct: 1 });
+  const { x, gate, h } = given instanceof Tensor ? { x: given, gate: null, h: null } : given;
   const wanted = [x.shape[0]!, x.shape[2]!];
-  if (x.rank !== 3 || !sameShape(shift.shape, wanted) || !sameShape(scale.shape, wanted)) {
+  const fits = x.rank === 3 &&
+    [shift, scale, gate].every((t) => !t || sameShape(t.shape, wanted)) &&
+    (!h || sameShape(h.shape, x.shape));
+  if (!fits) {
     throw new ShapeError(
-      `${op}: expected x [B, T, N], shift and scale [B, N] but got ${
-        [x, shift, scale].map((t) => shapeText(t.shape)).join(", ")
+      `${op}: expected x [B, T, N], shift and scale [B, N]${
+        h ? ", a gate [B, N] and h [B, T, N]" : ""
+      } but got ${
+        [x, shift, scale, gate, h].flatMap((t) => t ? shapeText(t.shape) : []).join(", ")
       }`,
     );
   }
   const rows = x.shape as unknown as readonly [number, number, number];
   const { eps = 1e-6, intoProduct: half = false } = options;
-  const attrs = { eps, rows, kind: "modulate", half, ...how } as const;
-  return callLayerNorm([x, shift, scale], attrs);
+  const attrs = { eps, rows, kind: "modulate", dtype: x.dtype, half, ...how } as const;
+  return callLayerNorm([x, shift, scale, gate, h], attrs);
 }
 
 interface GroupNormAttrs {

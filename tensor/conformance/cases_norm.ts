@@ -58,16 +58,21 @@ function layerNormPair(
   dtype: Float = "f32",
   centred = true,
   residual = false,
+  gated = false,
 ): ConformanceCase[] {
   const settings = { cost: B * T * N, ...typed(dtype), ...options };
   const title = `${name}, [${B}, ${T}, ${N}], ${affine}${dtype === "f16" ? ", f16" : ""}` +
-    (centred ? "" : ", not centred") + (residual ? ", residual" : "");
+    (centred ? "" : ", not centred") + (residual ? ", residual" : "") +
+    (gated ? ", of a gated branch" : "");
   // Gradients of a part may be written where those of the whole are gathered.
   const part = (at: number) => residual ? window([B, 6 * N], [0, at * N]) : undefined;
   const hasWeight = affine === "weight" || affine === "weight only";
   return [
     conformanceCase("layerNorm", title, settings, (f) => ({
       x: f.input([B, T, N], fill, dtype),
+      branch: gated ? f.input([B, T, N], normal(), dtype) : null,
+      gate: gated ? f.input([B, N], normal(), dtype, window([B, 6 * N], [0, 2 * N])) : null,
+      summed: gated ? f.output("summed", [B, T, N], dtype) : null,
       weight: hasWeight ? f.input([N], normal(0.5, 1), dtype) : null,
       bias: affine === "weight" ? f.input([N], normal(), dtype) : null,
       // Scale and shift are slices of one [B, 6 N] projection, as in adaLN.
@@ -94,6 +99,10 @@ function layerNormPair(
       mean: f.input([B, T], centred ? normal(0.1) : () => 0),
       rstd: f.input([B, T], uniform(0.8, 1.2)),
       residual: residual ? f.input([B, T, N]) : null,
+      branch: gated ? f.input([B, T, N], normal(), dtype) : null,
+      gate: gated ? f.input([B, N], normal(), dtype, window([B, 6 * N], [0, 2 * N])) : null,
+      dBranch: gated ? f.output("dBranch", [B, T, N], dtype) : null,
+      dGate: gated ? f.output("dGate", [B, N], dtype, part(2)) : null,
       dx: f.output("dx", [B, T, N], dtype),
       dWeight: hasWeight ? f.output("dWeight", [N], dtype) : null,
       dBias: hasWeight && centred ? f.output("dBias", [N], dtype) : null,
@@ -220,6 +229,16 @@ export function normCases(): ConformanceCase[] {
       "f16",
       true,
       true,
+    ),
+    ...([
+      ["odd width", [2, 5, 33], "modulate", {}, "f32", true, true],
+      ["odd width", [2, 5, 33], "plain", {}, "f32", true, false],
+      ["many tokens", [2, 130, 64], "modulate", {}, "f32", true, true],
+      ["wide", [2, 3, 1152], "modulate", {}, "f32", false, true],
+      ["very long rows", [2, 2, 8800], "modulate", {}, "f32", true, true],
+      ["odd offsets", [2, 9, 64], "modulate", { lead: 3 }, "f16", true, true],
+    ] as const).flatMap(([name, shape, affine, options, dtype, centred, residual]) =>
+      layerNormPair(name, shape, affine, normal(), options, dtype, centred, residual, true)
     ),
     gateGradCase([2, 5, 33]),
     gateGradCase([3, 130, 64]),

@@ -1,6 +1,6 @@
 import type { KernelArgs } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
-import { collector, reader } from "./norm.ts";
+import { collector, reader } from "./per_sample.ts";
 import type { Trials } from "./trial.ts";
 
 /** See {@linkcode KernelArgs}. */

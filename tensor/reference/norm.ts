@@ -1,6 +1,8 @@
 import type { KernelArgs, View } from "../backend.ts";
 import { floatsOf } from "./buffer.ts";
+import { gateGrad } from "./gate.ts";
 import { ACTIVATIONS, siluDerivative } from "./math.ts";
+import { collector, reader } from "./per_sample.ts";
 import type { Arrays, Trials } from "./trial.ts";
 
 /**
@@ -22,19 +24,23 @@ function moments(
   return [mean, 1 / Math.sqrt(variance / length + eps)];
 }
 
-/** Element [b, n] of a [B, N] view, or [n] of an [N] view; `missing` where there is none. */
-export function reader(view: View | null, missing: number): (b: number, n: number) => number {
-  if (!view) return () => missing;
-  const data = floatsOf(view);
-  const rank = view.shape.length;
-  const perSample = rank === 2 ? view.strides[0]! : 0;
-  const step = view.strides[rank - 1]!;
-  return (b, n) => data[view.offset + b * perSample + n * step]!;
+/** x + gate branch, [B, T, N]. */
+function addGated(x: View, branch: View, gate: View, out: View): void {
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  const [X, H, Y] = [floatsOf(x), floatsOf(branch), floatsOf(out)];
+  const gateAt = reader(gate, 0);
+  for (let i = 0; i < batch * tokens * width; i++) {
+    const [b, n] = [Math.floor(i / (tokens * width)), i % width];
+    Y[out.offset + i] = X[x.offset + i]! + gateAt(b, n) * H[branch.offset + i]!;
+  }
 }
 
 /** See {@linkcode KernelArgs}. */
 export function layerNorm(args: KernelArgs["layerNorm"]): void {
-  const { x, weight, bias, scale, shift, eps, centred, out, mean, rstd } = args;
+  const { weight, bias, scale, shift, eps, centred, out, mean, rstd } = args;
+  const { branch = null, gate = null, summed = null } = args;
+  const x = summed ?? args.x;
+  if (summed) addGated(args.x, branch!, gate!, summed);
   const [batch, tokens, width] = x.shape as [number, number, number];
   const [X, Y, means, rstds] = [floatsOf(x), floatsOf(out), floatsOf(mean), floatsOf(rstd)];
   const [weightAt, biasAt] = [reader(weight, 1), reader(bias, 0)];
@@ -52,21 +58,6 @@ export function layerNorm(args: KernelArgs["layerNorm"]): void {
       }
     }
   }
-}
-
-/** A [B, N] or [N] sum that is being collected, or nothing where the view is null. */
-export function collector(view: View | null): (b: number, n: number, value: number) => void {
-  if (!view) return () => {};
-  const data = floatsOf(view);
-  const width = view.shape.at(-1)!;
-  const samples = view.shape.length === 2 ? view.shape[0]! : 1;
-  const perSample = view.shape.length === 2 ? view.strides[0]! : 0;
-  for (let b = 0; b < samples; b++) {
-    data.fill(0, view.offset + b * perSample, view.offset + b * perSample + width);
-  }
-  return (b, n, value) => {
-    data[view.offset + b * perSample + n]! += value;
-  };
 }
 
 /**
@@ -109,6 +100,8 @@ export function layerNormGrad(args: KernelArgs["layerNormGrad"]): void {
       }
     }
   }
+  const { branch = null, gate = null, dBranch = null, dGate = null } = args;
+  if (branch) gateGrad({ x: branch, gate: gate!, g: dx, dx: dBranch!, dGate: dGate! });
 }
 
 /** See {@linkcode KernelArgs}. */
@@ -173,20 +166,51 @@ export function groupNormGrad(args: KernelArgs["groupNormGrad"]): void {
   }
 }
 
-export const layerNormTrials: Trials<"layerNorm"> = [(x) => ({
-  x: x.input([2, 5, 67]),
-  weight: null,
-  bias: null,
-  scale: x.input([2, 67]),
-  shift: x.input([2, 67]),
-  eps: 1e-6,
-  centred: true,
-  out: x.output([2, 5, 67]),
-  mean: x.output([2, 5], "f32"),
-  rstd: x.output([2, 5], "f32"),
-})];
+export const layerNormTrials: Trials<"layerNorm"> = [
+  (x) => ({
+    x: x.input([2, 5, 67]),
+    weight: null,
+    bias: null,
+    scale: x.input([2, 67]),
+    shift: x.input([2, 67]),
+    eps: 1e-6,
+    centred: true,
+    out: x.output([2, 5, 67]),
+    mean: x.output([2, 5], "f32"),
+    rstd: x.output([2, 5], "f32"),
+  }),
+  (x) => ({
+    x: x.input([2, 5, 67]),
+    branch: x.input([2, 5, 67]),
+    gate: x.input([2, 67]),
+    summed: x.output([2, 5, 67]),
+    weight: null,
+    bias: null,
+    scale: x.input([2, 67]),
+    shift: x.input([2, 67]),
+    eps: 1e-6,
+    centred: true,
+    out: x.output([2, 5, 67]),
+    mean: x.output([2, 5], "f32"),
+    rstd: x.output([2, 5], "f32"),
+  }),
+];
 
 export const layerNormGradTrials: Trials<"layerNormGrad"> = [
+  (x) => ({
+    ...normalized(x),
+    weight: null,
+    scale: x.input([2, 67]),
+    residual: x.input([2, 5, 67]),
+    branch: x.input([2, 5, 67]),
+    gate: x.input([2, 67]),
+    dBranch: x.output([2, 5, 67]),
+    dGate: x.output([2, 67]),
+    dWeight: null,
+    dBias: null,
+    dScale: x.output([2, 67]),
+    dShift: x.output([2, 67]),
+  }),
   (x) => ({
     ...normalized(x),
     weight: null,

@@ -5,6 +5,9 @@
  * Mean and variance take two passes over a row, which is in the first-level cache: a single pass of
  * sums of squares would lose the digits of rows whose mean is large.
  */
+import { GATED_PROGRAM } from "../../gated.ts";
+import { elementwise } from "./elementwise.ts";
+import { gateGrad } from "./gate_grad.ts";
 import type { KernelArgs, View } from "../../backend.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
@@ -286,7 +289,14 @@ const sampleBytes = (view: View | null) =>
 
 /** `layerNorm` of the kernel contract. */
 export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): void {
-  const { x, eps, centred, out, mean, rstd, scale, shift } = args;
+  const { eps, centred, out, mean, rstd, scale, shift } = args;
+  const { branch = null, gate = null, summed = null } = args;
+  const x = summed ?? args.x;
+  if (summed) {
+    const repeated = { ...gate!, shape: x.shape, strides: [gate!.strides[0]!, 0, 1] };
+    const ins = [args.x, repeated, branch!];
+    elementwise(runtime, { program: GATED_PROGRAM, ins, outs: [summed], scalars: [] });
+  }
   const [samples, rowsPerSample, n] = x.shape as [number, number, number];
   const rows = samples * rowsPerSample;
   const chunkRows = Math.max(1, Math.ceil(CHUNK / n));
@@ -363,4 +373,6 @@ export function layerNormGrad(runtime: WasmRuntime, args: KernelArgs["layerNormG
   } finally {
     if (partial) runtime.freeTemp(partial);
   }
+  const { branch = null, gate = null, dBranch = null, dGate = null } = args;
+  if (branch) gateGrad(runtime, { x: branch, gate: gate!, g: dx, dx: dBranch!, dGate: dGate! });
 }

@@ -2,7 +2,8 @@
 import type { KernelArgs, View } from "../../backend.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import type { WebGpuBackend } from "../backend.ts";
-import { layerNorm, layerNormGrad } from "../kernels/layer_norm.ts";
+import { layerNorm } from "../kernels/layer_norm.ts";
+import { layerNormGrad } from "../kernels/layer_norm_grad.ts";
 import { rowLayout, type RowPlans } from "../shader/rows.ts";
 import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
 import type { Variant } from "./choose.ts";
