@@ -22,6 +22,7 @@ import {
 import { text } from "../cli/shared/flags.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report, Row } from "./measure.ts";
+import { findTorch } from "./models/torch.ts";
 import { MODEL_JOBS, TINY_JOB, trainingSteps } from "./models/training.ts";
 
 /** It starts Python. */
@@ -45,7 +46,9 @@ export async function run(report: Report, { tiny, only, given = {} }: SuiteOptio
   if (isWanted("training")) {
     const models = (given["model"] as string | undefined)?.split(",");
     const jobs = MODEL_JOBS.filter(({ model }) => models?.includes(model) ?? true);
-    await trainingSteps(report, device, tiny ? [TINY_JOB] : jobs, tiny);
+    const python = await findTorch();
+    if (python === null) console.log("\nno PyTorch here: its figures are left out");
+    await trainingSteps(report, device, tiny ? [TINY_JOB] : jobs, python, tiny);
   }
   if (isWanted("inference") && !tiny) {
     report.add("DiT-XL/2, 256x256, two latents guided", [guidedStep("f16"), guidedStep("f32")]);

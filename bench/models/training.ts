@@ -13,19 +13,13 @@ import {
 import { copyInto } from "@dit/core/tensor";
 import { batchFor, type Job, traineeOf } from "../gpu/jobs.ts";
 import { measure, type Report, type Row } from "../measure.ts";
-import { findTorch, Torch, type TorchWork } from "./torch.ts";
+import { Torch, type TorchWork } from "./torch.ts";
 import { type KernelWork, leastSeconds, profile, type Rates } from "./work.ts";
-
-/** A model that is trained here and there. */
-export interface ModelJob extends Job {
-  /** What its time over PyTorch's should be at most. */
-  readonly goals?: { readonly step: number; readonly forward: number };
-}
 
 const plain = { precision: "f32", checkpointing: false } as const;
 
 /** What is compared, the quickest first. */
-export const MODEL_JOBS: readonly ModelJob[] = [
+export const MODEL_JOBS: readonly Job[] = [
   { model: "DiT-Mini/4", batch: 64, ...plain },
   { model: "DiT-S/4", batch: 8, ...plain },
   { model: "DiT-S/2", batch: 4, ...plain },
@@ -33,7 +27,7 @@ export const MODEL_JOBS: readonly ModelJob[] = [
 ];
 
 /** In miniature. */
-export const TINY_JOB: ModelJob = { model: "DiT-Mini/4", batch: 2, ...plain };
+export const TINY_JOB: Job = { model: "DiT-Mini/4", batch: 2, ...plain };
 
 /** Turns in which each is timed once, after one that is not; more where steps are short. */
 const LEAST_TURNS = 3, MOST_TURNS = 12;
@@ -44,15 +38,18 @@ const SECONDS = 6;
 /** Numbers of the threads that PyTorch shares its own kernels among; OpenBLAS has its own. */
 const TORCH_THREADS = [1, 2];
 
-/** Runs all jobs, each with its table of kernels. */
+/**
+ * Runs all jobs, each with its table of kernels.
+ *
+ * @param python One that has PyTorch; without it the engine's figures stand alone.
+ */
 export async function trainingSteps(
   report: Report,
   device: Device,
-  jobs: readonly ModelJob[],
-  tiny: boolean,
+  jobs: readonly Job[],
+  python: string | null,
+  tiny = false,
 ): Promise<void> {
-  const python = await findTorch();
-  if (python === null) console.log("\nno PyTorch here: its figures are left out");
   const rows: Row[] = [];
   for (const job of jobs) {
     const { row, kernels } = await compared(job, device, python, tiny, report);
@@ -63,7 +60,7 @@ export async function trainingSteps(
 }
 
 async function compared(
-  job: ModelJob,
+  job: Job,
   device: Device,
   python: string | null,
   tiny: boolean,

@@ -36,6 +36,11 @@ export const FINISH = {
   outRowBytes: 72,
   /** Whether to add to a float16 output. (To float32 the product itself adds.) */
   add: 80,
+  /**
+   * The biases of the tile's columns, f32, or zeros. Read from memory, they have one origin, and so
+   * V8 makes 256-bit code of what is computed with them.
+   */
+  biases: 128,
 } as const;
 
 /**
@@ -104,21 +109,22 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
       if (count > 1) storeUnit(context, type, address, values);
       else storeLanes(context, type, address, values[0]!, undefined, one);
     };
-    const biases = f.locals(V128, vectors);
-    const setBiases = (values: readonly number[]) =>
-      biases.forEach((b, v) => f.get(values[v]!).set(b));
-    biases.forEach((b) => f.f32x4const(0).set(b));
+    const putBiases = (values: readonly number[]) =>
+      values.forEach((b, v) => f.get(job).get(b).vmem("store", FINISH.biases + v * 16));
     ifSet(bias, () => {
-      ifSet(biasHalf, () => setBiases(load("f16", bias)), () => setBiases(load("f32", bias)));
-    });
+      ifSet(biasHalf, () => putBiases(load("f16", bias)), () => putBiases(load("f32", bias)));
+    }, () => putBiases(Array.from({ length: vectors }, () => context.constants.f32(0))));
     f.get(bias).set(rowBias).get(tile).set(x).get(pre).set(p).get(out).set(o).get(rows).set(left);
     f.doWhile(() => {
       ifSet(biasPerRow, () => {
-        for (const b of biases) f.get(rowBias).vmem("load32_splat").set(b);
-        f.advance(rowBias, 4);
+        const same = f.local(V128);
+        f.get(rowBias).vmem("load32_splat").set(same).advance(rowBias, 4);
+        putBiases(Array.from({ length: vectors }, () => same));
       });
       const values = load("f32", x);
-      values.forEach((value, v) => f.get(value).get(biases[v]!).f32x4("add").set(value));
+      values.forEach((value, v) => {
+        f.get(value).get(job).vmem("load", FINISH.biases + v * 16).f32x4("add").set(value);
+      });
       ifSet(pre, () => {
         ifSet(preHalf, () => store("f16", p, values), () => store("f32", p, values));
         f.get(p).get(preRowBytes).i64("add").set(p);
