@@ -31,7 +31,7 @@ import {
   xavierUniform,
   zerosParameter,
 } from "../nn/mod.ts";
-import type { Tensor } from "../tensor/mod.ts";
+import { Tensor } from "../tensor/mod.ts";
 import type { DiTOptions } from "./options.ts";
 
 /** Linear layers start uniform, with zero biases ... */
@@ -153,6 +153,15 @@ export class DiTBlock extends Conditioned {
    * @param rotary Angles by which attention turns queries and keys; null for none.
    */
   forward(x: Tensor, activated: Tensor | null, rotary: RotaryTables | null = null): Tensor {
+    return tidy(() => summed(this.forwardUnsummed(x, activated, rotary)));
+  }
+
+  /** As `forward`, but that its last sum, and that of the block before, is left to the norm after it. */
+  forwardUnsummed(
+    x: Tensor | GatedSum,
+    activated: Tensor | null,
+    rotary: RotaryTables | null = null,
+  ): Tensor | GatedSum {
     const modulation = this.adaLNModulation.forward(activated!);
     const parts = chunk(modulation, this.#hasGates ? 6 : 4, 1); // [N, D] each
     const half = parts.length / 2;
@@ -165,11 +174,14 @@ export class DiTBlock extends Conditioned {
       const sum = this.#hasGates ? { x: past, gate: gateMsa, h } : add(past, h);
       return this.norm2.fork(sum, shiftMlp, scaleMlp);
     });
-    return tidy(() => {
-      const h = this.mlp.forward(normed);
-      return this.#hasGates ? gatedResidual(y, gateMlp, h) : add(y, h);
-    });
+    const h = tidy(() => this.mlp.forward(normed));
+    return this.#hasGates ? { x: y, gate: gateMlp, h } : add(y, h);
   }
+}
+
+/** A gated sum that no norm has summed up, as tokens [N, T, D]. */
+export function summed(x: Tensor | GatedSum): Tensor {
+  return x instanceof Tensor ? x : gatedResidual(x.x, x.gate, x.h);
 }
 
 function normOf({ hiddenSize, norm }: Pick<BlockOptions, "hiddenSize" | "norm">) {
@@ -247,9 +259,11 @@ export class FinalLayer extends Conditioned {
   }
 
   /** x [N, T, D] and, with adaLN, silu(c) [N, D] to [N, T, P P channels]. */
-  forward(x: Tensor, activated: Tensor | null): Tensor {
+  forward(x: Tensor | GatedSum, activated: Tensor | null): Tensor {
     const { normFinal } = this;
-    if (!(normFinal instanceof AdaptiveNorm)) return this.linear.forward(normFinal.forward(x));
+    if (!(normFinal instanceof AdaptiveNorm)) {
+      return this.linear.forward(normFinal.forward(summed(x)));
+    }
     const [shift, scale] = chunk(this.adaLNModulation!.forward(activated!), 2, 1) as [
       Tensor,
       Tensor,

@@ -13,6 +13,7 @@ import {
   checkpoint,
   chunk,
   concat,
+  type GatedSum,
   type Parameter,
   permute,
   reshape,
@@ -28,10 +29,10 @@ import {
   scope,
   ShapeError,
   shapeText,
-  type Tensor,
+  Tensor,
   tensor,
 } from "../tensor/mod.ts";
-import { type Block, createBlock, FinalLayer, isAdaptive } from "./blocks.ts";
+import { type Block, createBlock, DiTBlock, FinalLayer, isAdaptive, summed } from "./blocks.ts";
 import {
   BottleneckEmbed,
   type LabelDrop,
@@ -206,17 +207,22 @@ export class DiT extends Module {
       ] as const;
     });
     const first = this.#conditionTokens;
-    let tokens = first > 0 ? concat([condition, embedded], 1) : embedded;
+    let tokens: Tensor | GatedSum = first > 0 ? concat([condition, embedded], 1) : embedded;
     const c = first > 0 ? null : condition;
     const seenBy = (head: FinalLayer): Tensor => {
-      const own = first > 0 ? slice(tokens, 1, { start: first }) : tokens;
+      const own = first > 0 ? slice(summed(tokens), 1, { start: first }) : tokens;
       return this.#unpatchify(tidy(() => head.forward(own, c)));
     };
     const early: Tensor[] = [];
     for (const [i, block] of this.blocks.entries()) {
-      using before = tokens; // [N, T, D]; freed once the next tokens are there
-      tokens = tidy(() => this.#run(block, before, c));
-      if (isEarlyWanted && i + 1 === earlyHead) early.push(s.keep(seenBy(this.earlyLayer!)));
+      const isSeenEarly = isEarlyWanted && i + 1 === earlyHead;
+      const before = tokens; // [N, T, D]; freed once the next tokens are there
+      tokens = ofParts(tidy(() => {
+        const after = this.#run(block, before, c);
+        return partsOf(isSeenEarly ? summed(after) : after); // two norms would sum it up twice
+      }));
+      for (const part of partsOf(before)) part.dispose();
+      if (isSeenEarly) early.push(s.keep(seenBy(this.earlyLayer!)));
     }
     return [s.keep(seenBy(this.finalLayer)), ...early];
   }
@@ -269,12 +275,16 @@ export class DiT extends Module {
     return s.keep(concat([moved, concat(other, 1)], 0));
   }
 
-  #run(block: Block, x: Tensor, c: Tensor | null): Tensor {
+  /** Where blocks are computed again, what they begin with is one tensor rather than a sum's parts. */
+  #run(block: Block, x: Tensor | GatedSum, c: Tensor | null): Tensor | GatedSum {
     const rotary = this.#rotary;
-    if (!this.gradientCheckpointing) return block.forward(x, c, rotary);
+    const isApart = !this.gradientCheckpointing && block instanceof DiTBlock;
+    if (isApart) return block.forwardUnsummed(x, c, rotary);
+    const own = summed(x);
+    if (!this.gradientCheckpointing) return block.forward(own, c, rotary);
     return c === null
-      ? checkpoint((x) => block.forward(x!, null, rotary), x)
-      : checkpoint((x, c) => block.forward(x!, c!, rotary), x, c);
+      ? checkpoint((x) => block.forward(x!, null, rotary), own)
+      : checkpoint((x, c) => block.forward(x!, c!, rotary), own, c);
   }
 
   /** Patches [N, T, P P channels] to pictures [N, channels, S, S]. */
@@ -293,6 +303,15 @@ export class DiT extends Module {
     this.#rotary?.cosine.dispose();
     this.#rotary?.sine.dispose();
   }
+}
+
+/** Tokens, or the tensors that are to be summed up to them, and back. */
+function partsOf(tokens: Tensor | GatedSum): Tensor[] {
+  return tokens instanceof Tensor ? [tokens] : [tokens.x, tokens.gate, tokens.h];
+}
+
+function ofParts([x, gate, h]: readonly Tensor[]): Tensor | GatedSum {
+  return gate && h ? { x: x!, gate, h } : x!;
 }
 
 /** Two vectors [N, D] as two tokens [N, 2, D]. */
