@@ -68,10 +68,15 @@ export class Arena implements WorkMemory {
     if (this.#isOver && this.#lent === 0) this.#clear();
   }
 
-  /** Gives everything back where it has something and nothing needs it; whether it has. */
-  yield(): boolean {
-    const isNeeded = this.#lent > 0 || this.#locks > 0 || this.#returns === MOST_RETURNS;
-    if (isNeeded || this.#chunks.length === 0) return false;
+  /**
+   * Gives everything back where it has something and nothing needs it.
+   *
+   * @param mustYield whether there is no other memory, however often it has done so
+   * @returns whether it has.
+   */
+  yield(mustYield: boolean): boolean {
+    if (this.#lent > 0 || this.#locks > 0 || this.#chunks.length === 0) return false;
+    if (this.#returns >= MOST_RETURNS && !mustYield) return false;
     this.#returns++;
     this.#clear();
     return true;

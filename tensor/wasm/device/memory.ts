@@ -310,8 +310,8 @@ export class DeviceMemory {
    * @param op named in the OutOfMemoryError thrown where there is not enough
    */
   alloc(bytes: number, op: string): number {
-    const address = this.#heap.alloc(bytes, false) ?? this.#allocYielded(bytes) ??
-      this.#heap.alloc(bytes);
+    const address = this.#heap.alloc(bytes, false) ?? this.#allocYielded(bytes, false) ??
+      this.#heap.alloc(bytes) ?? this.#allocYielded(bytes, true);
     if (address === undefined) {
       throw new OutOfMemoryError(
         `${op}: expected ${bytes} bytes of memory but found none: ${this.reservedBytes} of at most ${
@@ -323,9 +323,9 @@ export class DeviceMemory {
   }
 
   /** Address of `bytes` that arenas give back, if they do. */
-  #allocYielded(bytes: number): number | undefined {
+  #allocYielded(bytes: number, mustYield: boolean): number | undefined {
     for (const arena of this.arenas) {
-      const address = arena.yield() ? this.#heap.alloc(bytes, false) : undefined;
+      const address = arena.yield(mustYield) ? this.#heap.alloc(bytes, false) : undefined;
       if (address !== undefined) return address;
     }
     return undefined;

@@ -1,0 +1,51 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { OutOfMemoryError } from "../../errors.ts";
+import { Arena } from "./arena.ts";
+import { DeviceMemory } from "./memory.ts";
+
+const MIB = 2 ** 20;
+
+Deno.test("an arena has what it took to itself, and lends it again", () => {
+  const memory = new DeviceMemory();
+  const arena = new Arena(memory);
+  const blocks = [3, 1 << 10, 5 * MIB, 100].map((bytes) => ({
+    address: arena.alloc(bytes, "test"),
+    bytes,
+  }));
+  const others = [1 << 10, 5 * MIB].map((bytes) => ({
+    address: memory.alloc(bytes, "test"),
+    bytes,
+  }));
+  const sorted = [...blocks, ...others].sort((a, b) => a.address - b.address);
+  sorted.slice(1).forEach(({ address }, i) => {
+    assert(address >= sorted[i]!.address + sorted[i]!.bytes, "blocks overlap");
+  });
+  for (const { address } of blocks) arena.free(address);
+  assert(arena.isIdle);
+  const { growths } = memory;
+  assertEquals(blocks.map(({ bytes }) => arena.alloc(bytes, "test")), blocks.map((b) => b.address));
+  assertEquals(memory.growths, growths);
+});
+
+Deno.test("an arena yields so often only, unless there is no other memory", () => {
+  const memory = new DeviceMemory(16 * MIB);
+  const arena = new Arena(memory);
+  const take = (bytes: number) => arena.free(arena.alloc(bytes, "test"));
+  const borrow = (bytes: number) => memory.free(memory.alloc(bytes, "test"));
+  let generation = 0;
+  for (let i = 0; i < 3; i++) {
+    take(4 * MIB);
+    borrow(5 * MIB);
+    assert(arena.generation > generation);
+    generation = arena.generation;
+  }
+  take(4 * MIB);
+  borrow(5 * MIB);
+  assertEquals(arena.generation, generation, "the memory grows rather");
+  arena.lock();
+  assertThrows(() => borrow(12 * MIB), OutOfMemoryError);
+  assertEquals(arena.generation, generation, "it is needed");
+  arena.unlock();
+  borrow(12 * MIB);
+  assert(arena.generation > generation);
+});
