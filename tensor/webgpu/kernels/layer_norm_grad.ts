@@ -15,7 +15,7 @@ import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { gateGrad } from "./gate_grad.ts";
 import { affineSource, keptElements, maybe } from "./layer_norm.ts";
-import { partsFor, sumSlots } from "./sum_parts.ts";
+import { partsFor, slotsOf, sumSlots } from "./sum_parts.ts";
 
 /**
  * See {@linkcode KernelArgs}. With z = (x - mean) rstd and dz the output's gradient g times
@@ -49,11 +49,6 @@ function reshaped(view: View, shape: readonly number[]): View {
   return { ...view, shape, strides: contiguousStrides(shape) };
 }
 
-/** Rows at least that share sums of columns: those have to be written, and added up afterwards. */
-const FEWEST_ROWS = 8;
-/** Workgroups a core where sums of columns are kept in registers. */
-const GROUPS_A_CORE = 8;
-
 /** Arrays of the gradient of a sum that was normalised. */
 const SUMMED_ARRAYS = 11;
 
@@ -72,9 +67,7 @@ function inputGrad(runtime: WebGpuRuntime, args: KernelArgs["layerNormGrad"], op
     return affineGrad(runtime, args, op);
   }
   if (!dScale && !dShift && !dGate) return launchInputGrad(runtime, args, null, tokens, op);
-  const wanted = Math.ceil(GROUPS_A_CORE * runtime.traits.cores * layout.rows / samples);
-  const slots = Math.min(wanted, Math.ceil(tokens / FEWEST_ROWS));
-  const count = Math.ceil(tokens / Math.ceil(tokens / slots));
+  const count = slotsOf(runtime.traits, layout, samples, tokens);
   withScratch(runtime, op, [[dGate ? 3 : 2, count, samples, width]], (sums) => {
     launchInputGrad(runtime, args, sums!, count, op);
     sumSlots(runtime, sums!, [dScale, dShift, dGate], op);

@@ -2,6 +2,7 @@
 import type { View } from "../../backend.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import type { GpuTraits } from "../device/traits.ts";
+import type { RowLayout } from "../shader/rows.ts";
 
 const THREADS = 64;
 
@@ -88,6 +89,23 @@ ${sums}
     },
     workgroups: Math.ceil(samples * width / THREADS),
   });
+}
+
+/** Rows at least that share sums of columns: those have to be written, and added up afterwards. */
+const FEWEST_ROWS = 8;
+/** Workgroups a core where sums of columns are kept in registers. */
+const ROW_GROUPS_A_CORE = 8;
+
+/** Runs of a sample's rows whose sums of columns threads keep in registers. */
+export function slotsOf(
+  { cores }: GpuTraits,
+  { rows }: RowLayout,
+  samples: number,
+  tokens: number,
+): number {
+  const wanted = Math.ceil(ROW_GROUPS_A_CORE * cores * rows / samples);
+  const slots = Math.min(wanted, Math.ceil(tokens / FEWEST_ROWS));
+  return Math.ceil(tokens / Math.ceil(tokens / slots));
 }
 
 /** Workgroups that keep a core busy: they wait for memory at different times. */
