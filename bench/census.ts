@@ -90,6 +90,7 @@ export async function census(
   });
   const { runtime } = device.backend as WebGpuBackend;
   runtime.matrices = unit && matrixTile(unit, runtime.limits, runtime.traits);
+  runtime.attentionMatrices = unit;
   try {
     using trainee = traineeOf(job);
     const batch = batchFor(trainee, job.batch);
@@ -155,7 +156,7 @@ function count(kernels: Map<string, KernelCount>, { op, key, views, flops = 0 }:
 
 /** The kernel of a dispatch without its variant. */
 export function familyOf(key: string): string {
-  return /^(product\/matrices|[^ /]*)/.exec(key)![0];
+  return /^([^ /]*\/matrices|[^ /]*)/.exec(key)![0];
 }
 
 /** Runs the suite. */

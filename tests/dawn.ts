@@ -5,7 +5,7 @@ import { granted, unreadable } from "./fixtures.ts";
 import { nativeBlocked, packagesMissing } from "./npm.ts";
 
 /** Names of the jobs of `dawn/process.ts`. */
-export type DawnJob = "find" | "conformance" | "matrices";
+export type DawnJob = "find" | "conformance" | "matrices" | "matrixAttention";
 
 /** A second driver of Vulkan that runs on the CPU, as Debian's chromium brings it. */
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";

@@ -31,3 +31,15 @@ Deno.test({
     assertEquals(launches, { onMatrices: 2 * cases, split: 2 }); // each is run twice
   },
 });
+
+Deno.test({
+  name: `attention of f16 is right on matrix units${noMatrices}`,
+  ignore: noMatrices !== "",
+  async fn() {
+    const { failures, launches, cases, attentionGrads } = await onDawn<Conformed>(
+      "matrixAttention",
+    );
+    assertEquals(failures, []);
+    assertEquals(launches, { onMatrices: 2 * (cases + attentionGrads), split: 0 });
+  },
+});

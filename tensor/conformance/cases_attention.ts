@@ -16,7 +16,7 @@ import { floatsOf, ReferenceBuffer } from "../reference/buffer.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 
 /** What an attention of the suite may vary. */
-interface Heads {
+export interface Heads {
   readonly batch: number;
   readonly heads: number;
   readonly queries: number;
@@ -50,7 +50,12 @@ function headLayout(
   return undefined;
 }
 
-function attentionPair(name: string, c: Heads, options: CaseOptions = {}): ConformanceCase[] {
+/** Attention and its gradients of these heads. */
+export function attentionPair(
+  name: string,
+  c: Heads,
+  options: CaseOptions = {},
+): ConformanceCase[] {
   const { batch: B, heads: H, queries: Tq, keys: Tk = Tq, depth: D, layout, dtype = "f32" } = c;
   const title = `${name}, [${B}, ${H}, ${Tq}${Tk === Tq ? "" : ` on ${Tk}`}, ${D}]` +
     (layout && layout !== "heads first" ? `, ${layout}` : "") + (dtype === "f16" ? ", f16" : "");

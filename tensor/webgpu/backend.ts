@@ -24,6 +24,7 @@ import {
 } from "./device/adapter.ts";
 import { IndexChecks } from "./device/index_checks.ts";
 import { matrixUnit } from "./device/matrices.ts";
+import { useAttentionMatrices } from "./matrix_attention_probe.ts";
 import { useMatrices } from "./matrix_probe.ts";
 import { LAUNCHERS } from "./kernels/table.ts";
 import type { GpuProvider, WebGpuOptions } from "./device/options.ts";
@@ -169,9 +170,15 @@ export async function createWebGpuBackend(
   const device = await openDevice(adapter, options.limits);
   const backend = new WebGpuBackend(device, adapter, options);
   if (unit === null || options.limits === "default" || options.half === "packed") return backend;
+  const name = adapterName(adapter);
   const reason = await useMatrices(backend, unit);
   if (reason !== null) {
-    console.warn(`the matrix units of ${adapterName(adapter)} are not used: ${reason}`);
+    console.warn(`the matrix units of ${name} are not used: ${reason}`);
+    return backend;
+  }
+  const attentionReason = await useAttentionMatrices(backend, unit);
+  if (attentionReason !== null) {
+    console.warn(`attention does not use the matrix units of ${name}: ${attentionReason}`);
   }
   return backend;
 }

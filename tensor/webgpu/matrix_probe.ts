@@ -12,7 +12,7 @@ import { matrixTile } from "./kernels/matrix_plan.ts";
 const LARGEST_ERROR = 1e-4;
 
 /** The WebGPU device, as far as it is needed here. */
-type GpuBackend = Backend & { readonly runtime: WebGpuRuntime };
+export type GpuBackend = Backend & { readonly runtime: WebGpuRuntime };
 
 /** How operands lie: that of a layer, of its gradient for the input, and of that for the weights. */
 const PRODUCTS = [
@@ -68,31 +68,31 @@ async function probe(
     strides: [t!, u!, w!, v!],
   });
   const [left, right] = [numbers(m * k, 1), numbers(k * n, 2)];
-  const scopes = ["validation", "internal", "out-of-memory"] as const;
-  for (const scope of scopes) device.pushErrorScope(scope);
   try {
-    const results = PRODUCTS.map(({ transposeA, transposeB, sums }) => {
-      const a = array("f16", transposeA ? [1, 1, k, m] : [1, 1, m, k], left);
-      const b = array("f16", transposeB ? [1, 1, n, k] : [1, 1, k, n], right);
-      const out = array("f32", [1, 1, m, n]);
-      const rows = sums ? array("f32", [1, 1, m]) : null;
-      backend.run("matmul", {
-        a: transposeA ? flipped(a) : a,
-        b: transposeB ? flipped(b) : b,
-        bias: null,
-        activation: "none",
-        pre: null,
-        ...(rows ? { sums: rows } : {}),
-        out,
-        accumulate: false,
-      }, "init");
-      return { out, rows };
+    const compute = () =>
+      PRODUCTS.map(({ transposeA, transposeB, sums }) => {
+        const a = array("f16", transposeA ? [1, 1, k, m] : [1, 1, m, k], left);
+        const b = array("f16", transposeB ? [1, 1, n, k] : [1, 1, k, n], right);
+        const out = array("f32", [1, 1, m, n]);
+        const rows = sums ? array("f32", [1, 1, m]) : null;
+        backend.run("matmul", {
+          a: transposeA ? flipped(a) : a,
+          b: transposeB ? flipped(b) : b,
+          bias: null,
+          activation: "none",
+          pre: null,
+          ...(rows ? { sums: rows } : {}),
+          out,
+          accumulate: false,
+        }, "init");
+        return { out, rows };
+      });
+    let results: ReturnType<typeof compute> = [];
+    const error = await errorsOf(device, () => {
+      results = compute();
+      backend.flush();
     });
-    backend.flush();
-    // One scope each, the last one first.
-    const errors = await Promise.all(scopes.map(() => device.popErrorScope()));
-    const error = errors.find((each) => each !== null);
-    if (error) return error.message.trim().split("\n")[0]!;
+    if (error !== null) return error;
     const read = (view: View | null) =>
       view && backend.read(view.buffer, "f32", 0, view.shape.reduce((x, y) => x * y, 1));
     for (const [i, { out, rows }] of results.entries()) {
@@ -115,6 +115,17 @@ async function probe(
   } finally {
     for (const buffer of buffers) backend.free(buffer);
   }
+}
+
+/** The first line of what the device says against the work that `launch` hands it; null if nothing. */
+export async function errorsOf(device: GPUDevice, launch: () => void): Promise<string | null> {
+  const scopes = ["validation", "internal", "out-of-memory"] as const;
+  for (const scope of scopes) device.pushErrorScope(scope);
+  launch();
+  // One scope each, the last one first.
+  const errors = await Promise.all(scopes.map(() => device.popErrorScope()));
+  const error = errors.find((each) => each !== null);
+  return error ? error.message.trim().split("\n")[0]! : null;
 }
 
 /** The largest error of a product, and of the sums of its left operand's rows. */
@@ -145,7 +156,7 @@ function errorOf(
 }
 
 /** Numbers in [-1, 1), the same every time. */
-function numbers(count: number, seed: number): Float16Array<ArrayBuffer> {
+export function numbers(count: number, seed: number): Float16Array<ArrayBuffer> {
   let state = seed;
   return Float16Array.from({ length: count }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;

@@ -10,9 +10,13 @@ import {
 } from "../../tensor/conformance/suite.ts";
 import { createWebGpuBackend, findAdapter } from "../../tensor/webgpu/backend.ts";
 import { chooseCases } from "../../tensor/webgpu/paths_test_util.ts";
-import { adapterName } from "../../tensor/webgpu/device/adapter.ts";
+import { adapterName, isSoftwareAdapter } from "../../tensor/webgpu/device/adapter.ts";
 import { type MatrixUnit, matrixUnit } from "../../tensor/webgpu/device/matrices.ts";
-import { MATRIX_CASES } from "../../tensor/webgpu/kernels/matrix_cases_test_util.ts";
+import {
+  LARGE_HEADS,
+  MATRIX_ATTENTION_CASES,
+  MATRIX_CASES,
+} from "../../tensor/webgpu/kernels/matrix_cases_test_util.ts";
 
 /** Which adapter Dawn finds. */
 export interface Found {
@@ -28,6 +32,8 @@ export interface Conformed {
   readonly failures: readonly string[];
   /** Whether the device uses its matrix units. */
   readonly hasMatrices: boolean;
+  /** Cases of gradients of attention, which is two launches. */
+  readonly attentionGrads: number;
   /** Launches by what the name of their kernel says of matrices. */
   readonly launches: { readonly onMatrices: number; readonly split: number };
 }
@@ -45,6 +51,13 @@ const JOBS: Readonly<Record<string, (gpu: Pick<GPU, "requestAdapter">) => Promis
   conformance: (gpu) => conform(gpu, chooseCases(conformanceCases({ maxCost: MOST_COST }))),
 
   matrices: (gpu) => conform(gpu, MATRIX_CASES),
+
+  /** Large heads only where they are compiled within seconds. */
+  async matrixAttention(gpu): Promise<Conformed> {
+    const adapter = await findAdapter(undefined, gpu);
+    const large = adapter && isSoftwareAdapter(adapter) ? [] : LARGE_HEADS;
+    return conform(gpu, [...MATRIX_ATTENTION_CASES, ...large]);
+  },
 };
 
 async function conform(
@@ -56,7 +69,7 @@ async function conform(
   const failures: string[] = [];
   const launches = { onMatrices: 0, split: 0 };
   runtime.onDispatch = ({ key }) => {
-    if (!key.startsWith("product/matrices/")) return;
+    if (!key.includes("/matrices/")) return;
     launches.onMatrices++;
     if (key.endsWith("/split")) launches.split++;
   };
@@ -65,7 +78,8 @@ async function conform(
   }
   const hasMatrices = runtime.matrices !== null;
   await backend.dispose();
-  return { cases: cases.length, failures, hasMatrices, launches };
+  const attentionGrads = cases.filter(({ kernel }) => kernel === "attentionGrad").length;
+  return { cases: cases.length, failures, hasMatrices, attentionGrads, launches };
 }
 
 const dawn = await openDawn();

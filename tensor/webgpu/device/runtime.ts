@@ -5,6 +5,7 @@
  */
 import type { DeviceBuffer, WorkMemory } from "../../backend.ts";
 import { DeviceError } from "../../errors.ts";
+import type { MatrixUnit } from "./matrices.ts";
 import type { MatrixTile } from "../kernels/matrix_plan.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import type { HalfMode } from "../shader/accessors.ts";
@@ -52,6 +53,8 @@ export class WebGpuRuntime {
   #subgroups: Subgroups | null = null;
   /** How products of f16 are divided among matrix units; null where they are not used. */
   matrices: MatrixTile | null = null;
+  /** Matrices that attention runs on; null where it takes the ordinary kernels. */
+  attentionMatrices: MatrixUnit | null = null;
   /** Bytes of one buffer a shader can see at once. */
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */

@@ -32,6 +32,7 @@ import {
   ROWS,
   scoresOf,
 } from "./attention_tile.ts";
+import { matrixAttention } from "./matrix_attention.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
 import { declareAccumulators } from "../shader/tile.ts";
@@ -43,16 +44,18 @@ const MOST_COLUMNS = 128;
 /**
  * See {@linkcode KernelArgs}.
  *
- * @param code How the kernel is written; as planned for the GPU unless given.
+ * @param code The ordinary kernel, written like that; as planned for the GPU unless given.
  */
 export function attention(
   runtime: WebGpuRuntime,
   args: KernelArgs["attention"],
   op: string,
-  code: AttentionCode = planAttention(sizeOfAttention(args), runtime.plans).forward,
+  code?: AttentionCode,
 ): void {
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op, code);
   if (ranInChunks(runtime, "attention", args, op, again)) return;
+  if (code === undefined && matrixAttention(runtime, args, op)) return;
+  code ??= planAttention(sizeOfAttention(args), runtime.plans).forward;
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;

@@ -31,6 +31,7 @@ import {
   ROWS,
   scoresOf,
 } from "./attention_tile.ts";
+import { matrixKeyGrad, matrixQueryGrad } from "./matrix_attention_grad.ts";
 import {
   alongRow,
   canVec4Rows,
@@ -56,25 +57,30 @@ const FOUR = [0, 1, 2, 3];
 /**
  * See {@linkcode KernelArgs}.
  *
- * @param plan How the kernels are written; as planned for the GPU unless given.
+ * @param plan The ordinary kernels, written like that; as planned for the GPU unless given.
  */
 export function attentionGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   op: string,
-  plan: Omit<AttentionPlan, "forward"> = planAttention(sizeOfAttention(args), runtime.plans),
+  plan?: Omit<AttentionPlan, "forward">,
 ): void {
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op, plan);
   if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;
   const depth = args.q.shape[3]!;
+  const isFree = plan === undefined;
+  const { queries, keys } = plan ?? planAttention(sizeOfAttention(args), runtime.plans);
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     rowDots(runtime, args, delta!, op);
-    queryGrad(runtime, args, delta!, op, plan.queries);
+    if (!(isFree && matrixQueryGrad(runtime, args, delta!, op))) {
+      queryGrad(runtime, args, delta!, op, queries);
+    }
+    if (isFree && matrixKeyGrad(runtime, args, delta!, op)) return;
     if (depth <= MOST_OF_BOTH) {
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op, plan.keys);
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op, keys);
     } else {
-      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op, plan.keys);
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op, plan.keys);
+      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op, keys);
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op, keys);
     }
   });
 }

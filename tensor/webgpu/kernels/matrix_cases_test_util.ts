@@ -1,5 +1,12 @@
-/** Products that go every way of the kernel for matrix units, none of whole tiles. */
-import { conformanceCase, normal, permuted, repeated } from "../../conformance/fixture.ts";
+/** Products and attention that go every way of the kernels for matrix units, none of whole tiles. */
+import { attentionPair } from "../../conformance/cases_attention.ts";
+import {
+  conformanceCase,
+  type Fill,
+  normal,
+  permuted,
+  repeated,
+} from "../../conformance/fixture.ts";
 import type { ConformanceCase } from "../../conformance/suite.ts";
 import { program } from "../../expr.ts";
 
@@ -12,7 +19,7 @@ const SUM = program(
 /** Of one f16: half a unit in its last place. */
 const HALF = { tolerance: { scaled: 2e-3 } } as const;
 
-/** Cases that a GPU with matrix units computes on them. */
+/** Products that a GPU with matrix units computes on them. */
 export const MATRIX_CASES: readonly ConformanceCase[] = [
   conformanceCase("matmul", "x wT in batches, with all that may follow", HALF, (f) => ({
     a: f.input([1, 2, 70, 40], normal(), "f16"),
@@ -46,3 +53,59 @@ export const MATRIX_CASES: readonly ConformanceCase[] = [
     accumulate: false,
   })),
 ];
+
+/** Rows of f16 that begin with small numbers and end with large ones, sixteen rows of `depth` alike. */
+const rising = (depth: number): Fill => (random, index) =>
+  normal(0.5 + 2 * Math.floor(index / depth / 16))(random, index);
+
+/** Attention and its gradients that a GPU with matrix units computes on them. */
+export const MATRIX_ATTENTION_CASES: readonly ConformanceCase[] = [
+  ...attentionPair("heads of whole matrices", {
+    batch: 2,
+    heads: 2,
+    queries: 35,
+    depth: 16,
+    layout: "fused qkv",
+    dtype: "f16",
+  }),
+  ...attentionPair("more keys than queries", {
+    batch: 1,
+    heads: 1,
+    queries: 19,
+    keys: 70,
+    depth: 24,
+    layout: "tokens first",
+    dtype: "f16",
+  }),
+  // Its gradients are given statistics of numbers that are not rounded, which differ too much here.
+  ...attentionPair("scores that rise", {
+    batch: 1,
+    heads: 2,
+    queries: 19,
+    keys: 70,
+    depth: 24,
+    fillKeys: rising(24),
+    dtype: "f16",
+  }).filter(({ kernel }) => kernel === "attention"),
+  ...attentionPair("more queries than keys", {
+    batch: 1,
+    heads: 2,
+    queries: 40,
+    keys: 5,
+    depth: 40,
+    layout: "fused qkv",
+    dtype: "f16",
+  }),
+];
+
+/** The heads of the paper's models, whose kernels a program that acts as a GPU compiles for minutes. */
+export const LARGE_HEADS: readonly ConformanceCase[] = [64, 72].flatMap((depth) =>
+  attentionPair("heads of DiT", {
+    batch: 1,
+    heads: 2,
+    queries: 150,
+    depth,
+    layout: "fused qkv",
+    dtype: "f16",
+  })
+);

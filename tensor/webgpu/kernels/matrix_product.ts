@@ -44,7 +44,7 @@ export function matrixOperand(
 
 /** Whether nothing of what is read by vectors lies in a buffer that is written. */
 export function liesApart(
-  operands: readonly MatrixOperand[],
+  operands: readonly Pick<MatrixOperand, "binding">[],
   written: readonly (View | null)[],
 ): boolean {
   const blocks = written.map((view) => view && gpuBuffer(view.buffer).block);
