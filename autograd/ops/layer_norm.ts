@@ -1,8 +1,7 @@
-/** Normalisation and softmax: fused kernels with fused gradients. */
+/** Layer normalisation and RMSNorm, with what comes before and after them in a block. */
 import {
   checkOptionNames,
   commonFloat,
-  contiguous,
   contiguousStrides,
   copy,
   dispatch,
@@ -10,87 +9,18 @@ import {
   empty,
   fillInto,
   floatOf,
-  normalizeAxis,
   reshaped,
   sameShape,
   type Shape,
   ShapeError,
   shapeText,
-  sizeOf,
   Tensor,
   unitInner,
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
 import { defineOp } from "../op.ts";
+import { packed, rowsOf } from "./packed.ts";
 import { chunk } from "./parts.ts";
-import { transpose } from "./shape.ts";
-
-/** A contiguous handle to `x` as `shape`. */
-function packed(x: Tensor, shape: Shape, op: string): Tensor {
-  using whole = contiguous(x, op);
-  return whole.as(shape, contiguousStrides(shape));
-}
-
-function rowsOf(shape: Shape): [number, number] {
-  const n = shape.at(-1) ?? 1;
-  return [n === 0 ? 0 : sizeOf(shape) / n, n];
-}
-
-const callSoftmax = defineOp<{ log: boolean }, readonly [Tensor]>({
-  name: "softmax",
-  cast: "single",
-  forward: ([x], { log }) => {
-    const op = log ? "logSoftmax" : "softmax";
-    commonFloat(op, [x!]);
-    const out = empty(x!.device, x!.dtype, x!.shape, op);
-    if (out.size > 0) {
-      const rows = rowsOf(x!.shape);
-      const flat = out.as(rows, contiguousStrides(rows));
-      dispatch(op, "softmax", x!.device, { x: packed(x!, rows, op), out: flat, log });
-    }
-    return { out, saved: [out] };
-  },
-  backward: ([g], [y], { log }) => {
-    const op = log ? "logSoftmax" : "softmax";
-    const out = empty(y.device, y.dtype, y.shape, op);
-    if (out.size > 0) {
-      const rows = rowsOf(y.shape);
-      dispatch(op, "softmaxGrad", y.device, {
-        y: packed(y, rows, op),
-        g: packed(g!, rows, op),
-        out: out.as(rows, contiguousStrides(rows)),
-        log,
-      });
-    }
-    return [out];
-  },
-  samples: [
-    { name: "rows", inputs: [{ shape: [17, 33] }], call: ([x]) => softmax(x!, -1) },
-    { name: "rows of 1", inputs: [{ shape: [3, 1] }], call: ([x]) => softmax(x!, -1) },
-    { name: "middle axis", inputs: [{ shape: [3, 5, 7] }], call: ([x]) => softmax(x!, 1) },
-    {
-      name: "log of strided rows",
-      inputs: [{ shape: [6, 19], strided: true }],
-      call: ([x]) => logSoftmax(x!, -1),
-    },
-  ],
-});
-
-function alongLast(x: Tensor, axis: number, op: string, log: boolean): Tensor {
-  const at = normalizeAxis(op, axis, x.rank);
-  if (at === x.rank - 1) return callSoftmax([x], { log })[0]!;
-  return transpose(callSoftmax([transpose(x, at, -1)], { log })[0]!, at, -1);
-}
-
-/** e^x over its sum along `axis`. */
-export function softmax(x: Tensor, axis: number): Tensor {
-  return alongLast(x, axis, "softmax", false);
-}
-
-/** Logarithm of the softmax along `axis`, without losing small ones. */
-export function logSoftmax(x: Tensor, axis: number): Tensor {
-  return alongLast(x, axis, "logSoftmax", true);
-}
 
 interface LayerNormAttrs {
   eps: number;
@@ -473,101 +403,4 @@ function modulated(
   const { eps = 1e-6, intoProduct: half = false } = options;
   const attrs = { eps, rows, kind: "modulate", dtype: x.dtype, half, ...how } as const;
   return callLayerNorm([x, shift, scale, gate, h], attrs);
-}
-
-interface GroupNormAttrs {
-  groups: number;
-  eps: number;
-  silu: boolean;
-}
-
-const callGroupNorm = defineOp<
-  GroupNormAttrs,
-  readonly [Tensor, Tensor, Tensor, Tensor, Tensor]
->({
-  name: "groupNorm",
-  forward: ([x, weight, bias], { groups, eps, silu }) => {
-    const { device, shape } = x!;
-    const dtype = floatOf("groupNorm", x!, [weight, bias]);
-    const flat = imagesOf(shape);
-    const out = empty(device, dtype, shape, "groupNorm");
-    const mean = empty(device, "f32", [flat[0], groups], "groupNorm");
-    const rstd = empty(device, "f32", [flat[0], groups], "groupNorm");
-    const input = packed(x!, flat, "groupNorm");
-    const [w, b] = [contiguous(weight!), contiguous(bias!)];
-    if (out.size > 0) {
-      const target = out.as(flat, contiguousStrides(flat));
-      const args = { x: input, weight: w, bias: b, groups, eps, silu, out: target, mean, rstd };
-      dispatch("groupNorm", "groupNorm", device, args);
-    }
-    return { out, saved: [input, w, b, mean, rstd] };
-  },
-  backward: ([g], [x, weight, bias, mean, rstd], { groups, silu }, needs) => {
-    const { device, dtype, shape } = x;
-    const dx = empty(device, dtype, shape, "groupNorm");
-    const dWeight = empty(device, weight.dtype, weight.shape, "groupNorm");
-    const dBias = empty(device, weight.dtype, weight.shape, "groupNorm");
-    if (dx.size > 0) {
-      dispatch("groupNorm", "groupNormGrad", device, {
-        x,
-        g: packed(g!, shape, "groupNorm"),
-        weight,
-        bias,
-        groups,
-        silu,
-        mean,
-        rstd,
-        dx,
-        dWeight,
-        dBias,
-      });
-    } else for (const d of [dWeight, dBias]) fillInto(d, 0, "groupNorm");
-    return [reshaped(dx, g!.shape), dWeight, dBias].map((d, i) => needs[i] ? d : null);
-  },
-  samples: [
-    {
-      name: "a channel a group",
-      inputs: [{ shape: [2, 5, 3, 7] }, { shape: [5] }, { shape: [5] }],
-      call: ([x, w, b]) => groupNorm(x!, 5, { weight: w!, bias: b! }),
-    },
-    {
-      name: "4 groups with silu, strided",
-      inputs: [{ shape: [2, 12, 9, 3], strided: true }, { shape: [12] }, { shape: [12] }],
-      call: ([x, w, b]) => groupNorm(x!, 4, { weight: w!, bias: b!, eps: 1e-5, silu: true }),
-    },
-  ],
-});
-
-function imagesOf(shape: Shape): [number, number, number] {
-  return [shape[0]!, shape[1]!, sizeOf(shape.slice(2))];
-}
-
-/** Settings of {@link groupNorm}. */
-export interface GroupNormOptions {
-  /** [C] */
-  weight: Tensor;
-  /** [C] */
-  bias: Tensor;
-  /** Added to the variance; 1e-6 as in the VAE. */
-  eps?: number;
-  /** Whether x sigmoid(x) follows, in the same pass. */
-  silu?: boolean;
-}
-
-/** x [N, C, ...] with each of `groups` groups of channels of a sample to mean 0, variance 1. */
-export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions): Tensor {
-  checkOptionNames("groupNorm", options, { weight: 1, bias: 1, eps: 1, silu: 1 });
-  const { weight, bias, eps = 1e-6, silu = false } = options;
-  const c = x.shape[1];
-  const fits = (t?: Tensor) => t?.rank === 1 && t.shape[0] === c;
-  const whole = Number.isInteger(groups) && groups >= 1;
-  if (c === undefined || !whole || c % groups !== 0 || !fits(weight) || !fits(bias)) {
-    throw new ShapeError(
-      `groupNorm: expected x [N, C, ...] with C a multiple of ${groups} groups, weight and bias ` +
-        `[C], but got ${
-          [x, weight, bias].map((t?: Tensor) => t ? shapeText(t.shape) : "none").join(", ")
-        }`,
-    );
-  }
-  return callGroupNorm([x, weight, bias], { groups, eps, silu })[0]!;
 }

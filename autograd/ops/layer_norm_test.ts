@@ -5,7 +5,7 @@ import { backward } from "../backward.ts";
 import { Parameter } from "../parameter.ts";
 import { add, mul } from "./elementwise.ts";
 import { gatedResidual } from "./gated_residual.ts";
-import { type GatedSum, layerNormFork } from "./norm.ts";
+import { type GatedSum, layerNormFork } from "./layer_norm.ts";
 import { sum } from "./reduce.ts";
 
 /** What a fork of a gated sum gives, and the gradients of x, gate, h, shift and scale. */
