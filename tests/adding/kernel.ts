@@ -10,7 +10,7 @@ const again = (path: string) => [
 export const kernel: Addition = {
   heading: "A fused kernel",
   files: {
-    "tensor/backend.ts": [
+    "tensor/kernels.ts": [
       after(
         `  argReduce: { op: "max" | "min"; x: View; out: View };\n`,
         `  /** As argReduce. */\n  argAgain: { op: "max" | "min"; x: View; out: View };\n`,
