@@ -1,6 +1,6 @@
 /** Memory that is set aside for recorded work, so that nothing else writes to it. */
 import type { WorkMemory } from "../../backend.ts";
-import { type DeviceMemory, Heap } from "./memory.ts";
+import { blockHolding, type DeviceMemory, Heap } from "./memory.ts";
 
 /** Bytes that are set aside at a time at least. */
 const LEAST_CHUNK = 1 << 20;
@@ -48,7 +48,7 @@ export class Arena implements WorkMemory {
     if (address === undefined) {
       this.#locks++; // it is not what makes room for itself
       try {
-        const size = Math.max(bytes, LEAST_CHUNK);
+        const size = blockHolding(Math.max(bytes, LEAST_CHUNK));
         const chunk = this.#memory.alloc(size, op);
         this.#chunks.push(chunk);
         this.#heap.add(chunk, size);

@@ -27,6 +27,20 @@ Deno.test("an arena has what it took to itself, and lends it again", () => {
   assertEquals(memory.growths, growths);
 });
 
+Deno.test("an arena has room for every size", () => {
+  const memory = new DeviceMemory();
+  let state = 1;
+  const random = (limit: number) => (state = (state * 48271) % 0x7fffffff) % limit;
+  for (let i = 0; i < 300; i++) {
+    const arena = new Arena(memory);
+    const bytes = 1 + random(2 ** (1 + random(24)));
+    const address = arena.alloc(bytes, "test");
+    assert(Number.isInteger(address), `${bytes} bytes`);
+    arena.free(address);
+    arena.dispose();
+  }
+});
+
 Deno.test("an arena yields so often only, unless there is no other memory", () => {
   const memory = new DeviceMemory(16 * MIB);
   const arena = new Arena(memory);

@@ -40,12 +40,12 @@ function classOf(bytes: number): number {
   return (exponent - CLASS_BITS + 1) * CLASSES + ((units >>> (exponent - CLASS_BITS)) - CLASSES);
 }
 
-/** Smallest class whose every block holds `bytes`. */
-function classHolding(bytes: number): number {
-  const units = bytes / ALIGNMENT;
-  if (units < CLASSES) return units;
+/** Bytes of the smallest block in the smallest class whose every block holds `bytes`. */
+export function blockHolding(bytes: number): number {
+  const units = Math.max(1, Math.ceil(bytes / ALIGNMENT));
+  if (units < CLASSES) return units * ALIGNMENT;
   const step = 1 << (31 - Math.clz32(units) - CLASS_BITS);
-  return classOf((Math.ceil(units / step) * step) * ALIGNMENT);
+  return Math.ceil(units / step) * step * ALIGNMENT;
 }
 
 /**
@@ -84,11 +84,14 @@ export class Heap {
     return block.address;
   }
 
-  /** Adds bytes from `address` on, apart from the region: no block of them merges with its others. */
+  /**
+   * Adds bytes (a multiple of 128) from `address` on, apart from the region: no block of them merges
+   * with its others.
+   */
   add(address: number, bytes: number): void {
     this.#link({
       address,
-      bytes: Math.floor(bytes / ALIGNMENT) * ALIGNMENT,
+      bytes,
       free: true,
       before: undefined,
       after: undefined,
@@ -117,7 +120,7 @@ export class Heap {
   }
 
   #find(need: number): Block | undefined {
-    const first = classHolding(need);
+    const first = classOf(blockHolding(need));
     let word = first >>> 5;
     let bits = this.#occupied[word]! & (-1 << (first & 31));
     while (bits === 0) {
