@@ -17,6 +17,7 @@ import {
   planAttention,
 } from "./attention_plan.ts";
 import {
+  ACROSS,
   ATTENTION_THREADS,
   collect,
   declareAttention,
@@ -71,7 +72,8 @@ export function attentionGrad(
   const isFree = plan === undefined;
   const { queries, keys } = plan ?? planAttention(sizeOfAttention(args), runtime.plans);
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
-    rowDots(runtime, args, delta!, op);
+    // The ordinary kernel finds them by itself.
+    if (runtime.attentionMatrices && args.q.dtype === "f16") rowDots(runtime, args, delta!, op);
     if (!(isFree && matrixQueryGrad(runtime, args, delta!, op))) {
       queryGrad(runtime, args, delta!, op, queries);
     }
@@ -85,7 +87,7 @@ export function attentionGrad(
   });
 }
 
-/** `delta` [B, H, Tq]: the dot product of each row of out and g. */
+/** `delta` [B, H, Tq]: the dot product of each row of out and g, for kernels on matrix units. */
 function rowDots(
   runtime: WebGpuRuntime,
   { out, g }: KernelArgs["attentionGrad"],
@@ -215,29 +217,77 @@ function queryGrad(
   op: string,
   code: AttentionCode,
 ): void {
-  const { q, k, dq } = args;
+  const { q, k, out, dq } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const plan = planHead(depth, MOST_COLUMNS, code);
   const operands = alongRows(args);
   const given = inputs(args, operands, delta);
   const byVec4 = depth % 4 === 0 && canVec4(dq);
+  const dotsByVec4 = canVec4Rows(depth, out) && operands.g.binding.vec4 === true;
   runtime.dispatch({
     op,
-    key: `attentionGrad/query/${codeKey(code)}/${given.key}/${byVec4}`,
-    source: () => queryGradSource(plan, operands, alongColumns("k", k), byVec4),
-    views: [...given.views, { name: "dq", view: dq, access: "write", vec4: byVec4 }],
-    u32: { ...given.u32, ...placeUniforms("dq", dq) },
+    key: `attentionGrad/query/${codeKey(code)}/${given.key}/${byVec4}/${dotsByVec4}`,
+    source: () => queryGradSource(plan, operands, alongColumns("k", k), { byVec4, dotsByVec4 }),
+    views: [
+      ...given.views.map((view) =>
+        view.name === "delta" ? { ...view, access: "write" as const } : view
+      ),
+      { name: "out", view: out, access: "read", vec4: dotsByVec4 },
+      { name: "dq", view: dq, access: "write", vec4: byVec4 },
+    ],
+    u32: { ...given.u32, ...placeUniforms("out", out), ...placeUniforms("dq", dq) },
     f32: given.f32,
     workgroups: Math.ceil(queries / ROWS) * plan.parts * batch * heads,
     flops: 6 * batch * heads * queries * k.shape[2]! * depth,
   });
 }
 
+/**
+ * Statements that declare `deltas` of a thread's four rows, the dot products of out and g, and store
+ * them for the kernel of the keys. Threads across share rows.
+ */
+function findDeltas(plan: HeadPlan, byVec4: boolean): string {
+  const [step, four] = byVec4 ? [4, "4"] as const : [1, ""] as const;
+  const { depth } = plan;
+  const place = (name: string, i: number): string =>
+    `outer * params.${name}Outer + inner * params.${name}Inner +
+      min(row0 + down * 4u + ${i}u, params.queries - 1u) * params.${name}Row`;
+  return `  var dots = vec4f();
+${
+    FOUR.map((i) =>
+      `  let out${i} = ${place("out", i)};
+  let grad${i} = ${place("g", i)};`
+    ).join("\n")
+  }
+  for (var d = across * ${step}u; d < ${depth}u; d += ${ACROSS * step}u) {
+${
+    FOUR.map((i) => {
+      const pair = [`out_load${four}(out${i} + d)`, `g_load${four}(grad${i} + d)`];
+      return `    dots.${"xyzw"[i]} += ${byVec4 ? `dot(${pair})` : pair.join(" * ")};`;
+    }).join("\n")
+  }
+  }
+  left[thread] = dots;
+  workgroupBarrier();
+  var deltas = left[down * ${ACROSS}u];
+  for (var other = 1u; other < ${ACROSS}u; other++) { deltas += left[down * ${ACROSS}u + other]; }
+  workgroupBarrier();
+  if (column0 == 0u && across == 0u) {
+${
+    FOUR.map((i) =>
+      `    if (row0 + down * 4u + ${i}u < params.queries) {
+      delta_store(batch * params.queries + row0 + down * 4u + ${i}u, deltas.${"xyzw"[i]});
+    }`
+    ).join("\n")
+  }
+  }`;
+}
+
 function queryGradSource(
   plan: HeadPlan,
   { q, k, v, g }: Operands,
   keyColumns: StridedOperand,
-  byVec4: boolean,
+  { byVec4, dotsByVec4 }: { readonly byVec4: boolean; readonly dotsByVec4: boolean },
 ): string {
   const scores = scoresOf(plan);
   return `${declareAttention(plan)}
@@ -246,7 +296,7 @@ ${MAIN}
 ${placeWorkgroup(plan, "params.queries")}
   // Of the thread's four rows.
   ${perQueryStats("row0 + down * 4u")}
-  let deltas = ${perQuery("delta", "row0 + down * 4u")};
+${findDeltas(plan, dotsByVec4)}
 ${declareCollected(plan, "dq")}
   for (var key0 = 0u; key0 < params.keys; key0 += ${scores.columns}u) {
 ${declareAccumulators(scores, "s")}
