@@ -2,6 +2,7 @@
  * Functions of tensors whose work a device records and then does again without the host's part in
  * it, as CUDA graphs do: replaying a launch takes the host a tenth of the time of making it.
  */
+import { borrowAgain } from "./half_weights.ts";
 import { requiresGrad } from "./tape.ts";
 import { autocastDtype, isRecording } from "./modes.ts";
 import type { Parameter } from "./parameter.ts";
@@ -174,7 +175,9 @@ export class Captured implements Disposable {
     call: Omit<Call, "onEnd">,
     memory: WorkMemory,
   ): readonly Tensor[] {
-    if (!ready.forward.isValid) { // others needed its memory, say: it is recorded again
+    // Others needed its memory, weights were loaded, or an optimiser keeps f16 copies now: it is
+    // recorded again.
+    if (!ready.forward.isValid || !borrowAgain(ready.halves)) {
       entry.ready = entry.last = null;
       entry.recorded = 0;
       return this.#fn(call.inputs);

@@ -27,15 +27,47 @@ interface Holder {
 }
 
 const shared = new WeakMap<Storage, Half>();
-let holder: Holder | null = null;
+/** Those of which calls that are recorded would use a shared copy if there were one. */
+const missed = new WeakSet<Storage>();
+let holder: HalfWeights | null = null;
 
-/** Copies apart from all others, which live until they are disposed of. */
+/** The shared copy of a storage as it is now; undefined where there is none. */
+function sharedNow(storage: Storage): Half | undefined {
+  const half = shared.get(storage);
+  return half && half.version === storage.version && !half.whole.disposed ? half : undefined;
+}
+
+/** Copies for work that is recorded: apart from others, they live until they are disposed of. */
 export class HalfWeights implements Holder, Disposable {
   readonly halves: Map<Storage, Half> = new Map();
+  /** Storages of shared copies that were used instead, by those of their weights. */
+  readonly borrowed: Map<Storage, Storage> = new Map();
+  /** Storages that there were none of, which it would have used. */
+  readonly missed: Set<Storage> = new Set();
+  readonly #borrows: boolean;
   readonly #copies: Tensor[] = [];
+
+  /** @param borrows Whether to use those that are kept when weights change, where there are any. */
+  constructor(borrows: boolean) {
+    this.#borrows = borrows;
+  }
 
   adopt(copy: Tensor): void {
     this.#copies.push(copy);
+  }
+
+  /** A shared copy to be used; null where one of its own is. */
+  borrow(storage: Storage): Tensor | null {
+    if (!this.#borrows || this.halves.has(storage)) return null;
+    const half = sharedNow(storage);
+    if (!half) {
+      this.missed.add(storage);
+      missed.add(storage);
+      return null;
+    }
+    half.isUsed = true;
+    this.borrowed.set(storage, half.whole.storage);
+    return half.whole;
   }
 
   /** Runs `fn`, whose weights are copied here. */
@@ -58,6 +90,24 @@ export class HalfWeights implements Holder, Disposable {
   }
 }
 
+/**
+ * Uses shared copies again.
+ *
+ * @returns whether all of them are where they were, of weights as these are now, and none are there
+ * that were missed.
+ */
+export function borrowAgain(
+  { borrowed, missed }: Pick<HalfWeights, "borrowed" | "missed">,
+): boolean {
+  for (const storage of missed) if (sharedNow(storage)) return false;
+  for (const [storage, copied] of borrowed) {
+    const half = sharedNow(storage);
+    if (half?.whole.storage !== copied) return false;
+    half.isUsed = true;
+  }
+  return true;
+}
+
 /** The outermost scope that is open as the holder of copies. */
 function outermostScope(): Holder | null {
   let root = currentScope();
@@ -73,14 +123,15 @@ function outermostScope(): Holder | null {
  */
 export function takeHalf({ storage, size }: Tensor): Tensor | null {
   const half = shared.get(storage);
-  if (!half || size !== storage.length) return null;
-  if (!half.isUsed) {
+  const isMissed = missed.delete(storage);
+  if (!half && !isMissed || size !== storage.length) return null;
+  if (!half?.isUsed && !isMissed) {
     shared.delete(storage);
     return null;
   }
-  const { whole } = half;
+  const whole = half?.whole;
   return outsideScopes(() =>
-    whole.disposed ? empty(storage.device, "f16", [size], "cast") : whole.as([size], [1])
+    !whole || whole.disposed ? empty(storage.device, "f16", [size], "cast") : whole.as([size], [1])
   );
 }
 
@@ -100,6 +151,8 @@ export function halfWeight(p: Tensor): Tensor {
   if (!owner) return copy(p, "f16", "cast");
   const { halves } = owner;
   const { storage } = p;
+  const borrowed = holder?.borrow(storage);
+  if (borrowed) return borrowed.as(p.shape, p.strides, p.offset);
   const { version } = storage;
   let half = halves.get(storage);
   if (!half || half.version !== version || half.whole.disposed) {

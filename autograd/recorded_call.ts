@@ -26,6 +26,8 @@ export interface RecordedCall {
   readonly forward: RecordedWork;
   /** Whether it can be replayed. */
   isBound: boolean;
+  /** Of weights: the f16 copies that it uses and does not make, and those that it has to make. */
+  readonly halves: Pick<HalfWeights, "borrowed" | "missed">;
   /** The results, row-major in storage of their own. */
   readonly outs: readonly Layout[];
   /** By what the gradients of the results are like. */
@@ -84,7 +86,8 @@ export function recordCall(
 ): { outs: readonly Tensor[]; recorded: RecordedCall | null } {
   const { fn, inputs, parameters, withGrads, onEnd } = call;
   const { recorder } = inputs[0]!.device.backend;
-  const halves = new HalfWeights();
+  // What optimisers keep is of weights that are trained.
+  const halves = new HalfWeights(withGrads);
   let own: readonly Tensor[] = [];
   let draws = false;
   const stop = onDraw(() => draws = true);
@@ -106,6 +109,7 @@ export function recordCall(
   const recorded: RecordedCall = {
     forward,
     isBound: forward.bind(buffersOf(ends)),
+    halves,
     outs: own.map(({ dtype, shape }) => ({ dtype, shape }) as Layout),
     backward: new Map(),
   };

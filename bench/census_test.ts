@@ -71,6 +71,13 @@ Deno.test("a step that is replayed asks a GPU for what one that is not does", as
   assert(replayed.reservedBytes < 1.01 * made.reservedBytes, `${replayed.reservedBytes} bytes`);
 });
 
+Deno.test("a replayed step in half precision uses the f16 copies that AdamW writes", async () => {
+  const job = { ...CENSUS_JOBS.small, precision: "fp16" } as const;
+  const [made, replayed] = [await census(job, 0), await census(job, 0, true)];
+  assertEquals(replayed.dispatches, made.dispatches);
+  assertEquals(replayed.kernels, made.kernels);
+});
+
 for (const job of [CENSUS_JOBS.small, CENSUS_JOBS.large]) {
   Deno.test(`nearly all of ${job.model} in half precision runs on matrix units`, async () => {
     const unit = { m: 16, n: 16, k: 16, subgroup: 32 };

@@ -46,7 +46,7 @@ const RUNS: Readonly<
   "a flow in half precision, computed twice": {
     flags: { "process": "flow", "mixed-precision": "fp16", "grad-checkpoint": true },
     diffusion: { process: "flow", objective: "v" },
-    replayed: 0.6,
+    replayed: 0.5, // the first step makes copies of weights that later ones are given
   },
   "a flow in half precision, in parts": {
     flags: { "process": "flow", "mixed-precision": "fp16", "grad-accum": 2 },
