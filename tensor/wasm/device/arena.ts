@@ -1,6 +1,6 @@
 /** Memory that is set aside for recorded work, so that nothing else writes to it. */
 import type { WorkMemory } from "../../backend.ts";
-import { blockHolding, type DeviceMemory, Heap } from "./memory.ts";
+import { blockHolding, type DeviceMemory, Heap, type Yielding } from "./memory.ts";
 
 /** Bytes that are set aside at a time at least. */
 const LEAST_CHUNK = 1 << 20;
@@ -12,7 +12,7 @@ const MOST_RETURNS = 3;
  * Memory that recordings share: each has what lies there to itself from its beginning to its end. It
  * grows to what the largest of them needs.
  */
-export class Arena implements WorkMemory {
+export class Arena implements WorkMemory, Yielding {
   readonly #memory: DeviceMemory;
   #heap = new Heap(() => 0, 0);
   /** Addresses of what was taken from the device's memory. */
@@ -68,12 +68,7 @@ export class Arena implements WorkMemory {
     if (this.#isOver && this.#lent === 0) this.#clear();
   }
 
-  /**
-   * Gives everything back where it has something and nothing needs it.
-   *
-   * @param mustYield whether there is no other memory, however often it has done so
-   * @returns whether it has.
-   */
+  /** As {@linkcode Yielding.yield}. */
   yield(mustYield: boolean): boolean {
     if (this.#lent > 0 || this.#locks > 0 || this.#chunks.length === 0) return false;
     if (this.#returns >= MOST_RETURNS && !mustYield) return false;

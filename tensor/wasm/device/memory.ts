@@ -8,7 +8,6 @@
  * Book-keeping lives on the JavaScript side, where no faulty kernel can overwrite it.
  */
 import { OutOfMemoryError } from "../../errors.ts";
-import type { Arena } from "./arena.ts";
 import { MAX_PAGES, type MemoryKind, Module } from "../emit/assembler.ts";
 import { threadsMissing } from "./host.ts";
 import { HEAP_START, PAGE_BYTES } from "./layout.ts";
@@ -244,13 +243,24 @@ function orUndefined<T>(make: () => T): T | undefined {
   }
 }
 
+/** Memory that is set aside. */
+export interface Yielding {
+  /**
+   * Gives everything back where it has something and nothing needs it.
+   *
+   * @param mustYield whether there is no other memory, however often it has done so
+   * @returns whether it has.
+   */
+  yield(mustYield: boolean): boolean;
+}
+
 /** The device's memory: grows on demand, never shrinks. */
 export class DeviceMemory {
   /** What kernels import as `env.memory`. */
   readonly memory: WebAssembly.Memory;
   readonly kind: MemoryKind;
   /** What is set aside, and given back rather than that the memory grows. */
-  readonly arenas = new Set<Arena>();
+  readonly arenas = new Set<Yielding>();
   readonly #heap: Heap;
   readonly #maxPages: number;
   #pages = HEAP_START / PAGE_BYTES + 1;

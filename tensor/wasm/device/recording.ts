@@ -2,7 +2,7 @@
 import type { DeviceBuffer, RecordedWork, View } from "../../backend.ts";
 import type { Arena } from "./arena.ts";
 import { WasmBuffer } from "./buffer.ts";
-import type { KernelId, LaunchOptions } from "./runtime.ts";
+import type { KernelId, LaunchOptions } from "./kernel.ts";
 
 /**
  * Added to addresses while launches are recorded, which tells them from numbers among a kernel's

@@ -23,42 +23,14 @@ import {
   STAGING,
   STAGING_BYTES,
 } from "./layout.ts";
-import type { Module, Target } from "../emit/assembler.ts";
+import type { Target } from "../emit/assembler.ts";
 import { Arena } from "./arena.ts";
 import { WasmBuffer } from "./buffer.ts";
+import type { KernelId, LaunchOptions, LoadedModule, ModuleBuilder } from "./kernel.ts";
 import { DeviceMemory, memoryKind } from "./memory.ts";
 import { type LaunchStep, Recording } from "./recording.ts";
 import { Threads } from "./threads.ts";
 import { hasSimd, probeTier, type Tier } from "./tier.ts";
-
-/** A kernel that can be launched: what `load` gives for a name. */
-export interface KernelId {
-  readonly name: string;
-  readonly module: LoadedModule;
-  /** Position among its module's exports. */
-  readonly index: number;
-  readonly run: (args: number, thread: number, threads: number, scratch: number) => void;
-}
-
-/** Makes a module; `fast` code may be unrolled otherwise. */
-export type ModuleBuilder = (tier: Tier) => Module;
-
-interface LoadedModule {
-  readonly id: number;
-  readonly build: ModuleBuilder;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly kernels: Map<string, KernelId>;
-  /** Threads 0 to `knownTo - 1` have compiled it. */
-  knownTo: number;
-}
-
-/** How a launch may differ from the usual. */
-export interface LaunchOptions {
-  /** Memory of its own that each thread needs, in bytes. */
-  scratchBytes?: number;
-  /** Threads to use at most; 1 for little work: waking others costs 1 to 26 us. */
-  threads?: number;
-}
 
 /** Bytes by which neighbouring threads' scratch areas are shifted, so as not to meet in one cache set. */
 const SCRATCH_SHIFT = 4096 + 128;

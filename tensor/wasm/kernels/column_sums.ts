@@ -5,7 +5,8 @@
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64 } from "../emit/assembler.ts";
 import { vectorContext, walk } from "../emit/rows.ts";
-import type { KernelId, WasmRuntime } from "../device/runtime.ts";
+import type { KernelId } from "../device/kernel.ts";
+import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 
 /** Rows summed one by one into one partial sum. */

@@ -7,7 +7,8 @@ import { type Func, I64, type Module } from "../emit/assembler.ts";
 import { TILES } from "./gemm_kernel.ts";
 import { packPanels } from "./pack.ts";
 import { min64, vectorContext, walk } from "../emit/rows.ts";
-import type { KernelId, WasmRuntime } from "../device/runtime.ts";
+import type { KernelId } from "../device/kernel.ts";
+import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { Tier } from "../device/tier.ts";
 
