@@ -78,7 +78,7 @@ function readTraits(value: unknown): GpuTraits {
 }
 
 function readProduct(value: unknown, at: string): Plan {
-  const { tile, splits, code } = fieldsOf(value, at);
+  const { tile, splits, code, overMatrices } = fieldsOf(value, at);
   const { masked, unrolled, prefetch } = fieldsOf(code, `${at}.code`);
   if (typeof tile !== "string" || !Object.hasOwn(TILES, tile)) {
     throw wrong(`${at}.tile`, `one of ${Object.keys(TILES).join(", ")}`, tile);
@@ -91,21 +91,30 @@ function readProduct(value: unknown, at: string): Plan {
       unrolled: toggleOf(unrolled, `${at}.code.unrolled`),
       prefetch: toggleOf(prefetch, `${at}.code.prefetch`),
     },
+    ...overMatricesOf(overMatrices, at),
   };
 }
 
 function readAttention(value: unknown, at: string): AttentionPlan {
   const fields = fieldsOf(value, at);
   const codeOf = (kernel: keyof AttentionPlan): AttentionCode => {
-    const { groups, masked, unrolled, kept } = fieldsOf(fields[kernel], `${at}.${kernel}`);
+    const { groups, masked, unrolled, kept, overMatrices } = fieldsOf(
+      fields[kernel],
+      `${at}.${kernel}`,
+    );
     return {
       groups: wholeOf(groups, `${at}.${kernel}.groups`, 2) as 1 | 2,
       masked: toggleOf(masked, `${at}.${kernel}.masked`),
       unrolled: toggleOf(unrolled, `${at}.${kernel}.unrolled`),
       ...(kept === undefined ? {} : { kept: toggleOf(kept, `${at}.${kernel}.kept`) }),
+      ...overMatricesOf(overMatrices, `${at}.${kernel}`),
     };
   };
   return { forward: codeOf("forward"), queries: codeOf("queries"), keys: codeOf("keys") };
+}
+
+function overMatricesOf(value: unknown, at: string): { readonly overMatrices?: boolean } {
+  return value === undefined ? {} : { overMatrices: toggleOf(value, `${at}.overMatrices`) };
 }
 
 function readRows(value: unknown, at: string): "subgroups" {

@@ -9,12 +9,18 @@ const PLANS: KernelPlans = {
   products: {
     "f32 deep.deep 128x64x32": { tile: "huge", splits: 3, code: PLAIN_CODE },
     "f32 across.deep 128x64x32": { tile: "tall", splits: 1, code: PLAIN_CODE },
+    "f16 across.deep 128x64x32": {
+      tile: "tall",
+      splits: 1,
+      code: PLAIN_CODE,
+      overMatrices: true,
+    },
   },
   attention: {
     "f32 64 256x256": usualAttention(USUAL_TRAITS),
     "f32 72 256x256": {
       ...usualAttention(USUAL_TRAITS),
-      forward: { masked: true, unrolled: false, groups: 1, kept: true },
+      forward: { masked: true, unrolled: false, groups: 1, kept: true, overMatrices: true },
     },
   },
   rows: { 32: "subgroups" },
@@ -51,7 +57,10 @@ Deno.test("plans of tiles that a GPU has no room for are left out", () => {
   const limits = { maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256 };
   const { fitting, unfit } = fittingPlans(PLANS, limits, true);
   assertEquals(unfit, ["f32 deep.deep 128x64x32"]);
-  assertEquals(Object.keys(fitting.products), ["f32 across.deep 128x64x32"]);
+  assertEquals(Object.keys(fitting.products), [
+    "f32 across.deep 128x64x32",
+    "f16 across.deep 128x64x32",
+  ]);
   assertEquals(fitting.attention, PLANS.attention);
   const large = { ...limits, maxComputeWorkgroupStorageSize: 32768 };
   assertEquals(fittingPlans(PLANS, large, false), {

@@ -44,26 +44,29 @@ const MOST_COLUMNS = 128;
 /**
  * See {@linkcode KernelArgs}.
  *
- * @param code The ordinary kernel, written like that; as planned for the GPU unless given.
+ * @param code The ordinary kernel, written like that, or null for matrix units where they fit; as
+ * planned for the GPU unless given.
  */
 export function attention(
   runtime: WebGpuRuntime,
   args: KernelArgs["attention"],
   op: string,
-  code?: AttentionCode,
+  code?: AttentionCode | null,
 ): void {
   const again = (part: KernelArgs["attention"]): void => attention(runtime, part, op, code);
   if (ranInChunks(runtime, "attention", args, op, again)) return;
-  if (code === undefined && matrixAttention(runtime, args, op)) return;
-  code ??= planAttention(sizeOfAttention(args), runtime.plans).forward;
+  const planned = planAttention(sizeOfAttention(args), runtime.plans).forward;
+  const asked = code === undefined && planned.overMatrices ? planned : code;
+  if (!asked && matrixAttention(runtime, args, op)) return;
+  const written = asked ?? planned;
   const { q, k, v, scale, out, stats } = args;
   const [batch, heads, queries, depth] = q.shape as [number, number, number, number];
   const keys = k.shape[2]!;
   const room = runtime.limits.maxComputeWorkgroupStorageSize;
-  const asked = planHead(depth, MOST_COLUMNS, code);
-  const plan = code.kept && bytesWithKept(asked) > room
-    ? { ...asked, code: { ...code, kept: false } }
-    : asked;
+  const whole = planHead(depth, MOST_COLUMNS, written);
+  const plan = written.kept && bytesWithKept(whole) > room
+    ? { ...whole, code: { ...written, kept: false } }
+    : whole;
   const operands = {
     q: stridedOperand("q", q, 2, 3, "params.queries"),
     k: stridedOperand("k", k, 2, 3, "params.keys"),

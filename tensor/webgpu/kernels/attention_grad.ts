@@ -10,12 +10,7 @@
 import type { KernelArgs, View } from "../../backend.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { placeUniforms, sizeOfAttention } from "./attention.ts";
-import {
-  type AttentionCode,
-  type AttentionPlan,
-  codeKey,
-  planAttention,
-} from "./attention_plan.ts";
+import { type AttentionCode, codeKey, planAttention } from "./attention_plan.ts";
 import {
   ACROSS,
   ATTENTION_THREADS,
@@ -58,31 +53,39 @@ const FOUR = [0, 1, 2, 3];
 /**
  * See {@linkcode KernelArgs}.
  *
- * @param plan The ordinary kernels, written like that; as planned for the GPU unless given.
+ * @param plan The ordinary kernels, written like that, or null for matrix units where they fit; as
+ * planned for the GPU unless given.
  */
 export function attentionGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   op: string,
-  plan?: Omit<AttentionPlan, "forward">,
+  plan?: Readonly<Record<"queries" | "keys", AttentionCode | null>>,
 ): void {
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op, plan);
   if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;
   const depth = args.q.shape[3]!;
-  const isFree = plan === undefined;
-  const { queries, keys } = plan ?? planAttention(sizeOfAttention(args), runtime.plans);
+  const planned = planAttention(sizeOfAttention(args), runtime.plans);
+  const askedOf = (kernel: "queries" | "keys"): AttentionCode | null => {
+    if (plan) return plan[kernel];
+    return planned[kernel].overMatrices ? planned[kernel] : null;
+  };
+  const [queries, keys] = [askedOf("queries"), askedOf("keys")];
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     // The ordinary kernel finds them by itself.
-    if (runtime.attentionMatrices && args.q.dtype === "f16") rowDots(runtime, args, delta!, op);
-    if (!(isFree && matrixQueryGrad(runtime, args, delta!, op))) {
-      queryGrad(runtime, args, delta!, op, queries);
+    if (!queries && runtime.attentionMatrices && args.q.dtype === "f16") {
+      rowDots(runtime, args, delta!, op);
     }
-    if (isFree && matrixKeyGrad(runtime, args, delta!, op)) return;
+    if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
+      queryGrad(runtime, args, delta!, op, queries ?? planned.queries);
+    }
+    if (!keys && matrixKeyGrad(runtime, args, delta!, op)) return;
+    const written = keys ?? planned.keys;
     if (depth <= MOST_OF_BOTH) {
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op, keys);
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: args.dv }, op, written);
     } else {
-      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op, keys);
-      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op, keys);
+      keyGrad(runtime, args, delta!, { dk: null, dv: args.dv }, op, written);
+      keyGrad(runtime, args, delta!, { dk: args.dk, dv: null }, op, written);
     }
   });
 }

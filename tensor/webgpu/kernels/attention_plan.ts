@@ -15,6 +15,8 @@ export interface AttentionCode extends Pick<TileCode, "masked" | "unrolled"> {
    * of them. Only forward, and without a difference to the bits.
    */
   readonly kept?: boolean;
+  /** Whether it was measured to be faster than matrix units, which are used otherwise. */
+  readonly overMatrices?: boolean;
 }
 
 /** How the kernels are written: forward, and for either gradient. */

@@ -203,6 +203,7 @@ function matrixKernel(runtime: WebGpuRuntime, product: Product): TiledKernel | n
   const { matrices: tile, traits } = runtime;
   const { matrices: operands, plan, outputs, leftSums = null } = product;
   if (!tile || !operands || plan) return null;
+  if (planProduct(product, runtime.plans).overMatrices) return null;
   const written = outputs.flatMap(({ view, access }) => access === "read" ? [] : [view]);
   if (!liesApart(operands, [...written, leftSums])) return null;
   const count = matrixSplits(product, tile, traits);

@@ -133,6 +133,8 @@ export interface Plan {
   readonly splits: number;
   /** How the kernel is written; it makes no difference to the bits of the result. */
   readonly code: TileCode;
+  /** Whether it was measured to be faster than matrix units, which are used otherwise. */
+  readonly overMatrices?: boolean;
 }
 
 /** Sizes of a product, and how many there are of it. */

@@ -12,6 +12,8 @@ import {
   codeKey,
   usualAttention,
 } from "../kernels/attention_plan.ts";
+import { attentionTile } from "../kernels/matrix_attention_tile.ts";
+import { MATRIX_UNITS } from "./products.ts";
 import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
 import type { Variant } from "./choose.ts";
 
@@ -77,23 +79,37 @@ export class AttentionArrays implements Disposable {
     this.#forward(this.usual.forward, "tune");
   }
 
+  /** Whether a kernel runs on matrix units unless it is written in some way. */
+  #isOnMatrices(kernel: (typeof ATTENTION_KERNELS)[number]): boolean {
+    const { attentionMatrices: unit, limits, traits } = this.backend.runtime;
+    const { dtype, depth } = this.of;
+    return unit !== null && dtype === "f16" &&
+      attentionTile(unit, depth, kernel, limits, traits) !== null;
+  }
+
   /** The class of shapes of heads of `depth`. */
   static classOf(dtype: FloatType, tokens: number, depth: number): string {
     return attentionClass({ dtype, depth, queries: tokens, keys: tokens });
   }
 
-  #forward(code: AttentionCode, op: string): void {
+  #forward(code: AttentionCode | null, op: string): void {
     const { q, k, v, out } = this.#views;
     const scale = this.of.depth ** -0.5;
     attention(this.backend.runtime, { q, k, v, scale, out, stats: this.#stats }, op, code);
   }
 
-  /** Launches the kernel, and of gradients the other one as usual. */
-  launch(kernel: (typeof ATTENTION_KERNELS)[number], code: AttentionCode, op: string): void {
+  /** Launches the kernel, by null on matrix units, and of gradients the other one as usual. */
+  launch(
+    kernel: (typeof ATTENTION_KERNELS)[number],
+    code: AttentionCode | null,
+    op: string,
+  ): void {
     if (kernel === "forward") return this.#forward(code, op);
     const { q, k, v, g, out, dq, dk, dv } = this.#views;
     const args = { q, k, v, scale: this.of.depth ** -0.5, out, stats: this.#stats };
-    const plan = { ...this.usual, [kernel]: code };
+    const usual = (other: "queries" | "keys") =>
+      this.#isOnMatrices(other) ? null : this.usual[other];
+    const plan = { queries: usual("queries"), keys: usual("keys"), [kernel]: code };
     attentionGrad(this.backend.runtime, { ...args, g, dq, dk, dv }, op, plan);
   }
 
@@ -104,18 +120,29 @@ export class AttentionArrays implements Disposable {
       ? [...ATTENTION_CODES, ...ATTENTION_CODES.map((code) => ({ ...code, kept: true }))]
       : ATTENTION_CODES;
     const codes = [usual, ...others.filter((code) => codeKey(code) !== codeKey(usual))];
-    return codes.map((code) => ({
+    const isOnMatrices = this.#isOnMatrices(kernel);
+    const variants = codes.map((code): Variant<AttentionCode> => ({
       name: codeKey(code),
-      plan: code,
+      plan: isOnMatrices ? { ...code, overMatrices: true } : code,
       launch: (op) => this.launch(kernel, code, op),
       isRight: () => this.#isRight(kernel, code),
     }));
+    if (!isOnMatrices) return variants;
+    return [
+      {
+        name: MATRIX_UNITS,
+        plan: usual,
+        launch: (op) => this.launch(kernel, null, op),
+        isRight: () => this.#isRight(kernel, null),
+      },
+      ...variants,
+    ];
   }
 
   /** Whether the first and the last sample's results are the usual ones, give or take rounding. */
   async #isRight(
     kernel: (typeof ATTENTION_KERNELS)[number],
-    code: AttentionCode,
+    code: AttentionCode | null,
   ): Promise<boolean> {
     const { dtype } = this.of;
     for (const [name, got] of await this.compute(kernel, code)) {
@@ -136,7 +163,7 @@ export class AttentionArrays implements Disposable {
   /** Runs the kernel where NaN was; gives its results of the first and the last sample. */
   async compute(
     kernel: (typeof ATTENTION_KERNELS)[number],
-    code: AttentionCode,
+    code: AttentionCode | null,
   ): Promise<[name: string, result: Float64Array][]> {
     const { backend, of: { dtype } } = this;
     for (const name of RESULTS[kernel]) {

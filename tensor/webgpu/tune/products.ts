@@ -5,6 +5,7 @@ import { ACTIVATIONS } from "../../reference/math.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import type { GpuTraits } from "../device/traits.ts";
 import { matmul } from "../kernels/matmul.ts";
+import { matrixSplits } from "../kernels/matrix_plan.ts";
 import {
   codeOf,
   estimateProduct,
@@ -141,15 +142,23 @@ export class LinearProduct {
     return { batches: 1, m, n, k, layout };
   }
 
-  /** Launches it. */
-  run(plan: Plan, op: string): void {
+  /** Whether it runs on matrix units where it has no plan. */
+  get isOnMatrices(): boolean {
+    const { runtime } = this.arrays.backend;
+    const { matrices, traits } = runtime;
+    return matrices !== null && this.arrays.of.dtype === "f16" &&
+      matrixSplits(this.size, matrices, traits) !== null;
+  }
+
+  /** Launches it; on matrix units without a plan. */
+  run(plan: Plan | null, op: string): void {
     const { runtime } = this.arrays.backend;
     const args = { a: this.#a, b: this.#b, out: this.#out, ...this.#activations, ...NOTHING_ELSE };
-    matmul(runtime, args, op, { plan });
+    matmul(runtime, args, op, plan ? { plan } : {});
   }
 
   /** Runs it once, and compares some rows of its result with float64: the error over the root of K. */
-  async error(plan: Plan): Promise<number> {
+  async error(plan: Plan | null): Promise<number> {
     const { backend, operands: [left, right], of: { dtype } } = this.arrays;
     const { m, n, k } = this.size;
     const rows = Array.from(
@@ -185,8 +194,13 @@ export class LinearProduct {
   }
 }
 
+/** Names the variant that is usual where there are matrix units. */
+export const MATRIX_UNITS = "matrix units";
+
 /** Names a plan: tile, code and parts of the depth. */
-export function planText({ tile, splits, code }: Plan): string {
+export function planText(plan: Plan | null): string {
+  if (plan === null) return MATRIX_UNITS;
+  const { tile, splits, code } = plan;
   const { masked, unrolled, prefetch } = code;
   const letters = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
   return `${tile}${letters && `-${letters}`}${splits === 1 ? "" : ` in ${splits}`}`;

@@ -95,9 +95,16 @@ export async function tuneKernels(
         if (!isNext("product", name)) continue;
         const product = new LinearProduct(arrays.get(), kind, outputs, inputs);
         const { m, n, k } = size;
-        const variants = productCandidates(size, { traits, limits }).slice(0, most?.variants).map((
-          plan,
-        ) => ({
+        const candidates: (Plan | null)[] = product.isOnMatrices
+          ? [
+            null,
+            ...productCandidates(size, { traits, limits }).map((plan) => ({
+              ...plan,
+              overMatrices: true,
+            })),
+          ]
+          : productCandidates(size, { traits, limits });
+        const variants = candidates.slice(0, most?.variants).map((plan) => ({
           name: planText(plan),
           plan,
           launch: (op: string) => product.run(plan, op),

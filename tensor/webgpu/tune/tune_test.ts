@@ -13,6 +13,8 @@ import {
   planText,
   productCandidates,
 } from "./products.ts";
+import { matrixTile } from "../kernels/matrix_plan.ts";
+import { ATTENTION_KERNELS, AttentionArrays } from "./attention.ts";
 import { tuneKernels, type TuneModel } from "./tune.ts";
 
 const SMALL: TuneModel = {
@@ -85,6 +87,52 @@ Deno.test("candidates begin with the estimate, differ, and fit the GPU", () => {
     }
   }
   assert(Object.keys(TILES).length > 6);
+});
+
+Deno.test("where there are matrix units, they are what ordinary kernels have to be faster than", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  const unit = { m: 16, n: 16, k: 16, subgroup: 32 };
+  const { runtime } = backend;
+  runtime.matrices = matrixTile(unit, runtime.limits, runtime.traits);
+  runtime.attentionMatrices = unit;
+  const arrays = new LinearArrays(backend, { tokens: 256, dtype: "f16", layers: [[256, 256]] });
+  const product = new LinearProduct(arrays, "x wT", 256, 256);
+  const heads = { dtype: "f16", batch: 1, heads: 2, tokens: 64, depth: 64 } as const;
+  const attended = new AttentionArrays(backend, heads);
+  assert(product.isOnMatrices);
+  assertEquals(planText(null), "matrix units");
+  const launched = (run: () => void): string[] => {
+    const keys: string[] = [];
+    runtime.onDispatch = ({ key }) => keys.push(key);
+    run();
+    runtime.onDispatch = null;
+    return keys.filter((key) => !key.includes("delta")).map((key) =>
+      `${key.split("/")[0]}${key.includes("/matrices/") ? " on matrices" : ""}`
+    );
+  };
+  assertEquals(launched(() => product.run(null, "test")), ["product on matrices"]);
+  const [plan] = productCandidates(product.size, runtime);
+  assertEquals(launched(() => product.run(plan!, "test"))[0], "product");
+  const name = productClass(product.size);
+  for (const kernel of ATTENTION_KERNELS) {
+    const [usual, other] = attended.variants(kernel);
+    assertEquals(usual!.name, "matrix units");
+    assert(other!.plan.overMatrices);
+    const isOn = launched(() => other!.launch("test")).map((key) => key.endsWith("matrices"));
+    assertEquals(isOn, kernel === "forward" ? [false] : [kernel === "keys", kernel === "queries"]);
+    assert(launched(() => usual!.launch("test")).every((key) => key.endsWith("matrices")));
+  }
+  // What was measured is taken from then on.
+  runtime.plans = {
+    ...runtime.plans,
+    products: { [name]: { ...plan!, overMatrices: true } },
+  };
+  assertEquals(launched(() => product.run(null, "test"))[0], "product");
+  runtime.plans = { ...runtime.plans, products: { [name]: plan! } };
+  assertEquals(launched(() => product.run(null, "test")), ["product on matrices"]);
+  arrays[Symbol.dispose]();
+  attended[Symbol.dispose]();
+  await backend.dispose();
 });
 
 gpuTest("a product of a layer that is measured is held to float64", async (backend) => {
