@@ -5,9 +5,6 @@ import { blockHolding, type DeviceMemory, Heap, type Yielding } from "./memory.t
 /** Bytes that are set aside at a time at least. */
 const LEAST_CHUNK = 1 << 20;
 
-/** How often it is given back to others that would take more: those that do it always are not worth it. */
-const MOST_RETURNS = 3;
-
 /**
  * Memory that recordings share: each has what lies there to itself from its beginning to its end. It
  * grows to what the largest of them needs.
@@ -21,7 +18,6 @@ export class Arena implements WorkMemory, Yielding {
   generation = 0;
   #lent = 0;
   #locks = 0;
-  #returns = 0;
   #isOver = false;
 
   constructor(memory: DeviceMemory) {
@@ -69,10 +65,8 @@ export class Arena implements WorkMemory, Yielding {
   }
 
   /** As {@linkcode Yielding.yield}. */
-  yield(mustYield: boolean): boolean {
+  yield(): boolean {
     if (this.#lent > 0 || this.#locks > 0 || this.#chunks.length === 0) return false;
-    if (this.#returns >= MOST_RETURNS && !mustYield) return false;
-    this.#returns++;
     this.#clear();
     return true;
   }

@@ -41,19 +41,13 @@ Deno.test("an arena has room for every size", () => {
   }
 });
 
-Deno.test("an arena yields so often only, unless there is no other memory", () => {
+Deno.test("an arena yields what it has where there is no other memory, unless it is needed", () => {
   const memory = new DeviceMemory(16 * MIB);
   const arena = new Arena(memory);
   const take = (bytes: number) => arena.free(arena.alloc(bytes, "test"));
   const borrow = (bytes: number) => memory.free(memory.alloc(bytes, "test"));
-  let generation = 0;
-  for (let i = 0; i < 3; i++) {
-    take(4 * MIB);
-    borrow(5 * MIB);
-    assert(arena.generation > generation);
-    generation = arena.generation;
-  }
   take(4 * MIB);
+  const { generation } = arena;
   borrow(5 * MIB);
   assertEquals(arena.generation, generation, "the memory grows rather");
   arena.lock();

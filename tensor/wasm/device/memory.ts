@@ -67,14 +67,10 @@ export class Heap {
     this.#grow = grow;
   }
 
-  /**
-   * Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out.
-   *
-   * @param mayGrow whether the region may be lengthened for it
-   */
-  alloc(bytes: number, mayGrow = true): number | undefined {
+  /** Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out. */
+  alloc(bytes: number): number | undefined {
     const need = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
-    const block = this.#find(need) ?? (mayGrow ? this.#extend(need) : undefined);
+    const block = this.#find(need) ?? this.#extend(need);
     if (!block) return undefined;
     this.#unlink(block);
     if (block.bytes > need) this.#link(this.#split(block, need));
@@ -248,10 +244,9 @@ export interface Yielding {
   /**
    * Gives everything back where it has something and nothing needs it.
    *
-   * @param mustYield whether there is no other memory, however often it has done so
    * @returns whether it has.
    */
-  yield(mustYield: boolean): boolean;
+  yield(): boolean;
 }
 
 /** The device's memory: grows on demand, never shrinks. */
@@ -259,7 +254,7 @@ export class DeviceMemory {
   /** What kernels import as `env.memory`. */
   readonly memory: WebAssembly.Memory;
   readonly kind: MemoryKind;
-  /** What is set aside, and given back rather than that the memory grows. */
+  /** What is set aside, and given back where the memory cannot grow. */
   readonly arenas = new Set<Yielding>();
   readonly #heap: Heap;
   readonly #maxPages: number;
@@ -323,8 +318,7 @@ export class DeviceMemory {
    * @param op named in the OutOfMemoryError thrown where there is not enough
    */
   alloc(bytes: number, op: string): number {
-    const address = this.#heap.alloc(bytes, false) ?? this.#allocYielded(bytes, false) ??
-      this.#heap.alloc(bytes) ?? this.#allocYielded(bytes, true);
+    const address = this.#heap.alloc(bytes) ?? this.#allocYielded(bytes);
     if (address === undefined) {
       throw new OutOfMemoryError(
         `${op}: expected ${bytes} bytes of memory but found none: ${this.reservedBytes} of at most ${
@@ -336,9 +330,9 @@ export class DeviceMemory {
   }
 
   /** Address of `bytes` that arenas give back, if they do. */
-  #allocYielded(bytes: number, mustYield: boolean): number | undefined {
+  #allocYielded(bytes: number): number | undefined {
     for (const arena of this.arenas) {
-      const address = arena.yield(mustYield) ? this.#heap.alloc(bytes, false) : undefined;
+      const address = arena.yield() ? this.#heap.alloc(bytes) : undefined;
       if (address !== undefined) return address;
     }
     return undefined;
