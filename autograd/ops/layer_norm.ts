@@ -271,6 +271,7 @@ export interface LayerNormOptions {
 /** The last dimension of x [..., N] to mean 0 and variance 1, then times weight plus bias. */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   checkOptionNames("layerNorm", options, { weight: 1, bias: 1, eps: 1 });
+  x.checkLive("layerNorm");
   const { weight = null, bias = null, eps = 1e-6 } = options;
   const n = x.shape.at(-1);
   const fits = (t: Tensor | null) => !t || (t.rank === 1 && t.shape[0] === n);
@@ -340,6 +341,7 @@ export interface RmsNormOptions {
  */
 export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
   checkOptionNames("rmsNorm", options, { weight: 1, eps: 1 });
+  x.checkLive("rmsNorm");
   const { weight = null, eps = 1e-6 } = options;
   const n = x.shape.at(-1);
   if (n === undefined || (weight && (weight.rank !== 1 || weight.shape[0] !== n))) {
@@ -386,6 +388,7 @@ function modulated(
 ): Tensor[] {
   checkOptionNames(op, options, { eps: 1, intoProduct: 1 });
   const { x, gate, h } = given instanceof Tensor ? { x: given, gate: null, h: null } : given;
+  for (const t of [x, shift, scale, gate, h]) t?.checkLive(op);
   const wanted = [x.shape[0]!, x.shape[2]!];
   const fits = x.rank === 3 &&
     [shift, scale, gate].every((t) => !t || sameShape(t.shape, wanted)) &&
