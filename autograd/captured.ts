@@ -1,6 +1,6 @@
 /**
  * Functions of tensors whose work a device records and then does again without the host's part in
- * it, as CUDA graphs do: replaying a launch takes the host a tenth of the time of making it.
+ * it, as CUDA graphs do: replaying a launch takes the host a fraction of the time of making it.
  */
 import { borrowAgain } from "./half_weights.ts";
 import { requiresGrad } from "./tape.ts";

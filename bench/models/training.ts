@@ -103,7 +103,7 @@ async function compared(
   const wanted = Math.max(LEAST_TURNS, Math.min(MOST_TURNS, Math.round(SECONDS / once)));
   const turns = tiny ? 1 : wanted;
   const best = await inTurns(candidates, turns);
-  // later, since the memory of records goes to others that would take more
+  // apart from the turns with PyTorch, which are of what users run
   const anew = await inTurns({ step: seconds(made(step)) }, turns);
   resetPeak(device);
   await step();

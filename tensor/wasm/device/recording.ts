@@ -57,8 +57,10 @@ export interface Player {
   readonly threads: number;
   repeat(step: LaunchStep): void;
   writeAt(address: number, bytes: Uint8Array): void;
-  checkIndices(view: View, limit: number, op: string): void;
 }
+
+/** Throws where an index is out of [0, limit). */
+export type CheckIndices = (view: View, limit: number, op: string) => void;
 
 /** An argument of a step that is one of the buffers to bind. */
 interface Slot {
@@ -73,8 +75,9 @@ interface Slot {
 export class Recording implements RecordedWork {
   readonly arena: Arena | null;
   readonly #player: Player;
+  readonly #checkIndices: CheckIndices;
   readonly #threads: number;
-  #generation: number;
+  readonly #generation: number;
   readonly #steps: Step[] = [];
   #isSpoiled = false;
   /** What the kernel that is being launched was given. */
@@ -90,9 +93,10 @@ export class Recording implements RecordedWork {
    *
    * @param arena What everything lies in that is made meanwhile.
    */
-  constructor(arena: Arena | null, player: Player) {
+  constructor(arena: Arena | null, player: Player, checkIndices: CheckIndices) {
     this.arena = arena;
     this.#player = player;
+    this.#checkIndices = checkIndices;
     this.#threads = player.threads;
     this.#generation = arena?.generation ?? 0;
   }
@@ -209,7 +213,7 @@ export class Recording implements RecordedWork {
         player.writeAt(address, step.bytes);
       } else {
         const { view, limit, op } = step;
-        player.checkIndices(place < 0 ? view : { ...view, buffer: buffers[place]! }, limit, op);
+        this.#checkIndices(place < 0 ? view : { ...view, buffer: buffers[place]! }, limit, op);
       }
     }
   }

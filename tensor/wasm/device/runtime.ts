@@ -28,7 +28,7 @@ import { Arena } from "./arena.ts";
 import { WasmBuffer } from "./buffer.ts";
 import type { KernelId, LaunchOptions, LoadedModule, ModuleBuilder } from "./kernel.ts";
 import { DeviceMemory, memoryKind } from "./memory.ts";
-import { type LaunchStep, Recording } from "./recording.ts";
+import { type CheckIndices, type LaunchStep, Recording } from "./recording.ts";
 import { Threads } from "./threads.ts";
 import { hasSimd, probeTier, type Tier } from "./tier.ts";
 
@@ -306,19 +306,10 @@ export class WasmRuntime {
   record(
     run: () => void,
     memory: WorkMemory | undefined,
-    checkIndices: (view: View, limit: number, op: string) => void,
+    checkIndices: CheckIndices,
   ): RecordedWork {
     if (this.#recording) throw new DeviceError("wasm: expected no recording in another");
-    // deno-lint-ignore no-this-alias
-    const runtime = this;
-    const recording = new Recording(memory as Arena | undefined ?? null, {
-      get threads() {
-        return runtime.threads;
-      },
-      repeat: (step) => this.repeat(step),
-      writeAt: (address, bytes) => this.writeAt(address, bytes),
-      checkIndices,
-    });
+    const recording = new Recording(memory as Arena | undefined ?? null, this, checkIndices);
     this.#recording = recording;
     try {
       run();
