@@ -4,6 +4,7 @@
  */
 import {
   add,
+  cast,
   chunk,
   gatedResidual,
   type GatedSum,
@@ -93,7 +94,10 @@ export abstract class Conditioned extends Module {
 
 /** w (1 + scale) as the 1 + scale of the kernel. */
 function weighted(weight: Tensor, scale: Tensor): Tensor {
-  return tidy(() => add(mul(weight, add(scale, 1)), -1));
+  return tidy(() => {
+    const w = weight.dtype === "f16" ? cast(weight, scale.dtype) : weight; // where weights are f16
+    return add(mul(w, add(scale, 1)), -1);
+  });
 }
 
 /** Normalisation of tokens that is scaled and shifted a sample: norm(x) (1 + scale) + shift. */

@@ -91,6 +91,24 @@ for (const switches of SWITCHES) {
   );
 }
 
+eachDevice("models of every kind compute nearly the same by weights of f16", async () => {
+  for (const switches of SWITCHES) {
+    using model = random(switches).eval();
+    using halves = withoutInit(() => new DiT(model.options), { dtype: "f16" }).eval();
+    halves.loadStateDict(model.stateDict());
+    using _ = scope();
+    const [x, t, y] = batch();
+    for (const precision of [null, "f16"] as const) {
+      const [want, got] = noGrad(() =>
+        autocast(precision, () => [model.forward(x, t, y), halves.forward(x, t, y)])
+      );
+      assertEquals(got!.dtype, want!.dtype);
+      const error = scaledError(await got!.data(), await want!.data());
+      assert(error < 5e-3, `${switchesOf(switches)}: ${error}`);
+    }
+  }
+}, ["wasm"]);
+
 Deno.test("a fresh model of every kind outputs 0, and blocks with gates are the identity", async () => {
   await init({ device: "wasm" });
   const [x, t, y] = batch();
