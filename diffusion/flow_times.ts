@@ -189,10 +189,13 @@ const RHO = 7;
 /** The time that the program of SiT (arXiv 2401.08740) keeps for the last step of an SDE. */
 const LAST_SDE_STEP = 0.04;
 
-/** Time number `i` of `steps`, the first of which is 0, by what is spread evenly. */
-const SPACINGS: Readonly<Record<Spacing, (i: number, steps: number) => number>> = {
+/**
+ * Time number `i` of `steps`, the first of which is 0, by what is spread evenly, before it is shifted.
+ * No shift makes the last step of an SDE longer: it is a mean, which leaves noise of its length in x.
+ */
+const SPACINGS: Readonly<Record<Spacing, (i: number, steps: number, shift: number) => number>> = {
   time: (i, steps) => i / steps,
-  sde: (i, steps) => (1 - LAST_SDE_STEP) * i / (steps - 1),
+  sde: (i, steps, shift) => shiftTime(1 - LAST_SDE_STEP, 1 / Math.max(1, shift)) * i / (steps - 1),
   logSnr: spacedBy(Math.log, Math.exp),
   karras: spacedBy((ratio) => ratio ** (1 / RHO), (scaled) => scaled ** RHO),
 };
@@ -218,5 +221,8 @@ export function flowStops(steps: number, spacing: Spacing, shift: number): numbe
     );
   }
   const at = SPACINGS[spacing];
-  return Array.from({ length: steps }, (_, i) => i === 0 ? 0 : shiftTime(at(i, steps), shift));
+  return Array.from(
+    { length: steps },
+    (_, i) => i === 0 ? 0 : shiftTime(at(i, steps, shift), shift),
+  );
 }
