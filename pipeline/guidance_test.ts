@@ -1,9 +1,10 @@
 /** Internal guidance (arXiv 2512.24176) and model guidance (2502.12154) against direct computations. */
 import { assert, assertEquals } from "@std/assert";
-import { add, backward, mean, mul, noGrad, sub } from "@dit/core/autograd";
-import type { GaussianDiffusion } from "@dit/core/diffusion";
+import { add, backward, mean, mul, noGrad, square, sub } from "@dit/core/autograd";
+import type { GaussianDiffusion, ModelFunction, Process } from "@dit/core/diffusion";
 import { mapSource } from "@dit/core/io";
-import { Generator, init, randn, scope, tensor } from "@dit/core/tensor";
+import { guide } from "@dit/core/nn";
+import { Generator, init, randn, scope, type Tensor, tensor } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../tests/commands.ts";
 import { scaledError } from "../tests/devices.ts";
 import {
@@ -134,16 +135,55 @@ Deno.test("a model that learns guidance is drawn to the target and away from wha
   );
   const [a, b, start] = [await out!.data(), await without!.data(), await x.data()];
   // the target of this objective is x_0
+  const share = 0.7 / 1.7;
   let want = 0;
-  for (let i = 0; i < 64; i++) want += (a[i]! - (start[i]! + 0.7 * (a[i]! - b[i]!))) ** 2 / 64;
+  for (let i = 0; i < 64; i++) want += (a[i]! - (start[i]! + share * (a[i]! - b[i]!))) ** 2 / 64;
   assert(Math.abs(guided.each[0]! - want) < 1e-4 * want, `${guided.each[0]} and ${want}`);
   // what is moved by is a constant: the gradient is that of the prediction alone
   backward(guided.loss);
   const grad = Array.from(await model.finalLayer.linear.bias!.grad!.data());
   let sum = 0;
   for (let i = 0; i < 64; i++) {
-    sum += 2 * (a[i]! - start[i]! - 0.7 * (a[i]! - b[i]!)) / 64 / 2;
+    sum += 2 * (a[i]! - start[i]! - share * (a[i]! - b[i]!)) / 64 / 2;
     sum += 2 * (a[64 + i]! - start[64 + i]!) / 64 / 2;
   }
   assert(Math.abs(grad.reduce((total, g) => total + g, 0) - sum) < 1e-4, `${sum}`);
+});
+
+Deno.test("a model has learned guidance of 1 + w where its predictions are the targets guided so", async () => {
+  const config = { ...CONFIG, dit: { ...CONFIG.dit, earlyHead: 0 } };
+  const source = mapSource(await smallWeights(config), "weights");
+  await init({ device: "wasm" });
+  using sampler = await ImageSampler.load({ config, source }, null);
+  using _ = scope();
+  const { model } = sampler;
+  model.eval(); // no label is dropped
+  const x = randn([2, 1, 8, 8], { generator: new Generator(4) });
+  const t = tensor([300, 700]);
+  const [y, nothing] = [[1, 3], [6, 6]].map((labels) => tensor(labels, [2], { dtype: "i32" }));
+  const [out, without] = noGrad(() => [model.forward(x, t, y!), model.forward(x, t, nothing!)]);
+  for (const modelGuidance of [0.5, 1, 3]) {
+    const target = add(without!, mul(sub(out!, without!), 1 / (1 + modelGuidance)));
+    const guided = guide(target, without!, 1 + modelGuidance, 1);
+    assert(scaledError(await guided.data(), await out!.data()) < 1e-6);
+    const process = {
+      trainingLosses: (predict: ModelFunction<{ y: Tensor }>) => ({
+        loss: mean(square(sub(predict(x, t, { y: y! }), target)), [1, 2, 3]),
+      }),
+    } as unknown as Process;
+    const { each } = denoisingLoss(
+      {
+        model,
+        process,
+        timesteps: buildProcess(config).timestepSampler("uniform"),
+        generators: trainingGenerators(7),
+        mixedPrecision: "no",
+        modelGuidance,
+      },
+      x,
+      y!,
+    );
+    const moved = await mean(square(sub(out!, without!))).item();
+    for (const loss of await each.data()) assert(loss < 1e-8 * moved, `${modelGuidance}: ${loss}`);
+  }
 });

@@ -108,11 +108,13 @@ export function denoisingLoss(parts: Denoising, xStart: Tensor, y: Tensor): Deno
 }
 
 /**
- * Model guidance (arXiv 2502.12154): the model learns target + w (out - without), of which the
- * difference, between its prediction and that without a class, is a constant. It thereby draws in
- * one call what classifier-free guidance of 1 + w draws in two. As |out - (target + w d)| is
- * |(out - w d) - target|, what is given back is moved and the target left. Where the label was
- * dropped both predictions are the same, and nothing is moved.
+ * Model guidance (arXiv 2502.12154): the model learns target + s (out - without), of which the
+ * difference, between its prediction and that without a class, is a constant. It is of the model that
+ * learns, so this ends at out = without + (target - without) / (1 - s), and moves the model without
+ * end from an s of 1 on. To draw in one call what classifier-free guidance of 1 + w draws in two, s is
+ * w / (1 + w); the 0.45 of the paper is a w of 0.82. As |out - (target + s d)| is |(out - s d) -
+ * target|, what is given back is moved and the target left. Where the label was dropped both
+ * predictions are the same, and nothing is moved.
  *
  * @param out What the model predicts of x [N, C, S, S] at t [N], with gradients.
  */
@@ -120,7 +122,7 @@ function guidedInTraining(model: DiT, out: Tensor, x: Tensor, t: Tensor, w: numb
   const fill = (value: number) => full([x.shape[0]!], value, { dtype: "i32", device: x.device });
   const dropped = { forceDropIds: fill(1) }; // so that none are drawn
   const without = noGrad(() => model.forward(x, t, fill(model.nullClass!), dropped));
-  return sub(out, mul(sub(detach(out), without), w));
+  return sub(out, mul(sub(detach(out), without), w / (1 + w)));
 }
 
 /**
