@@ -42,8 +42,8 @@ import {
   HOW,
   SAMPLE_MANY_FLAGS,
   type SampleManyFlags,
-  USUAL_CFG_SCALE,
   USUAL_VAE,
+  usualCfgScale,
   WHAT,
   WHERE,
 } from "./flags.ts";
@@ -187,7 +187,7 @@ async function archiveSamples(
 function settingsOf(flags: SampleManyFlags, weights: Weights): SampleSettings {
   const usual = {
     sampler: ({ ancestral }: Process): SamplerName => ancestral ? "ddpm" : "dpm++",
-    cfgScale: USUAL_CFG_SCALE,
+    cfgScale: usualCfgScale(weights.cfgScale),
   };
   return samplingSettings(flags, weights, usual, flags["global-seed"] ?? 0);
 }

@@ -16,7 +16,17 @@ import { HALF, MODEL_FLAGS, samplingFlags } from "../../model/sampling_flags.ts"
 const MOST_SAMPLES = 1e7;
 
 /** Guidance where it is not given, as in the original. */
-export const USUAL_CFG_SCALE = 1.5;
+const USUAL_CFG_SCALE = 1.5;
+
+/**
+ * Guidance where it is not given: none where a run drew its own samples without, as those of models
+ * do that learn guidance, which would be guided twice.
+ *
+ * @param trained Guidance of the samples in training, where that is known.
+ */
+export function usualCfgScale(trained: number | undefined): number {
+  return trained === 1 ? 1 : USUAL_CFG_SCALE;
+}
 
 /** The autoencoder of weights that do not say which is theirs, as in the original. */
 export const USUAL_VAE = "ema";
@@ -36,7 +46,7 @@ export const WHAT = {
 /** How to sample. */
 export const HOW = samplingFlags({
   sampler: "ddpm; of a flow dpm++",
-  cfgScale: `${USUAL_CFG_SCALE}; 1 where a model cannot be guided`,
+  cfgScale: `${USUAL_CFG_SCALE}; 1 where a model cannot be guided, or was sampled so in training`,
 });
 
 /** Where it runs and where pictures go. */
