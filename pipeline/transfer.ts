@@ -91,7 +91,7 @@ export async function transferWeights(
     info: (name) => own.info(name),
     read: (name) => parts.get(name)!(),
   }, { strict: false });
-  return joined(rows);
+  return joined(rows, own.keys(), source.keys());
 }
 
 /** Refuses models of which hardly a weight would fit. */
@@ -130,6 +130,8 @@ function labelRows(to: ModelConfig, from: ModelConfig): LabelRows {
   const isWhole = rows.every((row, i) => row === i);
   const moved = hasNull && from.nullClass !== to.nullClass
     ? `; that of no class moved from ${from.nullClass} to ${to.nullClass}`
+    : to.nullClass !== null && !hasNull
+    ? "; that of no class anew"
     : "";
   const note = isWhole
     ? ""
@@ -178,33 +180,53 @@ function isSame(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
 }
 
-/** Names up to what they have in common: `blocks.0-27`, `blocks.0-3.mlp`, `t_embedder`. */
-function shortened(names: readonly string[]): string[] {
-  const blocks = new Set<number>();
-  const layers = new Set<string>();
+/**
+ * Names up to what they have in common: `blocks.0-27`, `blocks.0-3.mlp`, `t_embedder`.
+ *
+ * @param all Of a model: what is said of a beginning is said of all names that have it.
+ */
+function shortened(names: readonly string[], all: readonly string[]): string[] {
+  const said = new Set(names);
+  const isWhole = (start: string) =>
+    all.every((name) => !name.startsWith(`${start}.`) || said.has(name));
   const others = new Set<string>();
+  const blocks = new Map<string, number[]>(); // by what stands behind the number
   for (const name of names) {
-    const [, block, layer] = /^blocks\.(\d+)\.([^.]+)/.exec(name) ?? [];
-    if (block === undefined) others.add(name.split(".")[0]!);
-    else blocks.add(Number(block)), layers.add(layer!);
+    const parts = name.split(".");
+    const least = /^blocks\.\d+\./.test(name) ? 2 : 1;
+    const starts = parts.map((_, i) => parts.slice(0, i + 1).join(".")).slice(least - 1);
+    const start = starts.find(isWhole) ?? name;
+    if (least === 1) others.add(start);
+    else {
+      const layer = start.split(".").slice(2).map((part) => `.${part}`).join("");
+      const numbers = blocks.get(layer) ?? [];
+      if (!numbers.includes(Number(parts[1]))) numbers.push(Number(parts[1]));
+      blocks.set(layer, numbers);
+    }
   }
-  if (blocks.size === 0) return [...others];
+  return [...others, ...Array.from(blocks, ([layer, numbers]) => `${rangeText(numbers)}${layer}`)];
+}
+
+/** Such as `blocks.0-3`, or `blocks.0,2`. */
+function rangeText(blocks: readonly number[]): string {
   const numbers = [...blocks].sort((a, b) => a - b);
   const [first, last] = [numbers[0]!, numbers.at(-1)!];
   const isRange = first !== last && numbers.length === last - first + 1;
-  const which = `blocks.${isRange ? `${first}-${last}` : numbers.join(",")}`;
-  const isPart = layers.size < BLOCK_LAYERS;
-  return [...others, ...(isPart ? [...layers].map((layer) => `${which}.${layer}`) : [which])];
+  return `blocks.${isRange ? `${first}-${last}` : numbers.join(",")}`;
 }
 
-/** Attention, MLP and modulation, at least. */
-const BLOCK_LAYERS = 3;
-
 /** Rows of which the same is said as one, those that are taken first. */
-function joined(rows: readonly TransferRow[]): TransferRow[] {
+function joined(
+  rows: readonly TransferRow[],
+  own: readonly string[],
+  other: readonly string[],
+): TransferRow[] {
   const found = Map.groupBy(rows, ({ how, note }) => `${how} ${note}`);
   return [...found.values()]
     .map((same) => ({ ...same[0]!, names: same.flatMap(({ names }) => names) }))
-    .map((row) => ({ ...row, names: row.names.length > 1 ? shortened(row.names) : row.names }))
+    .map((row) => {
+      const all = row.how === "left out" ? other : own;
+      return { ...row, names: row.names.length > 1 ? shortened(row.names, all) : row.names };
+    })
     .sort((a, b) => Number(b.how === "taken") - Number(a.how === "taken"));
 }

@@ -66,6 +66,16 @@ Deno.test("rows of classes go by their names, and that of no class moves", async
   assertEquals(row(now.get(table)!, 3), row(given(table), 6));
 });
 
+Deno.test("a row of no class that the other model lacks starts anew, which is said", async () => {
+  const other = withDit({ classDropoutProb: 0 }, { nullClass: null });
+  const { rows, now, fresh, given } = await transferred(FROM, other);
+  assertEquals(rows[1]!.note, "6 of 6 classes by their names, 0 anew; that of no class anew");
+  const table = "y_embedder.embedding_table.weight";
+  const length = given(table).length;
+  assertEquals(now.get(table)!.slice(0, length), given(table));
+  assertEquals(now.get(table)!.slice(length), fresh.get(table)!.slice(length));
+});
+
 Deno.test("classes without names go by their numbers where there are as many", async () => {
   const unnamed = { ...FROM, classNames: [] };
   const { rows } = await transferred(
@@ -103,6 +113,36 @@ Deno.test("blocks, patches, sizes and switches that one model alone has are said
   ) assertEquals(said.includes(expected), true, `${expected}: ${said.join("; ")}`);
   const last = `blocks.${depth + 1}.attn.qkv.weight`;
   assertEquals(now.get(last), fresh.get(last));
+});
+
+Deno.test("what is said of part of a block is not said of all of it", async () => {
+  const config = withDit({ norm: "rmsNorm", mlp: "swiglu", qkNorm: true });
+  const { rows } = await transferred(config);
+  const named = (part: string) => `blocks.0-${FROM.dit.depth - 1}.${part}`;
+  assertEquals(rows, [
+    {
+      how: "taken",
+      names: [
+        "pos_embed",
+        "x_embedder",
+        "t_embedder",
+        "y_embedder",
+        "final_layer.linear",
+        "final_layer.adaLN_modulation",
+        ...["attn.qkv", "attn.proj", "adaLN_modulation"].map(named),
+      ],
+      note: "",
+    },
+    {
+      how: "anew",
+      names: [
+        "final_layer.norm_final",
+        ...["norm1", "attn.q_norm", "attn.k_norm", "norm2", "mlp"].map(named),
+      ],
+      note: "not in it",
+    },
+    { how: "left out", names: [named("mlp")], note: "not in this model" },
+  ]);
 });
 
 Deno.test("a last layer with the variance gives the rest to one without it, and the other way", async () => {
