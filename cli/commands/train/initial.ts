@@ -14,7 +14,8 @@ import type { ModelFlag } from "./flags_of_model.ts";
  *
  * @throws {CommandError} where they are not there, or are none of a DiT.
  */
-export async function openInitial({ init }: TrainFlags): Promise<Weights | null> {
+export async function openInitial(flags: TrainFlags): Promise<Weights | null> {
+  const { init, "num-heads": numHeads } = flags;
   if (init === undefined) return null;
   const path = isPretrained(init) ? pretrainedPath(init) : init;
   if (isPretrained(init) && !DIT_NAMES.includes(init)) {
@@ -32,7 +33,8 @@ export async function openInitial({ init }: TrainFlags): Promise<Weights | null>
     );
   }
   try {
-    return await openWeights(path);
+    // weights alone do not say it, and published ones are known
+    return await openWeights(path, "ema", isPretrained(init) ? {} : { numHeads });
   } catch (error) {
     const plain = toCommandError(error);
     if (!(plain instanceof CommandError)) throw error;
@@ -71,7 +73,7 @@ export function flagsLike(flags: TrainFlags, config: ModelConfig): TrainFlags {
 export function transferLines(
   rows: readonly TransferRow[],
   to: ModelConfig,
-  { path, config: from }: Weights,
+  { path, config: from, note, assumptions }: Weights,
 ): string[] {
   const processes = [from, to].map(({ diffusion }) =>
     `${processOf(diffusion)}, predicts ${diffusion.objective}`
@@ -79,8 +81,10 @@ export function transferLines(
   const lines = rows.map(({ how, names, note }) =>
     `         ${how.padEnd(9)} ${names.join(", ")}${note === "" ? "" : ` (${note})`}`
   );
+  const more = [...(note === null ? [] : [note]), ...assumptions.map((text) => `assuming ${text}`)];
   return [
     `init     ${path}, ${from.name}`,
+    ...more.map((text) => `         ${text}`),
     ...lines,
     ...(processes[0] === processes[1]
       ? []

@@ -1,13 +1,14 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { buildModel, transferWeights } from "@dit/core/pipeline";
-import { mapSource } from "@dit/core/io";
+import { mapSource, saveSafetensors } from "@dit/core/io";
 import { Generator, init } from "@dit/core/tensor";
-import { SMALL, smallWeights } from "../../../tests/commands.ts";
+import { SMALL, smallWeights, writeRun } from "../../../tests/commands.ts";
+import { diskTest } from "../../../tests/fixtures.ts";
 import type { Weights } from "../../model/weights.ts";
-import { UsageError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { parseFlags } from "../../shared/flags.ts";
 import { TRAIN_FLAGS } from "./flags.ts";
-import { flagsLike, freeze, matches, rateScale, transferLines } from "./initial.ts";
+import { flagsLike, freeze, matches, openInitial, rateScale, transferLines } from "./initial.ts";
 
 Deno.test("patterns mean whole names, or their beginnings up to a dot", () => {
   const name = "blocks.1.attn.qkv.weight";
@@ -101,11 +102,34 @@ Deno.test("lines say what was taken, and that the process is another one", async
   const config = { ...SMALL, diffusion, dit: { ...SMALL.dit, depth: 1 } };
   using model = buildModel(config, { generator: new Generator(0) }).model;
   const rows = await transferWeights(model, config, { config: SMALL, source });
-  const lines = transferLines(rows, config, { path: "FILE", config: SMALL } as Weights);
+  const note = 'names without their prefix "module."';
+  const from = { path: "FILE", config: SMALL, note, assumptions: ["4 attention heads"] };
+  const lines = transferLines(rows, config, from as unknown as Weights);
   assertEquals(lines, [
     "init     FILE, small",
+    '         names without their prefix "module."',
+    "         assuming 4 attention heads",
     "         taken     pos_embed, x_embedder, t_embedder, y_embedder, final_layer, blocks.0",
     "         left out  blocks.1 (not in this model)",
     "         process   gaussian, predicts xstart there; flow, predicts v here",
   ]);
 });
+
+diskTest(
+  "weights that do not say their attention heads have those that a flag says",
+  async (folder) => {
+    const path = `${folder}/weights.safetensors`;
+    await saveSafetensors(path, await smallWeights(SMALL));
+    const open = (...args: string[]) => openInitial(parseFlags(args, TRAIN_FLAGS));
+    for (const [args, heads] of [[[], 4], [["--num-heads", "2"], 2]] as const) {
+      using weights = (await open("--init", path, ...args))!;
+      assertEquals(weights.config.dit.numHeads, heads);
+    }
+    const run = await writeRun(folder, "000-run", 1);
+    await assertRejects(
+      () => open("--init", run, "--num-heads", "2"),
+      CommandError,
+      `--init: --num-heads: expected 4, which ${run} says itself, but got 2`,
+    );
+  },
+);
