@@ -145,16 +145,25 @@ function findStateDict(file: TorchFile, kind: ModelKind, set: WeightSet): TorchK
 /** Where trainers keep their options beside the weights. */
 const OPTION_KEYS = ["args", "hyper_parameters", "hparams", "config", "cfg"] as const;
 
-/** The options of the training program, by names with `_`. */
+/**
+ * The options of the training program, by names with `_`: those in groups, as LightningDiT has its own
+ * (`transport: { path_type }`), by their names alone.
+ */
 function optionsIn(value: TorchValue<StoredTensor>): Map<string, unknown> {
   const options = new Map<string, unknown>();
   if (!(value instanceof Map)) return options;
+  const grouped = new Map<string, unknown>();
+  const add = (to: Map<string, unknown>, name: TorchKey, option: unknown) => {
+    if (typeof name === "string") to.set(name.replaceAll("-", "_"), option);
+  };
   for (const key of OPTION_KEYS) {
     for (const [name, option] of fieldsOf(value.get(key))) {
-      if (typeof name === "string") options.set(name.replaceAll("-", "_"), option);
+      if (option instanceof Map || option instanceof Namespace) {
+        for (const [inner, each] of fieldsOf(option)) add(grouped, inner, each);
+      } else add(options, name, option);
     }
   }
-  return options;
+  return new Map([...grouped, ...options]);
 }
 
 function fieldsOf(

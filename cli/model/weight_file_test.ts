@@ -151,6 +151,26 @@ Deno.test("trainerHints() takes SiT's flow, and refuses others by what their opt
   });
 });
 
+diskTest(
+  "options in groups, as LightningDiT saves its own, say what the model is",
+  async (folder) => {
+    const path = `${folder}/x.pt`;
+    const config = map(
+      ["ckpt-path", "y"],
+      ["model", map(["model_type", "LightningDiT-XL/1"], ["use_rope", true])],
+      ["data", map(["num_classes", 10], ["ckpt_path", "z"])],
+      ["vae", map(["model_name", "vavae_f16d32"])],
+      ["transport", map(["path_type", "Linear"], ["prediction", "velocity"])],
+    );
+    await saveTorch(path, map(["ema", dict(1)], ["config", config]));
+    using file = await openWeightFile(path, "dit");
+    assertEquals(file.options.get("ckpt_path"), "y");
+    const { diffusion, numClasses, latents } = trainerHints(file.options, path);
+    assertEquals([diffusion, numClasses], [{ process: "flow", objective: "v" }, 10]);
+    assertEquals(latents, undefined);
+  },
+);
+
 diskTest("openWeightFile() opens every index that diffusersFile() finds", async (folder) => {
   const shard = "diffusion_pytorch_model.fp16-00001-of-00001.safetensors";
   const name = "x_embedder.proj.weight";
