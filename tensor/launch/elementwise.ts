@@ -180,7 +180,9 @@ export function evaluateInto(
  */
 export function copy(x: Tensor, dtype: DType = x.dtype, op = "copy"): Tensor {
   const out = evaluateOne(op, convertTo(computeType(dtype)), [x], { dtype });
-  if (!isFloat(dtype)) out.storage.range = x.storage.range;
+  // that of the whole says nothing of a part: an index out of range may be elsewhere
+  const isWhole = sizeOf(x.shape.filter((_, i) => x.strides[i] !== 0)) === x.storage.length;
+  if (!isFloat(dtype) && isWhole) out.storage.range = x.storage.range;
   return out;
 }
 

@@ -115,6 +115,9 @@ Deno.test("what is known of integers ends where they are written to", async () =
   fillInto(filled, 9);
   assertEquals(filled.storage.range, null);
   assertEquals(copy(full([2], 3, { dtype: "i32" })).storage.range, { min: 3, max: 3 });
+  const pairs = tensor([1, 200, 2, 300], [2, 2], { dtype: "i32" });
+  assertEquals(copy(pairs.as([2, 2], [1, 2])).storage.range, { min: 1, max: 300 });
+  assertEquals(copy(pairs.as([2], [2])).storage.range, null, "of a part");
 });
 
 Deno.test("launchers refuse two devices, two types, and shapes that do not fit", async () => {
