@@ -126,6 +126,25 @@ Deno.test(
   },
 );
 
+Deno.test("threads that stay can be called while others end", async () => {
+  const runtime = new WasmRuntime();
+  await runtime.setThreads(3);
+  const out = runtime.alloc(64, "test");
+  const run = kernelOf(runtime, "marks", (f) => {
+    f.get(slotI64(f, 0)).get(THREAD_PARAM).i64("extend_i32_u").i64const(4).i64("mul").i64("add");
+    f.i32const(7).mem("i32.store");
+  });
+  const ended = runtime.setThreads(2);
+  for (let round = 0; round < 3; round++) {
+    runtime.bytesAt(out.address, 8).fill(0);
+    runtime.launch(run, [out.address]);
+    assertEquals([...ints(runtime, out.address, 2)], [7, 7]);
+  }
+  await ended;
+  runtime.launch(run, [out.address]);
+  await runtime.dispose();
+});
+
 Deno.test("setThreads() refuses what is no number of threads", async () => {
   const runtime = new WasmRuntime();
   await assertRejects(() => runtime.setThreads(0), DeviceError, "from 1 to 256");

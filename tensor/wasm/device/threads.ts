@@ -134,7 +134,9 @@ export class Threads {
     this.#words[DONE / 4] = 0;
     ended.forEach((_, i) => this.#call(count + i));
     // They end by themselves, or by force where one of them does not answer.
-    if (!this.#lost) this.#areDone(ended.length, WAITS_TO_END);
+    const isHeard = !this.#lost && this.#areDone(ended.length, WAITS_TO_END);
+    // At once, since those that stay may be called while the others end.
+    if (isHeard) Atomics.store(this.#words, STOP / 4, 0);
     await Promise.all(ended.map((worker) => worker.terminate()));
     Atomics.store(this.#words, STOP / 4, 0);
   }
