@@ -1,6 +1,7 @@
 /** Weights by name: what is wrong with them, and putting them in place. */
 import {
   copyInto,
+  type DType,
   type HostTensor,
   isFloat,
   isHostFloat,
@@ -12,6 +13,7 @@ import {
   tensor,
   type TensorData,
   toFloat32,
+  toFloat64,
   typedArray,
 } from "../tensor/mod.ts";
 
@@ -47,13 +49,21 @@ interface Described {
   readonly data?: unknown;
 }
 
+/** What is known of the place of a weight. */
+interface Wanted {
+  readonly shape: Shape;
+  /** Integers go where there are some: into buffers. */
+  readonly dtype?: DType;
+}
+
 /** The mismatch of one weight, or null. */
-function faultOf(name: string, shape: Shape, given: Described): string | null {
+function faultOf(name: string, { shape, dtype }: Wanted, given: Described): string | null {
   if (!sameShape(given.shape, shape)) {
     return `${name}: expected ${shapeText(shape)} but got ${shapeText(given.shape)}`;
   }
   if (given instanceof Tensor) return null;
-  if (given.dtype !== undefined && !isHostFloat(given.dtype)) {
+  const takesIntegers = dtype !== undefined && !isFloat(dtype);
+  if (given.dtype !== undefined && !isHostFloat(given.dtype) && !takesIntegers) {
     return `${name}: expected floats but got ${given.dtype}`;
   }
   const { data } = given as Partial<HostElements>;
@@ -69,7 +79,7 @@ function faultOf(name: string, shape: Shape, given: Described): string | null {
  * @throws {StateDictError} listing all that does not fit.
  */
 export function checkState(
-  own: ReadonlyMap<string, { readonly shape: Shape }>,
+  own: ReadonlyMap<string, Wanted>,
   given: ReadonlyMap<string, Described>,
   strict: boolean,
 ): { missing: string[]; unexpected: string[] } {
@@ -82,9 +92,9 @@ export function checkState(
     ...unexpected.map((name) => `${name}: unexpected, of shape ${shapeOf(given, name)}`),
   ];
   const faults = strict ? strictFaults : [];
-  for (const [name, { shape }] of own) {
+  for (const [name, wanted] of own) {
     const value = given.get(name);
-    const fault = value ? faultOf(name, shape, value) : null;
+    const fault = value ? faultOf(name, wanted, value) : null;
     if (fault) faults.push(fault);
   }
   if (faults.length > 0) {
@@ -100,6 +110,7 @@ function elementsOf(value: HostElements | HostTensor): TensorData {
   if (value.dtype === undefined) return value.data;
   const { dtype } = value;
   if (dtype === "f64") return typedArray({ ...value, dtype });
+  if (!isHostFloat(dtype)) return toFloat64(value);
   return dtype === "f16" ? typedArray({ ...value, dtype }) : toFloat32(value);
 }
 

@@ -1,7 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { eachDevice } from "../tests/devices.ts";
-import { type HostDType, type HostTensor, type HostTypedArray, scope } from "../tensor/mod.ts";
-import { Linear, type StateValue } from "./mod.ts";
+import {
+  type HostDType,
+  type HostTensor,
+  type HostTypedArray,
+  scope,
+  type Tensor,
+  tensor,
+} from "../tensor/mod.ts";
+import { Linear, Module, type StateValue } from "./mod.ts";
 import { StateDictError } from "./state.ts";
 
 /** A weight as files hold it. */
@@ -37,3 +44,31 @@ eachDevice("loadStateDict() lists all that does not fit and changes nothing", as
   ]);
   assertEquals(await layer.weight.data(), before);
 }, ["wasm"]);
+
+/** With a buffer of each type of integers. */
+class Lookup extends Module {
+  order: Tensor = tensor([2, 0, 1], [3], { dtype: "i32" });
+  seeds: Tensor = tensor([4e9, 1], [2], { dtype: "u32" });
+  mask: Tensor = tensor([1, 0], [2], { dtype: "u8" });
+
+  forward(x: Tensor): Tensor {
+    return x;
+  }
+}
+
+eachDevice(
+  "loadStateDict() takes integers where a module has some, as files hold them",
+  async () => {
+    using _ = scope();
+    const lookup = new Lookup();
+    lookup.loadStateDict({
+      order: raw("i64", BigInt64Array.of(1n, 16777217n, -3n), [3]),
+      seeds: raw("u32", Uint32Array.of(2 ** 32 - 1, 0), [2]),
+      mask: raw("bool", Uint8Array.of(0, 1), [2]),
+    });
+    assertEquals(await lookup.order.data(), Int32Array.of(1, 16777217, -3));
+    assertEquals(await lookup.seeds.data(), Uint32Array.of(2 ** 32 - 1, 0));
+    assertEquals(await lookup.mask.data(), Uint8Array.of(0, 1));
+  },
+  ["wasm"],
+);
