@@ -22,6 +22,7 @@ import {
   moveHistory,
   type Node,
   type Rerun,
+  standIn,
   type Value,
   valueOf,
 } from "./tape.ts";
@@ -125,7 +126,7 @@ function expandNode(
   {
     using s = scope(node.op);
     const inputs = node.saved.map((t, i) => {
-      const again = t!.as(t!.shape, t!.strides);
+      const again = standIn(t!);
       const value = node.inputs[i];
       if (value) addHandle(again, value); // the same place in the graph, so that gradients add up
       return again;

@@ -5,6 +5,7 @@ import {
   Generator,
   GradientError,
   memory,
+  rand,
   randn,
   resetPeak,
   scope,
@@ -219,3 +220,25 @@ eachDevice("a weight of several segments has its gradient after the last of them
   assertEquals(await shared.grad!.data(), Float32Array.of(3 * 4 * 16, 3 * 9 * 25));
   assertEquals(await own.grad!.data(), Float32Array.of(8 * 2 * 4, 27 * 2 * 5));
 });
+
+eachDevice(
+  "a weight that a segment is given is halved again when that is computed again",
+  async () => {
+    using _ = scope();
+    const generator = new Generator(3);
+    const weight = new Parameter(rand([8, 8], { generator }));
+    const frozen = new Parameter(rand([8, 8], { generator }), { requiresGrad: false });
+    const x = rand([3, 8], { generator });
+    const segment = (x: Tensor, a: Tensor, b: Tensor) => linear(linear(square(linear(x, a)), b), a);
+    const found: ArrayLike<number>[] = [];
+    for (const isApart of [false, true]) {
+      const y = autocast("f16", () => {
+        return isApart ? checkpoint(segment, x, weight, frozen) : segment(x, weight, frozen);
+      });
+      backward(sum(y));
+      found.push(await weight.grad!.data());
+      weight.zeroGrad();
+    }
+    assertEquals(found[1], found[0]);
+  },
+);

@@ -94,6 +94,8 @@ export interface Node {
 let sequence = 0;
 const leaves = new WeakMap<Tensor, Value>();
 const values = new WeakMap<Tensor, Value>();
+/** Handles to leaves, by which segments that are computed again know them. */
+const leafHandles = new WeakSet<Tensor>();
 
 /** Makes `t` a place where the graph begins. */
 export function addLeaf(t: Tensor, leaf: Leaf): void {
@@ -112,9 +114,16 @@ export function valueOf(t: Tensor): Value | undefined {
   return value.leaf!.requiresGrad ? value : undefined;
 }
 
-/** Whether the graph begins at `t`. */
+/** Whether the graph begins at `t`, or at what `t` stands for. */
 export function isLeaf(t: Tensor): boolean {
-  return leaves.has(t);
+  return leaves.has(t) || leafHandles.has(t);
+}
+
+/** Another handle to a tensor, a leaf where that is one: autocast takes others than weights as they are. */
+export function standIn(t: Tensor): Tensor {
+  const handle = t.as(t.shape, t.strides);
+  if (isLeaf(t)) leafHandles.add(handle);
+  return handle;
 }
 
 /** Whether gradients flow to `t`. */
@@ -234,7 +243,8 @@ export function recordSegment(
   back: SegmentBack,
 ): void {
   const leaves = Array.from(uses, valueOf).filter((value) => value !== undefined);
-  addNode(op, inputs, outputs, hold(inputs), back, leaves);
+  const saved = outsideScopes(() => inputs.map(standIn));
+  addNode(op, inputs, outputs, saved, back, leaves);
 }
 
 function addNode(
