@@ -23,6 +23,9 @@ export class Arena implements BlockHolder, WorkMemory {
   generation = 0;
   #lent = 0;
   #locks = 0;
+  /** Whether it has been of use since it was given back: it would only take turns with others else. */
+  #mayYield = true;
+  #isOver = false;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -36,11 +39,12 @@ export class Arena implements BlockHolder, WorkMemory {
 
   /** Whether it can be given back without harm. */
   get isUnneeded(): boolean {
-    return this.isIdle && this.#locks === 0;
+    return this.isIdle && this.#locks === 0 && this.#mayYield;
   }
 
   lock(): void {
     this.#locks++;
+    this.#mayYield = true;
   }
 
   unlock(): void {
@@ -60,6 +64,7 @@ export class Arena implements BlockHolder, WorkMemory {
 
   /** Sets a block aside that the pool is about to lend. */
   add(block: Block): void {
+    if (this.#isOver) return;
     block.holder = this;
     this.#blocks.add(block);
     this.#lent++;
@@ -80,10 +85,12 @@ export class Arena implements BlockHolder, WorkMemory {
     this.#blocks.clear();
     this.#lent = 0;
     this.generation++;
+    this.#mayYield = false;
   }
 
   /** As `clear()`, for good. */
   dispose(): void {
+    this.#isOver = true;
     this.clear();
     this.#pool.arenas.delete(this);
   }

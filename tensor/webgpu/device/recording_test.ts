@@ -130,3 +130,32 @@ gpuTest("memory that a recording does not need at the moment is lent to others",
   assert(again.bind([]) && again.isValid);
   b.free(kept);
 });
+
+gpuTest("memory of recordings is lent again when it has been of use", (b) => {
+  const recorder = b.recorder!;
+  const memory = recorder.newMemory();
+  const take = () => b.alloc(1 << 22, "test");
+  const borrow = () => b.free(take());
+  recorder.record(borrow, memory);
+  borrow(); // what was recorded
+  const recorded = recorder.record(borrow, memory);
+  assert(recorded.bind([]));
+  borrow();
+  assert(recorded.isValid, "recording and others would take it from each other for ever");
+  memory.lock(); // as when it is replayed
+  memory.unlock();
+  const taken = [take(), take()];
+  assert(!recorded.isValid);
+  for (const buffer of taken) b.free(buffer);
+});
+
+gpuTest("memory that is given back while it is recorded in goes back to the pool", (b) => {
+  const recorder = b.recorder!;
+  const memory = recorder.newMemory();
+  memory.dispose();
+  const borrow = () => b.free(b.alloc(1 << 22, "test"));
+  recorder.record(borrow, memory);
+  const { allocations } = b.memory();
+  borrow();
+  assertEquals(b.memory().allocations, allocations);
+});
