@@ -121,7 +121,7 @@ export class Captured implements Disposable {
   #entryOf(key: string, parameters: readonly Parameter[], withGrads: boolean): Entry {
     const known = this.#entries.get(key);
     if (known && isAsBefore(known, parameters)) return known;
-    if (!known && this.#entries.size === MOST_ENTRIES && this.#pending === 0) this.forget();
+    if (!known && this.#entries.size >= MOST_ENTRIES && this.#pending === 0) this.forget();
     const entry: Entry = {
       parameters: [...parameters],
       storages: parameters.map((p) => p.storage),
@@ -159,7 +159,8 @@ export class Captured implements Disposable {
       }
     };
     try {
-      const { outs, recorded } = recordCall({ ...call, onEnd }, used);
+      const fits = () => isAsBefore(entry, call.parameters);
+      const { outs, recorded } = recordCall({ ...call, onEnd }, used, fits);
       found = recorded;
       if (isOver) settle();
       return outs;
@@ -182,20 +183,21 @@ export class Captured implements Disposable {
       entry.recorded = 0;
       return this.#fn(call.inputs);
     }
-    const isPending = call.withGrads;
-    if (isPending) {
-      this.#pending++;
-      memory.lock();
-    }
+    if (call.withGrads) this.#pending++;
+    memory.lock(); // without gradients, too: results take memory before they are computed in it
     const onEnd = () => {
-      if (!isPending) return;
-      this.#pending--;
+      if (call.withGrads) this.#pending--;
       memory.unlock();
     };
-    return replayCall(ready, { ...call, onEnd }, {
-      fits: () => isAsBefore(entry, call.parameters),
-      onMisfit: () => entry.ready = entry.last = null,
-    });
+    try {
+      return replayCall(ready, { ...call, onEnd }, {
+        fits: () => isAsBefore(entry, call.parameters),
+        onMisfit: () => entry.ready = entry.last = null,
+      });
+    } catch (error) { // such as an index out of range: nothing is on the tape
+      onEnd();
+      throw error;
+    }
   }
 
   /** Forgets what was recorded, and gives its memory back. */

@@ -1,6 +1,15 @@
-import { assert, assertEquals } from "@std/assert";
-import { AdamW, Linear } from "../nn/mod.ts";
-import { type Device, full, Generator, rand, scope, type Tensor } from "../tensor/mod.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { AdamW, Conv2d, Embedding, Linear } from "../nn/mod.ts";
+import {
+  type Device,
+  full,
+  Generator,
+  IndexError,
+  rand,
+  scope,
+  type Tensor,
+  tensor,
+} from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
 import {
   add,
@@ -8,6 +17,7 @@ import {
   backward,
   Captured,
   gradients,
+  linear,
   mul,
   noGrad,
   type Parameter,
@@ -160,4 +170,93 @@ eachDevice("what draws random numbers is never replayed", async (device) => {
   for (let i = 0; i < 5; i++) drawn.push((await captured.call([x])[0]!.data())[0]!);
   assertEquals(new Set(drawn).size, 5);
   assertEquals(replayed(device), before);
+});
+
+sameTest("gradients are not added to old ones where other calls made them first", (stage) => {
+  const { call, draw } = stage;
+  for (let i = 0; i < 2; i++) {
+    // backward reaches the second call first, so the first one finds gradients
+    backward(add(sum(square(call(draw()))), sum(call(draw()))));
+    takeGradients(stage);
+  }
+  for (let i = 0; i < 4; i++) {
+    backward(sum(square(call(draw()))));
+    takeGradients(stage);
+  }
+});
+
+eachDevice("results that are kept do not lie where later calls are computed", async () => {
+  const fn = ([x]: readonly Tensor[]) => {
+    const twice = mul(x!, 2);
+    return [add(add(twice, 1), twice)];
+  };
+  using captured = new Captured(fn, { parameters: () => [] });
+  using _ = scope();
+  const inputs = [1, 2, 3, 4, 5].map((value) => full([2 ** 18], value)); // 1 MiB each
+  const results = inputs.map((x) => captured.call([x])[0]!);
+  for (const [i, result] of results.entries()) {
+    const data = await result.data();
+    assertEquals([data[0], data.at(-1)], [4 * i + 5, 4 * i + 5], `result ${i}`);
+  }
+});
+
+eachDevice("a call that fails is over, and others are replayed", async (device) => {
+  using table = new Embedding(4, 8);
+  using optimizer = new AdamW(table.parameters());
+  let isBroken = false;
+  const fn = ([index]: readonly Tensor[]) => {
+    const rows = table.forward(index!);
+    const product = linear(rows, table.weight);
+    if (isBroken) throw new Error("broken");
+    return [product];
+  };
+  using captured = new Captured(fn, { parameters: () => table.parameters() });
+  const train = (index: number) => {
+    using _ = scope();
+    const before = replayed(device);
+    const computed = add(tensor([index, 1], [2], { dtype: "i32" }), 0); // nothing is known of it
+    backward(sum(autocast("f16", () => captured.call([computed])[0]!)));
+    optimizer.zeroGrad();
+    return replayed(device) > before;
+  };
+  const isRecorded = device.backend.recorder !== undefined;
+  train(0);
+  isBroken = true;
+  assertThrows(() => train(1), Error, "broken"); // while it is recorded
+  isBroken = false;
+  for (let i = 0; i < 3; i++) train(i);
+  assertEquals(train(3), isRecorded);
+  if (device.name === "wasm") assertThrows(() => train(4), IndexError); // while it is replayed
+  assertEquals(train(3), isRecorded);
+  await device.backend.sync();
+});
+
+eachDevice("a function may give back what it was given", async () => {
+  using layer = new Linear(2, 1);
+  using _optimizer = new AdamW(layer.parameters());
+  const fn = ([x]: readonly Tensor[]) => [x!, layer.weight, layer.forward(x!)];
+  using captured = new Captured(fn, { parameters: () => layer.parameters() });
+  for (let i = 0; i < 4; i++) {
+    using _ = scope();
+    const x = tensor([1, i], [1, 2]);
+    const [same, weight] = captured.call([x]) as [Tensor, Tensor];
+    assertEquals(await same.data(), await x.data());
+    backward(sum(mul(weight, 3)));
+    assertEquals(Array.from(await layer.weight.grad!.data()), [3, 3]);
+    layer.zeroGrad();
+  }
+});
+
+eachDevice("convolutions are replayed from their third call on", (device) => {
+  for (const options of [{}, { padding: 1 }, { stride: 3 }]) {
+    using layer = new Conv2d(3, 5, options.padding ? 3 : 1, options);
+    using captured = new Captured(([x]) => [layer.forward(x!)], {
+      parameters: () => layer.parameters(),
+    });
+    using _ = scope();
+    const x = full([2, 3, 7, 7], 1);
+    const before = replayed(device);
+    for (let i = 0; i < 3; i++) noGrad(() => captured.call([x]));
+    assertEquals(replayed(device) > before, device.backend.recorder !== undefined);
+  }
 });

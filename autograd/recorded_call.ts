@@ -16,7 +16,7 @@ import { backwardFrom, changedInPlace } from "./backward.ts";
 import { HalfWeights } from "./half_weights.ts";
 import { autocast, autocastDtype, noGrad, withGrad } from "./modes.ts";
 import type { Parameter } from "./parameter.ts";
-import { freeHistory, hold, recordSegment, valueOf } from "./tape.ts";
+import { addHandle, freeHistory, hold, recordSegment, valueOf } from "./tape.ts";
 
 /** What is captured. */
 export type CapturedFunction = (inputs: readonly Tensor[]) => readonly Tensor[];
@@ -79,16 +79,19 @@ function buffersOf(tensors: readonly (Tensor | null)[]): DeviceBuffer[] {
  * called; null where the work of another call would be different work.
  *
  * @param memory What it is to be replayed in; without it, the record is to compare with.
+ * @param fits Whether all is as it was when the call was made.
  */
 export function recordCall(
   call: Call,
   memory: WorkMemory | undefined,
+  fits: () => boolean,
 ): { outs: readonly Tensor[]; recorded: RecordedCall | null } {
   const { fn, inputs, parameters, withGrads, onEnd } = call;
   const { recorder } = inputs[0]!.device.backend;
   // What optimisers keep is of weights that are trained.
   const halves = new HalfWeights(withGrads);
   let own: readonly Tensor[] = [];
+  let isMade = true;
   let draws = false;
   const stop = onDraw(() => draws = true);
   let forward: RecordedWork;
@@ -96,9 +99,14 @@ export function recordCall(
     forward = recorder!.record(() => {
       own = outsideScopes(() => {
         using s = scope("captured");
-        return s.keep(halves.within(() => fn(inputs)));
+        const made = halves.within(() => fn(inputs));
+        isMade = made.every((t) => s.owned.has(t));
+        return s.keep(made.map((t) => s.owned.has(t) ? t : anotherHandle(t)));
       });
     }, memory);
+  } catch (error) {
+    halves.dispose(); // they would stay in the memory for good
+    throw error;
   } finally {
     stop();
   }
@@ -125,7 +133,7 @@ export function recordCall(
     halves.dispose();
     onEnd();
   };
-  const result = { outs, recorded: isFresh && !draws ? recorded : null };
+  const result = { outs, recorded: isFresh && isMade && !draws ? recorded : null };
   if (!withGrads || values.every((value) => value === undefined)) {
     end();
     return result;
@@ -135,7 +143,8 @@ export function recordCall(
     shortcut(grads) {
       const missing = parameters.filter((p) => !p.grad);
       const run = () => halves.within(() => backwardFrom(values, grads));
-      if (!recorder!.isReady) {
+      // what adds to the gradients of another call is not what writes the first ones
+      if (!recorder!.isReady || !fits()) {
         run();
         return true;
       }
@@ -225,4 +234,12 @@ function versionsOf(parameters: readonly Parameter[]): [Parameter, number][] {
 function rerunOf(fn: CapturedFunction): (inputs: readonly Tensor[]) => readonly Tensor[] {
   const precision = autocastDtype();
   return (inputs) => withGrad(() => autocast(precision, () => fn(inputs)));
+}
+
+/** Of a result that was there before, such as an input that is given back: the caller keeps its own. */
+function anotherHandle(t: Tensor): Tensor {
+  const handle = t.as(t.shape, t.strides);
+  const value = valueOf(t);
+  if (value) addHandle(handle, value);
+  return handle;
 }

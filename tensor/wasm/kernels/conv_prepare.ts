@@ -182,7 +182,7 @@ export function withPatches(
   const ceilTo = (bytes: number) => Math.ceil(bytes / 128) * 128;
   const tapBytes = ceilTo(k * 4), packedBytes = ceilTo(weightTasks * tile.rows * k * 4);
   const temp = runtime.allocTemp(tapBytes + packedBytes + (inPlace ? 0 : group * imageBytes), op);
-  const packed = temp + tapBytes, padded = packed + packedBytes;
+  const packed = temp + tapBytes, padded = inPlace ? temp : packed + packedBytes;
   try {
     writeTaps(runtime, temp, g, height, width);
     const [firstRow, endRow] = inside(g.padTop, height, g.height, g.dilation);
