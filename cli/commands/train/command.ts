@@ -22,7 +22,8 @@ import { newFolder, resumedFolder, runTraining } from "../../run/run.ts";
 import { loadTrainee, rememberedPlans } from "../../run/saving.ts";
 import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { classesText, requireSameClasses, writeClasses } from "../../shared/classes.ts";
-import { RESULTS } from "../../shared/defaults.ts";
+import { dataKind } from "../../shared/data_kind.ts";
+import { DATA, RESULTS } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
@@ -41,7 +42,13 @@ import type { TrainData } from "./open_data.ts";
 import { transferLines } from "./initial.ts";
 import { openNewRun } from "./new_run.ts";
 import { recipeLines, recipesHelp, withRecipe } from "./recipe.ts";
-import { resumedSettings, sameRun, totalSteps, type TrainSettings } from "./settings.ts";
+import {
+  resumedSettings,
+  type RunDescription,
+  sameRun,
+  totalSteps,
+  type TrainSettings,
+} from "./settings.ts";
 
 const HELP = `Trains a class-conditional Diffusion Transformer and shows what it learns.
 
@@ -85,16 +92,23 @@ async function checkpointOf(flags: TrainFlags): Promise<string | undefined> {
   if (flags.resume === undefined) return undefined;
   if (flags.resume === "latest") return await findCheckpoint(await latestRun(results));
   if (flags.resume !== "auto") return await findCheckpoint(flags.resume);
+  const found = await dataKind(flags.data ?? DATA);
+  const hasOwnSize = found.kind === "named" && found.folder !== undefined;
+  const isAsked = (run: RunDescription) => sameRun(withRecipe(flags), run, hasOwnSize);
   const run = await unfinishedRun(
     results,
     DIT_KIND.trainee,
-    (path, hasAllSteps) => isOf(flags, path, hasAllSteps),
+    (path, hasAllSteps) => isOf(isAsked, path, hasAllSteps),
   );
   return run && await findCheckpoint(run);
 }
 
-/** Whether a checkpoint is one of a run of these flags that has something left to do. */
-async function isOf(flags: TrainFlags, path: string, hasAllSteps: boolean): Promise<boolean> {
+/** Whether a checkpoint is one of a run that is asked for and has something left to do. */
+async function isOf(
+  isAsked: (run: RunDescription) => boolean,
+  path: string,
+  hasAllSteps: boolean,
+): Promise<boolean> {
   try {
     using checkpoint = await openCheckpoint(path, DIT_KIND);
     const { config, training } = checkpoint.header;
@@ -102,7 +116,7 @@ async function isOf(flags: TrainFlags, path: string, hasAllSteps: boolean): Prom
     const settings = readSettings(TRAIN_FLAGS, training.settings.values, path);
     // one that was ended while it made its samples has all steps
     if (hasAllSteps && !await lacksSamples(path, settings)) return false;
-    return sameRun(withRecipe(flags), { settings, config });
+    return isAsked({ settings, config });
   } catch (error) {
     if (error instanceof CommandError) return false;
     throw error;

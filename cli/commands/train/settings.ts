@@ -188,14 +188,20 @@ export interface RunDescription {
 /**
  * Whether flags, without any others, describe a run: what `--resume auto` looks for. How often
  * things are written does not matter, and what the data decide is taken from the run.
+ *
+ * @param hasOwnSize Whether the data decide the size of their images, as IDX files do.
  */
-export function sameRun(flags: TrainFlags, { settings, config }: RunDescription): boolean {
+export function sameRun(
+  flags: TrainFlags,
+  { settings, config }: RunDescription,
+  hasOwnSize = false,
+): boolean {
   const preset = presetOf(flags);
   const { latents, dit, classNames } = config;
   const named = namedData(settings.data);
   const usualSize = named?.imageSize ?? TRAIN_FLAGS["image-size"].defaults[preset];
-  const isUsualSize = latents !== null || settings.imageSize === usualSize;
-  const isUsualVae = named !== undefined || settings.vae !== "none" ||
+  const isUsualSize = latents !== null || hasOwnSize || settings.imageSize === usualSize;
+  const isUsualVae = named !== undefined || hasOwnSize || settings.vae !== "none" ||
     settings.imageSize! < LATENT_FROM;
   const open = {
     imageSize: flags["image-size"] === undefined && isUsualSize,

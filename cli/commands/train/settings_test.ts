@@ -174,6 +174,19 @@ Deno.test("a run of data that are drawn at any size is looked for by its size", 
   assertEquals(isFound("--data emoji --steps 9 --image-size 256", 256), true);
 });
 
+Deno.test("a run of files that have a size of their own is looked for at that size", () => {
+  const shape: DataShape = { ...SHAPE, kind: "named", side: 32, imageSize: 32 };
+  const line = "--data fashion --model DiT-B/4 --num-heads 4 --hidden-size 32 --steps 9";
+  const flags = flagsOf(`${line} --batch-size 4`);
+  const settings = settledBy(shape, settingsOf(flags), flags, IMAGES);
+  const run = { settings, config: modelConfigOf(flags, settings, shape) };
+  assertEquals(sameRun(flags, run, true), true);
+  assertEquals(sameRun(flags, run), false, "of a folder of images 256 pixels are usual");
+  assertEquals(sameRun({ ...flags, "image-size": 28 }, run, true), false);
+  const large = { ...run, settings: { ...settings, imageSize: 128 } };
+  assertEquals(sameRun(flags, large, true), true);
+});
+
 Deno.test("warm-up is made to fit a run of epochs just as one of steps", () => {
   const warmup = (line: string) => newRun(`${TINY} ${line}`).settings.warmup;
   assertEquals([warmup("--steps 30"), warmup("--epochs 5")], [3, 3]);
