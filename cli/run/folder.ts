@@ -184,6 +184,7 @@ export class RunFolder {
       this.#from = null;
       return;
     }
+    await this.#keepBestOf(from);
     const { description, pictures } = this.#names;
     const aside = await nextFolder(this.path, "", "retired-");
     await Deno.mkdir(join(aside, "checkpoints"));
@@ -205,6 +206,19 @@ export class RunFolder {
     const text = `moved what the run had written after step ${from} to ${aside}`;
     console.log(text);
     await this.log(text);
+  }
+
+  /**
+   * Puts the best checkpoint among the others where the run went back to it: once those of later
+   * steps are aside there may be no other, and a run that is killed then could not be found.
+   */
+  async #keepBestOf(step: number): Promise<void> {
+    const kept = await listCheckpoints(this.path);
+    if (kept.some((file) => file.step === step) || await this.bestStep() !== step) return;
+    const path = checkpointPath(this.path, step);
+    const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+    await Deno.copyFile(this.file(BEST), temporary);
+    await Deno.rename(temporary, path);
   }
 
   /** Writes a file that the run can do without. */

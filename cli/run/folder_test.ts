@@ -1,12 +1,16 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { diskTest } from "../../tests/fixtures.ts";
+import { hostTensor } from "@dit/core/io";
 import { CommandError } from "../shared/errors.ts";
-import { listCheckpoints } from "./find.ts";
+import { stepOf, writeCheckpoint } from "./checkpoint.ts";
+import { findCheckpoint, listCheckpoints } from "./find.ts";
 import { RunFolder } from "./folder.ts";
 import type { Metrics } from "./metrics.ts";
 
 const NAMES = { description: "config.json", pictures: "samples" } as const;
 const PNG = Uint8Array.of(1);
+const BEST_HEADER = { trainee: "dit", step: 6, config: {}, training: null };
+const BEST_WEIGHTS = new Map([["x", hostTensor(Float32Array.of(1))]]);
 
 const line = (step: number): Metrics => ({
   step,
@@ -92,6 +96,20 @@ diskTest("a run that went back continues from what it wrote last", async (folder
   assertStringIncludes(await Deno.readTextFile(`${path}/log.txt`), "retired-000");
   await take(await open(path, 6), 2, "newer", 8);
   assertEquals([await stepsOf(path), await stepsOf(`${path}/retired-001`)], [[6, 8], [7]]);
+});
+
+diskTest("a run that went back to its best can be continued at any moment", async (folder) => {
+  const run = await RunFolder.create(folder, "a", NAMES);
+  await run.describe({});
+  await run.saveBest((path) => writeCheckpoint(path, BEST_HEADER, { model: BEST_WEIGHTS }));
+  await take(run, 1, "left", 12);
+  const again = await open(run.path, 6);
+  await again.measure(line(7)); // and is killed
+  assertEquals(await stepsOf(run.path), [6]);
+  assertEquals(await stepOf(await findCheckpoint(run.path)), 6);
+  assertEquals(await stepsOf(`${run.path}/retired-000`), [12]);
+  await take(again, 1, "new", 8);
+  assertEquals([await stepsOf(run.path), await again.bestStep()], [[8], 6]);
 });
 
 diskTest(
