@@ -230,14 +230,16 @@ export class TrainingLoop {
     }
     if (scaler && scaler.skipped > this.#skipped) {
       const count = scaler.skipped - this.#skipped;
+      const text = count === 1 ? "1 step" : `${count} steps`;
       await this.#note(
-        `${count} steps left out: gradients overflowed, the loss scale is ${scaler.scale}`,
+        `${text} left out: gradients overflowed, the loss scale is ${scaler.scale}`,
       );
       this.#skipped = scaler.skipped;
     }
-    const line = `step ${step}/${steps}  ${this.#figures()}`;
+    const line = `step ${step}/${steps}  ${this.#figures()}`.trimEnd();
+    const left = this.#left(); // unknown where every step so far has overflowed
     if (this.#terminal) await folder?.log(line);
-    else await this.#note(`${line}, ${duration(this.#left())} left`);
+    else await this.#note(Number.isNaN(left) ? line : `${line}, ${duration(left)} left`);
   }
 
   /** Logs images that any rank has found damaged since the last time. */

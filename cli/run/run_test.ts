@@ -226,3 +226,16 @@ runTest(
     assertEquals(checkpoint.header.step, 4);
   },
 );
+
+runTest(
+  "a first step that overflows is counted, and says no time",
+  async (folder, device, said) => {
+    const state = [["scale", 2 ** 127], ["streak", 0], ["skipped", 0]] as const;
+    const prepare = ({ scaler }: LineTrainee) =>
+      scaler.loadStateDict(new Map(state.map(([name, x]) => [name, { shape: [], data: [x] }])));
+    const settings = { mixedPrecision: "fp16", logEvery: 1 } as const;
+    assertEquals(await fit(folder, { device, steps: 2, settings, prepare }), 0);
+    assertEquals(said.find((line) => line.startsWith("step ")), "step 1/2");
+    assertStringIncludes(said.join("\n"), "1 step left out: gradients overflowed");
+  },
+);
