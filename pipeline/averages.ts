@@ -37,7 +37,8 @@ export function averagesOf(text: number | string): Average[] {
 
 /** Where a checkpoint has an average: the first one of a run under `ema`. */
 export function sectionOf({ name }: Pick<Average, "name">, index: number): string {
-  return index === 0 ? "ema" : `ema-${name}`;
+  if (index === 0) return "ema";
+  return `ema-${name === "0" ? "0.0" : name}`; // "ema-0." begins the names of "ema-0.5." as well
 }
 
 /**

@@ -19,6 +19,13 @@ Deno.test("a text means averages, the first of which is the usual one", () => {
   assertEquals(averagesOf("1e-1,power.10").map(({ name }) => name), ["0.1", "power0.1"]);
 });
 
+Deno.test("no average's section begins the names of another's", () => {
+  const sections = averagesOf("0.9,0,0.5,0.05,power0.1,power0.15,0.99,0.999").map(sectionOf);
+  for (const one of sections) {
+    assertEquals(sections.filter((other) => other.startsWith(`${one}.`)), [], one);
+  }
+});
+
 Deno.test("half of what an average began with is left after its half-life", () => {
   const [slow, power] = averagesOf("0.9999,power0.1");
   const steps = halfLife(slow!, false)!;
