@@ -1,12 +1,21 @@
 /** `deno task build-page`: its files, and what they do in a browser without any server of ours. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { SafetensorsFile } from "@dit/core/io";
+import { SafetensorsFile, saveSafetensors } from "@dit/core/io";
 import { ImageSampler } from "@dit/core/pipeline";
 import { init } from "@dit/core/tensor";
 import { bundleModule, samplePictures } from "@dit/web";
 import { browserMissing, openBrowser, type Served, serveFiles } from "./browser.ts";
 import type { Drawn, Trained } from "./browser/static_page.ts";
-import { command, commandLines, commandTest, smallLatents, writeRun } from "./commands.ts";
+import { vaeConfigOf } from "@dit/core/vae";
+import {
+  command,
+  commandLines,
+  commandTest,
+  SMALL_VAE,
+  smallLatents,
+  smallVaeWeights,
+  writeRun,
+} from "./commands.ts";
 import { filesOf } from "./files_of.ts";
 import { packagesMissing, testUnless } from "./npm.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
@@ -116,6 +125,17 @@ commandTest(
     await Deno.writeTextFile(`${folder}/page/site.json`, '{"hasServer":false}');
     const inside = await writeRun(`${folder}/page/models`, "inside", 1);
     const latents = await writeRun(folder, "latents", 1, smallLatents({}, "gone.safetensors"));
+    const vae = `${folder}/vae.safetensors`;
+    await saveSafetensors(vae, await smallVaeWeights(), [[
+      "config",
+      JSON.stringify(vaeConfigOf(SMALL_VAE)),
+    ]]);
+    const made = smallLatents({}, "vae.safetensors");
+    const retrained = await writeRun(folder, "retrained", 1, {
+      ...made,
+      latents: { ...made.latents!, vaeSha256: "0".repeat(64) },
+    });
+    const wide = await writeRun(folder, "wide", 1, smallLatents({ inChannels: 8 }, "gone"));
     const lines = [
       [["build-page"], "expected one folder to write to"],
       [["build-page", "a", "b"], "expected one folder to write to"],
@@ -127,6 +147,12 @@ commandTest(
         ["build-page", "site", "--ckpt", latents],
         "its autoencoder is not here; name it with --vae",
       ],
+      [
+        ["build-page", "site", "--ckpt", retrained],
+        "but its weights are others; name the right one",
+      ],
+      [["build-page", "site", "--ckpt", wide, "--vae", vae], "an autoencoder of 8 latent channels"],
+      [["build-page", "site", "--weights", "model"], "expected weights model but it has ema"],
       [["build-page", "page", "--ckpt", inside], "expected weights outside of page, which is"],
       [["build-page", "site", "--data", "gone"], "gone"],
       [["build-page", "site", "--steps", "7"], "unknown flag --steps"],

@@ -7,8 +7,10 @@
 import { writeAtomically } from "@dit/core/io";
 import { ADDRESSES, bundleModule, PAGE_FILES, type Site } from "@dit/web";
 import { basename, dirname, join } from "@std/path";
+import { checkAutoencoder } from "../../model/autoencoder.ts";
 import { withDemo } from "../../model/demos.ts";
 import { MODEL_FLAGS } from "../../model/sampling_flags.ts";
+import { openSampled } from "../../model/sampling_setup.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -168,14 +170,23 @@ async function findModel(flags: FlagValues<typeof ALL_FLAGS>): Promise<ServedMod
   const id = ckpt === undefined ? "demo" : idOf("ckpt", basename(ckpt));
   const model = await models.find(id);
   if (model === undefined) {
-    throw new CommandError(`${ckpt ?? "the demo's weights"}: cannot be read`);
+    const reason = await models.reasonOf(id) ?? "cannot be read";
+    throw new CommandError(`${ckpt ?? "the demo's weights"}: ${reason}`);
   }
   if (model.info.isLatent && model.vaePath === null) {
     throw new CommandError(
       `${ckpt}: this model makes latents, and its autoencoder is not here; name it with --vae`,
     );
   }
+  if (model.vaePath !== null && model.vae === undefined) await checkVae(model, model.vaePath);
   return model;
+}
+
+/** Refuses an autoencoder that was trained again since the latents were made, as sampling does. */
+async function checkVae({ path, flags }: ServedModel, vaePath: string): Promise<void> {
+  using weights = await openSampled(path, flags);
+  const { latents } = weights.config;
+  if (latents !== null) await checkAutoencoder(vaePath, latents);
 }
 
 function json(value: unknown): Uint8Array<ArrayBuffer> {

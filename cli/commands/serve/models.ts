@@ -94,6 +94,13 @@ export class Models {
     return (await this.list()).find((model) => model.id === id);
   }
 
+  /** Why weights that are there are not served; undefined where they are, and where there are none. */
+  async reasonOf(id: string): Promise<string | undefined> {
+    await this.list();
+    const known = this.#known.get(id);
+    return known && "reason" in known ? known.reason : undefined;
+  }
+
   /**
    * Checks that the weights of `--ckpt` are there.
    *
