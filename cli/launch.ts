@@ -54,6 +54,11 @@ export function launcherOf(
   );
 }
 
+/** Whether `--safe-wasm` declines the fast tier, in any way in which the command takes it. */
+export function isSafe(args: readonly string[]): boolean {
+  return (rawFlags(args).values["safe-wasm"] ?? "false") !== "false";
+}
+
 /**
  * Arguments of `deno` that start a command with the rights it needs.
  *
@@ -151,7 +156,7 @@ if (import.meta.main) {
     console.error(unknownCommand(command));
     Deno.exit(EXIT.usage);
   }
-  const wanted = Deno.build.arch === "x86_64" && !args.includes("--safe-wasm") &&
+  const wanted = Deno.build.arch === "x86_64" && !isSafe(args) &&
     Deno.env.get("DENO_V8_FLAGS") === undefined;
   try {
     const launcher = launcherOf(command, args);

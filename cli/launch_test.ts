@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "./shared/errors.ts";
-import { denoArguments, launcherOf } from "./launch.ts";
+import { denoArguments, isSafe, launcherOf } from "./launch.ts";
 
 const written = (command: string, ...args: string[]): string | undefined =>
   denoArguments(command, args).find((arg) => arg.startsWith("--allow-write"));
@@ -101,4 +101,13 @@ Deno.test("a rank may load MPI's library, unless its launcher is left aside", ()
   );
   variables["OMPI_COMM_WORLD_SIZE"] = "1";
   assertEquals(launcher("download"), null);
+});
+
+Deno.test("the fast tier is declined however the flag for that is written", () => {
+  for (const args of [["--safe-wasm"], ["--safe-wasm=true"], ["--safe-wasm", "a.npz"]]) {
+    assert(isSafe(args), args.join(" "));
+  }
+  for (const args of [[], ["--safe-wasm=false"], ["--no-safe-wasm"], ["--steps", "3"]]) {
+    assert(!isSafe(args), args.join(" "));
+  }
 });
