@@ -34,7 +34,15 @@ export function toCommandError(error: unknown): unknown {
     ...FILE_ERRORS,
   ]
     .some((kind) => error instanceof kind);
-  // Deno has no error class for a full disk
-  const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
-  return isPlain || isFull ? new CommandError(messageOf(error), { cause: error }) : error;
+  return isPlain || isOfSystem(error)
+    ? new CommandError(messageOf(error), { cause: error })
+    : error;
+}
+
+/**
+ * Whether the system refused something, for which Deno may have no class: a full disk (ENOSPC), a
+ * quota that is used up, a disk that cannot be written to, a name that is too long.
+ */
+function isOfSystem(error: unknown): boolean {
+  return error instanceof Error && "code" in error && /^E[A-Z\d]+$/.test(String(error.code));
 }
