@@ -3,6 +3,7 @@ import type { Checkpoint } from "@dit/core/pipeline";
 import { agree } from "../distributed/agree.ts";
 import { onRankZero } from "../distributed/together.ts";
 import { EXIT, messageOf } from "../shared/errors.ts";
+import { shellWord } from "../shared/shell.ts";
 import { runOf } from "./find.ts";
 import { RunFolder } from "./folder.ts";
 import { type Run, TrainingLoop } from "./loop.ts";
@@ -81,7 +82,9 @@ export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
     await loop.finish(`stopped at step ${trainee.step} of ${steps}`, true);
     if (folder) {
       console.log(
-        `stopped at step ${trainee.step}; continue with: deno task ${kind.command} --resume ${folder.path}`,
+        `stopped at step ${trainee.step}; continue with: deno task ${kind.command} --resume ${
+          shellWord(folder.path)
+        }`,
       );
     }
     return EXIT.interrupted;

@@ -16,6 +16,7 @@ import {
 import { obtain, sizeText } from "../../model/pretrained.ts";
 import { namedData } from "../../shared/named_data.ts";
 import { ProgressLine } from "../../shared/progress.ts";
+import { shellWord } from "../../shared/shell.ts";
 import {
   isPictures,
   MIRROR_VARIABLE,
@@ -117,7 +118,7 @@ async function makePictures(
   console.log(`${folder}: ${all.toLocaleString("en")} pictures of ${size}x${size}`);
   console.log(`  ${sorted.map(([name, n]) => `${name} ${n}`).join(", ")}`);
   const data = namedData(folder) ? `./${folder}` : folder; // the folder, not the data of that name
-  console.log(`train on them with: deno task train --data ${data}`);
+  console.log(`train on them with: deno task train --data ${shellWord(data)}`);
 }
 
 async function list(folder = PRETRAINED_FOLDER): Promise<void> {

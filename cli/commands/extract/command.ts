@@ -19,6 +19,7 @@ import { toCommandError } from "../../shared/failures.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { allFindings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
+import { shellWord } from "../../shared/shell.ts";
 import type { Encoding } from "./encode.ts";
 import type { Filling } from "./filling.ts";
 import { EXTRACT_FLAGS, EXTRACT_GROUPS, type ExtractSettings, extractSettings } from "./flags.ts";
@@ -124,7 +125,7 @@ async function extract(
     const seconds = (performance.now() - start) / 1000;
     for (const found of await allFindings(world, images)) say(found);
     say(`written  ${out}: ${text}; ${progress.text}, ${duration(seconds)}`);
-    if (settings.world === 1) say(`train on them with: deno task train --data ${out}`);
+    if (settings.world === 1) say(`train on them with: deno task train --data ${shellWord(out)}`);
     return 0;
   } finally {
     vae.dispose();

@@ -30,6 +30,7 @@ import type { TraineeKind } from "../../run/trainee.ts";
 import type { Weights } from "../../model/weights.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { shownClasses } from "../../shared/classes.ts";
+import { shellWord } from "../../shared/shell.ts";
 import type { TrainingEvaluation } from "./evaluation.ts";
 import { freeze, rateScale } from "./initial.ts";
 import type { ModelInput } from "./open_data.ts";
@@ -220,7 +221,7 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
       await this.#exportWeights(exportTo);
       lines.push(`weights to sample from: ${exportTo}`);
     }
-    return [...lines, `sample from it with: deno task sample --ckpt ${folder.path}`];
+    return [...lines, `sample from it with: deno task sample --ckpt ${shellWord(folder.path)}`];
   }
 
   /** The averaged weights alone, as f16: small, and enough to sample from. */

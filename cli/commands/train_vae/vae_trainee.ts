@@ -24,6 +24,7 @@ import { ModelTrainee, type PartLoss, shareOf } from "../../run/model_trainee.ts
 import { COMMON_CURVES } from "../../run/report.ts";
 import type { TraineeKind } from "../../run/trainee.ts";
 import { writeWhole } from "../../shared/files.ts";
+import { shellWord } from "../../shared/shell.ts";
 import type { VaeSettings } from "./flags.ts";
 import { isFormer } from "./former.ts";
 import { measureLatents, reconstructionGrid, saveAutoencoder } from "./result.ts";
@@ -156,8 +157,8 @@ export class VaeTrainee extends ModelTrainee<VaeSettings, AutoencoderKL> {
         `${(1 / std).toPrecision(5)}; ${kl.toPrecision(3)} nats a value; ` +
         `PSNR ${psnr(squaredError).toFixed(1)} dB, on ${measure.images} images`,
         `written  ${path}; look at ${join(folder.path, GRID_FILE)}`,
-        `make latents with: deno task extract-features --data ${settings.data} --image-size ` +
-        `${settings.imageSize} --vae ${folder.path}`,
+        `make latents with: deno task extract-features --data ${shellWord(settings.data)} ` +
+        `--image-size ${settings.imageSize} --vae ${shellWord(folder.path)}`,
       ];
     });
   }
