@@ -32,7 +32,7 @@ export async function agreedSettings(
   { images, vae, path, device }: Opened,
 ): Promise<LatentSettings> {
   const { data, imageSize, kind, flips, dtype, shardSize, out, layout, tile } = settings;
-  requireFit(imageSize, images, vae, path);
+  requireFit(settings, images, vae, path);
   const [sha256, files] = [await autoencoderDigest(path), await images.namesDigest()];
   const machines = "the same files have to be on all machines";
   await agree(world, `the names of the images in ${data}`, [images.size, files], machines);
@@ -69,7 +69,7 @@ export async function agreedSettings(
 }
 
 function requireFit(
-  imageSize: number,
+  { imageSize, tile }: Pick<ExtractSettings, "imageSize" | "tile">,
   images: ImageFolder,
   vae: AutoencoderKL,
   path: string,
@@ -79,6 +79,12 @@ function requireFit(
     throw new UsageError(
       `--image-size: expected a multiple of ${vae.factor}, the pixels of the autoencoder's ` +
         `latents, but got ${imageSize}`,
+    );
+  }
+  if (tile !== null && tile < vae.factor) {
+    throw new UsageError(
+      `--tile: expected ${vae.factor} or more, the pixels of the autoencoder's latents, but got ` +
+        `${tile}`,
     );
   }
   if (inChannels !== images.channels) {

@@ -5,7 +5,8 @@ import { AutoencoderKL } from "@dit/core/vae";
 import { imageTest } from "../../../data/image_test_util.ts";
 import { SMALL_VAE, smallVaeWeights } from "../../../tests/commands.ts";
 import { onRanks } from "../../distributed/world_test_util.ts";
-import { CommandError } from "../../shared/errors.ts";
+import { ALONE } from "../../distributed/world.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { openImages } from "../../shared/images.ts";
 import { extractSettings } from "./flags.ts";
 import { agreedSettings, idleText } from "./latent_settings.ts";
@@ -41,4 +42,17 @@ imageTest("ranks of machines whose images or weights differ are refused", async 
     "the names of the images in images: expected the same on all 3 ranks but rank 2 has",
   );
   await assertRejects(() => agreed(["a", "c"]), CommandError, "the weights of the autoencoder");
+});
+
+imageTest("tiles smaller than what a latent stands for are refused", async (folder) => {
+  await Deno.writeTextFile(`${folder}/one.png`, "");
+  const device = await init({ device: "reference" });
+  using vae = new AutoencoderKL({ ...SMALL_VAE, blockOutChannels: [4, 4, 4, 4, 4] });
+  await using images = await openImages(folder, { size: 32, workers: 0, warn() {} });
+  const settings = extractSettings({ data: folder, "image-size": 32, tile: 8 });
+  await assertRejects(
+    () => agreedSettings(ALONE, settings, { images, vae, path: "vae", device }),
+    UsageError,
+    "--tile: expected 16 or more, the pixels of the autoencoder's latents, but got 8",
+  );
 });
