@@ -1,6 +1,6 @@
 /** The flags that say what is sampled from and how, which `sample` and `sample-many` share. */
 import { ETA_SAMPLERS, SAMPLER_NAMES, SAMPLERS } from "@dit/core/diffusion";
-import { WEIGHTS } from "../shared/common_flags.ts";
+import { MOST_TIMESTEPS, WEIGHTS } from "../shared/common_flags.ts";
 import { UsageError } from "../shared/errors.ts";
 import {
   choice,
@@ -77,7 +77,7 @@ export function samplingFlags(usual: { sampler: string; cfgScale: string }) {
       usual.sampler,
     ),
     "num-sampling-steps": withDefaultText(
-      count("steps"),
+      count("steps", 1, MOST_TIMESTEPS),
       `by sampler: ${usualSteps}, of pixels 10`,
     ),
     "eta": withDefault(real(`randomness of ${ETA_SAMPLERS.join(", ")}`, 0, 1), 0),

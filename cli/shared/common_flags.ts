@@ -8,8 +8,14 @@ import { type Setting, setting } from "./settings.ts";
 /** Sides beyond this are typing errors: such images would need gigabytes each. */
 export const MOST_PIXELS = 16384;
 
-/** Timesteps beyond this are typing errors: the tables of a process have an entry for each. */
+/**
+ * Timesteps beyond this are typing errors: the tables of a process have an entry for each, as have
+ * the stops of a sampler.
+ */
 export const MOST_TIMESTEPS = 1e6;
+
+/** Classes beyond this are typing errors, as are labels of features: a model has a row for each. */
+export const MOST_CLASSES = 2 ** 20;
 
 /** A side of images in pixels. */
 export function imageSide(help: string): Flag<number> {

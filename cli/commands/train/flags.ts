@@ -19,6 +19,7 @@ import {
   DISTRIBUTED_FLAGS,
   HELP,
   imageSide,
+  MOST_CLASSES,
   MOST_TIMESTEPS,
   STRICT,
   WORKERS,
@@ -76,7 +77,7 @@ const DATA_FLAGS = {
     awaitsData: true,
   }),
   "num-classes": modelFlag(
-    count("rows of the class table"),
+    count("rows of the class table", 1, MOST_CLASSES),
     ({ dit }) => dit.numClasses,
     "those of the data",
   ),
@@ -319,7 +320,7 @@ const RUN_FLAGS = {
     onResume: "free",
     whenAbsent: "ddim",
   }),
-  "sample-steps": setting(count("steps of a sample"), {
+  "sample-steps": setting(count("steps of a sample", 1, MOST_TIMESTEPS), {
     key: "sampleSteps",
     default: 25,
     onResume: "free",

@@ -261,6 +261,11 @@ Deno.test("what a model or its process cannot be is refused by the flag", () => 
     ["--grad-accum 3", "--grad-accum: expected a number of equal parts of a batch of 4"],
     ["--num-workers 129", "--num-workers: expected 128 at most but got 129"],
     ["--image-size 1e9", "--image-size: expected 16384 at most but got 1000000000"],
+    ["--num-classes 1e9", "--num-classes: expected 1048576 at most but got 1000000000"],
+    [
+      "--process flow --sample-steps 1e9",
+      "--sample-steps: expected 1000000 at most but got 1000000000",
+    ],
   ] as const;
   for (const [line, message] of cases) {
     assertThrows(() => newRun(`${TINY} ${line}`), UsageError, message);
