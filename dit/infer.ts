@@ -62,12 +62,18 @@ export function ditOptionsOf(
     hiddenSize,
     depth,
     numHeads: known.numHeads ?? usualHeads(hiddenSize),
-    mlpRatio: mlpWidth / hiddenSize,
+    mlpRatio: ratioOf(mlpWidth, hiddenSize),
     classDropoutProb,
     numClasses: classDropoutProb > 0 ? rows - 1 : rows,
     learnSigma: outputs === 2,
     ...switches,
   };
+}
+
+/** A ratio that makes an MLP so wide: quotients that are rounded down make some of them narrower. */
+function ratioOf(width: number, token: number): number {
+  const ratio = width / token;
+  return Math.floor(token * ratio) === width ? ratio : ratio * (1 + Number.EPSILON);
 }
 
 /**

@@ -37,6 +37,17 @@ eachDevice("ditOptionsOf() finds the options of a model from its weights", () =>
   }
 }, ["wasm"]);
 
+eachDevice("ditOptionsOf() finds the width of every MLP again", () => {
+  const options = { ...SMALL, hiddenSize: 28, numHeads: 7 };
+  for (const mlpRatio of [2.2, 4.11, 61.5 / 28]) { // 28 (61 / 28) is 60.99...
+    using model = withoutInit(() => new DiT({ ...options, mlpRatio }));
+    const weights = new ModuleWeights(model);
+    using again = withoutInit(() => new DiT(ditOptionsOf(weights, { numHeads: 7 })));
+    const bias = "blocks.0.mlp.fc1.bias";
+    assertEquals(new ModuleWeights(again).info(bias), weights.info(bias));
+  }
+}, ["wasm"]);
+
 eachDevice("ditOptionsOf() knows the heads of named models, ditNameOf() their names", () => {
   using model = withoutInit(() => createDiT("DiT-S/4", { numClasses: 10 }));
   const found = ditOptionsOf(new ModuleWeights(model));
