@@ -12,13 +12,14 @@ import { checkTimeShift, flowStops, FlowTimes, flowTimeSampler } from "./flow_ti
 import { callModel, type Model, splitOutput } from "./model.ts";
 import { drawNoise } from "./noise.ts";
 import type { Objective } from "./predictions.ts";
-import type {
-  NoiseLevel,
-  Process,
-  Spacing,
-  StepOptions,
-  TrainingLosses,
-  TrainingOptions,
+import {
+  checkStepOptions,
+  type NoiseLevel,
+  type Process,
+  type Spacing,
+  type StepOptions,
+  type TrainingLosses,
+  type TrainingOptions,
 } from "./process.ts";
 import { combine, keepAll, meanFlat } from "./tensors.ts";
 import type { Timesteps } from "./timesteps.ts";
@@ -129,6 +130,7 @@ export class FlowMatching implements Process {
     options: TrainingOptions<K> = {},
   ): TrainingLosses {
     const op = "trainingLosses";
+    checkStepOptions(op, options);
     using s = scope(op);
     const times = new FlowTimes(op, t, xStart);
     const noise = drawNoise(op, xStart.shape, xStart.device, options);

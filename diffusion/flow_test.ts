@@ -225,6 +225,9 @@ eachDevice("what a flow cannot be or do is refused, naming it", async () => {
   assertThrows(predict(999), RangeError, "expected times in [0, 1] but got 999");
   assertThrows(predict([0.5]), Error, "expected times of shape [2]");
   assertThrows(predict(tensor([0, 1])), TypeError, "expected times as numbers");
+  const misspelt = { modelKwarg: {} } as object;
+  const losses = () => flow.trainingLosses(exactModel(flow), start(), 0.5, misspelt);
+  assertThrows(losses, TypeError, "trainingLosses: unknown option modelKwarg");
   const run = () => sample(flow, exactModel(flow), SHAPE, { sampler: "ddpm" });
   await assertRejects(run, RangeError, "but the process is flow");
 }, ["reference"]);
