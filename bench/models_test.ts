@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { backward, init, linear, Parameter, randn, scope, sum } from "@dit/core";
-import type { View } from "../tensor/backend.ts";
+import type { View } from "../tensor/view.ts";
 import { Report } from "./measure.ts";
 import { TINY_JOB, trainingSteps } from "./models/training.ts";
 import { bytesOf, flopsOf, leastSeconds, profile } from "./models/work.ts";

@@ -1,14 +1,12 @@
 /** What is checked of every kernel's arguments, whichever device runs it. */
 import {
   type ArrayUse,
-  checkView,
   KERNEL_NAMES,
   type KernelArgs,
   type KernelName,
   KERNELS,
-  type View,
-  viewBytes,
-} from "./backend.ts";
+} from "./kernels.ts";
+import { checkView, type View, viewBytes } from "./view.ts";
 import { DTYPE_BYTES } from "./dtype.ts";
 
 /** One array among a kernel's arguments, and what the kernel does with it. */

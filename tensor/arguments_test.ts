@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { arraysOf, checkArguments, overlap } from "./arguments.ts";
-import { type DeviceBuffer, KERNEL_NAMES, KERNELS, type View } from "./backend.ts";
+import { KERNEL_NAMES, KERNELS } from "./kernels.ts";
+import type { DeviceBuffer, View } from "./view.ts";
 import { type DType, DTYPE_BYTES } from "./dtype.ts";
 import { program } from "./expr.ts";
 import { contiguousStrides } from "./shape.ts";

@@ -6,9 +6,6 @@ import type { DType, HostArray } from "./dtype.ts";
 import type { KernelArgs, KernelName } from "./kernels.ts";
 import type { DeviceBuffer, View } from "./view.ts";
 
-export * from "./kernels.ts";
-export * from "./view.ts";
-
 /** What a device has allocated. */
 export interface BackendMemory {
   /** Bytes taken from the system, free lists and pools included. */

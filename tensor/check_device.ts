@@ -3,7 +3,8 @@
  * devices that compute wrong numbers (experimental instructions of V8, a GPU's driver) before hours
  * of work begin; the conformance suite tests every kernel in every case.
  */
-import { type Backend, KERNEL_NAMES, type KernelName } from "./backend.ts";
+import type { Backend } from "./backend.ts";
+import { KERNEL_NAMES, type KernelName } from "./kernels.ts";
 import type { HostArray } from "./dtype.ts";
 import { SelfTestError } from "./errors.ts";
 import { Arrays, type Trials } from "./reference/trial.ts";

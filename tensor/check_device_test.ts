@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { arraysOf } from "./arguments.ts";
-import { type Backend, KERNEL_NAMES, type KernelArgs, type KernelName } from "./backend.ts";
+import type { Backend } from "./backend.ts";
+import { KERNEL_NAMES, type KernelArgs, type KernelName } from "./kernels.ts";
 import { selfTest } from "./check_device.ts";
 import { SelfTestError } from "./errors.ts";
 import { createReferenceBackend } from "./reference/backend.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { View } from "./backend.ts";
+import type { View } from "./view.ts";
 import { type Expr, program } from "./expr.ts";
 import { cos, erf, polynomial, sin } from "./lower.ts";
 import { createReferenceBackend } from "./reference/backend.ts";

@@ -35,6 +35,7 @@ export {
   currentScope,
   type Keepable,
   type KeepHook,
+  type Kept,
   onKeep,
   outsideScopes,
   Scope,
@@ -113,18 +114,9 @@ export type { WasmOptions } from "./wasm/backend.ts";
 export type { Tier } from "./wasm/device/tier.ts";
 export type { GpuProvider, WebGpuOptions } from "./webgpu/device/options.ts";
 export type { GpuTraits } from "./webgpu/device/traits.ts";
-export type {
-  Activation,
-  Backend,
-  BackendMemory,
-  DeviceBuffer,
-  KernelArgs,
-  KernelName,
-  RecordedWork,
-  View,
-  WorkMemory,
-  WorkRecorder,
-} from "./backend.ts";
+export type { Backend, BackendMemory, RecordedWork, WorkMemory, WorkRecorder } from "./backend.ts";
+export type { Activation, KernelArgs, KernelName } from "./kernels.ts";
+export type { DeviceBuffer, View } from "./view.ts";
 
 // Elementwise formulas.
 export {

@@ -1,4 +1,5 @@
-import type { Backend, DeviceBuffer } from "./backend.ts";
+import type { Backend } from "./backend.ts";
+import type { DeviceBuffer } from "./view.ts";
 import { type DType, DTYPE_BYTES } from "./dtype.ts";
 import { UseAfterFreeError } from "./errors.ts";
 

@@ -1,4 +1,4 @@
-import { checkView, type View, viewBytes } from "./backend.ts";
+import { checkView, type View, viewBytes } from "./view.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
 import {
   DeviceError,

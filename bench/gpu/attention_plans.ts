@@ -1,7 +1,7 @@
 /** The engine's attention, of the shapes of training steps, written in several ways. */
 import type { Device } from "@dit/core";
 import { type DType, DTYPE_BYTES } from "@dit/core/tensor";
-import type { View } from "../../tensor/backend.ts";
+import type { View } from "../../tensor/view.ts";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import { attention } from "../../tensor/webgpu/kernels/attention.ts";
 import { attentionGrad } from "../../tensor/webgpu/kernels/attention_grad.ts";

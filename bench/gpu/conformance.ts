@@ -1,6 +1,6 @@
 /** Every kernel held to the float64 reference on this GPU, as the tests do. */
 import type { Device } from "@dit/core";
-import type { KernelName } from "../../tensor/backend.ts";
+import type { KernelName } from "../../tensor/kernels.ts";
 import {
   type ConformanceCase,
   conformanceCases,

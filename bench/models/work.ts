@@ -1,11 +1,7 @@
 /** What each kernel of a step takes, beside what its arithmetic and its bytes ask for. */
-import {
-  type Backend,
-  type KernelArgs,
-  type KernelName,
-  KERNELS,
-  type View,
-} from "../../tensor/backend.ts";
+import type { Backend } from "../../tensor/backend.ts";
+import { type KernelArgs, type KernelName, KERNELS } from "../../tensor/kernels.ts";
+import type { View } from "../../tensor/view.ts";
 import { DTYPE_BYTES } from "../../tensor/dtype.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 

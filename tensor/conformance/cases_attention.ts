@@ -1,4 +1,4 @@
-import type { View } from "../backend.ts";
+import type { View } from "../view.ts";
 import {
   type CaseOptions,
   type ConformanceCase,

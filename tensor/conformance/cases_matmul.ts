@@ -1,4 +1,4 @@
-import type { Activation } from "../backend.ts";
+import type { Activation } from "../kernels.ts";
 import {
   type CaseOptions,
   type ConformanceCase,

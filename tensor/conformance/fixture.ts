@@ -3,14 +3,9 @@
  * same calls in the same order give the same arrays on every device.
  */
 import { randomBits } from "./random_bits.ts";
-import {
-  type Backend,
-  checkView,
-  type DeviceBuffer,
-  type KernelArgs,
-  type KernelName,
-  type View,
-} from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
+import { checkView, type DeviceBuffer, type View } from "../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 

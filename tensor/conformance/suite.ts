@@ -5,7 +5,9 @@
  * twice to see that it repeats bit for bit.
  */
 import { arraysOf } from "../arguments.ts";
-import type { Backend, KernelArgs, KernelName, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { attentionCases } from "./cases_attention.ts";
 import { convCases } from "./cases_conv.ts";
 import { elementwiseCases } from "./cases_elementwise.ts";

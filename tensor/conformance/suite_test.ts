@@ -1,6 +1,8 @@
 /** The suite must see the faults it is for: each test here breaks the reference in one way. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Backend, KernelArgs, KernelName, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { type ConformanceCase, conformanceCases, runConformance } from "./suite.ts";
 import { isFloat } from "../dtype.ts";
 import { createReferenceBackend } from "../reference/backend.ts";

@@ -1,5 +1,6 @@
 /** Running the kernels that are not elementwise; f16 by way of f32 where a device needs it. */
-import { type ArrayUse, type KernelArgs, type KernelName, KERNELS, type View } from "../backend.ts";
+import { type ArrayUse, type KernelArgs, type KernelName, KERNELS } from "../kernels.ts";
+import type { View } from "../view.ts";
 import type { Device } from "../storage.ts";
 import { empty, type Tensor } from "../tensor.ts";
 import { evaluateInto } from "./elementwise.ts";

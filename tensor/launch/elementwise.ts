@@ -1,6 +1,6 @@
 /** Launching elementwise formulas: broadcasting, result types, in-place updates. */
 import { computeType, program, type Slot, type Ty } from "../expr.ts";
-import type { View } from "../backend.ts";
+import type { View } from "../view.ts";
 import { type DType, holds, isFloat } from "../dtype.ts";
 import { currentDevice } from "../device.ts";
 import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";

@@ -1,5 +1,5 @@
 /** Launching matrix products. */
-import type { Activation } from "../backend.ts";
+import type { Activation } from "../kernels.ts";
 import type { Device } from "../storage.ts";
 import { type Program, program } from "../expr.ts";
 import { ShapeError, shapeText } from "../errors.ts";

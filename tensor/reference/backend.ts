@@ -4,15 +4,9 @@
  * differences need more digits than float32 has. It is slow, on one thread, and has no limits.
  */
 import { arraysOf, checkArguments } from "../arguments.ts";
-import {
-  type Backend,
-  type BackendMemory,
-  type DeviceBuffer,
-  KERNEL_NAMES,
-  type KernelArgs,
-  type KernelName,
-  type View,
-} from "../backend.ts";
+import type { Backend, BackendMemory } from "../backend.ts";
+import { KERNEL_NAMES, type KernelArgs, type KernelName } from "../kernels.ts";
+import type { DeviceBuffer, View } from "../view.ts";
 import { type DType, dtypeOf, type HostArray } from "../dtype.ts";
 import { IndexError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";

@@ -1,4 +1,4 @@
-import type { DeviceBuffer, View } from "../backend.ts";
+import type { DeviceBuffer, View } from "../view.ts";
 import { type DType, DTYPE_BYTES, isFloat } from "../dtype.ts";
 import type { Shape } from "../shape.ts";
 

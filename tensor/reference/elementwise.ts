@@ -3,7 +3,8 @@
  * of its graph, each working through a block of elements before the next step begins: shared
  * nodes are computed once, and the price of interpreting is paid once a block.
  */
-import type { KernelArgs, View } from "../backend.ts";
+import type { KernelArgs } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { constant, type Expr, type Node, type Program, program, type Ty } from "../expr.ts";
 import { sizeOf } from "../shape.ts";
 import { elementPlaces, elementsOf } from "./buffer.ts";

@@ -5,7 +5,9 @@
 import { assert } from "@std/assert";
 import { loadSafetensors, toFloat32, toInt32 } from "../../io/mod.ts";
 import { goldenTest } from "../../tests/fixtures.ts";
-import type { Activation, Backend, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { Activation } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { program } from "../expr.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 import { createReferenceBackend } from "./backend.ts";

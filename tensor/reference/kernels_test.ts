@@ -1,6 +1,8 @@
 /** Gradient kernels against finite differences of their forward kernels, and rules of the others. */
 import { assert, assertEquals } from "@std/assert";
-import type { Backend, KernelArgs, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { KernelArgs } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { program } from "../expr.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { createReferenceBackend } from "./backend.ts";

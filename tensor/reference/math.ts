@@ -1,4 +1,4 @@
-import type { Activation } from "../backend.ts";
+import type { Activation } from "../kernels.ts";
 
 /**
  * The error function to about 1e-15: for small |x| the series

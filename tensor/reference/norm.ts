@@ -1,4 +1,5 @@
-import type { KernelArgs, View } from "../backend.ts";
+import type { KernelArgs } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { floatsOf } from "./buffer.ts";
 import { gateGrad } from "./gate.ts";
 import { ACTIVATIONS, siluDerivative } from "./math.ts";

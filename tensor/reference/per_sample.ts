@@ -1,5 +1,5 @@
 /** Factors and sums that have one row for each sample, or one for all. */
-import type { View } from "../backend.ts";
+import type { View } from "../view.ts";
 import { floatsOf } from "./buffer.ts";
 
 /** Element [b, n] of a [B, N] view, or [n] of an [N] view; `missing` where there is none. */

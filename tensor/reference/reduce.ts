@@ -1,4 +1,5 @@
-import type { KernelArgs, View } from "../backend.ts";
+import type { KernelArgs } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { program } from "../expr.ts";
 import { elementsOf, floatsOf } from "./buffer.ts";
 import { runProgram } from "./elementwise.ts";

@@ -1,4 +1,4 @@
-import type { KernelArgs } from "../backend.ts";
+import type { KernelArgs } from "../kernels.ts";
 import { floatsOf } from "./buffer.ts";
 import type { Trials } from "./trial.ts";
 

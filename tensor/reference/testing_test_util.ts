@@ -1,4 +1,5 @@
-import type { Backend, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { View } from "../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 

@@ -2,7 +2,9 @@
  * Small calls of a kernel for the self-test of devices. They lie beside the reference
  * implementation that they are compared with.
  */
-import type { Backend, KernelArgs, KernelName, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray, isFloat } from "../dtype.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../shape.ts";
 

@@ -3,17 +3,9 @@
  * nothing to install. `run` does its work before it returns.
  */
 import { checkArguments } from "../arguments.ts";
-import {
-  type Backend,
-  type BackendMemory,
-  checkView,
-  type DeviceBuffer,
-  type KernelArgs,
-  type KernelName,
-  type KernelTable,
-  type View,
-  type WorkRecorder,
-} from "../backend.ts";
+import type { Backend, BackendMemory, WorkRecorder } from "../backend.ts";
+import type { KernelArgs, KernelName, KernelTable } from "../kernels.ts";
+import { checkView, type DeviceBuffer, type View } from "../view.ts";
 import { isDebug } from "../debug.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArray } from "../dtype.ts";
 import { DeviceError, IndexError, ShapeError, shapeText } from "../errors.ts";

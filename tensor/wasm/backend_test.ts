@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { KERNEL_NAMES, type View } from "../backend.ts";
+import { KERNEL_NAMES } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { conformanceCases, runConformance } from "../conformance/suite.ts";
 import { setDebug } from "../debug.ts";
 import { program } from "../expr.ts";

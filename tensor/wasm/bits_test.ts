@@ -3,7 +3,8 @@
  * threads, at sizes that are cut into blocks, panels and pieces.
  */
 import { assertEquals } from "@std/assert";
-import type { KernelArgs, KernelName, View } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
+import type { View } from "../view.ts";
 import { contiguousStrides, sizeOf } from "../shape.ts";
 import { createWasmBackend, type WasmBackend } from "./backend.ts";
 

@@ -1,6 +1,6 @@
 /** Holds what a kernel's shaders bind to what its descriptor says; for debug mode. */
 import { arraysOf, overlap } from "../arguments.ts";
-import type { KernelArgs, KernelName } from "../backend.ts";
+import type { KernelArgs, KernelName } from "../kernels.ts";
 import { DeviceError } from "../errors.ts";
 import type { WebGpuRuntime } from "./device/runtime.ts";
 import type { ViewBinding } from "./shader/accessors.ts";

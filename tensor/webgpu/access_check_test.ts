@@ -1,5 +1,5 @@
 import { assertThrows } from "@std/assert";
-import type { View } from "../backend.ts";
+import type { View } from "../view.ts";
 import { DeviceError } from "../errors.ts";
 import { checkAccesses } from "./access_check.ts";
 import { gpuTest } from "./device/device_test_util.ts";

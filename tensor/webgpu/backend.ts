@@ -1,15 +1,8 @@
 /** The WebGPU device behind the kernel contract. */
 import { checkArguments } from "../arguments.ts";
-import {
-  type Backend,
-  type BackendMemory,
-  type DeviceBuffer,
-  KERNEL_NAMES,
-  type KernelArgs,
-  type KernelName,
-  type View,
-  type WorkRecorder,
-} from "../backend.ts";
+import type { Backend, BackendMemory, WorkRecorder } from "../backend.ts";
+import { KERNEL_NAMES, type KernelArgs, type KernelName } from "../kernels.ts";
+import type { DeviceBuffer, View } from "../view.ts";
 import { isDebug } from "../debug.ts";
 import type { DType, HostArray } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";

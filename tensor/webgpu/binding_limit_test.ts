@@ -1,6 +1,6 @@
 /** Arrays wider than one binding; the limit is lowered so that small arrays show it. */
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import type { DeviceBuffer, View } from "../backend.ts";
+import type { DeviceBuffer, View } from "../view.ts";
 import { DeviceError } from "../errors.ts";
 import { elementIndex, program } from "../expr.ts";
 import { contiguousStrides } from "../shape.ts";

@@ -1,4 +1,4 @@
-import { type KernelName, KERNELS } from "../backend.ts";
+import { type KernelName, KERNELS } from "../kernels.ts";
 import { chosen, registerConformance, usable } from "./conformance_test_util.ts";
 
 // Such a device has no f16, so arrays of it are read in another way. Other kernels are the same to

@@ -1,5 +1,5 @@
 /** The suite of conformance on WebGPU, of which a software adapter runs a choice. */
-import type { KernelName } from "../backend.ts";
+import type { KernelName } from "../kernels.ts";
 import { type ConformanceCase, conformanceCases, runConformance } from "../conformance/suite.ts";
 import { setDebug } from "../debug.ts";
 import { everyWebGpu } from "../../tests/devices.ts";

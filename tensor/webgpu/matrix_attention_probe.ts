@@ -1,6 +1,6 @@
 /** Whether attention can be trusted to a GPU's matrix units, as matrix_probe.ts asks of products. */
 import { contiguousStrides, sizeOf } from "../shape.ts";
-import type { View } from "../backend.ts";
+import type { View } from "../view.ts";
 import { attention, attentionGrad } from "../reference/attention.ts";
 import { ReferenceBuffer } from "../reference/buffer.ts";
 import { VECTOR } from "./kernels/matrix_plan.ts";

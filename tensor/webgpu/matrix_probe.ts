@@ -3,7 +3,8 @@
  * are compiled and compared with float64 before any result depends on them.
  */
 import { contiguousStrides } from "../shape.ts";
-import type { Backend, View } from "../backend.ts";
+import type { Backend } from "../backend.ts";
+import type { View } from "../view.ts";
 import { MATRIX_FEATURES, type MatrixUnit } from "./device/matrices.ts";
 import type { WebGpuRuntime } from "./device/runtime.ts";
 import { matrixTile } from "./kernels/matrix_plan.ts";

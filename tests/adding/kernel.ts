@@ -21,7 +21,7 @@ export const kernel: Addition = {
       ),
     ],
     "tensor/reference/arg_again.ts": file([
-      `import type { KernelArgs } from "../backend.ts";`,
+      `import type { KernelArgs } from "../kernels.ts";`,
       `import { argReduce, argReduceTrials } from "./reduce.ts";`,
       `import type { Trials } from "./trial.ts";`,
       `export const argAgain = (args: KernelArgs["argAgain"]): void => argReduce(args);`,

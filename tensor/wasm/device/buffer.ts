@@ -1,5 +1,5 @@
 /** What tensors lie in on the WebAssembly device. */
-import type { DeviceBuffer } from "../../backend.ts";
+import type { DeviceBuffer } from "../../view.ts";
 import type { Arena } from "./arena.ts";
 
 /** A block of the device's memory. */

@@ -1,5 +1,6 @@
 /** Launches that were made once, to be made again with other buffers in some places. */
-import type { DeviceBuffer, RecordedWork, View } from "../../backend.ts";
+import type { RecordedWork } from "../../backend.ts";
+import type { DeviceBuffer, View } from "../../view.ts";
 import type { Arena } from "./arena.ts";
 import { WasmBuffer } from "./buffer.ts";
 import type { KernelId, LaunchOptions } from "./kernel.ts";

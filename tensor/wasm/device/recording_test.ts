@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { DeviceBuffer, View } from "../../backend.ts";
+import type { DeviceBuffer, View } from "../../view.ts";
 import { IndexError } from "../../errors.ts";
 import { program } from "../../expr.ts";
 import { createWasmBackend, type WasmBackend } from "../backend.ts";

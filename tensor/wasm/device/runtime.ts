@@ -2,13 +2,8 @@
  * Runs kernels: compiles their modules once, writes their arguments where they find them, and
  * launches them on all threads.
  */
-import {
-  type DeviceBuffer,
-  type RecordedWork,
-  type View,
-  viewBytes,
-  type WorkMemory,
-} from "../../backend.ts";
+import type { RecordedWork, WorkMemory } from "../../backend.ts";
+import { type DeviceBuffer, type View, viewBytes } from "../../view.ts";
 import { isDebug } from "../../debug.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { DeviceError, UseAfterFreeError } from "../../errors.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { setDebug } from "../../debug.ts";
 import { DeviceError, UseAfterFreeError } from "../../errors.ts";
 import {

@@ -2,7 +2,7 @@
  * Activations of four lanes. Each takes its argument from a v128 local and leaves its result on
  * the stack.
  */
-import type { Activation } from "../../backend.ts";
+import type { Activation } from "../../kernels.ts";
 import { exp2, type VectorContext } from "./vector_math.ts";
 
 /** 1 / (1 + 2^z). */

@@ -2,7 +2,7 @@
  * Kernels that go through the middle axis of [O, R, I] in order, four lines at a time, one in each
  * lane: positions of extremes and running sums.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { claimChunks, kernel, slotI32, slotI64 } from "./abi.ts";
 import { type AccessContext, loadStrided, loadUnit } from "./access.ts";
 import { type Func, I32, I64, Module } from "./assembler.ts";

@@ -2,7 +2,7 @@
  * Walks operands of one shape row by row: the innermost dimension is a row, the others are counted
  * like an odometer, each operand's pointer following its own strides.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { slotI64 } from "./abi.ts";
 import { type Operand, stepOf } from "./access.ts";

@@ -4,7 +4,7 @@
  * Launching is on the way of every op, so `fill` takes plain object literals: one that spreads
  * others costs 10 us.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { slotF32x4, slotI32, slotI64 } from "./abi.ts";
 import type { Func } from "./assembler.ts";

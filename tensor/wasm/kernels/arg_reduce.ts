@@ -1,4 +1,4 @@
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { storeLanes } from "../emit/access.ts";
 import { V128 } from "../emit/assembler.ts";
 import { type FourLines, runLines } from "../emit/lines.ts";

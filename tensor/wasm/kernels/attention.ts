@@ -7,7 +7,7 @@
  * blocks with a running maximum and sum (Milakov & Gimelshein, arXiv:1805.02867; Dao et al.,
  * arXiv:2205.14135).
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel, scratchI64 } from "../emit/abi.ts";
 import {
   evenBlock,

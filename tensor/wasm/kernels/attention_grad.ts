@@ -8,7 +8,7 @@
  * A block of keys meets all blocks of queries in turn: dk and dv collect in scratch memory, dq in
  * its place, in the order of the blocks of keys.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel, scratchI64 } from "../emit/abi.ts";
 import {
   evenBlock,

@@ -5,7 +5,7 @@
  *     out[n] [Co, pixels] = w [Co, K] . patches[n] [K, pixels]      K = Ci * KH * KW
  *     dw [Co, K]          = sum over n of g[n] [Co, pixels] . patches[n]ᵀ [pixels, K]
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module } from "../emit/assembler.ts";
 import { geometry, prepareKernel, withPatches } from "./conv_prepare.ts";

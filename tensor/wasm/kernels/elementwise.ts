@@ -5,7 +5,8 @@
  * Dimensions are walked in the order in which the output lies in memory. An input that lies the
  * other way round (a transpose) is transposed tile by tile, see staging.ts.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import type { Expr, Program } from "../../expr.ts";
 import { collapse } from "../../shape.ts";
 import { claimChunks, kernel, slotI32, slotI64, smaller } from "../emit/abi.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "../../dtype.ts";
 import { computeType, type Expr, program } from "../../expr.ts";
 import { createWasmBackend, type WasmBackend } from "../backend.ts";

@@ -2,7 +2,7 @@
  * What happens to a finished tile of a product while it is still in the cache: bias, activation,
  * float16 output.
  */
-import type { Activation } from "../../backend.ts";
+import type { Activation } from "../../kernels.ts";
 import { loadRepeated, loadUnit, storeLanes, storeUnit } from "../emit/access.ts";
 import { activate } from "../emit/activations.ts";
 import { Func, I32, I64, type Module, V128 } from "../emit/assembler.ts";

@@ -1,5 +1,6 @@
 /** Gradients of gates: two passes, which sums by columns and formulas have kernels for. */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { program } from "../../expr.ts";
 import { isContiguous } from "../../shape.ts";
 import type { WasmRuntime } from "../device/runtime.ts";

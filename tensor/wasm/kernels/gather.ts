@@ -1,5 +1,5 @@
 /** Rows of a table by index, and sums of rows that share an index: an embedding and its gradient. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I64, Module } from "../emit/assembler.ts";
 import { rowAddress, vectorContext, walk } from "../emit/rows.ts";

@@ -5,7 +5,7 @@
  * Sums run in f32 over at most `SPAN` elements and in f64 over those sums: a group of a large image
  * has millions of elements.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { sigmoid, silu } from "../emit/activations.ts";
 import { F64, type Func, I64, Module, V128 } from "../emit/assembler.ts";

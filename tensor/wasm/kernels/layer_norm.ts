@@ -8,7 +8,8 @@
 import { GATED_PROGRAM } from "../../gated.ts";
 import { elementwise } from "./elementwise.ts";
 import { gateGrad } from "./gate_grad.ts";
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
 import { columnSumKernel, launchColumnSums, SUM_CHUNK_ROWS } from "./column_sums.ts";

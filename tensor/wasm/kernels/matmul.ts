@@ -2,7 +2,8 @@
  * Matrix products. The blocked product of `gemm.ts` on each piece of a grid of batches, rows and
  * columns, which threads claim one by one.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module } from "../emit/assembler.ts";

@@ -6,7 +6,8 @@
  * of operations depends on the shape alone, not on the threads, and the error of a sum grows with
  * the logarithm of its length.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { type Expr, program } from "../../expr.ts";
 import { contiguousStrides } from "../../shape.ts";
 import { COLUMN_BLOCK, reduceColumns } from "./reduce_columns.ts";

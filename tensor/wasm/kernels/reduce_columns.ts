@@ -2,7 +2,7 @@
  * Reductions across rows of memory: whole rows are combined, four at a time, into a row of
  * accumulators that stays in the L1 cache. Walking down columns is 2 to 3 times slower.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import type { Program } from "../../expr.ts";
 import { claimChunks, kernel, slotI32, slotI64, smaller } from "../emit/abi.ts";
 import {

@@ -1,5 +1,5 @@
 /** Reductions along rows of memory: the elements of a row are combined, lane by lane, then the lanes. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import type { Program } from "../../expr.ts";
 import { collapse } from "../../shape.ts";
 import { claimChunks, kernel, scratchI64, slotI32, slotI64, smaller } from "../emit/abi.ts";

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray } from "../../dtype.ts";
 import { program } from "../../expr.ts";
 import { contiguousStrides } from "../../shape.ts";

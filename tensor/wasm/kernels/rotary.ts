@@ -2,7 +2,7 @@
  * Rotary position embedding (arXiv 2104.09864): pairs of neighbours turned by an angle that depends
  * on the token.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I64, Module, V128 } from "../emit/assembler.ts";
 import { rowAddress, vectorContext, walk } from "../emit/rows.ts";

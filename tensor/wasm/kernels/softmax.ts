@@ -1,5 +1,5 @@
 /** Softmax over rows, its logarithm, and their gradients. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I64, Module } from "../emit/assembler.ts";
 import { accumulators, combine, rowAddress, type Step, vectorContext, walk } from "../emit/rows.ts";

@@ -2,7 +2,7 @@
  * Which storage bindings the views of a launch get: each its own, or a shared one where the launch
  * writes the view's block (a block may not be bound twice when one binding writes).
  */
-import { viewBytes } from "../../backend.ts";
+import { viewBytes } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { DeviceError } from "../../errors.ts";
 import type { Block } from "./block.ts";

@@ -1,12 +1,6 @@
 /** Chunking: arrays that exceed the most bytes a binding may have are worked on piece by piece. */
-import {
-  type ArrayUse,
-  type KernelArgs,
-  type KernelName,
-  KERNELS,
-  type View,
-  viewBytes,
-} from "../../backend.ts";
+import { type ArrayUse, type KernelArgs, type KernelName, KERNELS } from "../../kernels.ts";
+import { type View, viewBytes } from "../../view.ts";
 import { sizeOf } from "../../shape.ts";
 import { gpuBuffer } from "./pool.ts";
 import type { WebGpuRuntime } from "./runtime.ts";

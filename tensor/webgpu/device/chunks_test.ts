@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { KernelName } from "../../backend.ts";
+import type { KernelName } from "../../kernels.ts";
 import { conformanceCases, runConformance } from "../../conformance/suite.ts";
 import { gpuTest } from "./device_test_util.ts";
 

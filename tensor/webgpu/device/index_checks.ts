@@ -3,7 +3,7 @@
  * travels with every read-back, so checking costs no wait; the kernels that use the indices touch
  * no memory outside their arrays in the meantime.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { IndexError } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import type { GpuBuffer } from "./pool.ts";

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { conformanceCases, runConformance } from "../../conformance/suite.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { gpuTest } from "./device_test_util.ts";

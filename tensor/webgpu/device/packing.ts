@@ -3,7 +3,7 @@
  * of the arrays are copied side by side into one, which takes one binding, and those that the
  * launch writes are copied back. The kernel itself computes the same from the same elements.
  */
-import { type View, viewBytes } from "../../backend.ts";
+import { type View, viewBytes } from "../../view.ts";
 import { type DType, DTYPE_BYTES } from "../../dtype.ts";
 import { DeviceError } from "../../errors.ts";
 import type { Bindings } from "./bindings.ts";

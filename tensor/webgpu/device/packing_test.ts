@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { DType } from "../../dtype.ts";
 import { DeviceError } from "../../errors.ts";
 import { program } from "../../expr.ts";

@@ -1,5 +1,5 @@
 /** GPU memory in size classes, so that a warmed-up loop creates no buffer. */
-import type { DeviceBuffer } from "../../backend.ts";
+import type { DeviceBuffer } from "../../view.ts";
 import { DeviceError, OutOfMemoryError, UseAfterFreeError } from "../../errors.ts";
 import { Arena } from "./arena.ts";
 import { Block } from "./block.ts";

@@ -1,5 +1,6 @@
 /** Commands that were recorded once, to be recorded again with other buffers in some places. */
-import type { DeviceBuffer, RecordedWork } from "../../backend.ts";
+import type { RecordedWork } from "../../backend.ts";
+import type { DeviceBuffer } from "../../view.ts";
 import type { Arena } from "./arena.ts";
 import type { Block } from "./block.ts";
 import type { Launch } from "./launch.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { DeviceBuffer, View } from "../../backend.ts";
+import type { DeviceBuffer, View } from "../../view.ts";
 import { program } from "../../expr.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { gpuTest } from "./device_test_util.ts";

@@ -3,7 +3,8 @@
  * more than a dispatch itself (pipelines, bind groups, buffers, submits) is cached or shared, and
  * the way through `dispatch` builds no strings.
  */
-import type { DeviceBuffer, WorkMemory } from "../../backend.ts";
+import type { WorkMemory } from "../../backend.ts";
+import type { DeviceBuffer } from "../../view.ts";
 import { DeviceError } from "../../errors.ts";
 import type { MatrixUnit } from "./matrices.ts";
 import type { MatrixTile } from "../kernels/matrix_plan.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { DeviceBuffer, View } from "../../backend.ts";
+import type { DeviceBuffer, View } from "../../view.ts";
 import { setDebug } from "../../debug.ts";
 import type { DType } from "../../dtype.ts";
 import { DeviceError, DeviceLostError, IndexError, OutOfMemoryError } from "../../errors.ts";

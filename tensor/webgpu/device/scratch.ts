@@ -1,5 +1,5 @@
 /** Memory for what one kernel leaves for the next within an op. */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../../shape.ts";
 import type { WebGpuRuntime } from "./runtime.ts";

@@ -1,5 +1,5 @@
 /** Copies between host arrays and GPU buffers. */
-import type { DeviceBuffer } from "../../backend.ts";
+import type { DeviceBuffer } from "../../view.ts";
 import { type DType, DTYPE_BYTES, type HostArray, hostArrayOf } from "../../dtype.ts";
 import { DeviceError } from "../../errors.ts";
 import type { IndexChecks } from "./index_checks.ts";

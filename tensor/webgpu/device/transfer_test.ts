@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { program } from "../../expr.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { gpuTest } from "./device_test_util.ts";

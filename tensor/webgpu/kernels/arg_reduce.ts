@@ -1,5 +1,5 @@
 /** Positions of extremes. Tiles as in reduce.ts; each thread keeps a value and its index. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { liesAlongRows, rowStep, type Tile, tileOf, tilePlace } from "./reduce.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { PRELUDE } from "../shader/wgsl.ts";

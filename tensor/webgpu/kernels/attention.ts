@@ -2,7 +2,8 @@
  * Attention without stored scores (FlashAttention, arXiv 2205.14135): tiles of keys pass by a
  * workgroup's 64 queries, whose running maximum and sum are corrected as larger scores turn up.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import {
   type AttentionCode,

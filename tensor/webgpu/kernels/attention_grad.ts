@@ -7,7 +7,8 @@
  * With P = e^((s - largest) scale - logSum), dP = g vT and delta = rowsum(g out): dS = P (dP - delta), dq = scale dS k,
  * dk = scale dST q, dv = PT g.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { placeUniforms, sizeOfAttention } from "./attention.ts";
 import { type AttentionCode, codeKey, planAttention } from "./attention_plan.ts";

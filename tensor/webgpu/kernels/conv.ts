@@ -4,7 +4,8 @@
  * the compiler does not know: the kernel's size is literal, and the image's is a shift where it is a
  * power of two (one shader then serves all layers of a model), and else literal as well.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { matmul } from "./matmul.ts";
 import { runProduct } from "./product.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";

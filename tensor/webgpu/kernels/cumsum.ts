@@ -4,7 +4,7 @@
  * the 256 sums are scanned in shared memory, and the total is carried on: what 32 blocks carry is
  * summed apart from the total of those before, or the error would grow with the line's length.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 
 /** Longest line that one thread takes. */

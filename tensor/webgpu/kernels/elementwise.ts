@@ -5,7 +5,8 @@
  * Where every output allows it, a thread computes 4 neighbours of the innermost dimension and stores
  * them as a vec4; else it computes one element.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import type { Program } from "../../expr.ts";
 import { collapse, isContiguous, sizeOf } from "../../shape.ts";
 import type { ViewBinding } from "../shader/accessors.ts";

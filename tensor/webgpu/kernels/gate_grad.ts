@@ -1,5 +1,6 @@
 /** Gradients of gates: the gated array's, and the sums over tokens that are the gate's, in one pass. */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { ranInChunks } from "../device/chunks.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";

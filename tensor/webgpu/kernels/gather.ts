@@ -1,5 +1,5 @@
 /** Row lookups in a table, and their gradient. Indices outside the table touch no memory. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 

@@ -3,7 +3,8 @@
  * x S elements, but there may be few of them and millions of elements in each, so statistics are
  * taken in parts by many workgroups and combined in order.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { declareActivation } from "../shader/activation.ts";
 import {
   alongRow,

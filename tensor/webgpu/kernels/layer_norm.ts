@@ -1,5 +1,6 @@
 /** Layer normalisation with its affine forms, of rows that may be sums of gated branches. */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { GATED_PROGRAM } from "../../gated.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import {

@@ -1,5 +1,6 @@
 /** Gradients of layer normalisation, and of the gated branches that its rows were sums of. */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { contiguousStrides } from "../../shape.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import {

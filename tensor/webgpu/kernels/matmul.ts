@@ -1,5 +1,6 @@
 /** Matrix products: strided operands and the epilogue around the tiled kernel of product.ts. */
-import type { Activation, KernelArgs, View } from "../../backend.ts";
+import type { Activation, KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import type { Program } from "../../expr.ts";
 import { declareActivation } from "../shader/activation.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { contiguousStrides, sizeOf } from "../../shape.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { gpuTest } from "../device/device_test_util.ts";

@@ -4,7 +4,7 @@
  * that the weights, which are f16 in the second product, might leave its range (the lazy correction
  * of FlashAttention-4); every weight of a row is over the same number, whichever that is.
  */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";

@@ -2,7 +2,8 @@
  * Gradients of attention on a GPU's matrix units, as attention_grad.ts has them, with f16 operands and
  * sums in f32: the gradients of scores are f16 before they are scaled.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";

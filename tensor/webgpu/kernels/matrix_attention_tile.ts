@@ -3,7 +3,7 @@
  * registers as matrices of f16, while tiles of the other operands pass by in workgroup memory. Threads
  * do not know which elements of a matrix they hold, so scores go through workgroup memory.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { MatrixUnit } from "../device/matrices.ts";
 import type { GpuTraits } from "../device/traits.ts";
 import type { ViewBinding } from "../shader/accessors.ts";

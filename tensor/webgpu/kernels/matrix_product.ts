@@ -3,7 +3,7 @@
  * workgroup memory as they lie, and subgroups multiply matrices of them. It covers x wT, g w and gT x,
  * as layers and their gradients need them, without transposing anything.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { gpuBuffer } from "../device/pool.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import { placeTile } from "../shader/tile_place.ts";

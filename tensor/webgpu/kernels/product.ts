@@ -3,7 +3,7 @@
  * split, and where results go. What the operands and the result are is plugged in, so that matrix
  * products and convolutions share it.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Backend, View } from "../../backend.ts";
+import type { Backend } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { program } from "../../expr.ts";
 import { runConformance } from "../../conformance/suite.ts";
 import { conformanceCase, normal, permuted } from "../../conformance/fixture.ts";

@@ -6,7 +6,8 @@
  * Tile and splits, and so the order of additions, depend on the shape only. No thread adds more
  * than 64 numbers one by one to one sum.
  */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { type Program, program } from "../../expr.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";

@@ -1,5 +1,5 @@
 /** Rotary position embedding: a thread turns one pair of neighbours. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { ranInChunks } from "../device/chunks.ts";
 

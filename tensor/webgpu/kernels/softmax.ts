@@ -1,5 +1,5 @@
 /** Softmax of rows, its logarithm, and their gradients. */
-import type { KernelArgs } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
 import {
   alongRow,
   canVec4Rows,

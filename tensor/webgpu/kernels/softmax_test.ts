@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { gpuTest } from "../device/device_test_util.ts";
 
 gpuTest("softmax() makes a row with a NaN all NaN and leaves the others", async (b) => {

@@ -1,5 +1,5 @@
 /** The second stage of sums that many workgroups take part in. */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import type { GpuTraits } from "../device/traits.ts";
 import type { RowLayout } from "../shader/rows.ts";

@@ -1,5 +1,5 @@
 /** Every kernel's launcher; a missing one does not compile. */
-import type { KernelTable } from "../../backend.ts";
+import type { KernelTable } from "../../kernels.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { attentionGrad } from "./attention_grad.ts";

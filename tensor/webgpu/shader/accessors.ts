@@ -15,7 +15,7 @@
  * `x_store4` writes whole words. `pack2x16float` is not used: some GPUs round towards zero in it,
  * and none has to make infinities.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { DType } from "../../dtype.ts";
 import { computeType } from "../../expr.ts";
 import type { WebGpuOptions } from "../device/options.ts";

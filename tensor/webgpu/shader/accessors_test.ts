@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES, hostArray } from "../../dtype.ts";
 import { program } from "../../expr.ts";
 import { canVec4 } from "./accessors.ts";

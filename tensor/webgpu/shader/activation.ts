@@ -1,5 +1,5 @@
 /** The functions kernels apply to results before they store them, as WGSL. */
-import type { Activation } from "../../backend.ts";
+import type { Activation } from "../../kernels.ts";
 
 /** e^x as 2^(x log2 e): GPUs have an exp2 instruction. */
 const LOG2E = Math.LOG2E.toString();

@@ -6,7 +6,7 @@
  * Rows are read once for each pass over them. Passes after the first find them in the cache,
  * which holds the few rows a workgroup works on.
  */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import type { Subgroups } from "../device/subgroups.ts";
 import { canVec4 } from "./accessors.ts";
 

@@ -1,5 +1,5 @@
 /** Operands of a tiled product that lie in memory by strides. */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { canVec4, type ViewBinding } from "./accessors.ts";
 import type { Operand } from "./tile.ts";
 

@@ -1,6 +1,6 @@
 /** Arrays to measure kernels on, filled with numbers of which every kernel can be held to float64. */
 import { type DType, DTYPE_BYTES } from "../../dtype.ts";
-import type { DeviceBuffer, View } from "../../backend.ts";
+import type { DeviceBuffer, View } from "../../view.ts";
 import type { WebGpuBackend } from "../backend.ts";
 
 /** Types of arrays that are measured. */

@@ -1,5 +1,5 @@
 /** Attention and its gradients, to be measured however their kernels are written. */
-import type { View } from "../../backend.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { attention } from "../kernels/attention.ts";

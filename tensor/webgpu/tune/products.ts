@@ -1,5 +1,6 @@
 /** Products of linear layers, to be measured under any plan: a layer's own, and those of its gradients. */
-import type { Activation, View } from "../../backend.ts";
+import type { Activation } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { ACTIVATIONS } from "../../reference/math.ts";
 import type { WebGpuBackend } from "../backend.ts";

@@ -1,5 +1,6 @@
 /** Layer norm and its gradient, to be measured with and without subgroups. */
-import type { KernelArgs, View } from "../../backend.ts";
+import type { KernelArgs } from "../../kernels.ts";
+import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { layerNorm } from "../kernels/layer_norm.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { adapter, everyWebGpu } from "../../../tests/devices.ts";
 import { conformanceCases, runConformance } from "../../conformance/suite.ts";
-import type { KernelName } from "../../backend.ts";
+import type { KernelName } from "../../kernels.ts";
 import { createWebGpuBackend, type WebGpuBackend } from "../backend.ts";
 import { rowLayout } from "../shader/rows.ts";
 import { RowArrays } from "./rows.ts";
