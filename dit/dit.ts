@@ -217,11 +217,11 @@ export class DiT extends Module {
     for (const [i, block] of this.blocks.entries()) {
       const isSeenEarly = isEarlyWanted && i + 1 === earlyHead;
       const before = tokens; // [N, T, D]; freed once the next tokens are there
-      tokens = ofParts(tidy(() => {
+      tokens = tidy(() => {
         const after = this.#run(block, before, c);
-        return partsOf(isSeenEarly ? summed(after) : after); // two norms would sum it up twice
-      }));
-      for (const part of partsOf(before)) part.dispose();
+        return isSeenEarly ? summed(after) : after; // two norms would sum it up twice
+      });
+      dispose(before);
       if (isSeenEarly) early.push(s.keep(seenBy(this.earlyLayer!)));
     }
     return [s.keep(seenBy(this.finalLayer)), ...early];
@@ -305,13 +305,9 @@ export class DiT extends Module {
   }
 }
 
-/** Tokens, or the tensors that are to be summed up to them, and back. */
-function partsOf(tokens: Tensor | GatedSum): Tensor[] {
-  return tokens instanceof Tensor ? [tokens] : [tokens.x, tokens.gate, tokens.h];
-}
-
-function ofParts([x, gate, h]: readonly Tensor[]): Tensor | GatedSum {
-  return gate && h ? { x: x!, gate, h } : x!;
+/** Frees tokens, or all that is to be summed up to them. */
+function dispose(tokens: Tensor | GatedSum): void {
+  for (const part of tokens instanceof Tensor ? [tokens] : Object.values(tokens)) part.dispose();
 }
 
 /** Two vectors [N, D] as two tokens [N, 2, D]. */

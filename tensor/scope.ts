@@ -13,6 +13,19 @@ export interface Keepable {
   dispose(): void;
 }
 
+/** What can outlive a scope: one thing, several, or several with names. */
+export type Kept = Keepable | readonly Keepable[] | { readonly [name: string]: Keepable };
+
+/** Its things, one by one. */
+function thingsOf(kept: Kept): readonly Keepable[] {
+  if (Array.isArray(kept)) return kept;
+  return isKeepable(kept) ? [kept] : Object.values(kept ?? {});
+}
+
+function isKeepable(kept: Kept): kept is Keepable {
+  return typeof (kept as Partial<Keepable> | undefined)?.dispose === "function";
+}
+
 /** Called with what leaves a scope, before the rest is freed. */
 export type KeepHook = (kept: Keepable, from: Scope, to: Scope | null) => void;
 
@@ -76,8 +89,8 @@ export class Scope implements Disposable {
    * Lets things outlive this scope: they belong to the scope around it from now on, or to the
    * caller where there is none. Their gradient history goes with them. Returns what it was given.
    */
-  keep<T extends Keepable | readonly Keepable[]>(kept: T): T {
-    for (const one of Array.isArray(kept) ? kept as readonly Keepable[] : [kept as Keepable]) {
+  keep<T extends Kept>(kept: T): T {
+    for (const one of thingsOf(kept)) {
       if (!this.#owned.has(one)) continue; // belongs further out, or to no scope: it survives anyway
       for (const hook of keepHooks) hook(one, this, this.#parent);
       this.#owned.delete(one);

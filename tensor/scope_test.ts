@@ -41,6 +41,17 @@ Deno.test("keep() hands tensors to the scope around, or to the caller", () => {
   assertEquals(live(), 0);
 });
 
+Deno.test("keep() hands over tensors with names", () => {
+  let sum: { readonly x: Tensor; readonly h: Tensor };
+  {
+    using inner = scope();
+    sum = inner.keep({ x: make(), h: make() });
+    make();
+  }
+  assertEquals([sum.x.disposed, sum.h.disposed, live()], [false, false, 2]);
+  for (const tensor of Object.values(sum)) tensor.dispose();
+});
+
 Deno.test("keep() of what belongs further out, or to no scope, changes nothing", () => {
   const free = make();
   {

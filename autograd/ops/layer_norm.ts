@@ -249,14 +249,14 @@ function gradsOfGated(
 }
 
 /** x + gate h, to be summed up where it is normalised: x and h [B, T, N], gate [B, N]. */
-export interface GatedSum {
+export type GatedSum = {
   /** What goes past the branch. */
   readonly x: Tensor;
   /** One number a sample and channel. */
   readonly gate: Tensor;
   /** What the branch gives. */
   readonly h: Tensor;
-}
+};
 
 /** Settings of {@link layerNorm}. */
 export interface LayerNormOptions {
