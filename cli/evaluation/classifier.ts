@@ -6,6 +6,7 @@ import { backward, concat, flatten, logSoftmax, mean, mul, noGrad, sum } from "@
 import { AdamW, Conv2d, cosineSchedule, Dropout, GroupNorm, Linear, Module } from "@dit/core/nn";
 import { currentDevice, Generator, scope, type Tensor, tensor } from "@dit/core/tensor";
 import type { ImageSize } from "../shared/sample_archive.ts";
+import { giveWay } from "../shared/turns.ts";
 import type { FeatureSet } from "./features.ts";
 import type { Pictures } from "./pictures.ts";
 
@@ -198,7 +199,7 @@ export async function trainClassifier(
     optimizer.lr = lr * schedule(step);
     takeStep(model, optimizer, input, labels);
     await backend.ready(); // no more than about a second of steps is queued
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await giveWay();
     onStep(step + 1);
   }
   await backend.sync();

@@ -8,6 +8,7 @@ import { onRankZero } from "../distributed/together.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { allFindings, damagedIn, findings } from "../shared/images.ts";
 import { duration, ProgressLine } from "../shared/progress.ts";
+import { giveWay } from "../shared/turns.ts";
 import { type Evaluation, evaluationText, isComparable } from "./evaluation.ts";
 import { BEST } from "./find.ts";
 import type { RunFolder } from "./folder.ts";
@@ -152,7 +153,7 @@ export class TrainingLoop {
   /** Once a step: no more than about a second of steps is queued, and signals get their turn. */
   async #giveWay(): Promise<void> {
     await this.#run.device.backend.ready();
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await giveWay();
   }
 
   /**
