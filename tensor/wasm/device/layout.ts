@@ -32,12 +32,6 @@ export const LAUNCH_FIELDS = {
 /** f64: address of thread 0's scratch; each further thread's lies `scratchStride` beyond. */
 export const SCRATCH_BASE = LAUNCH + 64;
 
-/**
- * How often a thread polls before it sleeps, about 40 us. Waking a sleeper costs 26 us, a
- * spinning one under 1 us, and the host needs 5 to 20 us from one launch to the next.
- */
-export const SPINS = 20000;
-
 /** One i32 a thread, `MAILBOX_STRIDE` apart: the number of launches it was called to. */
 export const MAILBOXES = 1024;
 export const MAILBOX_STRIDE = 128;

@@ -15,10 +15,10 @@ import {
   MAILBOX_STRIDE,
   MAILBOXES,
   MAX_THREADS,
-  SPINS,
   STOP,
 } from "./layout.ts";
 import * as layout from "./layout.ts";
+import { PATIENCE, patienceOf } from "./patience.ts";
 import { startThread, type Thread, threadsMissing } from "./host.ts";
 import { workerScript, type WorkerStart } from "./worker.ts";
 
@@ -49,6 +49,7 @@ export class Threads {
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
   readonly #workers: Thread[] = [];
+  readonly #patience = patienceOf(PATIENCE);
   readonly #options: Required<ThreadsOptions>;
   #lost: DeviceLostError | undefined;
 
@@ -189,7 +190,10 @@ export class Threads {
    */
   #areDone(count: number, waits: number): boolean {
     const words = this.#words;
-    for (let spins = 0; spins < SPINS && Atomics.load(words, DONE / 4) < count;) spins++;
+    const most = this.#patience.polls();
+    let polls = 0;
+    while (polls < most && Atomics.load(words, DONE / 4) < count) polls++;
+    this.#patience.note(polls, polls < most);
     let idle = 0, claimed = -1;
     for (let done; (done = Atomics.load(words, DONE / 4)) < count;) {
       if (Atomics.load(words, DIED / 4) !== 0) return false;

@@ -4,6 +4,7 @@
  * a thread blocked in `Atomics.wait` receives no messages.
  */
 import type * as layoutModule from "./layout.ts";
+import { PATIENCE, type Patience, patienceOf } from "./patience.ts";
 
 /** Where things lie in the memory. */
 type Layout = typeof layoutModule;
@@ -22,14 +23,15 @@ export interface WorkerStart {
 
 /** The script of a worker, for `startThread`: this module's code as text, so that none is loaded. */
 export function workerScript(layout: Layout): string {
-  return `(${threadMain})(${JSON.stringify(layout)}, port);`;
+  const patience = `(${patienceOf})(${JSON.stringify(PATIENCE)})`;
+  return `(${threadMain})(${JSON.stringify(layout)}, port, ${patience});`;
 }
 
 /**
  * What a worker runs. Its text is sent to the worker, so it uses its parameters only, nothing else
  * of this module or of others.
  */
-export function threadMain(layout: Layout, port: ThreadPort): void {
+export function threadMain(layout: Layout, port: ThreadPort, patience: Patience): void {
   const {
     ARGS,
     DIED,
@@ -43,7 +45,6 @@ export function threadMain(layout: Layout, port: ThreadPort): void {
     MAILBOX_STRIDE,
     MAILBOXES,
     SCRATCH_BASE,
-    SPINS,
     STAGING,
     STOP,
   } = layout;
@@ -80,7 +81,10 @@ export function threadMain(layout: Layout, port: ThreadPort): void {
     };
 
     for (let seen = 0;;) {
-      for (let spins = 0; spins < SPINS && Atomics.load(words, mailbox) === seen;) spins++;
+      const most = patience.polls();
+      let polls = 0;
+      while (polls < most && Atomics.load(words, mailbox) === seen) polls++;
+      patience.note(polls, polls < most);
       Atomics.wait(words, mailbox, seen);
       if (Atomics.load(words, mailbox) === seen) continue;
       seen++;
