@@ -33,10 +33,11 @@ const LAST = /^final_layer\.linear\.(weight|bias)$/;
 /**
  * Copies what fits of a trained model into a fresh one.
  *
- * Positions are those of the fresh model's size. Rows of the label table go by the names of classes,
- * or, where the numbers of classes are equal and one side has no names, by their numbers; the row of
- * the null class is moved. Of a last layer that also predicts the variance, a model that does not
- * takes the rest. Blocks beyond those of either model start anew, or are left out.
+ * Positions are those of the fresh model's size, but where the other learned its own at that size. Rows
+ * of the label table go by the names of classes, or, where there are as many and no name is the same,
+ * by their numbers; the row of the null class is moved. Of a last layer that also predicts the
+ * variance, a model that does not takes the rest. Blocks beyond those of either model start anew, or
+ * are left out.
  *
  * @param model Fresh, of `config`.
  * @returns what was done with all weights of either.
@@ -54,14 +55,15 @@ export async function transferWeights(
   const rows: TransferRow[] = [];
   for (const name of own.keys()) {
     const { shape } = own.info(name);
-    if (name === POSITIONS) { // fixed, and there already
+    if (name === POSITIONS) {
       const side = Math.sqrt(shape[1]!);
-      const isOther = !source.has(name) || !isSame(shape, source.info(name).shape);
-      rows.push(
-        isOther
-          ? { how: "anew", names: [name], note: `for ${side}x${side} tokens` }
-          : { how: "taken", names: [name], note: "" },
-      );
+      if (!source.has(name) || !isSame(shape, source.info(name).shape)) {
+        rows.push({ how: "anew", names: [name], note: `for ${side}x${side} tokens` });
+        continue;
+      }
+      const areFixed = await areNear(own, source, name); // and there already, not rounded
+      if (!areFixed) parts.set(name, () => source.read(name));
+      rows.push({ how: "taken", names: [name], note: areFixed ? "" : "learned" });
     } else if (!source.has(name)) {
       const block = Number(/^blocks\.(\d+)/.exec(name)?.[1] ?? -1);
       const note = block < from.config.dit.depth ? "not in it" : "beyond its blocks";
@@ -133,8 +135,9 @@ function labelRows(to: ModelConfig, from: ModelConfig): LabelRows {
     : to.nullClass !== null && !hasNull
     ? "; that of no class anew"
     : "";
+  const areRenamed = byNumber && places.size > 0 && names.length > 0;
   const note = isWhole
-    ? ""
+    ? areRenamed ? "by the numbers of classes, as none has the same name" : ""
     : `${found} of ${count} classes by their ${byNumber ? "numbers" : "names"}, ` +
       `${count - found} anew${moved}`;
   return { rows, isWhole, note };
@@ -174,6 +177,15 @@ async function copyRows(
     if (row !== null) into.set(given.subarray(row * size, (row + 1) * size), i * size);
   });
   return hostTensor(into, shape);
+}
+
+/** What positions are off the sines and cosines at most that were averaged, or kept in f16. */
+const POSITION_ERROR = 1e-3;
+
+/** Whether a tensor is the same in both, but for rounding. */
+async function areNear(a: TensorSource, b: TensorSource, name: string): Promise<boolean> {
+  const [x, y] = [toFloat32(await a.read(name)), toFloat32(await b.read(name))];
+  return x.every((value, i) => Math.abs(value - y[i]!) < POSITION_ERROR);
 }
 
 function isSame(a: Shape, b: Shape): boolean {

@@ -1,6 +1,6 @@
 /** Weights of one model as the start of another. */
 import { assertEquals, assertRejects } from "@std/assert";
-import { mapSource, toFloat32 } from "@dit/core/io";
+import { type HostTensor, hostTensor, mapSource, toFloat32 } from "@dit/core/io";
 import { Generator, init } from "@dit/core/tensor";
 import { SMALL, smallWeights } from "../tests/commands.ts";
 import { buildModel, type ModelConfig, transferWeights } from "./mod.ts";
@@ -13,8 +13,12 @@ const FROM: ModelConfig = {
 };
 
 /** Rows that are said, and the values of some weights before and after. */
-async function transferred(config: ModelConfig, from: ModelConfig = FROM) {
-  const weights = await smallWeights(from); // on the reference device
+async function transferred(
+  config: ModelConfig,
+  from: ModelConfig = FROM,
+  changed: ReadonlyMap<string, HostTensor> = new Map(),
+) {
+  const weights = new Map([...await smallWeights(from), ...changed]); // on the reference device
   await init({ device: "wasm" });
   const source = mapSource(weights, "FILE");
   const fresh = () => buildModel(config, { generator: new Generator(5) }).model;
@@ -74,6 +78,29 @@ Deno.test("a row of no class that the other model lacks starts anew, which is sa
   const length = given(table).length;
   assertEquals(now.get(table)!.slice(0, length), given(table));
   assertEquals(now.get(table)!.slice(length), fresh.get(table)!.slice(length));
+});
+
+Deno.test("positions that were learned are taken, but for those of another size", async () => {
+  const name = "pos_embed";
+  const { hiddenSize, inputSize, patchSize } = FROM.dit;
+  const shape = [1, (inputSize / patchSize) ** 2, hiddenSize];
+  const values = Float32Array.from({ length: shape[1]! * hiddenSize }, (_, i) => Math.sin(i) / 2);
+  const learned = new Map([[name, hostTensor(values, shape)]]);
+  const { rows, now } = await transferred(FROM, FROM, learned);
+  assertEquals(rows[0], { how: "taken", names: [name], note: "learned" });
+  assertEquals(now.get(name), [...values]);
+  const wide = withDit({ inputSize: 2 * inputSize });
+  const { rows: anew, now: fixed, fresh } = await transferred(wide, FROM, learned);
+  assertEquals(anew.at(-1)!.note, "for 8x8 tokens");
+  assertEquals(fixed.get(name), fresh.get(name));
+});
+
+Deno.test("other classes by their numbers are said to be", async () => {
+  const classNames = ["u", "v", "w", "x", "y", "z"];
+  const { rows } = await transferred({ ...FROM, classNames });
+  const note = "by the numbers of classes, as none has the same name";
+  const names = ["y_embedder.embedding_table.weight"];
+  assertEquals(rows.at(-1), { how: "taken", names, note });
 });
 
 Deno.test("classes without names go by their numbers where there are as many", async () => {
