@@ -55,13 +55,17 @@ export interface Weights extends Disposable {
   readonly knowsLatents: boolean;
   /** Which weights these are of a checkpoint with several to choose from, such as `EMA 0.999`. */
   readonly average?: string | undefined;
+  /** Whether they are an average that is younger than its half-life, as the note says. */
+  readonly isYoung?: boolean;
   /** Guidance that its samples were drawn with in training. */
   readonly cfgScale?: number | undefined;
 }
 
 /** Lines for the output: the file, what was done to its names, and what was assumed. */
-export function weightLines({ path, kind, note, assumptions }: Weights): string[] {
-  const more = [...(note === null ? [] : [note]), ...assumptions.map((text) => `assuming ${text}`)];
+export function weightLines({ path, kind, note, isYoung, assumptions }: Weights): string[] {
+  const advice = isYoung ? "; --weights model is without it" : "";
+  const notes = note === null ? [] : [note + advice];
+  const more = [...notes, ...assumptions.map((text) => `assuming ${text}`)];
   return [`weights  ${path} (${kind})`, ...more.map((text) => `         ${text}`)];
 }
 
@@ -115,13 +119,15 @@ async function openTrained(
     throw error;
   }
   const average = averages.find((average, i) => sectionOf(average, i) === section);
+  const note = youthOf(average, warmup, step);
   const isChosen = averages.length > 1 || average === undefined && averages.length > 0;
   return {
     path,
     kind: `checkpoint, step ${step}`,
     config,
     source: mapSource(checkpoint.section(section), path),
-    note: youthOf(average, warmup, step),
+    note,
+    isYoung: note !== null,
     average: isChosen ? average ? `EMA ${average.name}` : "weights not averaged" : undefined,
     assumptions: [],
     classLabels: config.classNames.map((name) => [name]),
@@ -172,7 +178,7 @@ function youthOf(average: Average | undefined, warmup: boolean, step: number): s
   const half = average ? halfLife(average, warmup) : null;
   if (half === null || step >= half) return null;
   return `averaged over ${step} steps with a decay of ${average!.name}: half of it is still what ` +
-    `training began with, until step ${Math.ceil(half)}; --weights model is without it`;
+    `training began with, until step ${Math.ceil(half)}`;
 }
 
 /** A file without a configuration: safetensors, a file of PyTorch, or the index of several. */

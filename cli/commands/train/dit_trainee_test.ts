@@ -6,7 +6,7 @@ import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
-import { openWeights } from "../../model/weights.ts";
+import { openWeights, weightLines } from "../../model/weights.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { openCheckpoint } from "../../run/checkpoint.ts";
 import { loadTrainee, saveTrainee } from "../../run/saving.ts";
@@ -282,7 +282,8 @@ diskTest(
     const chosen = async (set: string) => {
       using weights = await openWeights(path, set);
       const { note, average } = weights;
-      return { note, average, bias: await weights.source.read("final_layer.linear.bias") };
+      const lines = weightLines(weights);
+      return { note, average, lines, bias: await weights.source.read("final_layer.linear.bias") };
     };
     assertEquals((await chosen("ema")).bias, (await chosen("0.9")).bias);
     const [fast, power] = [await chosen("0.5"), await chosen("power0.1")];
@@ -291,6 +292,8 @@ diskTest(
       (await chosen("ema")).note?.slice(0, 50),
       "averaged over 2 steps with a decay of 0.9: half of",
     );
+    const { note, lines } = await chosen("ema"); // --init has no --weights
+    assertEquals(lines[1], `         ${note}; --weights model is without it`);
     const names = ["ema", ".50", "power.10", "model"];
     assertEquals(await Promise.all(names.map(async (set) => (await chosen(set)).average)), [
       "EMA 0.9",
