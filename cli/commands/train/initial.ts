@@ -10,7 +10,8 @@ import { OPTION_FLAGS, TRAIN_FLAGS, type TrainFlags } from "./flags.ts";
 import type { ModelFlag } from "./flags_of_model.ts";
 
 /**
- * The weights that `--init` names: a file, a run, a folder of diffusers, or published ones by name.
+ * The weights that `--init` names: a file, a run, a folder of diffusers, or published ones by name; the
+ * averaged ones, unless their average is younger than its half-life.
  *
  * @throws {CommandError} where they are not there, or are none of a DiT.
  */
@@ -34,7 +35,11 @@ export async function openInitial(flags: TrainFlags): Promise<Weights | null> {
   }
   try {
     // weights alone do not say it, and published ones are known
-    return await openWeights(path, "ema", isPretrained(init) ? {} : { numHeads });
+    const overrides = isPretrained(init) ? {} : { numHeads };
+    const averaged = await openWeights(path, "ema", overrides);
+    if (!averaged.isYoung) return averaged;
+    averaged[Symbol.dispose](); // mostly what its training began with
+    return await openWeights(path, "model", overrides);
   } catch (error) {
     const plain = toCommandError(error);
     if (!(plain instanceof CommandError)) throw error;
@@ -73,7 +78,7 @@ export function flagsLike(flags: TrainFlags, config: ModelConfig): TrainFlags {
 export function transferLines(
   rows: readonly TransferRow[],
   to: ModelConfig,
-  { path, config: from, note, assumptions }: Weights,
+  { path, config: from, average, note, assumptions }: Weights,
 ): string[] {
   const processes = [from, to].map(({ diffusion }) =>
     `${processOf(diffusion)}, predicts ${diffusion.objective}`
@@ -83,7 +88,7 @@ export function transferLines(
   );
   const more = [...(note === null ? [] : [note]), ...assumptions.map((text) => `assuming ${text}`)];
   return [
-    `init     ${path}, ${from.name}`,
+    `init     ${path}, ${from.name}${average ? `, ${average}` : ""}`,
     ...more.map((text) => `         ${text}`),
     ...lines,
     ...(processes[0] === processes[1]

@@ -1,10 +1,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { buildModel, transferWeights } from "@dit/core/pipeline";
-import { mapSource, saveSafetensors } from "@dit/core/io";
+import { hostTensor, mapSource, saveSafetensors } from "@dit/core/io";
 import { Generator, init } from "@dit/core/tensor";
 import { SMALL, smallWeights, writeRun } from "../../../tests/commands.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import type { Weights } from "../../model/weights.ts";
+import { writeCheckpoint } from "../../run/checkpoint.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { parseFlags } from "../../shared/flags.ts";
 import { TRAIN_FLAGS } from "./flags.ts";
@@ -114,6 +115,26 @@ Deno.test("lines say what was taken, and that the process is another one", async
     "         process   gaussian, predicts xstart there; flow, predicts v here",
   ]);
 });
+
+diskTest(
+  "a run does not begin with an average that is mostly another's beginning",
+  async (folder) => {
+    const path = `${folder}/young.safetensors`;
+    const [model, ema] = [await smallWeights(SMALL), new Map(await smallWeights(SMALL))];
+    const name = "final_layer.linear.bias";
+    ema.set(name, hostTensor(new Float32Array(4), [4]));
+    for (const emaWarmup of [false, true]) {
+      const settings = { emaDecay: 0.9999, emaWarmup };
+      const training = { settings, position: { epoch: 0, step: 0 } };
+      const header = { trainee: "dit", step: 100, config: SMALL, training };
+      await writeCheckpoint(path, header, { model, ema });
+      using weights = (await openInitial(parseFlags(["--init", path], TRAIN_FLAGS)))!;
+      const [line] = transferLines([], SMALL, weights);
+      assertEquals(line, `init     ${path}, small${emaWarmup ? "" : ", weights not averaged"}`);
+      assertEquals(await weights.source.read(name), (emaWarmup ? ema : model).get(name));
+    }
+  },
+);
 
 diskTest(
   "weights that do not say their attention heads have those that a flag says",
