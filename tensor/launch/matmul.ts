@@ -13,7 +13,7 @@ import {
 } from "../shape.ts";
 import { empty, Tensor } from "../tensor.ts";
 import { dispatch } from "./dispatch.ts";
-import { commonDevice, copy, fillInto, floatOf } from "./elementwise.ts";
+import { commonDevice, contiguous, copy, fillInto, floatOf } from "./elementwise.ts";
 import type { Formula } from "./formulas.ts";
 
 /** What is done to a product before it is stored. */
@@ -81,6 +81,7 @@ export function product(
   const pre = keepPre ? empty(device, dtype, shape, op) : null;
   if (sizeOf(shape) === 0) return { out, pre };
   const [x, y] = fourDimensional(a, b, batch, op);
+  const packedBias = bias && contiguous(bias, op); // kernels take its elements as neighbours
   const outer = [x.shape[0]!, x.shape[1]!, m, n];
   using flat = out.as(outer, contiguousStrides(outer));
   const flatPre = pre && pre.as(outer, contiguousStrides(outer));
@@ -91,7 +92,7 @@ export function product(
     b: y,
     activationA,
     activationB,
-    bias,
+    bias: packedBias,
     activation,
     pre: flatPre,
     combine: combine && combining(combine.formula),
@@ -100,7 +101,7 @@ export function product(
     out: flat,
     accumulate: false,
   });
-  for (const t of [x, y, flatPre, operand, flatSums]) t?.dispose();
+  for (const t of [x, y, packedBias, flatPre, operand, flatSums]) t?.dispose();
   return { out, pre };
 }
 

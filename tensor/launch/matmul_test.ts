@@ -82,6 +82,10 @@ eachDevice("product() adds a bias and gives the value before the activation", as
   const { out, pre } = product("op", a, b, { bias, activation: "relu", keepPre: true });
   assertEquals([Array.from(await out.data()), Array.from(await pre!.data())], [[5, 0], [5, -5]]);
   assertEquals(product("op", a, b, { bias }).pre, null);
+  const apart = tensor([10, 7, 1]).as([2], [2]);
+  assertEquals(Array.from(await product("op", a, b, { bias: apart }).out.data()), [5, -5]);
+  const repeated = tensor([10, 7]).as([2], [0]);
+  assertEquals(Array.from(await product("op", a, b, { bias: repeated }).out.data()), [5, 4]);
 }, DEVICES);
 
 eachDevice("product() of nothing is nothing, or the bias through the activation", async () => {
