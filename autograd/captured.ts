@@ -110,6 +110,11 @@ export class Captured implements Disposable {
     );
     const call = { fn: this.#fn, inputs, parameters, withGrads };
     if (entry.ready) return this.#replay(entry, entry.ready, call, this.#memories.get(place)!);
+    // Where there are other f16 copies now, launches differ and need not differ again.
+    if (entry.last && !borrowAgain(entry.last.halves)) {
+      entry.last = null;
+      entry.recorded = 0;
+    }
     if (entry.recorded === MOST_RECORDED) return this.#fn(inputs);
     if (entry.recorded > 0 && !this.#memories.has(place)) {
       this.#memories.set(place, recorder.newMemory());
