@@ -111,6 +111,10 @@ commandTest("sample-many writes pictures and their archive, and goes on", async 
     ["--num-fid-samples 9 --num-sampling-steps 4", "--num-sampling-steps was 3 and is 4"],
     [`--num-fid-samples 9 --ckpt ${bare}`, "--objective was xstart and is epsilon"],
     ["--num-fid-samples 5", "has 7 samples already"],
+    [
+      `--num-fid-samples 9 --sample-dir ${bare}`,
+      `${bare}: expected a folder to write to but a file is there`,
+    ],
   ];
   const lines = cases.map(([line]) => ["sample-many", ...USUAL, ...words(line)]);
   for (const [i, { code, err }] of (await commandLines(lines, folder)).entries()) {

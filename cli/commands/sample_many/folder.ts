@@ -3,7 +3,7 @@ import { basename, dirname, join } from "@std/path";
 import { fromRankZero, requireSharedFolder } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { CommandError } from "../../shared/errors.ts";
-import { exists, removeTemporaries, writeWhole } from "../../shared/files.ts";
+import { exists, makeFolder, removeTemporaries, writeWhole } from "../../shared/files.ts";
 import { readArchive } from "./archive.ts";
 import { recordText, requireSameRecord, type SampleRecord } from "./record.ts";
 import type { SampleStore } from "./store.ts";
@@ -45,6 +45,7 @@ async function openFolder(
   { folder, archive, store, count, record }: SampleFolder,
 ): Promise<boolean[] | null> {
   const { settings } = record;
+  await makeFolder(dirname(folder)); // where a file is, nothing else can be looked at
   const done = await readArchive(archive);
   if (done !== null) {
     requireSameRecord(done.madeBy, settings, archive);
