@@ -109,9 +109,10 @@ async function openTrained(
   const checkpoint = await openCheckpoint(path, DIT);
   const { step, config, training, guidance } = checkpoint.header;
   const warmup = training?.settings.values["emaWarmup"] === true;
-  const averages = training ? averagesIn(training.settings) : [];
+  let averages: readonly Average[];
   let section: string;
   try {
+    averages = training ? averagesIn(training.settings) : [];
     section = sectionAsked(checkpoint, set, averages);
     checkOverrides(path, overrides, describeConfig(config));
   } catch (error) {
@@ -141,7 +142,13 @@ async function openTrained(
 /** The averages that a run keeps. */
 function averagesIn(settings: Fields): Average[] {
   const { emaDecay } = settings.values;
-  return typeof emaDecay === "number" || typeof emaDecay === "string" ? averagesOf(emaDecay) : [];
+  if (typeof emaDecay !== "number" && typeof emaDecay !== "string") return [];
+  try {
+    return averagesOf(emaDecay);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new CommandError(`${settings.at}emaDecay: ${error.message}`, { cause: error });
+  }
 }
 
 /** The section of a checkpoint that `--weights` means. */

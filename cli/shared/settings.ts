@@ -137,12 +137,14 @@ export function readSettings<Table extends FlagTable>(
     const isNull = value === null &&
       (row.awaitsData || row.defaults.small === null || row.defaults.original === null);
     if (isNull) continue;
+    let read: unknown;
     try {
-      row.parse(String(value), name); // as it was read when it was given
+      read = row.parse(String(value), name); // as it was read when it was given
     } catch (error) {
       if (error instanceof UsageError) throw fail(row.key, value);
       throw error;
     }
+    if (!isEqual(read, value)) throw fail(row.key, value); // such as "5" for 5, or null for a text
   }
   return settings as SettingsOf<Table>;
 }

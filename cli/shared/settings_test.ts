@@ -76,7 +76,8 @@ Deno.test("stored settings are read with what they lack, and refused where they 
   assertEquals(readSettings(TABLE, stored, "file"), stored);
   const { strict: _, ...older } = stored;
   assertEquals(readSettings(TABLE, older, "file"), { ...stored, strict: false });
-  for (const wrong of [{ rate: "fast" }, { rate: null }, { widths: 0 }, { strict: 1 }]) {
+  const others = [{ rate: "0.5" }, { widths: "1,2" }, { keep: [3] }, { strict: "true" }];
+  for (const wrong of [{ rate: "fast" }, { rate: null }, { widths: 0 }, { strict: 1 }, ...others]) {
     assertThrows(
       () => readSettings(TABLE, { ...stored, ...wrong }, "file"),
       CommandError,

@@ -307,5 +307,13 @@ diskTest(
       CommandError,
       "expected weights 0.99 but it has 0.9, 0.5, power0.1, ema, model",
     );
+    // a header that is damaged
+    using damaged = trainee({ emaDecay: 0.9 });
+    Object.assign(damaged.settings, { emaDecay: "0.9,none" });
+    await saveTrainee(path, damaged, {
+      position: { epoch: 0, step: 0 },
+      state: await damaged.state(),
+    });
+    await assertRejects(() => openWeights(path), CommandError, "training.settings.emaDecay: expec");
   },
 );
