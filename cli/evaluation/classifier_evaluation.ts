@@ -17,6 +17,7 @@ import {
   type Comparison,
   type ReferenceFeatures,
   referenceFeatures,
+  requireNeighbours,
 } from "./compare.ts";
 import type { FeatureSet } from "./features.ts";
 import { type Compared, TrainingPictures } from "./memorisation.ts";
@@ -101,6 +102,7 @@ export class ClassifierEvaluation implements Disposable {
     const { name, classNames, labels, size, flippable } = reference;
     requireClasses(reference);
     const division = divide(labels, classNames, name);
+    requireNeighbours(name, division.training.length);
     const training = chosen(reference, division.training);
     const config = { size, numClasses: classNames.length };
     const recipe = recipeFor(training, flippable);

@@ -1,10 +1,11 @@
 /** A set of features against that of a reference, by each of the statistics. */
+import { CommandError } from "../shared/errors.ts";
 import type { FeatureSet } from "./features.ts";
 import { rowOf } from "./features.ts";
 import { frechetDistance, type Gaussian, gaussianOf } from "./frechet.ts";
 import { kernelDistance } from "./kernel_distance.ts";
 import { evenly } from "./pictures.ts";
-import { precisionRecall } from "./precision_recall.ts";
+import { NEIGHBOURS, precisionRecall } from "./precision_recall.ts";
 
 /** How samples compare with a reference. */
 export interface Comparison {
@@ -33,9 +34,25 @@ export function referenceFeatures(features: FeatureSet): ReferenceFeatures {
 }
 
 /**
- * Compares samples with a reference.
+ * Refuses a reference of as few pictures as have no third neighbour each.
  *
- * @throws {RangeError} where a set has fewer than four features.
+ * @param name Where the pictures are from, for the message.
+ * @param count How many there are, those that are held out not counted.
+ * @throws {CommandError}
+ */
+export function requireNeighbours(name: string, count: number): void {
+  if (count > NEIGHBOURS) return;
+  throw new CommandError(
+    `${name}: expected ${NEIGHBOURS + 1} pictures or more to compare with, as precision and ` +
+      `recall look at ${NEIGHBOURS} neighbours of each, but found ${count} that are not held out`,
+  );
+}
+
+/**
+ * Compares samples with a reference. Of three samples or fewer, as there are held out of little data,
+ * precision and recall are not known: NaN.
+ *
+ * @throws {RangeError} where the reference has fewer than four features, or there is one sample only.
  */
 export async function compareFeatures(
   samples: FeatureSet,
@@ -45,7 +62,9 @@ export async function compareFeatures(
   return {
     frechetDistance: frechetDistance(gaussianOf(samples), gaussian),
     kid: (await kernelDistance(samples, features)).mean,
-    ...await precisionRecall(some(features, among), some(samples, among)),
+    ...samples.count > NEIGHBOURS
+      ? await precisionRecall(some(features, among), some(samples, among))
+      : { precision: NaN, recall: NaN },
   };
 }
 

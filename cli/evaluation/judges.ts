@@ -4,7 +4,12 @@ import { CommandError } from "../shared/errors.ts";
 import { exists } from "../shared/files.ts";
 import type { ImageSize } from "../shared/sample_archive.ts";
 import { ClassifierEvaluation, type Progress } from "./classifier_evaluation.ts";
-import { compareFeatures, type ReferenceFeatures, referenceFeatures } from "./compare.ts";
+import {
+  compareFeatures,
+  type ReferenceFeatures,
+  referenceFeatures,
+  requireNeighbours,
+} from "./compare.ts";
 import { type FeatureExtractor, type FeatureSet, type ImagesShape, joined } from "./features.ts";
 import { InceptionExtractor, usualInceptionPath } from "./inception_extractor.ts";
 import { TrainingPictures } from "./memorisation.ts";
@@ -96,6 +101,7 @@ export async function extractorJudge(
     const reference = await read(async (pixels, shape) => {
       parts.push(await extractAll(extractor, pixels, shape));
     });
+    requireNeighbours(reference.name, reference.count);
     const features = referenceFeatures(joined(parts, extractor.width));
     return judgeBy(extractor, features, reference);
   } catch (error) {

@@ -172,12 +172,14 @@ function figureLines(
     ["recall", "recall", (x) => x.toFixed(3)],
   ];
   const cells = (...texts: string[]) => texts.map((text) => text.padStart(12)).join("");
+  const known = (text: (value: number) => string, value: number) =>
+    Number.isNaN(value) ? "-" : text(value);
   const { classes, memorisation: { ratio, suspicious, verdict } } = figures;
   const worst = classes.toSorted((a, b) => a.accuracy - b.accuracy).slice(0, 3);
   return [
     `${"".padEnd(18)}${cells("samples", "held out")}`,
     ...rows.map(([title, key, text]) =>
-      `${title.padEnd(18)}${cells(text(figures[key]), text(heldOut[key]))}`
+      `${title.padEnd(18)}${cells(text(figures[key]), known(text, heldOut[key]))}`
     ),
     `${"nearest".padEnd(18)}${
       cells(ratio.toFixed(3), "1")
