@@ -1,5 +1,13 @@
 /** Gradient checkpointing: a segment that is computed again when backward reaches it. */
-import { type Generator, onDraw, scope, type Storage, Tensor } from "../tensor/mod.ts";
+import {
+  defaultGenerator,
+  type Generator,
+  onDraw,
+  scope,
+  type Storage,
+  Tensor,
+  withGenerator,
+} from "../tensor/mod.ts";
 import { changedInPlace } from "./backward.ts";
 import { autocast, autocastDtype, isRecording, noGrad, withGrad } from "./modes.ts";
 import { watchOperands } from "./op.ts";
@@ -63,6 +71,7 @@ export function checkpoint<R extends Tensor | readonly Tensor[]>(
 ): R {
   if (!isRecording()) return fn(...inputs);
   const precision = autocastDtype();
+  const generator = defaultGenerator(); // which may be another one when fn runs again
   const uses = new Map<Tensor, Use>();
   const use = (t: Tensor) => {
     if (isLeaf(t)) uses.set(t, { storage: t.storage, version: t.storage.version });
@@ -84,7 +93,7 @@ export function checkpoint<R extends Tensor | readonly Tensor[]>(
       if (changed) throw changedInPlace(t.shape, "checkpoint");
     }
     const rerun = () => withGrad(() => autocast(precision, () => fn(...again)));
-    return listOf(replayDraws(draws, rerun));
+    return listOf(replayDraws(draws, () => withGenerator(generator, rerun)));
   };
   recordSegment("checkpoint", inputs, outs, uses.keys(), { rerun: recompute });
   return (result instanceof Tensor ? outs[0] : outs) as R;

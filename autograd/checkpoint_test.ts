@@ -11,6 +11,7 @@ import {
   scope,
   type Tensor,
   tensor,
+  withGenerator,
 } from "../tensor/mod.ts";
 import { eachDevice } from "../tests/devices.ts";
 import { backward, gradients } from "./backward.ts";
@@ -159,6 +160,17 @@ eachDevice(
     for (const [i, v] of out.entries()) assert(Math.abs(grad[i]! - v / (i + 1) / 3) < 1e-6);
   },
 );
+
+eachDevice("checkpoint() draws from the default generator that there was", async () => {
+  using _ = scope();
+  const p = new Parameter(tensor(new Array(16).fill(1)));
+  const segment = (x: Tensor) => dropout(x, 0.5, { generator: defaultGenerator() });
+  const y = withGenerator(new Generator(7), () => checkpoint(segment, p));
+  const start = defaultGenerator().offset;
+  backward(sum(y));
+  assertEquals(await p.grad!.data(), await y.data());
+  assertEquals(defaultGenerator().offset, start);
+});
 
 eachDevice("checkpoint() backward twice is refused", () => {
   using _ = scope();
