@@ -18,6 +18,8 @@ export const ALIGNMENT = 128;
 /** Size classes an octave, as a power of two. */
 const CLASS_BITS = 4;
 const CLASSES = 1 << CLASS_BITS;
+/** More than any memory has. Larger sizes have no class: they are counted in 32 bits. */
+const MOST_BYTES = 2 ** 31 * ALIGNMENT;
 
 /** A run of bytes between its neighbours in address order, free or in use. */
 interface Block {
@@ -70,6 +72,7 @@ export class Heap {
   /** Address of a free range of `bytes`, 128-byte aligned, or undefined where memory has run out. */
   alloc(bytes: number): number | undefined {
     const need = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
+    if (need >= MOST_BYTES) return undefined;
     const block = this.#find(need) ?? this.#extend(need);
     if (!block) return undefined;
     this.#unlink(block);

@@ -16,6 +16,14 @@ function heapOf(limit: number): Heap {
   }, 0);
 }
 
+Deno.test("no block is taken for one that is larger by 2^32 times its alignment", () => {
+  const heap = heapOf(GIB);
+  for (let bytes = MIB; bytes <= 256 * MIB; bytes *= 2) {
+    heap.free(heap.alloc(bytes)!);
+    assertEquals(heap.alloc(2 ** 32 * ALIGNMENT + bytes / 2), undefined);
+  }
+});
+
 Deno.test("blocks are aligned and do not overlap through random use", () => {
   const heap = heapOf(64 * MIB);
   const blocks = new Map<number, number>();
