@@ -127,6 +127,10 @@ commandTest("what cannot be compared by a classifier is refused", async (folder)
     ],
     [["good.npz", "few.npz"], "few.npz: expected two pictures or more of each class"],
     [
+      ["good.npz", "one", "--cache", "one/kept"],
+      "--cache: expected a folder outside of the reference one but got one/kept",
+    ],
+    [
       ["good.npz", "digits", "--metrics", "fid"],
       "--metrics: says nothing of --features classifier",
     ],

@@ -82,11 +82,13 @@ function warnOfFirst(warn: (message: string) => void): (path: string, reason: st
 /**
  * Refuses results that would be taken for a class of the images the next time.
  *
+ * @param what What names the images, for the message.
+ *
  * @throws {UsageError}
  */
-export function refuseInside(flag: string, out: string, data: string): void {
+export function refuseInside(flag: string, out: string, data: string, what = "--data"): void {
   if (!isInside(out, data)) return;
-  throw new UsageError(`${flag}: expected a folder outside of --data ${data} but got ${out}`);
+  throw new UsageError(`${flag}: expected a folder outside of ${what} ${data} but got ${out}`);
 }
 
 /** Whether a path is that of a folder, or below it. */

@@ -6,7 +6,9 @@
  */
 import { UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
+import { isFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags, splitPositional } from "../../shared/flags.ts";
+import { refuseInside } from "../../shared/images.ts";
 import { evaluateWithClassifier } from "./classifier.ts";
 import { EVALUATE_FLAGS } from "./flags.ts";
 import { evaluateWithInception } from "./inception.ts";
@@ -46,6 +48,10 @@ export async function run(args: readonly string[]): Promise<number> {
     );
   }
   try {
+    if (await isFolder(reference)) {
+      const cache = flags.cache ?? EVALUATE_FLAGS.cache.default;
+      refuseInside("--cache", cache, reference, "the reference");
+    }
     return flags.features === "classifier"
       ? await evaluateWithClassifier(samples, reference, flags)
       : await evaluateWithInception(samples, reference, flags);
