@@ -21,6 +21,7 @@ import {
   mul,
   noGrad,
   type Parameter,
+  reshape,
   square,
   sum,
 } from "./mod.ts";
@@ -266,6 +267,19 @@ eachDevice("a function may give back what it was given", async () => {
     backward(sum(mul(weight, 3)));
     assertEquals(Array.from(await layer.weight.grad!.data()), [3, 3]);
     layer.zeroGrad();
+  }
+});
+
+eachDevice("what was there before is not taken for a result that is computed", async () => {
+  using _ = scope();
+  const table = tensor([1, 2, 3, 4], [2, 2]);
+  const fn = ([x]: readonly Tensor[]) => [add(x!, table), reshape(table, [4])];
+  using captured = new Captured(fn, { parameters: () => [] });
+  for (let i = 0; i < 4; i++) {
+    for (const t of [7, 8, 9].map((value) => full([4], value))) t.dispose(); // what results may lie in
+    const [sum, same] = captured.call([full([2, 2], i)]) as [Tensor, Tensor];
+    assertEquals(Array.from(await sum.data()), [1 + i, 2 + i, 3 + i, 4 + i]);
+    assertEquals(Array.from(await same.data()), [1, 2, 3, 4]);
   }
 });
 

@@ -8,7 +8,7 @@ import {
   type RecordedWork,
   scope,
   type Shape,
-  type Storage,
+  Storage,
   type Tensor,
   type WorkMemory,
 } from "../tensor/mod.ts";
@@ -91,7 +91,7 @@ export function recordCall(
   // What optimisers keep is of weights that are trained.
   const halves = new HalfWeights(withGrads);
   let own: readonly Tensor[] = [];
-  let isMade = true;
+  const { lastSerial } = Storage;
   let draws = false;
   const stop = onDraw(() => draws = true);
   let forward: RecordedWork;
@@ -100,7 +100,6 @@ export function recordCall(
       own = outsideScopes(() => {
         using s = scope("captured");
         const made = halves.within(() => fn(inputs));
-        isMade = made.every((t) => s.owned.has(t));
         return s.keep(made.map((t) => s.owned.has(t) ? t : anotherHandle(t)));
       });
     }, memory);
@@ -110,9 +109,10 @@ export function recordCall(
   } finally {
     stop();
   }
-  const others = new Set([...inputs, ...parameters].map((t) => t.storage));
   const isFresh = new Set(own.map((t) => t.storage)).size === own.length &&
-    own.every((t) => t.contiguous && t.size === t.storage.length && !others.has(t.storage));
+    own.every(({ contiguous, size, storage }) => {
+      return contiguous && size === storage.length && storage.serial > lastSerial;
+    });
   const ends = hold([...inputs, ...own]);
   const recorded: RecordedCall = {
     forward,
@@ -133,7 +133,7 @@ export function recordCall(
     halves.dispose();
     onEnd();
   };
-  const result = { outs, recorded: isFresh && isMade && !draws ? recorded : null };
+  const result = { outs, recorded: isFresh && !draws ? recorded : null };
   if (!withGrads || values.every((value) => value === undefined)) {
     end();
     return result;

@@ -53,6 +53,8 @@ export interface IndexRange {
   readonly max: number;
 }
 
+let made = 0;
+
 /**
  * Reference-counted device memory. Tensors that view the same elements share one; so do the nodes
  * of a tape that need them for backward. It is freed when the last holder lets go.
@@ -60,6 +62,8 @@ export interface IndexRange {
 export class Storage {
   #holders = 1;
   #buffer: DeviceBuffer | null;
+  /** Its number: storages that are made later have higher ones. */
+  readonly serial: number = ++made;
   /** Known for integers uploaded from the host; every view lies within. */
   range: IndexRange | null = null;
   /** Times the elements were changed in place; a tape checks that what it saved is unchanged. */
@@ -70,6 +74,11 @@ export class Storage {
     const bytes = length * DTYPE_BYTES[dtype];
     this.#buffer = device.backend.alloc(bytes, op);
     device.ledger.allocated(bytes);
+  }
+
+  /** Number of the storage that was made last. */
+  static get lastSerial(): number {
+    return made;
   }
 
   /** Size of all its elements. */
