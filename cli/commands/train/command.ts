@@ -94,7 +94,10 @@ async function checkpointOf(flags: TrainFlags): Promise<string | undefined> {
   if (flags.resume !== "auto") return await findCheckpoint(flags.resume);
   const found = await dataKind(flags.data ?? DATA);
   const hasOwnSize = found.kind === "named" && found.folder !== undefined;
-  const isAsked = (run: RunDescription) => sameRun(withRecipe(flags), run, hasOwnSize);
+  const isAsked = (run: RunDescription) => {
+    const initial = flags.init === undefined ? undefined : run.config.name;
+    return sameRun(withRecipe(flags, initial), run, hasOwnSize);
+  };
   const run = await unfinishedRun(
     results,
     DIT_KIND.trainee,
@@ -132,8 +135,7 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
 }
 
 /** A new run. */
-async function start(given: TrainFlags, world: World): Promise<number> {
-  const flags = withRecipe(given);
+async function start(flags: TrainFlags, world: World): Promise<number> {
   await using opened = await openNewRun(flags, world);
   const { device, data, config, settings, steps, initial } = opened;
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
@@ -144,7 +146,7 @@ async function start(given: TrainFlags, world: World): Promise<number> {
   const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
   using trainee = new DiTTrainee(config, settings, parts);
-  const recipe = recipeLines(given);
+  const recipe = recipeLines(flags, initial?.config.name);
   const begun = initial ? transferLines(await trainee.begin(initial), config, initial) : [];
   const folder = world.rank === 0 ? await newRunFolder(flags, config) : null;
   if (folder) await writeClasses(folder.path, config.classNames);

@@ -11,6 +11,7 @@ import { checkMemory } from "./estimates.ts";
 import type { TrainFlags } from "./flags.ts";
 import { flagsLike, openInitial } from "./initial.ts";
 import type { TrainData } from "./open_data.ts";
+import { withRecipe } from "./recipe.ts";
 import {
   modelConfigOf,
   settingsOf,
@@ -33,7 +34,7 @@ export interface NewRun extends AsyncDisposable {
 }
 
 /**
- * Opens what the flags of a new run ask for. Collective.
+ * Opens what the flags of a new run ask for, with the recipe of its data. Collective.
  *
  * @throws {CommandError} where they contradict each other, or the data or the device are not there.
  * @throws {OutOfMemoryError} where the device cannot hold it.
@@ -42,7 +43,8 @@ export async function openNewRun(given: TrainFlags, world: World): Promise<NewRu
   await using stack = new AsyncDisposableStack();
   const initial = await openInitial(given);
   if (initial) stack.use(initial);
-  const flags = initial ? flagsLike(given, initial.config) : given;
+  const withOwn = withRecipe(given, initial?.config.name);
+  const flags = initial ? flagsLike(withOwn, initial.config) : withOwn;
   const asked = settingsOf(flags);
   refuseUneven(world, "global-batch-size", asked);
   const device = await startDevice(flags, world);

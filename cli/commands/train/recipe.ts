@@ -44,13 +44,18 @@ export function recipeFlags(recipe: Recipe): TrainFlags {
   return parseFlags(argumentsOf(recipe), TRAIN_FLAGS);
 }
 
-/** What the recipe of the data adds to what was given. */
+/**
+ * What the recipe of the data adds to what was given.
+ *
+ * @param initial The name of the model that the run begins with, where it begins with one.
+ */
 export function addedByRecipe(
   given: TrainFlags,
+  initial?: string,
   recipe: Recipe = recipeFor(given),
 ): TrainFlags {
   const flags: Readonly<Record<string, unknown>> = recipeFlags(recipe);
-  if (isOfAnother(given, flags)) return {};
+  if (isOfAnother(initial === undefined ? given : { model: initial, ...given }, flags)) return {};
   const dropped = Object.entries(DEPENDENT).flatMap(([name, dependents]) => {
     const value = given[name as Name];
     return value === undefined || value === flags[name] ? [] : dependents;
@@ -78,9 +83,9 @@ function isOfAnother(given: TrainFlags, recipe: Readonly<Record<string, unknown>
     SIZES.some((name) => given[name] !== undefined && recipe[name] === undefined);
 }
 
-/** Flags of a new run: those given, and those of the recipe of its data. */
-export function withRecipe(given: TrainFlags): TrainFlags {
-  return { ...addedByRecipe(given), ...given };
+/** Flags of a new run: those given, and those of the recipe of its data, as `addedByRecipe` says. */
+export function withRecipe(given: TrainFlags, initial?: string): TrainFlags {
+  return { ...addedByRecipe(given, initial), ...given };
 }
 
 function recipeFor({ data = DATA }: TrainFlags): Recipe {
@@ -99,8 +104,8 @@ export function recipesHelp(): string {
 }
 
 /** The lines that say what a recipe added to a run. */
-export function recipeLines(given: TrainFlags): string[] {
-  const args = argumentsOf(addedByRecipe(given) as Recipe);
+export function recipeLines(given: TrainFlags, initial?: string): string[] {
+  const args = argumentsOf(addedByRecipe(given, initial) as Recipe);
   return wrapped(args).map((line, i) => `${(i === 0 ? "recipe" : "").padEnd(9)}${line}`);
 }
 

@@ -23,9 +23,9 @@ const RECIPE: Recipe = {
 };
 
 Deno.test("a recipe holds where nothing else is given, and its values are those of flags", () => {
-  assertEquals(addedByRecipe({}, RECIPE), RECIPE);
-  assertEquals(addedByRecipe({ steps: 5000, rope: true }, RECIPE).steps, undefined);
-  assertEquals(addedByRecipe({}, {}), {});
+  assertEquals(addedByRecipe({}, undefined, RECIPE), RECIPE);
+  assertEquals(addedByRecipe({ steps: 5000, rope: true }, undefined, RECIPE).steps, undefined);
+  assertEquals(addedByRecipe({}, undefined, {}), {});
   assertThrows(() => recipeFlags({ "setps": 3 }), UsageError, "did you mean --steps?");
   assertThrows(() => recipeFlags({ "steps": "many" }), UsageError, "--steps: expected");
 });
@@ -33,7 +33,11 @@ Deno.test("a recipe holds where nothing else is given, and its values are those 
 Deno.test("what is given takes from a recipe what would contradict it", () => {
   const without = (given: Parameters<typeof addedByRecipe>[0], ...names: string[]) => {
     const left = Object.entries(RECIPE).filter(([name]) => !names.includes(name));
-    assertEquals(addedByRecipe(given, RECIPE), Object.fromEntries(left), JSON.stringify(given));
+    assertEquals(
+      addedByRecipe(given, undefined, RECIPE),
+      Object.fromEntries(left),
+      JSON.stringify(given),
+    );
   };
   without({ depth: 4 }, "depth");
   without({ model: "DiT-XS/4" }, ...Object.keys(RECIPE)); // another model's
@@ -46,8 +50,13 @@ Deno.test("what is given takes from a recipe what would contradict it", () => {
   without({ "model-guidance": 0 }, "model-guidance", "cfg-scale");
   without({ epochs: 2 }, "steps", "warmup");
   without({ init: "weights.pt" }, "model", "depth", "rope", "bottleneck", ...process, ...sampling);
-  assertEquals(addedByRecipe({ steps: 30 }, RECIPE).warmup, 3);
-  assertEquals(addedByRecipe({ steps: 30, warmup: 20 }, RECIPE).warmup, undefined);
+  const ofXs = addedByRecipe({ init: "weights.pt" }, "DiT-XS/8", RECIPE);
+  assertEquals(ofXs, addedByRecipe({ init: "weights.pt" }, undefined, RECIPE));
+  assertEquals(addedByRecipe({ init: "weights.pt" }, "DiT-S/2", RECIPE), {}); // another model's
+  const asked = { init: "weights.pt", model: "DiT-XS/8" };
+  assertEquals(addedByRecipe(asked, "DiT-S/2", RECIPE), ofXs);
+  assertEquals(addedByRecipe({ steps: 30 }, undefined, RECIPE).warmup, 3);
+  assertEquals(addedByRecipe({ steps: 30, warmup: 20 }, undefined, RECIPE).warmup, undefined);
 });
 
 Deno.test("the recipes of data are settings of a run, and the help shows them", () => {
