@@ -74,6 +74,12 @@ export function flagsLike(flags: TrainFlags, config: ModelConfig): TrainFlags {
   return { ...flags, ...Object.fromEntries(taken) };
 }
 
+/** Side in pixels of the images that a model was trained on; undefined where nothing says it. */
+export function imageSizeOf({ dit: { inputSize, inChannels }, latents }: ModelConfig) {
+  if (latents) return inputSize * latents.downsample;
+  return inChannels <= 3 ? inputSize : undefined; // more are latents of whatever
+}
+
 /** Lines that say what became of weights. */
 export function transferLines(
   rows: readonly TransferRow[],

@@ -9,7 +9,15 @@ import { writeCheckpoint } from "../../run/checkpoint.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { parseFlags } from "../../shared/flags.ts";
 import { TRAIN_FLAGS } from "./flags.ts";
-import { flagsLike, freeze, matches, openInitial, rateScale, transferLines } from "./initial.ts";
+import {
+  flagsLike,
+  freeze,
+  imageSizeOf,
+  matches,
+  openInitial,
+  rateScale,
+  transferLines,
+} from "./initial.ts";
 
 Deno.test("patterns mean whole names, or their beginnings up to a dot", () => {
   const name = "blocks.1.attn.qkv.weight";
@@ -21,6 +29,15 @@ Deno.test("patterns mean whole names, or their beginnings up to a dot", () => {
   ) {
     assert(!matches(name, pattern), pattern);
   }
+});
+
+Deno.test("images are as large as those that a model was trained on", () => {
+  const { dit } = SMALL;
+  const ofImages = { ...SMALL, dit: { ...dit, inputSize: 64, inChannels: 3 }, latents: null };
+  assertEquals(imageSizeOf(ofImages), 64);
+  const latents = { vae: "ema", scalingFactor: 0.18215, downsample: 8 };
+  assertEquals(imageSizeOf({ ...SMALL, dit: { ...dit, inputSize: 32 }, latents }), 256);
+  assertEquals(imageSizeOf({ ...ofImages, dit: { ...dit, inChannels: 4 } }), undefined);
 });
 
 Deno.test("what is frozen is counted, and what means nothing or everything is refused", async () => {

@@ -9,7 +9,7 @@ import { warnAbove } from "../../shared/progress.ts";
 import { openData } from "./data.ts";
 import { checkMemory } from "./estimates.ts";
 import type { TrainFlags } from "./flags.ts";
-import { flagsLike, openInitial } from "./initial.ts";
+import { flagsLike, imageSizeOf, openInitial } from "./initial.ts";
 import type { TrainData } from "./open_data.ts";
 import { withRecipe } from "./recipe.ts";
 import {
@@ -50,7 +50,7 @@ export async function openNewRun(given: TrainFlags, world: World): Promise<NewRu
   const device = await startDevice(flags, world);
   const data = stack.use(
     await openData(asked, {
-      usualSize: usualImageSize(flags),
+      usualSize: (initial && imageSizeOf(initial.config)) ?? usualImageSize(flags),
       warn: warnAbove,
       isShown: world.rank === 0,
       numClasses: flags["num-classes"],

@@ -200,7 +200,8 @@ export function sameRun(
   const { latents, dit, classNames } = config;
   const named = namedData(settings.data);
   const usualSize = named?.imageSize ?? TRAIN_FLAGS["image-size"].defaults[preset];
-  const isUsualSize = latents !== null || hasOwnSize || settings.imageSize === usualSize;
+  const isUsualSize = latents !== null || hasOwnSize || flags.init !== undefined ||
+    settings.imageSize === usualSize;
   const isUsualVae = named !== undefined || hasOwnSize || settings.vae !== "none" ||
     settings.imageSize! < LATENT_FROM;
   const open = {
