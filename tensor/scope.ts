@@ -19,7 +19,7 @@ export type Kept = Keepable | readonly Keepable[] | { readonly [name: string]: K
 /** Its things, one by one. */
 function thingsOf(kept: Kept): readonly Keepable[] {
   if (Array.isArray(kept)) return kept;
-  return isKeepable(kept) ? [kept] : Object.values(kept ?? {});
+  return isKeepable(kept) ? [kept] : Object.values(kept ?? {}); // JavaScript may give nothing
 }
 
 function isKeepable(kept: Kept): kept is Keepable {

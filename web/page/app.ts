@@ -126,8 +126,9 @@ export class App {
   }
 
   #listen(): void {
-    addEventListener("hashchange", () => {
-      const { view, raw } = readAddress(location.hash);
+    addEventListener("hashchange", ({ newURL }) => {
+      // not that of now: parameters that changed meanwhile have been written over it
+      const { view, raw } = readAddress(new URL(newURL).hash);
       this.#go(view, true);
       if (view !== "draw") return;
       void this.#studio.refresh().then(() => {

@@ -88,8 +88,14 @@ browserTest("a digit is drawn by keyboard alone, kept, and its file brings it ba
     "7 · seed 5",
   );
 
-  // its file, dropped on the page, which shows something else by then
-  await page.evaluate(() => location.hash = "#/draw?model=demo&mode=seeds&labels=1&steps=9");
+  // its file, dropped on the page, which shows something else by then, though the page wrote its own
+  // address before it heard of another
+  await page.evaluate(() => {
+    const before = location.href;
+    location.hash = "#/draw?model=demo&mode=seeds&labels=1&steps=9";
+    history.replaceState(null, "", before);
+  });
+  await page.waitForFunction(() => location.hash.includes("steps=9"));
   await page.evaluate(async () => {
     const opening = indexedDB.open("dit-studio", 1);
     await new Promise((resolve) => opening.onsuccess = resolve);
