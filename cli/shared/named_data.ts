@@ -105,7 +105,7 @@ export const NAMED_DATA: Readonly<Record<string, NamedData>> = {
       "schedule": "cosine",
       "balance": true,
       "ema-decay": 0.9995,
-      "steps": 16000,
+      "steps": 15000,
       "ckpt-every": 2000,
       "sample-every": 2000,
       "sample-sampler": "dpm++",
