@@ -6,7 +6,9 @@ import { init, memory, resetPeak, shutdown } from "@dit/core";
 import { DTYPE_BYTES } from "@dit/core/tensor";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
+import type { View } from "../tensor/view.ts";
 import type { Dispatch } from "../tensor/webgpu/device/dispatch.ts";
+import type { ViewBinding } from "../tensor/webgpu/shader/accessors.ts";
 import type { MatrixUnit } from "../tensor/webgpu/device/matrices.ts";
 import { matrixTile } from "../tensor/webgpu/kernels/matrix_plan.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./gpu/jobs.ts";
@@ -146,12 +148,40 @@ function count(kernels: Map<string, KernelCount>, { op, key, views, flops = 0 }:
   if (!row) kernels.set(name, row = { op, kernel, dispatches: 0, touchedBytes: 0, flops: 0 });
   row.dispatches++;
   row.flops += flops;
+  row.touchedBytes += touchedBytesOf(views);
+}
+
+/** Bytes of a launch: what two of its parts read counts once, and what is read and written twice. */
+export function touchedBytesOf(views: readonly ViewBinding[]): number {
+  const seen = new Set<string>();
+  let bytes = 0;
   for (const { view, access } of views) {
-    let bytes = DTYPE_BYTES[view.dtype] * (access === "readwrite" ? 2 : 1);
-    // An element that repeats counts once.
-    view.shape.forEach((size, i) => bytes *= view.strides[i] === 0 ? 1 : size);
-    row.touchedBytes += bytes;
+    const { key, count } = elementsOf(view);
+    if (access === "read" && seen.has(key)) continue;
+    seen.add(key);
+    bytes += count * DTYPE_BYTES[view.dtype] * (access === "readwrite" ? 2 : 1);
   }
+  return bytes;
+}
+
+const buffers = new WeakMap<object, number>();
+let bufferCount = 0;
+
+/** How many elements a view has, one that repeats counted once, and which: in any order. */
+function elementsOf({ buffer, dtype, offset, shape, strides }: View): {
+  count: number;
+  key: string;
+} {
+  let number = buffers.get(buffer);
+  if (number === undefined) buffers.set(buffer, number = bufferCount++);
+  const steps = shape.map((size, i) => ({ size, stride: strides[i]! }))
+    .filter(({ size, stride }) => size > 1 && stride > 0)
+    .sort((a, b) => a.stride - b.stride);
+  const text = steps.map(({ size, stride }) => `${size}x${stride}`).join();
+  return {
+    count: steps.reduce((count, { size }) => count * size, 1),
+    key: `${number} ${dtype} ${offset} ${text}`,
+  };
 }
 
 /** The kernel of a dispatch without its variant. */

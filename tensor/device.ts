@@ -61,6 +61,7 @@ export async function init(options: InitOptions = {}): Promise<Device> {
     submitSeconds: 1,
     maxBindingBytes: 1,
     replay: 1,
+    join: 1,
     traits: 1,
   });
   const asked = options.device ?? "auto";

@@ -53,20 +53,28 @@ const callMlp = defineOp<
       boolean,
     ];
     using dz2 = rowsOf(g!);
-    const [, dW2, dB2] = linearGrads("mlp", dz2, hidden ?? pre!, w2, {
-      needs: [false, needsW2, needsB2],
-      into: (i) => into(i + 3),
-      half,
-      through: hidden ? "none" : activation,
-    });
-    if (!needsX && !needsW1 && !needsB1) return [null, null, null, dW2, dB2];
+    const gradSecond = () =>
+      linearGrads("mlp", dz2, hidden ?? pre!, w2, {
+        needs: [false, needsW2, needsB2],
+        into: (i) => into(i + 3),
+        half,
+        through: hidden ? "none" : activation,
+      });
+    if (!needsX && !needsW1 && !needsB1) {
+      const [, dW2, dB2] = gradSecond();
+      return [null, null, null, dW2, dB2];
+    }
     const dtype = pre!.dtype as "f32" | "f16";
-    hidden?.dispose(); // the largest of all, and what is made next is as large
+    // A hidden layer that was stored is freed before what is as large is made. Else the product back
+    // to it comes right before that of the weights, which may share its launch.
+    const early = hidden && gradSecond();
+    hidden?.dispose();
     // back through the activation on the way out of the product
     using dz1 = product("mlp", dz2, w2, {
       dtype,
       combine: { formula: ACTIVATION_GRADS[activation], operand: pre! },
     }).out;
+    const [, dW2, dB2] = early ?? gradSecond();
     const [dX, dW1, dB1] = linearGrads("mlp", dz1, x, w1, {
       needs: [needsX, needsW1, needsB1],
       into: (i) => into(i + 1),

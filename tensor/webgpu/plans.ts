@@ -78,7 +78,7 @@ function readTraits(value: unknown): GpuTraits {
 }
 
 function readProduct(value: unknown, at: string): Plan {
-  const { tile, splits, code, overMatrices } = fieldsOf(value, at);
+  const { tile, splits, code, overMatrices, alone } = fieldsOf(value, at);
   const { masked, unrolled, prefetch } = fieldsOf(code, `${at}.code`);
   if (typeof tile !== "string" || !Object.hasOwn(TILES, tile)) {
     throw wrong(`${at}.tile`, `one of ${Object.keys(TILES).join(", ")}`, tile);
@@ -92,6 +92,7 @@ function readProduct(value: unknown, at: string): Plan {
       prefetch: toggleOf(prefetch, `${at}.code.prefetch`),
     },
     ...overMatricesOf(overMatrices, at),
+    ...(alone === undefined ? {} : { alone: toggleOf(alone, `${at}.alone`) }),
   };
 }
 

@@ -41,7 +41,7 @@ const RUNS: Readonly<
     flags: { "grad-accum": 2, "ema-decay": "0.9,0.5,power0.1", "warmup": 5, "schedule": "cosine" },
     dit: { learnSigma: true },
     diffusion: { objective: "epsilon", diffusionSteps: 20 },
-    replayed: 0.45, // the averages are as many launches as so small a model
+    replayed: 0.43, // the averages are as many launches as so small a model
   },
   "a flow in half precision, computed twice": {
     flags: { "process": "flow", "mixed-precision": "fp16", "grad-checkpoint": true },
@@ -61,7 +61,7 @@ const RUNS: Readonly<
   },
   "model guidance": {
     flags: { "model-guidance": 0.5 },
-    replayed: 0.6,
+    replayed: 0.57,
   },
 };
 

@@ -1,6 +1,19 @@
 /** One launch of a kernel, as launchers describe it to the runtime. */
 import type { ViewBinding } from "../shader/accessors.ts";
 
+/** A kernel that multiplies tiles staged in workgroup memory, in parts that can be put together. */
+export interface Tiled {
+  /** Invocations of a workgroup. */
+  readonly threads: number;
+  /** vec4s of the arrays `left` and `right` in workgroup memory. */
+  readonly left: number;
+  readonly right: number;
+  /** What stands before the entry point, besides those arrays. */
+  declarations(): string;
+  /** What a workgroup does: it is the `number`-th, and `thread` the invocation. */
+  body(): string;
+}
+
 /** One launch of a kernel. */
 export interface Dispatch {
   /** The public op, for errors. */
@@ -12,6 +25,8 @@ export interface Dispatch {
    * layout. Uniforms are read as `params.name`.
    */
   readonly source: () => string;
+  /** The parts of `source`, where the launch may share a grid with another; see join.ts. */
+  readonly tiled?: Tiled | undefined;
   /** Directives that the shader begins with, besides those that its types need. */
   readonly directives?: readonly string[];
   readonly views: readonly ViewBinding[];

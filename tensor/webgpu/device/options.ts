@@ -32,6 +32,11 @@ export interface WebGpuOptions {
    * results are the same, bit for bit; it takes the host less time, and memory that stays set aside.
    */
   replay?: boolean;
+  /**
+   * Whether launches of products that do not depend on each other share a grid; true. The results are
+   * the same, bit for bit.
+   */
+  join?: boolean;
   /** What kernels are planned by, where it is not to be what is known of the adapter. */
   traits?: Partial<GpuTraits>;
 }

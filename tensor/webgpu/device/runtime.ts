@@ -15,6 +15,7 @@ import { Bindings } from "./bindings.ts";
 import type { Block } from "./block.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Faults } from "./faults.ts";
+import { joined } from "./join.ts";
 import { type Launch, LaunchBuilder } from "./launch.ts";
 import type { WebGpuOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
@@ -64,8 +65,7 @@ export class WebGpuRuntime {
   readonly pace: Pace;
   readonly pool: BufferPool;
   readonly faults: Faults;
-  /** Called with every launch, where it is set; for tests. */
-  onDispatch: ((d: Dispatch) => void) | null = null;
+  #onDispatch: ((d: Dispatch) => void) | null = null;
   /** Serial number of the batch being recorded. */
   batch = 0;
   #profiler: Profiler | null = null;
@@ -90,6 +90,9 @@ export class WebGpuRuntime {
   readonly #bindings: Bindings;
   /** The launch being made. */
   readonly #launch = new LaunchBuilder();
+  readonly #joins: boolean;
+  /** A launch that is recorded with the next, where they can share a grid, or else before it. */
+  #waiting: Dispatch | null = null;
   /** What commands are noted in. */
   #recording: Recording | null = null;
 
@@ -107,6 +110,7 @@ export class WebGpuRuntime {
       this.limits.minStorageBufferOffsetAlignment,
       this.maxBindingBytes,
     );
+    this.#joins = options.join ?? true;
     this.pace = new Pace(options.submitSeconds);
     this.faults = new Faults(device);
     this.pool = new BufferPool(device, this.faults, options.freeBytesCap ?? 2 ** 28);
@@ -136,7 +140,18 @@ export class WebGpuRuntime {
     this.#pipelines.subgroupDirective = found?.directive ?? "";
   }
 
+  /** Called with every launch made while it is set; for tests. */
+  get onDispatch(): ((d: Dispatch) => void) | null {
+    return this.#onDispatch;
+  }
+
+  set onDispatch(call: ((d: Dispatch) => void) | null) {
+    this.settle();
+    this.#onDispatch = call;
+  }
+
   get stats(): RuntimeStats {
+    this.settle();
     return {
       dispatches: this.#dispatches,
       replayed: this.#replayed,
@@ -153,12 +168,38 @@ export class WebGpuRuntime {
   }
 
   free(buffer: DeviceBuffer): void {
+    if (this.#waiting?.views.some(({ view }) => view.buffer === buffer)) this.settle();
     this.pool.free(buffer);
   }
 
   /** Records one launch. Nothing runs before the batch is flushed. */
   dispatch(d: Dispatch): void {
     this.faults.checkLost(d.op);
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    const both = waiting && this.#join(waiting, d);
+    if (both) return this.#dispatch(both);
+    if (waiting) this.#dispatch(waiting);
+    if (this.#joins && d.tiled) this.#waiting = d;
+    else this.#dispatch(d);
+  }
+
+  /** Records the launch that waits for another, before anything that has to come after it. */
+  settle(): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting) this.#dispatch(waiting);
+  }
+
+  /** Both in one launch; null where they cannot share one. */
+  #join(first: Dispatch, second: Dispatch): Dispatch | null {
+    const both = joined(first, second, this.maxBindingBytes);
+    if (!both) return null;
+    this.#bindings.assign(both);
+    return this.#bindings.count <= this.maxArrays ? both : null;
+  }
+
+  #dispatch(d: Dispatch): void {
     this.#announce(d);
     const bindings = this.#bindings;
     bindings.assign(d);
@@ -171,7 +212,7 @@ export class WebGpuRuntime {
 
   #announce(d: Dispatch): void {
     this.faults.recall(d.op);
-    this.onDispatch?.(d);
+    this.#onDispatch?.(d);
   }
 
   /**
@@ -227,11 +268,13 @@ export class WebGpuRuntime {
 
   /** See `WorkRecorder`. */
   record(run: () => void, memory?: WorkMemory): Recording {
+    this.settle();
     const arena = memory instanceof Arena ? memory : null;
     const recording = this.#recording = new Recording(arena, this);
     try {
       if (arena) this.pool.within(arena, run);
       else run();
+      this.settle();
     } finally {
       this.#recording = null;
     }
@@ -245,6 +288,7 @@ export class WebGpuRuntime {
 
   /** Records a command again. */
   repeat(command: Command): void {
+    this.settle();
     if ("launch" in command) {
       this.#replayed++;
       this.#announce(command.launch.d);
@@ -262,7 +306,7 @@ export class WebGpuRuntime {
 
   #openPass({ op, key }: Dispatch): GPUComputePassEncoder {
     if (this.#profiler === null) return this.#pass ??= this.#openEncoder().beginComputePass();
-    return this.#pass = this.copyEncoder().beginComputePass(this.#profiler.pass(op, key));
+    return this.#pass = this.#encoderAfterPass().beginComputePass(this.#profiler.pass(op, key));
   }
 
   /**
@@ -275,9 +319,11 @@ export class WebGpuRuntime {
       throw new DeviceError("profile: this GPU has no timestamps");
     }
     const profiler = new Profiler(this.device);
+    this.settle();
     this.#profiler = profiler;
     try {
       await run();
+      this.settle();
     } finally {
       this.#profiler = null;
     }
@@ -286,6 +332,11 @@ export class WebGpuRuntime {
 
   /** The encoder with no pass open, to record copies between dispatches. */
   copyEncoder(): GPUCommandEncoder {
+    this.settle();
+    return this.#encoderAfterPass();
+  }
+
+  #encoderAfterPass(): GPUCommandEncoder {
     this.#pass?.end();
     this.#pass = null;
     this.#passPipeline = null;
@@ -294,6 +345,7 @@ export class WebGpuRuntime {
 
   /** Copies whole words between two buffers, after all commands recorded so far. */
   copy(from: DeviceBuffer, at: number, to: DeviceBuffer, start: number, bytes: number): void {
+    this.settle();
     const [source, target] = [gpuBuffer(from).block, gpuBuffer(to).block];
     this.#recording?.add({ from: source, at, to: target, start, length: bytes });
     this.#copy(source, at, target, start, bytes);
@@ -309,6 +361,7 @@ export class WebGpuRuntime {
    * multiples of 4 bytes.
    */
   upload(block: Block, start: number, bytes: Uint8Array<ArrayBuffer>): void {
+    this.settle();
     this.#recording?.add({ to: block, start, bytes: bytes.slice() });
     if (block.batch === this.batch) {
       if (bytes.length <= STAGED_BYTES) {
@@ -339,6 +392,7 @@ export class WebGpuRuntime {
   /** Hands everything recorded to the GPU. */
   flush(): void {
     this.faults.checkLost("flush");
+    this.settle();
     if (this.#encoder !== null) {
       const commands = this.copyEncoder().finish();
       const { queue } = this.device;
@@ -372,6 +426,7 @@ export class WebGpuRuntime {
   /** Destroys everything; later calls throw DeviceLostError. */
   dispose(): void {
     this.faults.lose("the device was disposed");
+    this.#waiting = null;
     this.#encoder = null;
     this.#pass = null;
     this.#pipelines.clear();

@@ -87,6 +87,7 @@ export function matmul(
       activationA !== "none",
       activationB !== "none",
     ]),
+    isOfWeights: left.order === "across" && right.order === "across",
     // matrix units are given operands as they lie in memory
     matrices: isActivated ? null : runtime.matrices && onMatrices(a, b),
     plan: options.plan,

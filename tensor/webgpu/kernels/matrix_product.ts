@@ -238,6 +238,8 @@ export function matrixProductSource(kernel: MatrixKernel): string {
     "  @builtin(subgroup_id) id: u32,",
     "  @builtin(subgroup_invocation_id) lane: u32,",
     ") {",
+    "  let number = linear_group(workgroup);",
+    "  if (number >= params.grid_count) { return; }",
     placeTile({ rows, columns }, splits),
     kernel.locate,
     `  let down = id / ${SUBGROUPS.across}u;`,

@@ -5,6 +5,8 @@
  */
 import type { View } from "../../view.ts";
 import type { ViewBinding } from "../shader/accessors.ts";
+import type { Tiled } from "../device/dispatch.ts";
+import { tiledSource } from "../device/join.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
@@ -15,9 +17,9 @@ import { type Plan, planProduct, TILES } from "./product_plan.ts";
 import {
   addStaged,
   declareAccumulators,
-  declareStaging,
   multiplyStaged,
   type Operand,
+  stagedOf,
   stageOperand,
   threadsOf,
   visitAccumulators,
@@ -50,6 +52,8 @@ export interface Product {
   readonly leftSums?: View | null;
   /** Types and orders of the operands, where products of their kind are measured. */
   readonly layout?: string | undefined;
+  /** See `ProductSize`. */
+  readonly isOfWeights?: boolean;
   /** The operands as matrix units read them, where they can. */
   readonly matrices?: readonly [a: MatrixOperand, b: MatrixOperand] | null | undefined;
   /** For tests and measurements: this plan instead of the usual one. */
@@ -65,7 +69,20 @@ fn finish(batch: u32, row: u32, column: u32, sum: vec4f) {
   }
 }`;
 
-function productSource(product: Product, { tile: name, splits, code }: Plan): string {
+/** The kernel of a plan, in parts. */
+function tiledProduct(product: Product, plan: Plan): Tiled {
+  const tile = TILES[plan.tile];
+  return {
+    threads: threadsOf(tile).all,
+    ...stagedOf(tile),
+    declarations: () =>
+      `${product.declarations ?? ""}
+${plan.splits === 1 ? product.finish : STORE_PART}`,
+    body: () => productBody(product, plan),
+  };
+}
+
+function productBody(product: Product, { tile: name, splits, code }: Plan): string {
   const tile = TILES[name];
   const threads = threadsOf(tile);
   const ragged = product.k % tile.depth !== 0;
@@ -97,16 +114,7 @@ ${left.fetch}
 ${right.fetch}
 ${multiply}
   }`;
-  const store = splits === 1 ? product.finish : STORE_PART;
-  return `${declareStaging(tile)}
-${product.declarations ?? ""}
-${store}
-@compute @workgroup_size(${threads.all})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-${placeTile(tile, splits)}
+  return `${placeTile(tile, splits)}
   let down = thread / ${threads.across}u;
   let across = thread % ${threads.across}u;
 ${product.locate}
@@ -129,9 +137,7 @@ ${
       }`;
       })
       : ""
-  }
-}
-`;
+  }`;
 }
 
 const FINISH_THREADS = 64;
@@ -180,6 +186,8 @@ interface TiledKernel {
   readonly inputs: readonly ViewBinding[];
   readonly directives?: readonly string[];
   source(splits: number): string;
+  /** Its parts, where it may share a grid with another. */
+  tiled?(splits: number): Tiled;
 }
 
 function ordinaryKernel(runtime: WebGpuRuntime, product: Product): TiledKernel {
@@ -187,6 +195,7 @@ function ordinaryKernel(runtime: WebGpuRuntime, product: Product): TiledKernel {
   const { rows, columns, depth } = TILES[plan.tile];
   const { masked, unrolled, prefetch } = plan.code;
   const code = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
+  const tiled = (splits: number) => tiledProduct(product, { ...plan, splits });
   return {
     name: `${plan.tile}${code && `-${code}`}`,
     rows,
@@ -194,7 +203,8 @@ function ordinaryKernel(runtime: WebGpuRuntime, product: Product): TiledKernel {
     depth,
     splits: plan.splits,
     inputs: product.inputs,
-    source: (splits) => productSource(product, { ...plan, splits }),
+    source: (splits) => tiledSource(tiled(splits)),
+    ...(plan.alone ? {} : { tiled }),
   };
 }
 
@@ -254,6 +264,7 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
       key,
       directives,
       source: () => kernel.source(splits),
+      tiled: kernel.tiled?.(splits),
       views: [...inputs, ...product.outputs, ...sumsOut(leftSums)],
       u32: { ...sizes, ...product.uniforms },
       workgroups: tiles * batches,
@@ -270,6 +281,7 @@ export function runProduct(runtime: WebGpuRuntime, product: Product): void {
       key: `${key}/split`,
       directives,
       source: () => kernel.source(splits),
+      tiled: kernel.tiled?.(splits),
       views: [
         ...inputs,
         { name: "partial", view: partial!, access: "write", vec4: true },

@@ -135,6 +135,14 @@ export interface Plan {
   readonly code: TileCode;
   /** Whether it was measured to be faster than matrix units, which are used otherwise. */
   readonly overMatrices?: boolean;
+  /** Whether it was measured to be faster in a launch of its own than in one that it shares. */
+  readonly alone?: boolean;
+}
+
+/** Whether two products may share a launch: their workgroups are of one size. */
+export function mayShare(first: Plan, second: Plan): boolean {
+  const threads = ({ tile }: Plan): number => threadsOf(TILES[tile]).all;
+  return !first.alone && !second.alone && threads(first) === threads(second);
 }
 
 /** Sizes of a product, and how many there are of it. */
@@ -145,6 +153,8 @@ export interface ProductSize {
   readonly k: number;
   /** Types and orders of the operands, where products of their kind are measured. */
   readonly layout?: string | undefined;
+  /** Whether it adds up over the rows of both operands, as the gradient of a layer's weights does. */
+  readonly isOfWeights?: boolean | undefined;
 }
 
 /** What products are planned by. */
@@ -255,8 +265,8 @@ const known = new WeakMap<ProductPlans, Map<string, Plan>>();
 export function planProduct(size: ProductSize, plans: ProductPlans): Plan {
   let chosen = known.get(plans);
   if (!chosen) known.set(plans, chosen = new Map());
-  const { batches, m, n, k, layout } = size;
-  const key = `${batches} ${m} ${n} ${k} ${layout}`;
+  const { batches, m, n, k, layout, isOfWeights = false } = size;
+  const key = `${batches} ${m} ${n} ${k} ${layout} ${isOfWeights}`;
   let plan = chosen.get(key);
   if (!plan) {
     const measured = layout === undefined ? undefined : plans.products[productClass(size)];
@@ -265,18 +275,45 @@ export function planProduct(size: ProductSize, plans: ProductPlans): Plan {
   return plan;
 }
 
-/** Of the plans that cost least, give or take what the estimate may err by, one with few splits. */
+/**
+ * Of the plans that cost least, give or take what the estimate may err by, one with few splits. A
+ * gradient of weights gets workgroups as large as those of the gradient of the input, where they cost
+ * hardly more, to share a launch with it.
+ */
 export function estimateProduct(size: ProductSize, traits: GpuTraits): Plan {
-  const mostSplits = mostSplitsOf(size);
-  const bySplits = Array.from({ length: mostSplits }, (_, i) => cheapestTile(size, i + 1, traits));
-  const most = ERROR * Math.min(...bySplits.map(({ cycles }) => cycles));
-  const { tile, splits } = bySplits.find(({ cycles }) => cycles <= most)!;
+  const all = estimates(size, ESTIMATED_TILES, traits);
+  let chosen = all;
+  if (size.isOfWeights) {
+    const { batches, m: outputs, n: inputs, k: rows } = size;
+    const ofInput = { batches, m: rows, n: inputs, k: outputs };
+    const { threads } = estimates(ofInput, ESTIMATED_TILES, traits);
+    const alike = ESTIMATED_TILES.filter((tile) => threadsOf(TILES[tile]).all === threads);
+    const shared = estimates(size, alike, traits);
+    if (shared.least <= ERROR * all.least) chosen = shared;
+  }
+  const { tile, splits } = chosen;
   return { tile, splits, code: codeOf(tile, traits) };
 }
 
-function cheapestTile(size: ProductSize, splits: number, { cores }: GpuTraits) {
+/** The least cycles by these tiles, and a plan of few splits that takes hardly more. */
+function estimates(size: ProductSize, tiles: readonly TileName[], traits: GpuTraits) {
+  const bySplits = Array.from(
+    { length: mostSplitsOf(size) },
+    (_, i) => cheapestTile(size, i + 1, tiles, traits),
+  );
+  const least = Math.min(...bySplits.map(({ cycles }) => cycles));
+  const { tile, splits } = bySplits.find(({ cycles }) => cycles <= ERROR * least)!;
+  return { least, tile, splits, threads: threadsOf(TILES[tile]).all };
+}
+
+function cheapestTile(
+  size: ProductSize,
+  splits: number,
+  tiles: readonly TileName[],
+  { cores }: GpuTraits,
+) {
   let best: { tile: TileName; splits: number; cycles: number } | undefined;
-  for (const tile of ESTIMATED_TILES) {
+  for (const tile of tiles) {
     const cycles = cyclesOf(size, { tile, splits }, cores);
     if (best === undefined || cycles < best.cycles) best = { tile, splits, cycles };
   }

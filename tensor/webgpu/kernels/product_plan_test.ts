@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { USUAL_TRAITS } from "../device/traits.ts";
 import {
   estimateProduct,
+  mayShare,
   PLAIN_CODE,
   planProduct,
   productClass,
@@ -42,6 +43,25 @@ Deno.test("planProduct() fills a card with the weight gradients of few tiles", (
     assert(splits > 1 && splits <= 32);
     for (const cores of [64, 128, 132]) assert(imbalance(m, n, 8192, cores) < 1.15);
   }
+});
+
+Deno.test("planProduct() gives gradients of a layer workgroups of one size", () => {
+  for (const cores of [10, 48, 60, 108, 132]) {
+    const plans = { traits: { ...USUAL_TRAITS, cores }, products: {} };
+    for (const width of [384, 1152]) {
+      for (const [outputs, inputs] of [[3, 1], [1, 1], [4, 1], [1, 4]] as const) {
+        const [m, n, k] = [outputs * width, inputs * width, 8192];
+        const ofWeights = planProduct({ batches: 1, m, n, k, isOfWeights: true }, plans);
+        const ofInput = planProduct({ batches: 1, m: k, n, k: m }, plans);
+        assert(mayShare(ofWeights, ofInput), `${cores} cores, ${m} x ${n}`);
+        assert(!mayShare(ofWeights, { ...ofInput, alone: true }));
+      }
+    }
+  }
+  // A small result is not given large workgroups for that, which would leave most of them idle.
+  const size = { batches: 1, m: 384, n: 16, k: 8192 };
+  const plans = { traits: USUAL_TRAITS, products: {} };
+  assertEquals(planProduct({ ...size, isOfWeights: true }, plans), planProduct(size, plans));
 });
 
 Deno.test("planProduct() splits less where fewer cores are to be filled", () => {

@@ -39,14 +39,13 @@ export function pitchOf(extent: number): number {
 
 /** Bytes of workgroup memory that both staged operands take. */
 export function workgroupBytes(tile: Tile): number {
-  return 16 * tile.depth * (pitchOf(tile.rows) + pitchOf(tile.columns));
+  const { left, right } = stagedOf(tile);
+  return 16 * (left + right);
 }
 
-/** Declares the two staged operands. */
-export function declareStaging(tile: Tile): string {
-  return `
-var<workgroup> left: array<vec4f, ${tile.depth * pitchOf(tile.rows)}>;
-var<workgroup> right: array<vec4f, ${tile.depth * pitchOf(tile.columns)}>;`;
+/** vec4s of the two staged operands. */
+export function stagedOf(tile: Tile): { left: number; right: number } {
+  return { left: tile.depth * pitchOf(tile.rows), right: tile.depth * pitchOf(tile.columns) };
 }
 
 /** Names of a thread's vec4 accumulators: `[row][group of four columns]`. */

@@ -4,16 +4,14 @@
 const BAND = 8;
 
 /**
- * Statements that return from workgroups beyond the grid and declare `batch`, `row0`, `column0`,
- * `kBegin` and `kEnd`, and `split` where there are several.
+ * Statements that declare of the `number`-th workgroup `batch`, `row0`, `column0`, `kBegin` and
+ * `kEnd`, and `split` where there are several.
  */
 export function placeTile(
   { rows, columns }: { readonly rows: number; readonly columns: number },
   splits: number,
 ): string {
-  return `  let number = linear_group(workgroup);
-  if (number >= params.grid_count) { return; }
-  let tilesDown = (params.m + ${rows - 1}u) / ${rows}u;
+  return `  let tilesDown = (params.m + ${rows - 1}u) / ${rows}u;
   let tilesAcross = (params.n + ${columns - 1}u) / ${columns}u;
   let tiles = tilesDown * tilesAcross;
   let place = number % tiles;

@@ -10,9 +10,11 @@ import { matrixSplits } from "../kernels/matrix_plan.ts";
 import {
   codeOf,
   estimateProduct,
+  mayShare,
   mostSplitsOf,
   PLAIN_CODE,
   type Plan,
+  productClass,
   productLayout,
   type ProductSize,
   type TileName,
@@ -20,6 +22,7 @@ import {
 } from "../kernels/product_plan.ts";
 import { type PlanLimits, tileFits } from "../plans.ts";
 import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
+import type { Variant } from "./choose.ts";
 
 /** Layers of a model: outputs and inputs. */
 export type Layers = readonly (readonly [outputs: number, inputs: number])[];
@@ -64,10 +67,11 @@ const CHECKED_PLACES = 4;
 /** Beyond this error, in units of the square root of K, a result is wrong. */
 const LARGEST_ERROR = { f32: 1e-5, f16: 1e-2 } as const;
 
-/** Two arrays for operands and one for results, each as large as the largest of all layers. */
+/** Two arrays for operands and two for results, each as large as the largest of all layers. */
 export class LinearArrays implements Disposable {
   readonly operands: readonly [FilledArray, FilledArray];
-  readonly result: FilledArray;
+  /** Gradients of weights go to the second, so that nothing has to wait for the first. */
+  readonly results: readonly [FilledArray, FilledArray];
 
   constructor(readonly backend: WebGpuBackend, readonly of: LinearLayers) {
     const { tokens, dtype, layers } = of;
@@ -77,11 +81,14 @@ export class LinearArrays implements Disposable {
       new FilledArray(backend, dtype, length, 1),
       new FilledArray(backend, dtype, length, 2),
     ];
-    this.result = new FilledArray(backend, dtype, length, 3);
+    this.results = [
+      new FilledArray(backend, dtype, length, 3),
+      new FilledArray(backend, dtype, weights, 4),
+    ];
   }
 
   [Symbol.dispose](): void {
-    for (const array of [...this.operands, this.result]) array[Symbol.dispose]();
+    for (const array of [...this.operands, ...this.results]) array[Symbol.dispose]();
   }
 }
 
@@ -102,7 +109,7 @@ export class LinearProduct {
 
   /** Of a layer [outputs, inputs]. */
   constructor(readonly arrays: LinearArrays, kind: Kind, outputs: number, inputs: number) {
-    const { operands: [left, right], result, of: { tokens, dtype } } = arrays;
+    const { operands: [left, right], results, of: { tokens, dtype } } = arrays;
     const matrix = (array: FilledArray, rows: number, columns: number, turned: boolean): View =>
       viewOf(
         array.buffer,
@@ -119,7 +126,7 @@ export class LinearProduct {
       activationA: kind === "f(x) wT" ? ACTIVATION : "none",
       activationB: kind === "gT f(x)" ? ACTIVATION : "none",
     };
-    this.#out = matrix(result, m, n, false);
+    this.#out = matrix(results[isOfWeights ? 1 : 0], m, n, false);
   }
 
   /** What it is planned by. */
@@ -140,7 +147,7 @@ export class LinearProduct {
       [isOfWeights ? "across" : "deep", isOfResult ? "deep" : "across"],
       [kind === "f(x) wT", kind === "gT f(x)"],
     );
-    return { batches: 1, m, n, k, layout };
+    return { batches: 1, m, n, k, layout, isOfWeights };
   }
 
   /** Whether it runs on matrix units where it has no plan. */
@@ -158,8 +165,11 @@ export class LinearProduct {
     matmul(runtime, args, op, plan ? { plan } : {});
   }
 
-  /** Runs it once, and compares some rows of its result with float64: the error over the root of K. */
-  async error(plan: Plan | null): Promise<number> {
+  /**
+   * Runs it once, by itself or with others, and compares some rows of its result with float64: the
+   * error over the root of K.
+   */
+  async error(plan: Plan | null, run = () => this.run(plan, "check")): Promise<number> {
     const { backend, operands: [left, right], of: { dtype } } = this.arrays;
     const { m, n, k } = this.size;
     const rows = Array.from(
@@ -168,7 +178,7 @@ export class LinearProduct {
     );
     const at = (view: View, i: number, j: number) => i * view.strides[2]! + j * view.strides[3]!;
     poison(backend, this.#out.buffer, Math.min(256, m * n * DTYPE_BYTES[dtype]));
-    this.run(plan, "check");
+    run();
     const parts = await Promise.all(
       rows.map((row) => backend.read(this.#out.buffer, dtype, row * n, CHECKED_ROWS * n)),
     );
@@ -192,6 +202,55 @@ export class LinearProduct {
   /** Whether an error is one of rounding. */
   isRight(error: number): boolean {
     return error <= LARGEST_ERROR[this.arrays.of.dtype];
+  }
+}
+
+/** The gradients of a layer's input and weights, in a launch that they share or one after the other. */
+export class LinearGradients {
+  readonly #products: readonly [LinearProduct, LinearProduct];
+  /** The class of the gradient of the weights. */
+  readonly shapeClass: string;
+
+  /** Of a layer, by the plans that its products have. */
+  constructor(
+    readonly arrays: LinearArrays,
+    layer: Layers[number],
+    planOf: (size: ProductSize) => Plan,
+  ) {
+    const { dtype } = arrays.of;
+    const ofWeights = kindsOf(dtype, layer).findLast((kind) => roleOf(kind).isOfWeights)!;
+    const [outputs, inputs] = layer;
+    const product = (kind: Kind) => new LinearProduct(arrays, kind, outputs, inputs);
+    this.#products = [product("g w"), product(ofWeights)];
+    this.plans = this.#products.map(({ size }) => planOf(size)) as [Plan, Plan];
+    this.shapeClass = productClass(this.#products[1].size);
+  }
+
+  /** Of the gradient of the input, and of that of the weights. */
+  readonly plans: readonly [Plan, Plan];
+
+  /** Whether there is anything to choose. */
+  get mayShare(): boolean {
+    return mayShare(...this.plans) && !this.#products.some(({ isOnMatrices }) => isOnMatrices);
+  }
+
+  /** Sharing a launch, as is usual, and not. */
+  variants(): Variant<Plan>[] {
+    const [plan, planOfWeights] = this.plans;
+    return [planOfWeights, { ...planOfWeights, alone: true }].map((other) => {
+      const launch = (op: string): void => {
+        this.#products[0].run(plan, op);
+        this.#products[1].run(other, op);
+      };
+      const isRight = async (): Promise<boolean> => {
+        for (const product of this.#products) {
+          const error = await product.error(null, () => launch("check"));
+          if (!product.isRight(error)) return false;
+        }
+        return true;
+      };
+      return { name: other.alone ? "two launches" : "one launch", plan: other, launch, isRight };
+    });
   }
 }
 

@@ -3,7 +3,7 @@ import type { WebGpuBackend } from "../backend.ts";
 import { coresOf } from "../device/traits.ts";
 import { measureCores } from "./cores.ts";
 import type { AttentionPlan } from "../kernels/attention_plan.ts";
-import { type Plan, productClass } from "../kernels/product_plan.ts";
+import { estimateProduct, type Plan, productClass } from "../kernels/product_plan.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import { ATTENTION_KERNELS, AttentionArrays } from "./attention.ts";
 import { lanesOf, RowArrays } from "./rows.ts";
@@ -13,6 +13,7 @@ import {
   kindsOf,
   layersOf,
   LinearArrays,
+  LinearGradients,
   LinearProduct,
   planText,
   productCandidates,
@@ -115,6 +116,19 @@ export async function tuneKernels(
         if (plan !== null) products[name] = plan;
         found(rows);
       }
+      const size = LinearProduct.sizeOf("gT x", batch * tokens, dtype, layer);
+      if (!isNext("gradients", productClass(size))) continue;
+      const grads = new LinearGradients(
+        arrays.get(),
+        layer,
+        (size) => products[productClass(size)] ?? estimateProduct(size, traits),
+      );
+      if (!grads.mayShare) continue;
+      const shape = `${layer[1]} to ${layer[0]} of ${batch * tokens}, ${dtype}`;
+      const subject = { shape, variants: grads.variants() };
+      const { plan, rows: some } = await choose("gradients of a layer", subject, clock);
+      if (plan !== null) products[grads.shapeClass] = plan;
+      found(some);
     }
     if (await backend.findSubgroups() !== null && isNext("rows", `${lanesOf(width, backend)}`)) {
       using normed = new RowArrays(backend, { dtype, batch, tokens, width });

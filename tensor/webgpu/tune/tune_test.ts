@@ -3,12 +3,20 @@ import { CountingGpu } from "../counting_gpu_test_util.ts";
 import { createWebGpuBackend } from "../backend.ts";
 import { gpuTest } from "../device/device_test_util.ts";
 import { USUAL_TRAITS } from "../device/traits.ts";
-import { estimateProduct, productClass, TILES } from "../kernels/product_plan.ts";
-import { tileFits, usualPlans } from "../plans.ts";
+import {
+  estimateProduct,
+  PLAIN_CODE,
+  type Plan,
+  productClass,
+  type ProductSize,
+  TILES,
+} from "../kernels/product_plan.ts";
+import { readPlans, tileFits, usualPlans } from "../plans.ts";
 import {
   KINDS,
   kindsOf,
   LinearArrays,
+  LinearGradients,
   LinearProduct,
   planText,
   productCandidates,
@@ -46,11 +54,41 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   assertEquals(all.skipped, 0);
   const classes = (rows: typeof all.rows) =>
     new Set(rows.map(({ kernel, shape }) => kernel + shape));
-  assertEquals(classes(all.rows).size, 2 * (14 + 3));
+  assertEquals(classes(all.rows).size, 2 * (14 + 4 + 3));
   // The first measurement is of the cores.
   const cut = await tuneKernels(backend, { models, seconds: 45 }, slowClock());
   assertEquals(classes(cut.rows).size, 4);
-  assertEquals(cut.skipped, 2 * (14 + 1) - 4);
+  assertEquals(cut.skipped, 2 * (14 + 4 + 1) - 4);
+  await backend.dispose();
+});
+
+Deno.test("gradients of a layer get launches of their own where that is faster", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  const { runtime } = backend;
+  const launched = (run: () => void): number => {
+    let count = 0;
+    runtime.onDispatch = () => count++;
+    run();
+    runtime.onDispatch = null;
+    return count;
+  };
+  using arrays = new LinearArrays(backend, { tokens: 512, dtype: "f32", layers: [[256, 256]] });
+  const plan = { ...estimateProduct({ batches: 1, m: 512, n: 256, k: 256 }, runtime.traits) };
+  const grads = new LinearGradients(arrays, [256, 256], () => ({ ...plan, splits: 1 }));
+  assert(grads.mayShare);
+  const variants = grads.variants();
+  assertEquals(variants.map(({ name }) => name), ["one launch", "two launches"]);
+  assertEquals(variants.map(({ launch }) => launched(() => launch("test"))), [1, 2]);
+  assertEquals(variants.map(({ plan }) => plan.alone ?? false), [false, true]);
+  // as plans are kept
+  const products = { [grads.shapeClass]: variants[1]!.plan };
+  const kept = { ...usualPlans(runtime.traits), products };
+  assertEquals(readPlans(JSON.parse(JSON.stringify(kept))), kept);
+  const other = (size: ProductSize): Plan => ({
+    ...plan,
+    tile: size.k === 512 ? "small" : "large",
+  });
+  assert(!new LinearGradients(arrays, [256, 256], other).mayShare);
   await backend.dispose();
 });
 
@@ -138,6 +176,9 @@ Deno.test("where there are matrix units, they are what ordinary kernels have to 
 gpuTest("a product of a layer that is measured is held to float64", async (backend) => {
   const layers = { tokens: 70, dtype: "f32", layers: [[36, 20]] } as const;
   using arrays = new LinearArrays(backend, layers);
+  const small: Plan = { tile: "small", splits: 1, code: PLAIN_CODE };
+  const grads = new LinearGradients(arrays, [36, 20], () => small);
+  for (const { isRight } of grads.variants()) assert(await isRight());
   const product = new LinearProduct(arrays, "gT x", 36, 20);
   const [plan] = productCandidates(product.size, backend.runtime);
   assert(product.isRight(await product.error(plan!)));
