@@ -87,9 +87,7 @@ export async function attentionPlans(
         dtype: model.dtype,
         code: codeKey(code),
         "forward, ms": ms("attention/"),
-        "queries, ms": ms("attentionGrad/query"),
-        "keys and values, ms": ms("attentionGrad/keys"),
-        "delta, ms": ms("attentionGrad/delta"),
+        "gradients, ms": ms("attentionGrad/"),
         error: errors[i]!,
       });
     });

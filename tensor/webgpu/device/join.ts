@@ -6,12 +6,14 @@
  * compute the same, bit for bit.
  */
 import { overlap } from "../../arguments.ts";
+import { viewBytes } from "../../view.ts";
+import type { ViewBinding } from "../shader/accessors.ts";
 import type { Dispatch, Tiled } from "./dispatch.ts";
 import type { GpuBuffer } from "./pool.ts";
 import { MAX_VIEWS } from "./pipelines.ts";
 
-/** Workgroup memory of the staged operands, of {@linkcode Tiled} kernels. */
-function declareStaged(parts: readonly Tiled[]): string {
+/** Declares the arrays that operands are staged in, as large as one of the kernels needs. */
+export function declareStaged(parts: readonly Pick<Tiled, "left" | "right">[]): string {
   const most = (side: "left" | "right"): number => Math.max(...parts.map((part) => part[side]));
   return `
 var<workgroup> left: array<vec4f, ${most("left")}>;
@@ -62,14 +64,41 @@ const FIRST_GROUPS = "first_groups";
 /** What the second kernel's names begin with. */
 const SECOND = "second_";
 
-/** Renames what the second kernel declares, its views and its uniforms; not those of the grid. */
-function renamer({ tiled, views }: Dispatch): (text: string) => string {
+/**
+ * Renames what the second kernel declares, its uniforms, but for those of the grid, and its views: to
+ * names that begin with `SECOND`, or to that of a view of the first that is the same.
+ */
+function renamer(
+  { tiled }: Dispatch,
+  views: ReadonlyMap<string, string>,
+): (text: string) => string {
   const declared = [...tiled!.declarations().matchAll(/\b(?:fn|struct|const|alias) (\w+)/g)]
     .map(([, name]) => name!);
-  const accessors = views.map(({ name }) => `${name}_(?:load|load4|load8|store|store4)`);
-  const names = new RegExp(`\\b(?:${[...declared, ...accessors].join("|")})\\b`, "g");
+  const names = new RegExp(`\\b(?:${declared.join("|")})\\b`, "g");
+  const accessors = new RegExp(
+    `\\b(${[...views.keys()].join("|")})(?=_(?:load|load4|load8|store|store4)\\b)`,
+    "g",
+  );
   return (text) =>
-    text.replace(/\bparams\.(?!grid_)/g, `params.${SECOND}`).replace(names, `${SECOND}$&`);
+    text.replace(/\bparams\.(?!grid_)/g, `params.${SECOND}`)
+      .replace(names, `${SECOND}$&`)
+      .replace(accessors, (name) => views.get(name)!);
+}
+
+/** The names of the second kernel's views among those of both. */
+function namesOf(first: Dispatch, second: Dispatch): Map<string, string> {
+  return new Map(second.views.map((binding) => {
+    const same = first.views.find((other) => isSame(other, binding));
+    return [binding.name, same?.name ?? SECOND + binding.name];
+  }));
+}
+
+/** Whether two views are read alike, by offsets from one place: what lies where is the kernel's matter. */
+function isSame(a: ViewBinding, b: ViewBinding): boolean {
+  const [x, y] = [a.view, b.view];
+  return a.access === "read" && b.access === "read" && Boolean(a.vec4) === Boolean(b.vec4) &&
+    x.buffer === y.buffer && x.dtype === y.dtype && x.offset === y.offset &&
+    viewBytes(x).end === viewBytes(y).end;
 }
 
 type Uniforms = Readonly<Record<string, number>>;
@@ -89,18 +118,20 @@ function bothOf(first: Uniforms = {}, second: Uniforms = {}): Record<string, num
 export function joined(a: Dispatch, b: Dispatch, maxBindingBytes: number): Dispatch | null {
   if (!a.tiled || !b.tiled || a.tiled.threads !== b.tiled.threads) return null;
   if (a.directives?.length || b.directives?.length) return null;
-  if (a.views.length + b.views.length > MAX_VIEWS) return null;
   if (dependsOn(a, b) || !canBind([...a.views, ...b.views], maxBindingBytes)) return null;
   // What takes a workgroup the longest begins first, so that none of it is left at the end.
   const isLonger = workOf(a) >= workOf(b);
   const [first, second] = isLonger ? [a, b] : [b, a];
+  const names = namesOf(first, second);
+  const others = second.views.filter(({ name }) => names.get(name)!.startsWith(SECOND));
+  if (first.views.length + others.length > MAX_VIEWS) return null;
   return {
     op: a.op,
-    key: `${first.key}+${second.key}`,
-    source: () => joinedSource(first.tiled!, second.tiled!, renamer(second)),
+    key: `${first.key}+${second.key}/${[...names.values()].join()}`,
+    source: () => joinedSource(first.tiled!, second.tiled!, renamer(second, names)),
     views: [
       ...first.views,
-      ...second.views.map((binding) => ({ ...binding, name: SECOND + binding.name })),
+      ...others.map((binding) => ({ ...binding, name: names.get(binding.name)! })),
     ],
     u32: { ...bothOf(first.u32, second.u32), [FIRST_GROUPS]: first.workgroups },
     i32: bothOf(first.i32, second.i32),

@@ -17,7 +17,6 @@ import {
   bytesWithKept,
   collect,
   collectedOf,
-  declareAttention,
   declareCollected,
   declareFinish,
   declareKept,
@@ -28,12 +27,15 @@ import {
   keepRows,
   multiplyHeads,
   multiplyKept,
+  PICK,
   placeWorkgroup,
   planHead,
   ROWS,
   scoresOf,
+  stagedVectors,
 } from "./attention_tile.ts";
 import { matrixAttention } from "./matrix_attention.ts";
+import { declareStaged } from "../device/join.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
 import { declareAccumulators } from "../shader/tile.ts";
@@ -134,7 +136,8 @@ function attentionSource(
       .reduce((a, b) => `max(${a}, ${b})`);
   const sumOf = (r: number): string =>
     groups.map(({ g }) => `dot(s${r}_${g}, vec4f(1.0))`).join(" + ");
-  return `${declareAttention(plan)}
+  return `${declareStaged([stagedVectors(plan)])}
+${PICK}
 // What each of the ${ACROSS} threads that share rows has found.
 var<workgroup> lanes: array<vec4f, ${ATTENTION_THREADS}>;
 ${plan.code.kept ? declareKept(plan) : ""}
@@ -144,6 +147,8 @@ fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
+  let number = linear_group(workgroup);
+  if (number >= params.grid_count) { return; }
 ${placeWorkgroup(plan, "params.queries")}
 ${declareCollected(plan, "o")}
   var largest = vec4f(${LOWEST});

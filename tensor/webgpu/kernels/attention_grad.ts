@@ -2,7 +2,8 @@
  * Gradients of attention without stored scores and without atomics (FlashAttention-2, arXiv
  * 2307.08691): one kernel keeps a tile of queries and goes through the keys for dq, another keeps
  * a tile of keys and goes through the queries for dk and dv. Both compute the scores again, and
- * the probabilities from the rows' known statistics.
+ * the probabilities from the rows' known statistics. Where the GPU binds enough arrays they share a
+ * launch.
  *
  * With P = e^((s - largest) scale - logSum), dP = g vT and delta = rowsum(g out): dS = P (dP - delta), dq = scale dS k,
  * dk = scale dST q, dv = PT g.
@@ -16,17 +17,18 @@ import {
   ACROSS,
   ATTENTION_THREADS,
   collect,
-  declareAttention,
   declareCollected,
   declareFinish,
   finishCollected,
   groupsOf,
   type HeadPlan,
   multiplyHeads,
+  PICK,
   placeWorkgroup,
   planHead,
   ROWS,
   scoresOf,
+  stagedVectors,
 } from "./attention_tile.ts";
 import { matrixKeyGrad, matrixQueryGrad } from "./matrix_attention_grad.ts";
 import {
@@ -37,6 +39,8 @@ import {
   rowKernel,
   rowLayout,
 } from "../shader/rows.ts";
+import type { Tiled } from "../device/dispatch.ts";
+import { tiledSource } from "../device/join.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { type StridedOperand, stridedOperand } from "../shader/strided.ts";
@@ -47,6 +51,8 @@ import { ranInChunks } from "../device/chunks.ts";
 const MOST_COLUMNS = 128;
 /** Of each of two results that are collected at once: 80 registers. */
 const MOST_OF_BOTH = 80;
+/** Arrays of both kernels: queries, keys, values, g, statistics and deltas, and the gradients. */
+const SHARED_ARRAYS = 9;
 
 /** The rows of a thread. */
 const FOUR = [0, 1, 2, 3];
@@ -73,12 +79,12 @@ export function attentionGrad(
   };
   const [queries, keys] = [askedOf("queries"), askedOf("keys")];
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
-    // The ordinary kernel finds them by itself.
-    if (!queries && runtime.attentionMatrices && args.q.dtype === "f16") {
-      rowDots(runtime, args, delta!, op);
-    }
+    // The ordinary kernel of the queries finds them for that of the keys, unless they share a launch.
+    const isFirst = !queries && runtime.attentionMatrices && args.q.dtype === "f16" ||
+      runtime.joins && runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH;
+    if (isFirst) rowDots(runtime, args, delta!, op);
     if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
-      queryGrad(runtime, args, delta!, op, queries ?? planned.queries);
+      queryGrad(runtime, args, delta!, !isFirst, op, queries ?? planned.queries);
     }
     if (!keys && matrixKeyGrad(runtime, args, delta!, op)) return;
     const written = keys ?? planned.keys;
@@ -91,7 +97,7 @@ export function attentionGrad(
   });
 }
 
-/** `delta` [B, H, Tq]: the dot product of each row of out and g, for kernels on matrix units. */
+/** `delta` [B, H, Tq]: the dot product of each row of out and g. */
 function rowDots(
   runtime: WebGpuRuntime,
   { out, g }: KernelArgs["attentionGrad"],
@@ -207,17 +213,22 @@ function declareInside(plan: HeadPlan, from: string, count: string): string {
   ).join("\n");
 }
 
-const MAIN = `
-@compute @workgroup_size(${ATTENTION_THREADS})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {`;
+/** A kernel in parts. */
+function tiledAttention(plan: HeadPlan, finish: string, body: () => string): Tiled {
+  return {
+    threads: ATTENTION_THREADS,
+    ...stagedVectors(plan),
+    declarations: () => `${PICK}\n${finish}`,
+    body,
+  };
+}
 
+/** @param finds Whether it finds `delta`, rather than reads it. */
 function queryGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   delta: View,
+  finds: boolean,
   op: string,
   code: AttentionCode,
 ): void {
@@ -228,18 +239,31 @@ function queryGrad(
   const given = inputs(args, operands, delta);
   const byVec4 = depth % 4 === 0 && canVec4(dq);
   const dotsByVec4 = canVec4Rows(depth, out) && operands.g.binding.vec4 === true;
-  runtime.dispatch({
-    op,
-    key: `attentionGrad/query/${codeKey(code)}/${given.key}/${byVec4}/${dotsByVec4}`,
-    source: () => queryGradSource(plan, operands, alongColumns("k", k), { byVec4, dotsByVec4 }),
-    views: [
+  const tiled = tiledAttention(
+    plan,
+    declareFinish("dq", plan, "params.queries", byVec4),
+    () => queryGradBody(plan, operands, alongColumns("k", k), finds ? { dotsByVec4 } : null),
+  );
+  const found = finds ? `/deltas/${dotsByVec4}` : "";
+  const views = finds
+    ? [
       ...given.views.map((view) =>
         view.name === "delta" ? { ...view, access: "write" as const } : view
       ),
-      { name: "out", view: out, access: "read", vec4: dotsByVec4 },
-      { name: "dq", view: dq, access: "write", vec4: byVec4 },
-    ],
-    u32: { ...given.u32, ...placeUniforms("out", out), ...placeUniforms("dq", dq) },
+      { name: "out", view: out, access: "read", vec4: dotsByVec4 } as const,
+    ]
+    : given.views;
+  runtime.dispatch({
+    op,
+    key: `attentionGrad/query/${codeKey(code)}/${given.key}/${byVec4}${found}`,
+    source: () => tiledSource(tiled),
+    tiled,
+    views: [...views, { name: "dq", view: dq, access: "write", vec4: byVec4 }],
+    u32: {
+      ...given.u32,
+      ...finds ? placeUniforms("out", out) : {},
+      ...placeUniforms("dq", dq),
+    },
     f32: given.f32,
     workgroups: Math.ceil(queries / ROWS) * plan.parts * batch * heads,
     flops: 6 * batch * heads * queries * k.shape[2]! * depth,
@@ -287,20 +311,21 @@ ${
   }`;
 }
 
-function queryGradSource(
+function queryGradBody(
   plan: HeadPlan,
   { q, k, v, g }: Operands,
   keyColumns: StridedOperand,
-  { byVec4, dotsByVec4 }: { readonly byVec4: boolean; readonly dotsByVec4: boolean },
+  deltas: { readonly dotsByVec4: boolean } | null,
 ): string {
   const scores = scoresOf(plan);
-  return `${declareAttention(plan)}
-${declareFinish("dq", plan, "params.queries", byVec4)}
-${MAIN}
-${placeWorkgroup(plan, "params.queries")}
+  return `${placeWorkgroup(plan, "params.queries")}
   // Of the thread's four rows.
   ${perQueryStats("row0 + down * 4u")}
-${findDeltas(plan, dotsByVec4)}
+${
+    deltas
+      ? findDeltas(plan, deltas.dotsByVec4)
+      : `  let deltas = ${perQuery("delta", "row0 + down * 4u")};`
+  }
 ${declareCollected(plan, "dq")}
   for (var key0 = 0u; key0 < params.keys; key0 += ${scores.columns}u) {
 ${declareAccumulators(scores, "s")}
@@ -316,9 +341,7 @@ ${
   }
 ${collect(plan, "dq", "s", keyColumns, "key0", "params.keys")}
   }
-${finishCollected(plan, "dq", "dq")}
-}
-`;
+${finishCollected(plan, "dq", "dq")}`;
 }
 
 /** Results of one run of the kernel that goes through the queries. */
@@ -344,18 +367,18 @@ function keyGrad(
   const written = [dk, dv].filter((view) => view !== null);
   // One way for both: they may be windows of one array.
   const byVec4 = depth % 4 === 0 && written.every(canVec4);
+  const names = [dk ? "dk" : "", dv ? "dv" : ""].filter(Boolean);
+  const tiled = tiledAttention(
+    plan,
+    names.map((name) => declareFinish(name, plan, "params.keys", byVec4)).join("\n"),
+    () => keyGradBody(plan, operands, dk && alongColumns("q", q), dv && alongColumns("g", g)),
+  );
   runtime.dispatch({
     op,
-    key: `attentionGrad/keys/${dk ? "dk" : ""}${dv ? "dv" : ""}/${codeKey(code)}/${given.key}/` +
+    key: `attentionGrad/keys/${names.join("")}/${codeKey(code)}/${given.key}/` +
       `${byVec4}`,
-    source: () =>
-      keyGradSource(
-        plan,
-        operands,
-        dk && alongColumns("q", q),
-        dv && alongColumns("g", g),
-        byVec4,
-      ),
+    source: () => tiledSource(tiled),
+    tiled,
     views: [
       ...given.views,
       ...dk ? [{ name: "dk", view: dk, access: "write", vec4: byVec4 } as const] : [],
@@ -368,16 +391,15 @@ function keyGrad(
     },
     f32: given.f32,
     workgroups: Math.ceil(keys / ROWS) * plan.parts * batch * heads,
-    flops: (dk ? 6 : 2) * batch * heads * q.shape[2]! * keys * depth,
+    flops: (dk ? dv ? 8 : 6 : 4) * batch * heads * q.shape[2]! * keys * depth,
   });
 }
 
-function keyGradSource(
+function keyGradBody(
   plan: HeadPlan,
   { q, k, v, g }: Operands,
   queryColumns: StridedOperand | null,
   gradColumns: StridedOperand | null,
-  byVec4: boolean,
 ): string {
   const names = [queryColumns ? "dk" : "", gradColumns ? "dv" : ""].filter(Boolean);
   const scores = scoresOf(plan);
@@ -395,10 +417,7 @@ ${
   }
 ${eachScore(plan, (r, g) => `    s${r}_${g} *= (t${r}_${g} - deltas${g}) * params.scale;`)}
 ${collect(plan, "dk", "s", queryColumns, "query0", "params.queries")}`;
-  return `${declareAttention(plan)}
-${names.map((name) => declareFinish(name, plan, "params.keys", byVec4)).join("\n")}
-${MAIN}
-${placeWorkgroup(plan, "params.keys")}
+  return `${placeWorkgroup(plan, "params.keys")}
 ${names.map((name) => declareCollected(plan, name)).join("\n")}
   for (var query0 = 0u; query0 < params.queries; query0 += ${scores.columns}u) {
 ${declareAccumulators(scores, "s")}
@@ -413,7 +432,5 @@ ${
 ${valueGrad ?? ""}
 ${keyGrad ?? ""}
   }
-${names.map((name) => finishCollected(plan, name, name)).join("\n")}
-}
-`;
+${names.map((name) => finishCollected(plan, name, name)).join("\n")}`;
 }

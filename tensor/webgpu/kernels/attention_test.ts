@@ -96,3 +96,25 @@ gpuTest("attention agrees with the reference however its kernels are written", a
     for (const test of cases) await runConformance(withCode(b, code), test);
   }
 });
+
+for (const join of [true, false]) {
+  const how = join ? "share a launch" : "have launches of their own where they are told to";
+  gpuTest(`gradients of queries and keys ${how}`, async (b) => {
+    const keys: string[] = [];
+    const [test] = conformanceCases({ kernel: "attentionGrad" });
+    await runConformance(b, test!, (run) => {
+      b.runtime.onDispatch = ({ key }) => keys.push(key);
+      run();
+      b.runtime.onDispatch = null;
+    });
+    const names = keys.slice(0, 2).map((key) =>
+      key.split("+").map((part) => part.split("/").slice(0, 2).join("/"))
+    );
+    const [dots, queries, ofKeys] = ["delta", "query", "keys"].map((kernel) =>
+      `attentionGrad/${kernel}`
+    );
+    // On the smallest GPUs, whose shaders see too few arrays, as without.
+    const isShared = join && b.runtime.maxArrays >= 9;
+    assertEquals(names, isShared ? [[dots], [ofKeys, queries]] : [[queries], [ofKeys]]);
+  }, { join });
+}

@@ -141,26 +141,19 @@ ${multiplyStaged(scores, name, code, scores.depth, KEPT)}
   }`;
 }
 
-/** Declares the staging arrays and what the kernels call. */
-export function declareAttention(plan: HeadPlan): string {
-  const { left, right } = stagedVectors(plan);
-  return `
-var<workgroup> left: array<vec4f, ${left}>;
-var<workgroup> right: array<vec4f, ${right}>;
+/** What the kernels call. */
+export const PICK = `
 fn pick(v: vec4f, i: u32) -> f32 {
   let odd = (i & 1u) != 0u;
   return select(select(v.x, v.y, odd), select(v.z, v.w, odd), (i & 2u) != 0u);
 }`;
-}
 
 /**
- * Statements that find the workgroup's `row0` (of `rows`, a uniform), the head (`batch`, `outer`,
- * `inner`) and `column0`, the first column of its part.
+ * Statements that find the `row0` (of `rows`, a uniform) of the `number`-th workgroup, the head
+ * (`batch`, `outer`, `inner`) and `column0`, the first column of its part.
  */
 export function placeWorkgroup(plan: HeadPlan, rows: string): string {
   return `
-  let number = linear_group(workgroup);
-  if (number >= params.grid_count) { return; }
   let tiles = (${rows} + ${ROWS - 1}u) / ${ROWS}u;
   let row0 = number % tiles * ${ROWS}u;
   let column0 = number / tiles % ${plan.parts}u * ${plan.chunks * GROUP}u;
