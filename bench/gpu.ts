@@ -109,7 +109,7 @@ async function measure(
     sampling: () => sampling(report, device, bench),
     cpu: () => onTheCpu(report, tiny),
     sweep: () => sweep(report, device, bench),
-    "tensor-cores": () => tensorCores(report, source, bench),
+    "tensor-cores": () => tensorCores(report, device, bench),
   };
   const took: Record<string, number> = {};
   const failures: Record<string, string> = {};

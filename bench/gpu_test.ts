@@ -63,6 +63,14 @@ Deno.test("the GPU kit takes steps and samples on a GPU without timestamps", asy
   ]);
 });
 
+Deno.test("the GPU kit says where WebGPU reaches no matrix units", async () => {
+  const report = new Report();
+  const source = { engine: "none", gpu: new CountingGpu() };
+  await run(report, { ...TINY, only: ["tensor-cores"] }, source);
+  assertStringIncludes(String(report.facts["tensor cores"]), "not reached");
+  assertEquals(report.tables, {});
+});
+
 Deno.test("the GPU kit fails, at its end, on a GPU that computes something else", async () => {
   const report = new Report();
   const source = { engine: "none", gpu: new CountingGpu() };

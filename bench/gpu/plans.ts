@@ -9,10 +9,10 @@ import {
   PLAIN_CODE,
   type Plan,
   planProduct,
-  type ProductSize,
   type TileName,
   TILES,
 } from "../../tensor/webgpu/kernels/product_plan.ts";
+import type { ProductSize } from "../../tensor/webgpu/kernels/size_class.ts";
 import {
   isActivated,
   kindsOf,
@@ -21,8 +21,9 @@ import {
   type LinearLayers,
   LinearProduct,
 } from "../../tensor/webgpu/tune/products.ts";
+import { GpuClock } from "../../tensor/webgpu/tune/clock.ts";
 import type { Report, Row } from "../measure.ts";
-import { type Bench, keepsTime } from "./clock.ts";
+import type { Bench } from "./clock.ts";
 
 interface Model extends LinearLayers {
   readonly name: string;
@@ -40,8 +41,6 @@ const TINY: readonly Model[] = [
   { name: "tiny", blocks: 1, tokens: 200, dtype: "f16", layers: [[72, 24]] },
 ];
 
-/** Launches of each candidate that are timed, in turns with the others. */
-const ROUNDS = 6;
 const WARM_MILLISECONDS = 60;
 /**
  * Times every candidate of every product, and adds up what the layers of a step's blocks would take.
@@ -54,6 +53,7 @@ export async function plans(
   { tiny, left, warmer }: Bench,
 ): Promise<void> {
   const backend = device.backend as WebGpuBackend;
+  const clock = new GpuClock(backend);
   report.note("traits", { ...backend.runtime.traits });
   const products: Row[] = [];
   const totals: Row[] = [];
@@ -70,7 +70,8 @@ export async function plans(
         const errors: number[] = [];
         for (const { plan } of candidates) errors.push(await product.error(plan));
         if (!tiny) warmer?.keep(WARM_MILLISECONDS);
-        const times = await timed(product, candidates);
+        const launches = candidates.map(({ plan }) => (op: string) => product.run(plan, op));
+        const times = await clock.time(launches);
         const { m, n, k } = product.size;
         const flops = 2 * m * n * k;
         candidates.forEach(({ name, plan }, i) => {
@@ -155,22 +156,4 @@ function before({ m, n, k }: ProductSize): Plan {
     if (tiles * splits >= 256) break;
   }
   return plan!;
-}
-
-/** Milliseconds of each, finishing of split ones included. */
-async function timed(product: LinearProduct, candidates: readonly Candidate[]): Promise<number[]> {
-  const { backend } = product.arrays;
-  const names = candidates.map((_, i) => `candidate ${i}`);
-  if (!keepsTime(backend)) return names.map(() => 0);
-  const profile = await backend.runtime.profile(() => {
-    for (let round = 0; round < ROUNDS; round++) {
-      candidates.forEach(({ plan }, i) => product.run(plan, names[i]!));
-    }
-  });
-  return names.map((name) =>
-    profile.filter(({ op }) => op === name).reduce(
-      (sum, { milliseconds }) => sum + milliseconds,
-      0,
-    ) / ROUNDS
-  );
 }

@@ -4,6 +4,7 @@
  * the same bits only where the plans are the same.
  */
 import type { AttentionCode, AttentionPlan, AttentionPlans } from "./kernels/attention_plan.ts";
+import type { MatrixPlan, WorkgroupLimits } from "./kernels/matrix_plan.ts";
 import { type Plan, type ProductPlans, TILES } from "./kernels/product_plan.ts";
 import type { GpuTraits } from "./device/traits.ts";
 import type { RowPlans } from "./shader/rows.ts";
@@ -19,18 +20,12 @@ export function usualPlans(traits: GpuTraits): KernelPlans {
   return { traits, products: {}, attention: {}, rows: {} };
 }
 
-/** What of a GPU limits which plans run on it. */
-export type PlanLimits = Pick<
-  GPUSupportedLimits,
-  "maxComputeWorkgroupStorageSize" | "maxComputeInvocationsPerWorkgroup"
->;
-
 /**
  * The plans that a GPU can run, and the classes of those that it cannot.
  */
 export function fittingPlans(
   plans: KernelPlans,
-  limits: PlanLimits,
+  limits: WorkgroupLimits,
   hasSubgroups: boolean,
 ): { fitting: KernelPlans; unfit: string[] } {
   const unfit = hasSubgroups
@@ -47,7 +42,7 @@ export function fittingPlans(
 }
 
 /** Whether a GPU has the workgroup memory and the threads for a tile. */
-export function tileFits(name: Plan["tile"], limits: PlanLimits): boolean {
+export function tileFits(name: Plan["tile"], limits: WorkgroupLimits): boolean {
   const tile = TILES[name];
   return workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize &&
     threadsOf(tile).all <= limits.maxComputeInvocationsPerWorkgroup;
@@ -78,7 +73,7 @@ function readTraits(value: unknown): GpuTraits {
 }
 
 function readProduct(value: unknown, at: string): Plan {
-  const { tile, splits, code, overMatrices, alone } = fieldsOf(value, at);
+  const { tile, splits, code, overMatrices, onMatrices, alone } = fieldsOf(value, at);
   const { masked, unrolled, prefetch } = fieldsOf(code, `${at}.code`);
   if (typeof tile !== "string" || !Object.hasOwn(TILES, tile)) {
     throw wrong(`${at}.tile`, `one of ${Object.keys(TILES).join(", ")}`, tile);
@@ -92,7 +87,19 @@ function readProduct(value: unknown, at: string): Plan {
       prefetch: toggleOf(prefetch, `${at}.code.prefetch`),
     },
     ...overMatricesOf(overMatrices, at),
+    ...(onMatrices === undefined
+      ? {}
+      : { onMatrices: readMatrices(onMatrices, `${at}.onMatrices`) }),
     ...(alone === undefined ? {} : { alone: toggleOf(alone, `${at}.alone`) }),
+  };
+}
+
+function readMatrices(value: unknown, at: string): MatrixPlan {
+  const { matrices, depth, splits } = fieldsOf(value, at);
+  return {
+    matrices: wholeOf(matrices, `${at}.matrices`, 16),
+    depth: wholeOf(depth, `${at}.depth`, 1024),
+    splits: wholeOf(splits, `${at}.splits`, 1024),
   };
 }
 

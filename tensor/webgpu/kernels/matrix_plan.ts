@@ -1,17 +1,27 @@
 /** How products of f16 are divided among a GPU's matrix units. */
 import type { MatrixUnit } from "../device/matrices.ts";
 import type { GpuTraits } from "../device/traits.ts";
-import type { ProductSize } from "./product_plan.ts";
+import type { ProductSize } from "./size_class.ts";
 
-/** How a workgroup divides its tile. */
-export interface MatrixTile {
-  readonly unit: MatrixUnit;
+/** What a tile is made of, whatever the matrices are. */
+export interface MatrixTiling {
   /** Matrices of a subgroup, both down and across. */
   readonly matrices: number;
-  readonly rows: number;
-  readonly columns: number;
   /** Depth staged at a time. */
   readonly depth: number;
+}
+
+/** How a product of one shape is computed. */
+export interface MatrixPlan extends MatrixTiling {
+  /** Parts of the depth, each summed by workgroups of its own. */
+  readonly splits: number;
+}
+
+/** How a workgroup divides its tile. */
+export interface MatrixTile extends MatrixTiling {
+  readonly unit: MatrixUnit;
+  readonly rows: number;
+  readonly columns: number;
   readonly threads: number;
 }
 
@@ -19,13 +29,21 @@ export interface MatrixTile {
 export const SUBGROUPS = { down: 2, across: 2 } as const;
 
 /**
- * Matrices of a subgroup, and the depth of a slice, the best first. Measured on an H200
- * (8192 x 4608 x 1152, matrices of 16 x 16 x 16, slices 32 deep read ahead, TFLOPS of x wT and g w):
- * 171 and 186; 64 deep 162 and 163; 2 x 4 subgroups 145; operands straight from storage 55 and 73.
+ * Taken where nothing was measured, the best first. Measured on an H200 (8192 x 4608 x 1152, matrices
+ * of 16 x 16 x 16, slices 32 deep read ahead, TFLOPS of x wT and g w): 171 and 186; 64 deep 162 and
+ * 163; 2 x 4 subgroups 145; operands straight from storage 55 and 73.
  */
-const TILINGS = [{ matrices: 4, depth: 32 }, { matrices: 4, depth: 16 }] as const;
+const USUAL_TILINGS: readonly MatrixTiling[] = [
+  { matrices: 4, depth: 32 },
+  { matrices: 4, depth: 16 },
+];
 /** For programs that act as a GPU, which compile longer kernels for minutes. */
-const SHORT_TILINGS = [{ matrices: 2, depth: 16 }] as const;
+const SHORT_TILINGS: readonly MatrixTiling[] = [{ matrices: 2, depth: 16 }];
+
+/** All that are measured. */
+export const MATRIX_TILINGS: readonly MatrixTiling[] = [4, 2].flatMap((matrices) =>
+  [32, 16, 64].map((depth) => ({ matrices, depth }))
+);
 
 /** f16 of a vector of 16 bytes, by which operands are read. */
 export const VECTOR = 8;
@@ -39,25 +57,39 @@ export function matrixTileBytes({ unit, rows, columns, depth }: MatrixTile): num
   return slice(rows) + slice(columns) + results;
 }
 
+/** What a workgroup is given. */
+export type WorkgroupLimits = Pick<
+  GPUSupportedLimits,
+  "maxComputeWorkgroupStorageSize" | "maxComputeInvocationsPerWorkgroup"
+>;
+
 /** The tile for a unit, as large as workgroup memory allows; null where none fits. */
 export function matrixTile(
   unit: MatrixUnit,
-  { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: most }: Pick<
-    GPUSupportedLimits,
-    "maxComputeWorkgroupStorageSize" | "maxComputeInvocationsPerWorkgroup"
-  >,
+  limits: WorkgroupLimits,
   { writtenOut }: Pick<GpuTraits, "writtenOut">,
+): MatrixTile | null {
+  for (const tiling of writtenOut ? USUAL_TILINGS : SHORT_TILINGS) {
+    const tile = tileOfMatrices(unit, tiling, limits);
+    if (tile) return tile;
+  }
+  return null;
+}
+
+/** The tile of a tiling; null where it does not fit the unit, or the limits. */
+export function tileOfMatrices(
+  unit: MatrixUnit,
+  { matrices, depth }: MatrixTiling,
+  { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: most }:
+    WorkgroupLimits,
 ): MatrixTile | null {
   const threads = SUBGROUPS.down * SUBGROUPS.across * unit.subgroup;
   if (threads > most || unit.n % 4 !== 0) return null;
-  for (const { matrices, depth } of writtenOut ? TILINGS : SHORT_TILINGS) {
-    const rows = SUBGROUPS.down * matrices * unit.m;
-    const columns = SUBGROUPS.across * matrices * unit.n;
-    const tile = { unit, matrices, rows, columns, depth, threads };
-    const isWhole = [rows, columns].every((along) => along * depth / VECTOR % threads === 0);
-    if (depth % unit.k === 0 && isWhole && matrixTileBytes(tile) <= bytes) return tile;
-  }
-  return null;
+  const rows = SUBGROUPS.down * matrices * unit.m;
+  const columns = SUBGROUPS.across * matrices * unit.n;
+  const tile = { unit, matrices, rows, columns, depth, threads };
+  const isWhole = [rows, columns].every((along) => along * depth / VECTOR % threads === 0);
+  return depth % unit.k === 0 && isWhole && matrixTileBytes(tile) <= bytes ? tile : null;
 }
 
 /**

@@ -11,7 +11,7 @@ import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
 import { withScratch } from "../device/scratch.ts";
 import { placeTile } from "../shader/tile_place.ts";
-import { matrixSplits } from "./matrix_plan.ts";
+import { matrixSplits, type MatrixTile, tileOfMatrices } from "./matrix_plan.ts";
 import { liesApart, type MatrixOperand, matrixProductSource } from "./matrix_product.ts";
 import { type Plan, planProduct, TILES } from "./product_plan.ts";
 import {
@@ -210,18 +210,20 @@ function ordinaryKernel(runtime: WebGpuRuntime, product: Product): TiledKernel {
 
 /** On matrix units; null where there are none that the product fits. */
 function matrixKernel(runtime: WebGpuRuntime, product: Product): TiledKernel | null {
-  const { matrices: tile, traits } = runtime;
   const { matrices: operands, plan, outputs, leftSums = null } = product;
-  if (!tile || !operands || plan) return null;
-  if (planProduct(product, runtime.plans).overMatrices) return null;
+  if (!runtime.matrices || !operands || plan && !plan.onMatrices) return null;
+  const planned = plan ?? planProduct(product, runtime.plans);
+  if (planned.overMatrices) return null;
   const written = outputs.flatMap(({ view, access }) => access === "read" ? [] : [view]);
   if (!liesApart(operands, [...written, leftSums])) return null;
-  const count = matrixSplits(product, tile, traits);
-  if (count === null) return null;
+  const found = tilesOf(runtime, product, planned);
+  if (found === null) return null;
+  const { tile, splits: count } = found;
   const [a, b] = operands;
   const { rows, columns, depth } = tile;
   return {
-    name: `matrices/${a.deep ? "deep" : "across"}/${b.deep ? "deep" : "across"}`,
+    name: `matrices/${tile.matrices}x${depth}/${a.deep ? "deep" : "across"}/` +
+      `${b.deep ? "deep" : "across"}`,
     rows,
     columns,
     depth,
@@ -240,6 +242,18 @@ function matrixKernel(runtime: WebGpuRuntime, product: Product): TiledKernel | n
         hasSums: leftSums !== null,
       }),
   };
+}
+
+/** Its tile on matrix units, and the parts of its depth: as planned, or as usual; null where it is small. */
+function tilesOf(
+  { matrices: usual, limits, traits }: WebGpuRuntime,
+  product: Product,
+  { onMatrices: planned }: Plan,
+): { tile: MatrixTile; splits: number } | null {
+  const tile = planned ? tileOfMatrices(usual!.unit, planned, limits) : null;
+  if (tile) return { tile, splits: planned!.splits };
+  const splits = matrixSplits(product, usual!, traits);
+  return splits === null ? null : { tile: usual!, splits };
 }
 
 /** Starts a product; a split one in two dispatches. */

@@ -5,7 +5,8 @@
  */
 import type { GpuTraits } from "../device/traits.ts";
 import { threadsOf, type Tile, type TileCode } from "../shader/tile.ts";
-import { sizeClass } from "./size_class.ts";
+import type { MatrixPlan } from "./matrix_plan.ts";
+import { type ProductSize, sizeClass } from "./size_class.ts";
 
 /** A tile, and what the estimate needs to know of it. */
 interface PlannedTile extends Tile {
@@ -135,6 +136,8 @@ export interface Plan {
   readonly code: TileCode;
   /** Whether it was measured to be faster than matrix units, which are used otherwise. */
   readonly overMatrices?: boolean;
+  /** How matrix units are given it, where another tiling than the usual was measured to be faster. */
+  readonly onMatrices?: MatrixPlan;
   /** Whether it was measured to be faster in a launch of its own than in one that it shares. */
   readonly alone?: boolean;
 }
@@ -143,18 +146,6 @@ export interface Plan {
 export function mayShare(first: Plan, second: Plan): boolean {
   const threads = ({ tile }: Plan): number => threadsOf(TILES[tile]).all;
   return !first.alone && !second.alone && threads(first) === threads(second);
-}
-
-/** Sizes of a product, and how many there are of it. */
-export interface ProductSize {
-  readonly batches: number;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  /** Types and orders of the operands, where products of their kind are measured. */
-  readonly layout?: string | undefined;
-  /** Whether it adds up over the rows of both operands, as the gradient of a layer's weights does. */
-  readonly isOfWeights?: boolean | undefined;
 }
 
 /** What products are planned by. */

@@ -6,7 +6,12 @@ import { ACTIVATIONS } from "../../reference/math.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import type { GpuTraits } from "../device/traits.ts";
 import { matmul } from "../kernels/matmul.ts";
-import { matrixSplits } from "../kernels/matrix_plan.ts";
+import {
+  MATRIX_TILINGS,
+  matrixSplits,
+  tileOfMatrices,
+  type WorkgroupLimits,
+} from "../kernels/matrix_plan.ts";
 import {
   codeOf,
   estimateProduct,
@@ -16,11 +21,11 @@ import {
   type Plan,
   productClass,
   productLayout,
-  type ProductSize,
   type TileName,
   TILES,
 } from "../kernels/product_plan.ts";
-import { type PlanLimits, tileFits } from "../plans.ts";
+import type { ProductSize } from "../kernels/size_class.ts";
+import { tileFits } from "../plans.ts";
 import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
 import type { Variant } from "./choose.ts";
 
@@ -158,6 +163,26 @@ export class LinearProduct {
       matrixSplits(this.size, matrices, traits) !== null;
   }
 
+  /**
+   * Plans to measure, the usual one first, which is none where there are matrix units: then an
+   * ordinary kernel, other tilings of matrices, and other ordinary kernels.
+   */
+  candidates(traits: GpuTraits): (Plan | null)[] {
+    const { limits, matrices } = this.arrays.backend.runtime;
+    const ordinary = productCandidates(this.size, { traits, limits });
+    if (!this.isOnMatrices) return ordinary;
+    const [first, ...others] = ordinary.map((plan) => ({ ...plan, overMatrices: true }));
+    const usual = ordinary[0]!;
+    const tiled = MATRIX_TILINGS.flatMap((tiling): Plan[] => {
+      const { unit, matrices: count, depth } = matrices!;
+      const tile = tileOfMatrices(unit, tiling, limits);
+      const splits = tile && matrixSplits(this.size, tile, traits);
+      const isUsual = tiling.matrices === count && tiling.depth === depth;
+      return splits === null || isUsual ? [] : [{ ...usual, onMatrices: { ...tiling, splits } }];
+    });
+    return [null, first!, ...tiled, ...others];
+  }
+
   /** Launches it; on matrix units without a plan. */
   run(plan: Plan | null, op: string): void {
     const { runtime } = this.arrays.backend;
@@ -260,6 +285,11 @@ export const MATRIX_UNITS = "matrix units";
 /** Names a plan: tile, code and parts of the depth. */
 export function planText(plan: Plan | null): string {
   if (plan === null) return MATRIX_UNITS;
+  if (plan.onMatrices) {
+    const { matrices, depth, splits } = plan.onMatrices;
+    const parts = splits === 1 ? "" : ` in ${splits}`;
+    return `${MATRIX_UNITS}, ${matrices}x${matrices} of each subgroup, ${depth} deep${parts}`;
+  }
   const { tile, splits, code } = plan;
   const { masked, unrolled, prefetch } = code;
   const letters = `${masked ? "m" : ""}${unrolled ? "u" : ""}${prefetch ? "p" : ""}`;
@@ -275,7 +305,7 @@ const SPLIT_FACTORS = [0.5, 0.75, 1, 1.5, 2] as const;
  */
 export function productCandidates(
   size: ProductSize,
-  { traits, limits }: { readonly traits: GpuTraits; readonly limits: PlanLimits },
+  { traits, limits }: { readonly traits: GpuTraits; readonly limits: WorkgroupLimits },
 ): Plan[] {
   const usual = estimateProduct(size, traits);
   const list: Plan[] = [];

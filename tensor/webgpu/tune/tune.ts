@@ -16,7 +16,6 @@ import {
   LinearGradients,
   LinearProduct,
   planText,
-  productCandidates,
 } from "./products.ts";
 
 /** A transformer whose kernels are measured, by the sizes of a block. */
@@ -60,7 +59,6 @@ export async function tuneKernels(
   clock: TuneClock = new GpuClock(backend),
 ): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number; cores: number | null }> {
   const end = clock.seconds() + seconds;
-  const { limits } = backend.runtime;
   const isKnown = backend.isSoftware || coresOf(backend.adapterName) !== undefined;
   const cores = isKnown || most ? null : await measureCores(backend, clock);
   const traits = { ...backend.runtime.traits, ...(cores === null ? {} : { cores }) };
@@ -96,16 +94,7 @@ export async function tuneKernels(
         if (!isNext("product", name)) continue;
         const product = new LinearProduct(arrays.get(), kind, outputs, inputs);
         const { m, n, k } = size;
-        const candidates: (Plan | null)[] = product.isOnMatrices
-          ? [
-            null,
-            ...productCandidates(size, { traits, limits }).map((plan) => ({
-              ...plan,
-              overMatrices: true,
-            })),
-          ]
-          : productCandidates(size, { traits, limits });
-        const variants = candidates.slice(0, most?.variants).map((plan) => ({
+        const variants = product.candidates(traits).slice(0, most?.variants).map((plan) => ({
           name: planText(plan),
           plan,
           launch: (op: string) => product.run(plan, op),

@@ -8,9 +8,9 @@ import {
   PLAIN_CODE,
   type Plan,
   productClass,
-  type ProductSize,
   TILES,
 } from "../kernels/product_plan.ts";
+import type { ProductSize } from "../kernels/size_class.ts";
 import { readPlans, tileFits, usualPlans } from "../plans.ts";
 import {
   KINDS,
@@ -152,6 +152,19 @@ Deno.test("where there are matrix units, they are what ordinary kernels have to 
   const [plan] = productCandidates(product.size, runtime);
   assertEquals(launched(() => product.run(plan!, "test"))[0], "product");
   const name = productClass(product.size);
+  // Other tilings of the matrices are variants as well.
+  const candidates = product.candidates(runtime.traits);
+  assertEquals(candidates[0], null);
+  assert(candidates[1]!.overMatrices);
+  const tiled = candidates.filter((each) => each?.onMatrices !== undefined);
+  assert(tiled.length >= 2);
+  assertEquals(new Set(candidates.map(planText)).size, candidates.length);
+  const keys = new Set<string>();
+  runtime.onDispatch = ({ key }) => keys.add(key);
+  for (const each of [null, ...tiled]) product.run(each, "test");
+  runtime.onDispatch = null;
+  const ofTiles = [...keys].filter((key) => key.startsWith("product/matrices/"));
+  assertEquals(ofTiles.length, 1 + tiled.length, ofTiles.join());
   for (const kernel of ATTENTION_KERNELS) {
     const [usual, other] = attended.variants(kernel);
     assertEquals(usual!.name, "matrix units");
@@ -168,6 +181,22 @@ Deno.test("where there are matrix units, they are what ordinary kernels have to 
   assertEquals(launched(() => product.run(null, "test"))[0], "product");
   runtime.plans = { ...runtime.plans, products: { [name]: plan! } };
   assertEquals(launched(() => product.run(null, "test")), ["product on matrices"]);
+  const [{ onMatrices }] = tiled as [Plan];
+  runtime.plans = { ...runtime.plans, products: { [name]: tiled[0]! } };
+  assertEquals(readPlans(JSON.parse(JSON.stringify(runtime.plans))), runtime.plans);
+  let key = "";
+  runtime.onDispatch = (d) => key ||= d.key;
+  product.run(null, "test");
+  const { matrices, depth } = onMatrices!;
+  assert(key.startsWith(`product/matrices/${matrices}x${depth}/`), key);
+  // Those of another GPU, which this one has no room for, are none.
+  const large = { ...tiled[0]!, onMatrices: { matrices: 16, depth: 1024, splits: 1 } };
+  runtime.plans = { ...runtime.plans, products: { [name]: large } };
+  key = "";
+  product.run(null, "test");
+  runtime.onDispatch = null;
+  const usual = runtime.matrices!;
+  assert(key.startsWith(`product/matrices/${usual.matrices}x${usual.depth}/`), key);
   arrays[Symbol.dispose]();
   attended[Symbol.dispose]();
   await backend.dispose();
