@@ -34,10 +34,10 @@ const LAST = /^final_layer\.linear\.(weight|bias)$/;
  * Copies what fits of a trained model into a fresh one.
  *
  * Positions are those of the fresh model's size, but where the other learned its own at that size. Rows
- * of the label table go by the names of classes, or, where there are as many and no name is the same,
- * by their numbers; the row of the null class is moved. Of a last layer that also predicts the
- * variance, a model that does not takes the rest. Blocks beyond those of either model start anew, or
- * are left out.
+ * of the label table go by the names of classes, those of one name in their order, or, where there
+ * are as many and no name is the same, by their numbers; the row of the null class is moved. Of a last
+ * layer that also predicts the variance, a model that does not takes the rest. Blocks beyond those of
+ * either model start anew, or are left out.
  *
  * @param model Fresh, of `config`.
  * @returns what was done with all weights of either.
@@ -118,13 +118,18 @@ interface LabelRows {
 /** Which rows of the label table come from where. */
 function labelRows(to: ModelConfig, from: ModelConfig): LabelRows {
   const names = to.classNames;
-  const places = new Map(from.classNames.map((name, i) => [name, i]));
+  const places = placesOf(from.classNames);
+  const own = placesOf(names);
   const count = to.dit.numClasses;
   const byNumber = count === from.dit.numClasses &&
     (places.size === 0 || names.every((name) => !places.has(name)));
   const rows = Array.from(
     { length: count },
-    (_, i): number | null => byNumber ? i : places.get(names[i] ?? "") ?? null,
+    (_, i): number | null => {
+      if (byNumber) return i;
+      const name = names[i] ?? "";
+      return places.get(name)?.[own.get(name)?.indexOf(i) ?? 0] ?? null;
+    },
   );
   const found = rows.filter((row) => row !== null).length;
   const hasNull = to.nullClass !== null && from.nullClass !== null;
@@ -140,7 +145,20 @@ function labelRows(to: ModelConfig, from: ModelConfig): LabelRows {
     ? areRenamed ? "by the numbers of classes, as none has the same name" : ""
     : `${found} of ${count} classes by their ${byNumber ? "numbers" : "names"}, ` +
       `${count - found} anew${moved}`;
-  return { rows, isWhole, note };
+  const unclear = byNumber ? [] : [...own].flatMap(([name, { length }]) => {
+    const there = places.get(name)?.length ?? 0;
+    return Math.max(there, length) < 2 || there === 0 || there === length
+      ? []
+      : [`${there} classes there and ${length} here are called ${name}, taken in their order`];
+  });
+  return { rows, isWhole, note: [note, ...unclear].filter((text) => text !== "").join("; ") };
+}
+
+/** Which classes have each name: several may have one, such as the two cranes of ImageNet. */
+function placesOf(names: readonly string[]): Map<string, number[]> {
+  const places = new Map<string, number[]>();
+  names.forEach((name, i) => places.set(name, [...places.get(name) ?? [], i]));
+  return places;
 }
 
 /** Whether of two models that are alike in channels and patches one alone predicts the variance. */

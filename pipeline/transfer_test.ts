@@ -70,6 +70,22 @@ Deno.test("rows of classes go by their names, and that of no class moves", async
   assertEquals(row(now.get(table)!, 3), row(given(table), 6));
 });
 
+Deno.test("classes of one name are taken in their order, and which they are is said", async () => {
+  const there = { ...FROM, classNames: ["crane", "a", "crane", "b", "c", "d"] };
+  const same = await transferred(there, there);
+  assertEquals(same.rows.map(({ how, note }) => [how, note]), [["taken", ""]]);
+  const config = withDit({ numClasses: 2 }, { classNames: ["b", "crane"], nullClass: 2 });
+  const { rows, now, given } = await transferred(config, there);
+  assertEquals(
+    rows[1]!.note,
+    "2 of 2 classes by their names, 0 anew; that of no class moved from 6 to 2; " +
+      "2 classes there and 1 here are called crane, taken in their order",
+  );
+  const table = "y_embedder.embedding_table.weight";
+  const d = FROM.dit.hiddenSize;
+  assertEquals(now.get(table)!.slice(d, 2 * d), given(table).slice(0, d));
+});
+
 Deno.test("a row of no class that the other model lacks starts anew, which is said", async () => {
   const other = withDit({ classDropoutProb: 0 }, { nullClass: null });
   const { rows, now, fresh, given } = await transferred(FROM, other);
