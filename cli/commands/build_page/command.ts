@@ -7,10 +7,8 @@
 import { writeAtomically } from "@dit/core/io";
 import { ADDRESSES, bundleModule, PAGE_FILES, type Site } from "@dit/web";
 import { basename, dirname, join } from "@std/path";
-import { checkAutoencoder } from "../../model/autoencoder.ts";
 import { withDemo } from "../../model/demos.ts";
 import { MODEL_FLAGS } from "../../model/sampling_flags.ts";
-import { openSampled } from "../../model/sampling_setup.ts";
 import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
@@ -85,6 +83,7 @@ export async function run(args: readonly string[]): Promise<number> {
 async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promise<void> {
   await checkFolder(folder);
   const model = await findModel(flags);
+  const autoencoder = await autoencoderFile(model); // refused here, before anything is removed
   for (const path of [model.path, model.vaePath ?? model.path]) {
     if (!await isWithin(path, folder)) continue;
     throw new CommandError(`${path}: expected weights outside of ${folder}, which is written anew`);
@@ -95,14 +94,12 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
   if (training) console.log(`training ${training.plan.title}, ${bytesText(training.plan.bytes)}`);
 
   await removeFormer(folder);
-  const { id, isLatent } = model.info;
+  const { id } = model.info;
   const site: Site = { hasServer: false, trainingData: training ? training.name : null };
   await writeFile(folder, ADDRESSES.site, json(site));
   await writeFile(folder, ADDRESSES.models, json({ models: [model.info] }));
   await writeServed(folder, ADDRESSES.weights(id), await weightsFile(model));
-  if (isLatent) {
-    await writeServed(folder, ADDRESSES.autoencoder(id), (await autoencoderFile(model))!);
-  }
+  if (autoencoder) await writeServed(folder, ADDRESSES.autoencoder(id), autoencoder);
   if (training) {
     await writeFile(folder, training.name, json(training.plan));
     await writeFile(folder, training.plan.data, training.images);
@@ -178,15 +175,7 @@ async function findModel(flags: FlagValues<typeof ALL_FLAGS>): Promise<ServedMod
       `${ckpt}: this model makes latents, and its autoencoder is not here; name it with --vae`,
     );
   }
-  if (model.vaePath !== null && model.vae === undefined) await checkVae(model, model.vaePath);
   return model;
-}
-
-/** Refuses an autoencoder that was trained again since the latents were made, as sampling does. */
-async function checkVae({ path, flags }: ServedModel, vaePath: string): Promise<void> {
-  using weights = await openSampled(path, flags);
-  const { latents } = weights.config;
-  if (latents !== null) await checkAutoencoder(vaePath, latents);
 }
 
 function json(value: unknown): Uint8Array<ArrayBuffer> {

@@ -12,6 +12,7 @@ import {
   writeRun,
 } from "../../../tests/commands.ts";
 import { diskTest, makeLinks } from "../../../tests/fixtures.ts";
+import { autoencoderDigest } from "../../model/autoencoder.ts";
 import { DEMO_NAMES, demoPath } from "../../model/demos.ts";
 import { CommandError } from "../../shared/errors.ts";
 import { exists } from "../../shared/files.ts";
@@ -112,5 +113,27 @@ diskTest(
     const text = new TextDecoder("latin1").decode(await bytesOf(served, 0, served.size));
     assert(text.includes("autoencoder.safetensors") && !text.includes(folder));
     assertEquals([lost!.vaePath, await autoencoderFile(lost!)], [null, undefined]);
+  },
+);
+
+diskTest(
+  "an autoencoder that was trained again is not handed out, unless it is named",
+  async (folder) => {
+    const path = `${folder}/vae.safetensors`;
+    const config = JSON.stringify(vaeConfigOf(SMALL_VAE));
+    await saveSafetensors(path, await smallVaeWeights(), [["config", config]]);
+    const results = `${folder}/results`;
+    const made = smallLatents({ inputSize: 4 }, path);
+    const served = async (vaeSha256: string, flags: { vae?: string } = {}) => {
+      const latents = { ...made.latents!, vaeSha256 };
+      await Deno.remove(results, { recursive: true }).catch(() => {});
+      await writeRun(results, "000-latents", 1, { ...made, latents });
+      const [model] = await new Models({ results, ckpt: undefined, flags }).list();
+      return await autoencoderFile(model!);
+    };
+    const right = await autoencoderDigest(path);
+    assert(await served(right));
+    await assertRejects(() => served("0".repeat(64)), CommandError, "but its weights are others");
+    assert(await served("0".repeat(64), { vae: path }));
   },
 );

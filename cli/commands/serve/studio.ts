@@ -120,7 +120,7 @@ export class Studio {
     let file: ServedFile | undefined;
     try {
       file = name === "weights" ? await weightsFile(model) : await autoencoderFile(model);
-    } catch (error) { // removed just now, or damaged
+    } catch (error) { // removed just now, damaged, or another autoencoder
       console.error(messageOf(error));
     }
     if (file === undefined) throw notFound();

@@ -7,7 +7,12 @@ import {
   type ModelConfig,
 } from "@dit/core/pipeline";
 import { vaeConfigOf } from "@dit/core/vae";
-import { openAutoencoder, VAE_CONFIG_KEY, vaeOptionsBeside } from "../../model/autoencoder.ts";
+import {
+  checkAutoencoder,
+  openAutoencoder,
+  VAE_CONFIG_KEY,
+  vaeOptionsBeside,
+} from "../../model/autoencoder.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { openSampled } from "../../model/sampling_setup.ts";
 import type { ServedFile } from "./http/ranges.ts";
@@ -36,13 +41,18 @@ export async function weightsFile(model: ServedModel): Promise<ServedFile> {
   });
 }
 
-/** The autoencoder of a model of latents; undefined where there is none. */
-export async function autoencoderFile(
-  { vaePath }: Pick<ServedModel, "vaePath">,
-): Promise<ServedFile | undefined> {
+/**
+ * The autoencoder of a model of latents; undefined where there is none.
+ *
+ * @throws {CommandError} where it is not the one that the latents were made by, as when sampling here.
+ */
+export async function autoencoderFile(model: ServedModel): Promise<ServedFile | undefined> {
+  const { vaePath } = model;
   if (vaePath === null) return undefined;
-  const config = vaeConfigOf(await vaeOptionsBeside(vaePath));
   const { mtime, size, ino } = await Deno.stat(vaePath);
+  const version = `${vaePath} ${size} ${mtime?.getTime()} ${ino}`;
+  if (model.vae === undefined) await checkVae(model, vaePath, version);
+  const config = vaeConfigOf(await vaeOptionsBeside(vaePath));
   const open = async () => {
     const file = await openAutoencoder(vaePath);
     return {
@@ -53,8 +63,25 @@ export async function autoencoderFile(
   return await servedWeights(open, {
     prefix: "",
     metadata: [["format", "pt"], [VAE_CONFIG_KEY, JSON.stringify(config)]],
-    version: `${vaePath} ${size} ${mtime?.getTime()} ${ino}`,
+    version,
   });
+}
+
+/** Autoencoders that were compared and are right: visitors ask part by part, and it reads all of them. */
+const checked = new Set<string>();
+
+/** Refuses an autoencoder that was trained again since the latents were made. */
+async function checkVae(
+  { path, flags }: ServedModel,
+  vaePath: string,
+  version: string,
+): Promise<void> {
+  using weights = await openSampled(path, flags);
+  const { latents } = weights.config;
+  const key = `${version} ${latents?.vaeSha256}`;
+  if (latents === null || checked.has(key)) return;
+  await checkAutoencoder(vaePath, latents);
+  checked.add(key);
 }
 
 /** A configuration without what it says of this machine. */
