@@ -3,6 +3,7 @@ import { findCommand, unknownCommand } from "./commands.ts";
 import { abortWorld, closeWorld } from "./distributed/open.ts";
 import { CommandError, EXIT, UsageError } from "./shared/errors.ts";
 import { rawFlags } from "./shared/flags.ts";
+import { outliveTerminal } from "./shared/terminal.ts";
 
 /** A command: gets its arguments, returns its exit code. */
 export interface Command {
@@ -45,4 +46,7 @@ export async function main([name = "", ...args]: readonly string[]): Promise<num
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  outliveTerminal();
+  Deno.exit(await main(Deno.args));
+}

@@ -1,14 +1,25 @@
-/** Being asked to stop: Ctrl-C, a signal, or the end of the process that started this one. */
+/** Being asked to stop: Ctrl-C, a signal, a terminal that closes, or the end of the starting process. */
 import { EXIT } from "../shared/errors.ts";
+import { WRITES_TO_TERMINAL } from "../shared/terminal.ts";
 
 /**
  * Signals that ask a command to stop. SIGUSR2 is for `mpirun` of Open MPI, which passes it on and
  * leaves the ranks the time that they need; after SIGTERM it kills them a second later.
- * (SIGUSR1 makes Deno open a port for its debugger.)
+ * (SIGUSR1 makes Deno open a port for its debugger.) SIGHUP says that the terminal was closed. Where
+ * no output goes to one it stays as it was: `nohup` ignores it, which a listener would undo.
+ *
+ * @param writesToTerminal Whether any output of this process goes to a terminal.
  */
-export const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
-  ? ["SIGINT"]
-  : ["SIGINT", "SIGTERM", "SIGUSR2"];
+export function stopSignals(os: typeof Deno.build.os, writesToTerminal: boolean): Deno.Signal[] {
+  if (os === "windows") return ["SIGINT"];
+  return ["SIGINT", "SIGTERM", "SIGUSR2", ...(writesToTerminal ? ["SIGHUP" as const] : [])];
+}
+
+/** Those of this process. */
+export const STOP_SIGNALS: readonly Deno.Signal[] = stopSignals(
+  Deno.build.os,
+  WRITES_TO_TERMINAL,
+);
 
 /** Two signals closer than this, in milliseconds, are one: a terminal and `launch.ts` both send it. */
 const SAME = 300;

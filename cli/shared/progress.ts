@@ -2,6 +2,7 @@
  * Progress on standard error: one line that is redrawn on a terminal, a line of its own every ten
  * seconds in a log.
  */
+import { unlessClosed } from "./terminal.ts";
 
 /** Width of the bar, in characters. */
 const BAR = 24;
@@ -109,5 +110,7 @@ export function duration(seconds: number): string {
 
 function write(text: string): void {
   const bytes = new TextEncoder().encode(text);
-  for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
+  unlessClosed(() => {
+    for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
+  });
 }
