@@ -168,6 +168,8 @@ export interface ProductSpec {
   packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
   /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
+  /** i32: whether B is there already, packed; it is one block then. */
+  readonly hasB?: number;
   /** What happens to finished blocks. */
   readonly finish?: {
     /** Address of a finish job, or 0 for none. */
@@ -203,7 +205,9 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
       f.get(spec.panelsB).set(dst!).get(s!).set(p!);
       f.for64(p!, sEnd!, by(kc), () => {
         min((f) => f.get(kc), rest(sEnd!, p!), pb!);
-        spec.packB({ dst: dst!, column: j!, lines: jb!, p: p!, steps: pb! });
+        const pack = () => spec.packB({ dst: dst!, column: j!, lines: jb!, p: p!, steps: pb! });
+        if (spec.hasB === undefined) pack();
+        else f.get(spec.hasB).i32("eqz").if(pack);
         f.get(dst!).get(bStep!).get(pb!).i64("mul").i64("add").set(dst!);
       });
       f.get(m0).set(i!);

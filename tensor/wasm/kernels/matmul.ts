@@ -87,6 +87,9 @@ function build(tier: Tier): Module {
   const finish = f.local(I64);
   f.get(job).i64const(0).get(slots.i32("finishes")).select().set(finish);
 
+  // What of B the thread has packed, where it is one block: its next piece may need the same.
+  const packedB = f.local(I64), packedFrom = f.local(I64), packedTo = f.local(I64);
+  const hasB = f.local(I32);
   claimChunks(f, pieces, (number) => {
     const { batch, ...ranges } = piece(number);
     const outerAt = f.local(I64), innerAt = f.local(I64);
@@ -113,9 +116,17 @@ function build(tier: Tier): Module {
       f.get(activation).i64const(0).i64("ne").if(() => {
         f.get(dst).get(lines).get(steps).get(activation).call(call);
       });
+    const { n0, n1 } = ranges;
+    f.get(packedB).get(b0).i64("eq");
+    f.get(packedFrom).get(n0).i64("eq").i32("and").get(packedTo).get(n1).i64("eq").i32("and");
+    f.set(hasB).get(b0).i64const(0);
+    f.get(blocks.k).get(blocks.ks).i64("le_s");
+    f.get(n1).get(n0).i64("sub").get(blocks.nc).i64("le_s").i32("and").select().set(packedB);
+    f.get(n0).set(packedFrom).get(n1).set(packedTo);
     emitProduct(f, code, {
       ...ranges,
       ...blocks,
+      hasB,
       c: out0,
       ldc: outRow,
       accumulate: accumulateF32,
