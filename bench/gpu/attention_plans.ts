@@ -38,10 +38,16 @@ export async function attentionPlans(
   for (const model of tiny ? TINY : MODELS) {
     if (left() < 4) return report.note("attention", "no time left for all of it");
     using arrays = new AttentionArrays(backend, model);
-    for (const kernel of ATTENTION_KERNELS) {
-      const variants = arrays.variants(kernel).slice(0, tiny ? 1 : undefined);
+    const subjects = [
+      ...ATTENTION_KERNELS.map((kernel) => ({
+        kernel,
+        variants: arrays.variants(kernel).slice(0, tiny ? 1 : undefined),
+      })),
+      { kernel: "gradients", variants: arrays.sharing(arrays.usual) },
+    ];
+    for (const { kernel, variants } of subjects) {
       warmer?.keep(WARM_MILLISECONDS);
-      const found = await choose(kernel, { shape: model.name, variants }, clock);
+      const found = await choose<unknown>(kernel, { shape: model.name, variants }, clock);
       for (const { variant, milliseconds, isUsual } of found.rows) {
         const isRight = Number.isFinite(milliseconds);
         if (!isRight) wrong.push(`${kernel} of ${model.name} by ${variant}`);

@@ -18,9 +18,11 @@ import {
   kindsOf,
   layersOf,
   LinearArrays,
+  LinearGradients,
   type LinearLayers,
   LinearProduct,
 } from "../../tensor/webgpu/tune/products.ts";
+import { choose } from "../../tensor/webgpu/tune/choose.ts";
 import { GpuClock } from "../../tensor/webgpu/tune/clock.ts";
 import type { Report, Row } from "../measure.ts";
 import type { Bench } from "./clock.ts";
@@ -57,6 +59,7 @@ export async function plans(
   report.note("traits", { ...backend.runtime.traits });
   const products: Row[] = [];
   const totals: Row[] = [];
+  const shared: Row[] = [];
   const wrong: string[] = [];
   for (const model of tiny ? TINY : MODELS) {
     using arrays = new LinearArrays(backend, model);
@@ -97,6 +100,15 @@ export async function plans(
         for (const name of ["as before", "planned, plain", "planned"]) take(name, of(name));
         take("the best of each", Math.min(...times));
       }
+      const planOf = (size: ProductSize) => planProduct(size, backend.runtime.plans);
+      const grads = new LinearGradients(arrays, layer, planOf);
+      if (!grads.mayShare) continue;
+      const subject = { shape: `${inputs} to ${outputs}`, variants: grads.variants() };
+      for (const row of (await choose("gradients", subject, clock)).rows) {
+        const { shape, variant, milliseconds: ms } = row;
+        shared.push({ model: model.name, dtype: model.dtype, layer: shape, in: variant, ms });
+        if (!Number.isFinite(ms)) wrong.push(`gradients of a layer ${shape} in ${variant}`);
+      }
     }
     totals.push({
       "layers of": model.name,
@@ -105,6 +117,7 @@ export async function plans(
     });
     report.add("products by plan", products);
     report.add("products of a step by plan", totals);
+    report.add("gradients of layers", shared);
   }
   if (wrong.length > 0) throw new Error(wrong.join("; "));
 }

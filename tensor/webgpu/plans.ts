@@ -105,7 +105,7 @@ function readMatrices(value: unknown, at: string): MatrixPlan {
 
 function readAttention(value: unknown, at: string): AttentionPlan {
   const fields = fieldsOf(value, at);
-  const codeOf = (kernel: keyof AttentionPlan): AttentionCode => {
+  const codeOf = (kernel: "forward" | "queries" | "keys"): AttentionCode => {
     const { groups, masked, unrolled, kept, overMatrices } = fieldsOf(
       fields[kernel],
       `${at}.${kernel}`,
@@ -118,7 +118,13 @@ function readAttention(value: unknown, at: string): AttentionPlan {
       ...overMatricesOf(overMatrices, `${at}.${kernel}`),
     };
   };
-  return { forward: codeOf("forward"), queries: codeOf("queries"), keys: codeOf("keys") };
+  const { apart } = fields;
+  return {
+    forward: codeOf("forward"),
+    queries: codeOf("queries"),
+    keys: codeOf("keys"),
+    ...(apart === undefined ? {} : { apart: toggleOf(apart, `${at}.apart`) }),
+  };
 }
 
 function overMatricesOf(value: unknown, at: string): { readonly overMatrices?: boolean } {

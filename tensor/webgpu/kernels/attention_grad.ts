@@ -12,7 +12,12 @@ import type { KernelArgs } from "../../kernels.ts";
 import type { View } from "../../view.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { placeUniforms, sizeOfAttention } from "./attention.ts";
-import { type AttentionCode, codeKey, planAttention } from "./attention_plan.ts";
+import {
+  type AttentionCode,
+  type AttentionPlan,
+  codeKey,
+  planAttention,
+} from "./attention_plan.ts";
 import {
   ACROSS,
   ATTENTION_THREADS,
@@ -67,7 +72,7 @@ export function attentionGrad(
   runtime: WebGpuRuntime,
   args: KernelArgs["attentionGrad"],
   op: string,
-  plan?: Readonly<Record<"queries" | "keys", AttentionCode | null>>,
+  plan?: Readonly<Record<"queries" | "keys", AttentionCode | null>> & Pick<AttentionPlan, "apart">,
 ): void {
   const again = (part: KernelArgs["attentionGrad"]): void => attentionGrad(runtime, part, op, plan);
   if (ranInChunks(runtime, "attentionGrad", args, op, again)) return;
@@ -81,7 +86,8 @@ export function attentionGrad(
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
     // The ordinary kernel of the queries finds them for that of the keys, unless they share a launch.
     const isFirst = !queries && runtime.attentionMatrices && args.q.dtype === "f16" ||
-      runtime.joins && runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH;
+      runtime.joins && runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH &&
+        !(plan ?? planned).apart;
     if (isFirst) rowDots(runtime, args, delta!, op);
     if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
       queryGrad(runtime, args, delta!, !isFirst, op, queries ?? planned.queries);

@@ -24,6 +24,8 @@ export interface AttentionPlan {
   readonly forward: AttentionCode;
   readonly queries: AttentionCode;
   readonly keys: AttentionCode;
+  /** Whether the gradients were measured to be faster in launches of their own than in a shared one. */
+  readonly apart?: boolean;
 }
 
 /** Sizes that decide which plan is the best. */

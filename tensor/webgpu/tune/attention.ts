@@ -32,6 +32,8 @@ export const ATTENTION_KERNELS = ["forward", "queries", "keys"] as const;
 /** Largest difference of two variants, over the largest element. */
 const LARGEST_DIFFERENCE = { f32: 1e-4, f16: 2e-2 } as const;
 
+type ResultName = "out" | "dq" | "dk" | "dv";
+
 /** Results that a kernel writes. */
 const RESULTS = { forward: ["out"], queries: ["dq"], keys: ["dk", "dv"] } as const;
 
@@ -105,12 +107,29 @@ export class AttentionArrays implements Disposable {
     op: string,
   ): void {
     if (kernel === "forward") return this.#forward(code, op);
-    const { q, k, v, g, out, dq, dk, dv } = this.#views;
-    const args = { q, k, v, scale: this.of.depth ** -0.5, out, stats: this.#stats };
     const usual = (other: "queries" | "keys") =>
       this.#isOnMatrices(other) ? null : this.usual[other];
-    const plan = { queries: usual("queries"), keys: usual("keys"), [kernel]: code };
+    this.#gradients({ queries: usual("queries"), keys: usual("keys"), [kernel]: code }, op);
+  }
+
+  #gradients(plan: Parameters<typeof attentionGrad>[3], op: string): void {
+    const { q, k, v, g, out, dq, dk, dv } = this.#views;
+    const args = { q, k, v, scale: this.of.depth ** -0.5, out, stats: this.#stats };
     attentionGrad(this.backend.runtime, { ...args, g, dq, dk, dv }, op, plan);
+  }
+
+  /** Gradients in a launch that they share, as is usual, or apart; none where there is no choice. */
+  sharing(plan: AttentionPlan): Variant<boolean>[] {
+    if (this.#isOnMatrices("queries") || this.#isOnMatrices("keys")) return [];
+    return [false, true].map((apart) => {
+      const launch = (op: string): void => this.#gradients({ ...plan, apart }, op);
+      return {
+        name: apart ? "two launches" : "one launch",
+        plan: apart,
+        launch,
+        isRight: () => this.#hasRight([...RESULTS.queries, ...RESULTS.keys], () => launch("check")),
+      };
+    });
   }
 
   /** Every way to write a kernel, the usual one first. */
@@ -139,13 +158,17 @@ export class AttentionArrays implements Disposable {
     ];
   }
 
-  /** Whether the first and the last sample's results are the usual ones, give or take rounding. */
-  async #isRight(
+  #isRight(
     kernel: (typeof ATTENTION_KERNELS)[number],
     code: AttentionCode | null,
   ): Promise<boolean> {
+    return this.#hasRight(RESULTS[kernel], () => this.launch(kernel, code, "check"));
+  }
+
+  /** Whether the first and the last sample's results are the usual ones, give or take rounding. */
+  async #hasRight(names: readonly ResultName[], launch: () => void): Promise<boolean> {
     const { dtype } = this.of;
-    for (const [name, got] of await this.compute(kernel, code)) {
+    for (const [name, got] of await this.#compute(names, launch)) {
       const want = this.#wanted.get(name);
       if (want === undefined) {
         if (!got.every(Number.isFinite)) return false;
@@ -161,23 +184,30 @@ export class AttentionArrays implements Disposable {
   }
 
   /** Runs the kernel where NaN was; gives its results of the first and the last sample. */
-  async compute(
+  compute(
     kernel: (typeof ATTENTION_KERNELS)[number],
     code: AttentionCode | null,
   ): Promise<[name: string, result: Float64Array][]> {
+    return this.#compute(RESULTS[kernel], () => this.launch(kernel, code, "check"));
+  }
+
+  async #compute(
+    names: readonly ResultName[],
+    launch: () => void,
+  ): Promise<[name: string, result: Float64Array][]> {
     const { backend, of: { dtype } } = this;
-    for (const name of RESULTS[kernel]) {
+    for (const name of names) {
       const { buffer, strides } = this.#views[name];
       poison(backend, buffer, strides[0]! * DTYPE_BYTES[dtype]);
     }
-    this.launch(kernel, code, "check");
+    launch();
     const results: [string, Float64Array][] = [];
-    for (const name of RESULTS[kernel]) results.push([name, await this.#ends(name)]);
+    for (const name of names) results.push([name, await this.#ends(name)]);
     return results;
   }
 
   /** A result of the first and the last sample. */
-  async #ends(name: "out" | "dq" | "dk" | "dv"): Promise<Float64Array> {
+  async #ends(name: ResultName): Promise<Float64Array> {
     const { backend, of: { batch, heads, tokens, depth } } = this;
     const { buffer, dtype, strides, offset } = this.#views[name];
     const length = strides[0]!;

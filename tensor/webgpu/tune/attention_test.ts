@@ -38,6 +38,9 @@ gpuTest(
             assertEquals(kept, await arrays.compute(kernel, code));
           }
         }
+        for (const { name, isRight } of kernel === "forward" ? arrays.sharing(arrays.usual) : []) {
+          assert(await isRight(), `gradients in ${name}`);
+        }
         for (const { name, isRight } of arrays.variants(kernel).slice(0, everyWebGpu ? 9 : 2)) {
           assert(await isRight(), `${kernel} by ${name}`);
         }

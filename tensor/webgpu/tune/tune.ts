@@ -142,6 +142,15 @@ export async function tuneKernels(
       }
       found(rows);
     }
+    const variants = attended.sharing(plans).slice(0, most?.variants);
+    if (variants.length > 1) {
+      const { plan, rows } = await choose("attention's gradients", { shape, variants }, clock);
+      if (plan) {
+        Object.assign(plans, { apart: true });
+        isUsual = false;
+      }
+      found(rows);
+    }
     if (!isUsual) attention[attended.shapeClass] = plans;
   }
   const plans = { ...usualPlans(traits), products, attention, rows: reduced };

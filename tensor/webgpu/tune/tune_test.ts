@@ -54,7 +54,7 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   assertEquals(all.skipped, 0);
   const classes = (rows: typeof all.rows) =>
     new Set(rows.map(({ kernel, shape }) => kernel + shape));
-  assertEquals(classes(all.rows).size, 2 * (14 + 4 + 3));
+  assertEquals(classes(all.rows).size, 2 * (14 + 4 + 4));
   // The first measurement is of the cores.
   const cut = await tuneKernels(backend, { models, seconds: 45 }, slowClock());
   assertEquals(classes(cut.rows).size, 4);
@@ -84,6 +84,18 @@ Deno.test("gradients of a layer get launches of their own where that is faster",
   const products = { [grads.shapeClass]: variants[1]!.plan };
   const kept = { ...usualPlans(runtime.traits), products };
   assertEquals(readPlans(JSON.parse(JSON.stringify(kept))), kept);
+  const heads = { dtype: "f32", batch: 1, heads: 2, tokens: 64, depth: 64 } as const;
+  using attended = new AttentionArrays(backend, heads);
+  const isShared = attended.sharing(attended.usual).map(({ launch }) => {
+    let shared = false;
+    runtime.onDispatch = ({ key }) => shared ||= key.includes("+");
+    launch("test");
+    runtime.onDispatch = null;
+    return shared;
+  });
+  assertEquals(isShared, [true, false]);
+  const apart = { [attended.shapeClass]: { ...attended.usual, apart: true } };
+  assertEquals(readPlans({ ...kept, attention: apart }).attention, apart);
   const other = (size: ProductSize): Plan => ({
     ...plan,
     tile: size.k === 512 ? "small" : "large",
