@@ -4,7 +4,7 @@ import type { View } from "../view.ts";
 import { attention, attentionGrad } from "../reference/attention.ts";
 import { ReferenceBuffer } from "../reference/buffer.ts";
 import { VECTOR } from "./kernels/matrix_plan.ts";
-import { attentionTile, tileRows } from "./kernels/matrix_attention_tile.ts";
+import { attentionTile, tileRows } from "./kernels/matrix_attention_plan.ts";
 import type { MatrixUnit } from "./device/matrices.ts";
 import { errorsOf, type GpuBackend, numbers } from "./matrix_probe.ts";
 

@@ -24,6 +24,8 @@ export const GROUP = 32;
 /** Threads of a workgroup down and across, of which each has four rows. */
 export const DOWN = 16;
 export const ACROSS = 8;
+/** The rows of a thread. */
+export const FOUR: readonly number[] = [0, 1, 2, 3];
 /** Invocations of a workgroup. */
 export const ATTENTION_THREADS: number = DOWN * ACROSS;
 

@@ -8,12 +8,11 @@ import type { KernelArgs } from "../../kernels.ts";
 import { canVec4 } from "../shader/accessors.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
+import { type AttentionTile, attentionTile, tileRows } from "./matrix_attention_plan.ts";
+import { Collected, Slice } from "./matrix_attention_slices.ts";
 import {
   acrossRow,
-  type AttentionTile,
-  attentionTile,
   beginMain,
-  Collected,
   columnOf,
   declareMemory,
   type HeadOperand,
@@ -21,9 +20,7 @@ import {
   lines,
   placeOf,
   range,
-  Slice,
   tileKey,
-  tileRows,
   weighed,
 } from "./matrix_attention_tile.ts";
 import { liesApart } from "./matrix_product.ts";

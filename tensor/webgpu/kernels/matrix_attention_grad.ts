@@ -7,20 +7,17 @@ import type { View } from "../../view.ts";
 import { canVec4, type ViewBinding } from "../shader/accessors.ts";
 import { MATRIX_DIRECTIVES } from "../device/matrices.ts";
 import type { WebGpuRuntime } from "../device/runtime.ts";
+import { type AttentionTile, attentionTile, tileRows } from "./matrix_attention_plan.ts";
+import { Collected, Slice } from "./matrix_attention_slices.ts";
 import {
-  type AttentionTile,
-  attentionTile,
   beginMain,
-  Collected,
   columnOf,
   declareMemory,
   type HeadOperand,
   headOperand,
   lines,
   placeOf,
-  Slice,
   tileKey,
-  tileRows,
   weighed,
 } from "./matrix_attention_tile.ts";
 import { liesApart } from "./matrix_product.ts";

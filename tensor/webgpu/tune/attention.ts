@@ -12,7 +12,7 @@ import {
   codeKey,
   usualAttention,
 } from "../kernels/attention_plan.ts";
-import { attentionTile } from "../kernels/matrix_attention_tile.ts";
+import { attentionTile } from "../kernels/matrix_attention_plan.ts";
 import { MATRIX_UNITS } from "./products.ts";
 import { FilledArray, type FloatType, poison, viewOf } from "./arrays.ts";
 import type { Variant } from "./choose.ts";

@@ -3,9 +3,9 @@ import {
   type AttentionPart,
   attentionTile,
   attentionTileBytes,
-  lanesOf,
   tileRows,
-} from "./matrix_attention_tile.ts";
+} from "./matrix_attention_plan.ts";
+import { lanesOf } from "./matrix_attention_tile.ts";
 
 const NVIDIA = { m: 16, n: 16, k: 16, subgroup: 32 };
 const APPLE = { m: 8, n: 8, k: 8, subgroup: 32 };
