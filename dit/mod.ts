@@ -17,6 +17,7 @@ export * from "./dit.ts";
 export * from "./embedders.ts";
 export * from "./infer.ts";
 export {
+  checkedOptions as checkedDiTOptions,
   DIT_CHOICES,
   DIT_DEFAULTS,
   DIT_SWITCHES,

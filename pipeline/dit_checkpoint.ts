@@ -1,8 +1,9 @@
 /** What a checkpoint of `deno task train` says of its model. */
 import type { CheckpointKind } from "./checkpoint.ts";
-import { DIT_CHOICES } from "../dit/mod.ts";
-import type { Fields } from "./fields.ts";
-import type { ModelConfig } from "./config.ts";
+import { checkedDiTOptions, DIT_CHOICES, type DiTShape } from "../dit/mod.ts";
+import { ShapeError } from "../tensor/mod.ts";
+import { buildProcess, type ModelConfig } from "./config.ts";
+import { ConfigError, type Fields } from "./fields.ts";
 
 /** Checkpoints of Diffusion Transformers. */
 export const DIT: CheckpointKind<ModelConfig> = {
@@ -10,9 +11,11 @@ export const DIT: CheckpointKind<ModelConfig> = {
   command: "train",
   readConfig(config) {
     config.text("name");
-    checkNetwork(config.fields("dit"));
-    checkProcess(config.fields("diffusion"));
-    if (config.has("latents")) {
+    const dit = config.fields("dit");
+    checkNetwork(dit);
+    const diffusion = config.fields("diffusion");
+    checkProcess(diffusion);
+    if (config.values["latents"] !== null) { // nothing says neither latents nor pixels
       const latents = config.fields("latents");
       latents.text("vae");
       latents.number("scalingFactor");
@@ -20,10 +23,35 @@ export const DIT: CheckpointKind<ModelConfig> = {
       if (latents.has("vaeSha256")) latents.text("vaeSha256");
     }
     config.texts("classNames");
-    if (config.has("nullClass")) config.integer("nullClass");
-    return config.values as unknown as ModelConfig;
+    const checked = config.values as unknown as ModelConfig;
+    asConfigError(dit, () => checkedDiTOptions(checked.dit));
+    asConfigError(diffusion, () => buildProcess(checked));
+    if (checked.nullClass !== null) checkLabel(config, checked.dit);
+    return checked;
   },
 };
+
+/** Refuses a null class that has no row in the table of labels, whose last one may be its own. */
+function checkLabel(config: Fields, { numClasses, classDropoutProb }: DiTShape): void {
+  const last = classDropoutProb > 0 ? numClasses : numClasses - 1;
+  const label = config.integer("nullClass");
+  if (label <= last) return;
+  throw new ConfigError(
+    `${config.at}nullClass: expected ${last} at most, the last of the model's labels, but found ${label}`,
+  );
+}
+
+/** Says what fields do not suit each other, or the program, as what is wrong with the file. */
+function asConfigError({ at }: Fields, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (![RangeError, ShapeError, TypeError].some((kind) => error instanceof kind)) throw error;
+    throw new ConfigError(`${at.replace(/\.$/, "")}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
 
 function checkNetwork(dit: Fields): void {
   const sizes = ["inputSize", "patchSize", "inChannels", "hiddenSize", "depth", "numHeads"];
