@@ -19,13 +19,20 @@ import type { Ema } from "./ema.ts";
 import { clipFactor, countNonFinite, globalNorm } from "./gradients.ts";
 import { assignState, type StateDict, type StateValue } from "./state.ts";
 
+/**
+ * What the scale is halved to at the least, unless it began below: the smallest number of f16 above 0.
+ * PyTorch has no such limit, and so comes to a scale of 0 after enough overflows in a row, where all
+ * gradients are NaN for ever after.
+ */
+const LEAST_SCALE = 2 ** -24;
+
 /** Settings of {@link GradScaler}; PyTorch's defaults. */
 export interface GradScalerOptions {
   /** 65536 */
   initialScale?: number;
   /** Factor after `growthInterval` good steps in a row; 2. */
   growthFactor?: number;
-  /** Factor after a step that overflowed; 0.5. */
+  /** Factor after a step that overflowed; 0.5. The scale does not fall below 2^-24 by it. */
   backoffFactor?: number;
   /** 2000 */
   growthInterval?: number;
@@ -41,16 +48,16 @@ const DEFAULTS: Required<GradScalerOptions> = {
   enabled: true,
 };
 
-/** [scale, streak, skipped, overflow, growth, backoff, interval] -> [scale', streak', skipped'] */
+/** [scale, streak, skipped, overflow, growth, backoff, interval, least] -> [scale', streak', skipped'] */
 const UPDATE: Formula = {
   name: "gradScaler:update",
-  build: (scale, streak, skipped, overflow, growth, backoff, interval) => {
+  build: (scale, streak, skipped, overflow, growth, backoff, interval, least) => {
     const bad = overflow!.ne(0);
     const next = streak!.add(1);
     const grows = next.ge(interval!);
     const grown = grows.select(scale!.mul(growth!).min(constant(2 ** 126)), scale!);
     return [
-      bad.select(scale!.mul(backoff!), grown),
+      bad.select(scale!.mul(backoff!).max(least!), grown),
       bad.select(constant(0), grows.select(constant(0), next)),
       skipped!.add(bad.select(constant(1), 0)),
     ];
@@ -121,12 +128,13 @@ export class GradScaler implements Disposable {
     const overflow = countNonFinite([norm]); // one infinity or NaN makes the norm one
     optimizer.step({ factor, skip: overflow, ...follow });
     if (!this.#options.enabled) return s.keep(norm);
-    const { growthFactor, backoffFactor, growthInterval } = this.#options;
+    const { initialScale, growthFactor, backoffFactor, growthInterval } = this.#options;
+    const least = Math.min(LEAST_SCALE, initialScale);
     const cells = [this.#scale, this.#streak, this.#skipped];
     evaluateInto(
       "GradScaler",
       UPDATE,
-      [...cells, overflow, growthFactor, backoffFactor, growthInterval],
+      [...cells, overflow, growthFactor, backoffFactor, growthInterval, least],
       cells,
     );
     return s.keep(norm);

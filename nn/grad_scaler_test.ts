@@ -102,6 +102,26 @@ eachDevice("GradScaler stops growing before its scale is infinite", async () => 
   assertEquals((await scaler.state()).scale, 2 ** 126);
 });
 
+eachDevice(
+  "GradScaler stops halving before its scale is 0, which it would never leave",
+  async () => {
+    using _ = scope();
+    const p = new Parameter(tensor([1]));
+    using optimizer = new AdamW([p]);
+    for (const [initialScale, least] of [[2 ** -23, 2 ** -24], [2 ** -30, 2 ** -30]] as const) {
+      using scaler = new GradScaler({ initialScale, growthInterval: 1 });
+      for (let i = 0; i < 3; i++) step(p, optimizer, scaler, NaN);
+      assertEquals((await scaler.state()).scale, least);
+      step(p, optimizer, scaler, 1);
+      assertEquals((await scaler.state()).scale, 2 * least);
+    }
+    using scaler = new GradScaler();
+    scaler.loadStateDict(new Map([...scaler.stateDict(), ["scale", tensor([0], [])]])); // of before
+    step(p, optimizer, scaler, 1);
+    assertEquals((await scaler.state()).scale, 2 ** -24);
+  },
+);
+
 eachDevice("GradScaler continues from its state", async () => {
   using _ = scope();
   const p = new Parameter(tensor([1]));
