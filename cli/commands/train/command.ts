@@ -10,7 +10,7 @@ import { switchesOf } from "@dit/core/dit";
 import { type ModelConfig, processOf } from "@dit/core/pipeline";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { checkAutoencoder, findAutoencoder, loadAutoencoder } from "../../model/autoencoder.ts";
 import { openWorld } from "../../distributed/open.ts";
 import { fromRankZero } from "../../distributed/share.ts";
@@ -25,9 +25,9 @@ import { classesText, requireSameClasses, writeClasses } from "../../shared/clas
 import { dataKind } from "../../shared/data_kind.ts";
 import { DATA, RESULTS } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
-import { CommandError } from "../../shared/errors.ts";
+import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { exists } from "../../shared/files.ts";
+import { exists, isFolder, makeFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { cropsLines, refuseInside } from "../../shared/images.ts";
 import { namedData } from "../../shared/named_data.ts";
@@ -134,8 +134,22 @@ function newRunFolder(flags: TrainFlags, { name }: ModelConfig): Promise<RunFold
   return RunFolder.create(resultsOf(flags), name, DIT_KIND.names);
 }
 
+/** Where weights are exported to at the end; its folder is made now, not missed then. */
+async function exportPath(
+  { "export-demo": path }: TrainFlags,
+  world: World,
+): Promise<string | undefined> {
+  if (path === undefined || world.rank > 0) return path;
+  if (await isFolder(path)) {
+    throw new UsageError(`--export-demo: expected a file to write but ${path} is a folder`);
+  }
+  await makeFolder(dirname(path));
+  return path;
+}
+
 /** A new run. */
 async function start(flags: TrainFlags, world: World): Promise<number> {
+  const exportTo = await exportPath(flags, world);
   await using opened = await openNewRun(flags, world);
   const { device, data, config, settings, steps, initial } = opened;
   if (data.shape.kind === "images") refuseInside("--results-dir", resultsOf(flags), settings.data);
@@ -143,7 +157,6 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
   using _ = decoder;
   using evaluation = await prepareEvaluation(settings, { config, data, decoder, world });
   const { input, dataset } = data;
-  const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
   using trainee = new DiTTrainee(config, settings, parts);
   const recipe = recipeLines(flags, initial?.config.name);
@@ -173,6 +186,7 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   const before = readSettings(TRAIN_FLAGS, training.settings.values, path);
   const settings = resumedSettings(before, flags, config);
   refuseUneven(world, "global-batch-size", settings);
+  const exportTo = await exportPath(flags, world);
   const remembered = rememberedPlans(training);
   const device = await startDevice({ ...flags, remembered }, world);
   await using data = await openData(settings, {
@@ -197,7 +211,6 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   using _ = decoder;
   using evaluation = await prepareEvaluation(settings, { config, data, decoder, world });
   const { input, dataset } = data;
-  const exportTo = flags["export-demo"];
   const parts = { steps, input, decoder, evaluation, exportTo, world };
   using trainee = new DiTTrainee(config, settings, parts);
   const position = await loadTrainee(trainee, checkpoint, training);
