@@ -43,7 +43,10 @@ export interface SampleSettings {
   readonly cfgInterval: readonly [number, number] | undefined;
   /** Sample k draws from stream k of this seed, whatever the batches. */
   readonly seed: number;
-  /** Images of each sample, evenly spread over its steps, the last one finished; 1 for that alone. */
+  /**
+   * Images of each sample, evenly spread over its steps, the last one finished; 1 for that alone. Where
+   * there are more than steps, some are alike.
+   */
   readonly frames: number;
 }
 
@@ -200,14 +203,14 @@ export class ImageSampler implements Disposable {
     const draws = labels.map((label, i): Draw => {
       return { label, seed, stream: typeof numbers === "number" ? numbers + i : numbers[i]! };
     });
-    const shown = new Set(Array.from(
+    const shown = Array.from(
       { length: frames },
-      (_, i) => Math.round((i + 1) / frames * steps) - 1,
-    ));
+      (_, i) => Math.max(0, Math.round((i + 1) / frames * steps) - 1),
+    );
     const kept: Tensor[] = [];
     const catchUp = this.#catchUp;
     for await (const { sample, step } of this.steps(draws, settings)) {
-      if (shown.has(step)) kept.push(detach(sample));
+      for (const at of shown) if (at === step) kept.push(detach(sample));
       await catchUp();
       onStep(step + 1);
     }

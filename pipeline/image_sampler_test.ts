@@ -150,6 +150,10 @@ eachDevice("frames of a sample end with the sample itself", async (device) => {
   assertEquals(images.length, 3 * alone.length);
   assertEquals(images.slice(2 * 64, 3 * 64), alone.slice(0, 64));
   assertEquals(images.slice(5 * 64, 6 * 64), alone.slice(64));
+  const more = await sampler.sample(0, [1, 2], { ...SETTINGS, frames: 9 }); // than steps
+  assertEquals(more.images.length, 9 * alone.length);
+  assertEquals(more.images.slice(8 * 64, 9 * 64), alone.slice(0, 64));
+  assertEquals(more.images.slice(17 * 64), alone.slice(64));
   const held = memory(device).tensors;
   await sampler.sample(2, [3], SETTINGS);
   assertEquals(memory(device).tensors, held);
