@@ -18,6 +18,8 @@ export interface DataOptions {
   readonly isShown?: boolean;
   /** Classes of data that do not say themselves how many there are. */
   readonly numClasses?: number | undefined;
+  /** Whether images of any size are trained on as they are where `--vae` does not say it. */
+  readonly ofPixels?: boolean;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function openData(settings: TrainSettings, options: DataOptions): P
       cropCache,
       warn: options.warn,
     });
-    const vae = settings.vae ?? (size < LATENT_FROM ? "none" : "ema");
+    const vae = settings.vae ?? (size < LATENT_FROM || options.ofPixels ? "none" : "ema");
     const data = vae === "none" ? opened("images", images) : await asLatents(images, vae);
     return { ...data, text: `${data.text}; ${preparationText(images)}` };
   } catch (error) {

@@ -84,7 +84,9 @@ const DATA_FLAGS = {
   "vae": setting(text("ema|mse|PATH|none", "what makes latents of images"), {
     key: "vae",
     default: null,
-    defaultText: `none below ${LATENT_FROM} pixels, ema from there on; features say theirs`,
+    defaultText:
+      `none below ${LATENT_FROM} pixels and with --init of a model of pixels, ema otherwise; ` +
+      "features say theirs",
     awaitsData: true,
     same: sameAutoencoder,
   }),

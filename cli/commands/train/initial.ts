@@ -75,9 +75,15 @@ export function flagsLike(flags: TrainFlags, config: ModelConfig): TrainFlags {
 }
 
 /** Side in pixels of the images that a model was trained on; undefined where nothing says it. */
-export function imageSizeOf({ dit: { inputSize, inChannels }, latents }: ModelConfig) {
+export function imageSizeOf(config: ModelConfig): number | undefined {
+  const { dit: { inputSize }, latents } = config;
   if (latents) return inputSize * latents.downsample;
-  return inChannels <= 3 ? inputSize : undefined; // more are latents of whatever
+  return isOfPixels(config) ? inputSize : undefined;
+}
+
+/** Whether a model sees pixels; more channels are latents of whatever. */
+export function isOfPixels({ dit, latents }: ModelConfig): boolean {
+  return latents === null && dit.inChannels <= 3;
 }
 
 /** Lines that say what became of weights. */

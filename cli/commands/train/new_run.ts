@@ -9,7 +9,7 @@ import { warnAbove } from "../../shared/progress.ts";
 import { openData } from "./data.ts";
 import { checkMemory } from "./estimates.ts";
 import type { TrainFlags } from "./flags.ts";
-import { flagsLike, imageSizeOf, openInitial } from "./initial.ts";
+import { flagsLike, imageSizeOf, isOfPixels, openInitial } from "./initial.ts";
 import type { TrainData } from "./open_data.ts";
 import { withRecipe } from "./recipe.ts";
 import {
@@ -54,6 +54,7 @@ export async function openNewRun(given: TrainFlags, world: World): Promise<NewRu
       warn: warnAbove,
       isShown: world.rank === 0,
       numClasses: flags["num-classes"],
+      ofPixels: initial !== null && isOfPixels(initial.config),
     }),
   );
   const config = modelConfigOf(flags, asked, data.shape);

@@ -203,7 +203,7 @@ export function sameRun(
   const isUsualSize = latents !== null || hasOwnSize || flags.init !== undefined ||
     settings.imageSize === usualSize;
   const isUsualVae = named !== undefined || hasOwnSize || settings.vae !== "none" ||
-    settings.imageSize! < LATENT_FROM;
+    settings.imageSize! < LATENT_FROM || flags.init !== undefined; // of pixels, as it seems
   const open = {
     imageSize: flags["image-size"] === undefined && isUsualSize,
     vae: flags.vae === undefined && isUsualVae,
