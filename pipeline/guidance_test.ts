@@ -20,11 +20,17 @@ const CONFIG: ModelConfig = {
   ...SMALL,
   dit: { ...SMALL.dit, hiddenSize: 32, numHeads: 2, earlyHead: 1 },
 };
+const ONE_HEAD: ModelConfig = { ...CONFIG, dit: { ...CONFIG.dit, earlyHead: 0 } };
+
+/** A model with small random weights, and what samples it. */
+async function loaded(config: ModelConfig): Promise<ImageSampler> {
+  const source = mapSource(await smallWeights(config), "weights");
+  await init({ device: "wasm" });
+  return await ImageSampler.load({ config, source }, null);
+}
 
 Deno.test("the loss of a model with an early head is that of both at the same noise", async () => {
-  const weights = mapSource(await smallWeights(CONFIG), "weights");
-  await init({ device: "wasm" });
-  using sampler = await ImageSampler.load({ config: CONFIG, source: weights }, null);
+  using sampler = await loaded(CONFIG);
   using _ = scope();
   const { model } = sampler;
   model.eval(); // no label is dropped
@@ -59,9 +65,7 @@ Deno.test("the loss of a model with an early head is that of both at the same no
 });
 
 Deno.test("samples are moved away from what the early head predicts", async () => {
-  const source = mapSource(await smallWeights(CONFIG), "weights");
-  await init({ device: "wasm" });
-  using sampler = await ImageSampler.load({ config: CONFIG, source }, null);
+  using sampler = await loaded(CONFIG);
   const settings = {
     sampler: "ddim",
     steps: 1,
@@ -98,14 +102,11 @@ Deno.test("samples are moved away from what the early head predicts", async () =
 });
 
 Deno.test("a model that learns guidance is drawn to the target and away from what it says of no class", async () => {
-  const config = { ...CONFIG, dit: { ...CONFIG.dit, earlyHead: 0 } };
-  const source = mapSource(await smallWeights(config), "weights");
-  await init({ device: "wasm" });
-  using sampler = await ImageSampler.load({ config, source }, null);
+  using sampler = await loaded(ONE_HEAD);
   using _ = scope();
   const { model } = sampler;
   model.eval(); // no label is dropped
-  const process = buildProcess(config) as GaussianDiffusion;
+  const process = buildProcess(ONE_HEAD) as GaussianDiffusion;
   const x = randn([2, 1, 8, 8], { generator: new Generator(4) });
   const y = tensor([1, 6], [2], { dtype: "i32" }); // the second one has no class
   const timesteps = process.timestepSampler("uniform");
@@ -151,10 +152,7 @@ Deno.test("a model that learns guidance is drawn to the target and away from wha
 });
 
 Deno.test("a model has learned guidance of 1 + w where its predictions are the targets guided so", async () => {
-  const config = { ...CONFIG, dit: { ...CONFIG.dit, earlyHead: 0 } };
-  const source = mapSource(await smallWeights(config), "weights");
-  await init({ device: "wasm" });
-  using sampler = await ImageSampler.load({ config, source }, null);
+  using sampler = await loaded(ONE_HEAD);
   using _ = scope();
   const { model } = sampler;
   model.eval(); // no label is dropped
@@ -175,7 +173,7 @@ Deno.test("a model has learned guidance of 1 + w where its predictions are the t
       {
         model,
         process,
-        timesteps: buildProcess(config).timestepSampler("uniform"),
+        timesteps: buildProcess(ONE_HEAD).timestepSampler("uniform"),
         generators: trainingGenerators(7),
         mixedPrecision: "no",
         modelGuidance,
