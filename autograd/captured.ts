@@ -38,6 +38,8 @@ interface Entry {
   last: RecordedCall | null;
   /** What is replayed: launches of two calls in a row were the same. */
   ready: RecordedCall | null;
+  /** Calls that backward reached as replays of it. */
+  served: number;
 }
 
 /** Kinds of calls that are remembered at a time. */
@@ -135,6 +137,7 @@ export class Captured implements Disposable {
       recorded: 0,
       last: null,
       ready: null,
+      served: 0,
     };
     this.#entries.set(key, entry);
     return entry;
@@ -197,7 +200,13 @@ export class Captured implements Disposable {
     try {
       return replayCall(ready, { ...call, onEnd }, {
         fits: () => isAsBefore(entry, call.parameters),
-        onMisfit: () => entry.ready = entry.last = null,
+        onServed: () => entry.served++,
+        onMisfit: () => {
+          // one that was replayed more often than recorded is worth recording again
+          if (entry.served > MOST_RECORDED) entry.recorded = 0;
+          entry.ready = entry.last = null;
+          entry.served = 0;
+        },
       });
     } catch (error) { // such as an index out of range: nothing is on the tape
       onEnd();

@@ -173,6 +173,8 @@ export function isSameCall(a: RecordedCall, b: RecordedCall): boolean {
 interface Fitness {
   /** Whether all is as it was when the call was recorded. */
   readonly fits: () => boolean;
+  /** Called where it serves. */
+  readonly onServed: () => void;
   /** Called where it does not serve, so that the call is computed again. */
   readonly onMisfit: () => void;
 }
@@ -185,7 +187,7 @@ interface Fitness {
 export function replayCall(
   { forward, outs: layouts, backward }: RecordedCall,
   { fn, inputs, parameters, withGrads, onEnd }: Call,
-  { fits, onMisfit }: Fitness,
+  { fits, onServed, onMisfit }: Fitness,
 ): readonly Tensor[] {
   const { device } = inputs[0]!;
   const outs = layouts.map(({ dtype, shape }) => empty(device, dtype, shape, "captured"));
@@ -209,6 +211,7 @@ export function replayCall(
         return false;
       }
       known.work.replay(buffersOf(all));
+      onServed();
       for (const p of known.reached) p.noteGrad();
       return true;
     },
