@@ -13,11 +13,21 @@ import type { GpuBuffer } from "./pool.ts";
 import { MAX_VIEWS } from "./pipelines.ts";
 
 /** Declares the arrays that operands are staged in, as large as one of the kernels needs. */
-export function declareStaged(parts: readonly Pick<Tiled, "left" | "right">[]): string {
-  const most = (side: "left" | "right"): number => Math.max(...parts.map((part) => part[side]));
+export function declareStaged(parts: readonly Staged[]): string {
   return `
-var<workgroup> left: array<vec4f, ${most("left")}>;
-var<workgroup> right: array<vec4f, ${most("right")}>;`;
+var<workgroup> left: array<vec4f, ${mostOf("left", parts)}>;
+var<workgroup> right: array<vec4f, ${mostOf("right", parts)}>;`;
+}
+
+type Staged = Pick<Tiled, "left" | "right">;
+
+function mostOf(side: keyof Staged, parts: readonly Staged[]): number {
+  return Math.max(...parts.map((part) => part[side]));
+}
+
+/** Whether a workgroup has memory for the arrays of both. */
+function haveRoom(parts: readonly Staged[], bytes: number): boolean {
+  return 16 * (mostOf("left", parts) + mostOf("right", parts)) <= bytes;
 }
 
 function mainOf({ threads }: Tiled, body: string): string {
@@ -109,14 +119,26 @@ function bothOf(first: Uniforms = {}, second: Uniforms = {}): Record<string, num
   return all;
 }
 
+/** What a GPU gives a shader. */
+export interface ShaderLimits {
+  /** Bytes of one buffer that it can see. */
+  readonly maxBindingBytes: number;
+  /** Bytes of memory of a workgroup. */
+  readonly workgroupBytes: number;
+}
+
 /**
  * One launch that does what both do, or null where they cannot share one: their workgroups differ in
- * size, one has something to do with what the other writes, or the GPU binds fewer arrays.
- *
- * @param maxBindingBytes Bytes of one buffer that a shader can see.
+ * size, or want more memory together than each alone, as one stages more of the left operand and the
+ * other of the right; one has something to do with what the other writes; or the GPU binds fewer arrays.
  */
-export function joined(a: Dispatch, b: Dispatch, maxBindingBytes: number): Dispatch | null {
+export function joined(
+  a: Dispatch,
+  b: Dispatch,
+  { maxBindingBytes, workgroupBytes }: ShaderLimits,
+): Dispatch | null {
   if (!a.tiled || !b.tiled || a.tiled.threads !== b.tiled.threads) return null;
+  if (!haveRoom([a.tiled, b.tiled], workgroupBytes)) return null;
   if (a.directives?.length || b.directives?.length) return null;
   if (dependsOn(a, b) || !canBind([...a.views, ...b.views], maxBindingBytes)) return null;
   // What takes a workgroup the longest begins first, so that none of it is left at the end.

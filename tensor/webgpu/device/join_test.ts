@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { View } from "../../view.ts";
 import { program } from "../../expr.ts";
-import type { WebGpuBackend } from "../backend.ts";
+import { createWebGpuBackend, type WebGpuBackend } from "../backend.ts";
+import { CountingGpu } from "../counting_gpu_test_util.ts";
 import { matmul } from "../kernels/matmul.ts";
 import { PLAIN_CODE, type TileName } from "../kernels/product_plan.ts";
 import { gpuTest } from "./device_test_util.ts";
@@ -194,3 +195,20 @@ gpuTest("a device that is told so lets no launches share a grid", (b) => {
   });
   assertEquals(keys.length, 2);
 }, { join: false });
+
+Deno.test("launches share no grid where a workgroup has no memory for what both stage", async () => {
+  // Of tiles of as many threads, one is twice as high as wide and the other twice as wide as high.
+  for (const [bytes, count] of [[16384, 2], [32768, 1]] as const) {
+    const gpu = new CountingGpu({ maxComputeWorkgroupStorageSize: bytes });
+    const b = await createWebGpuBackend({}, gpu);
+    const { results, ofInput, ofWeights } = layer(b);
+    const to = results();
+    const keys = launches(b, () => {
+      const plan = (tile: TileName) => ({ plan: { tile, splits: 1, code: PLAIN_CODE } });
+      matmul(b.runtime, ofInput(to), "test", plan("large"));
+      matmul(b.runtime, ofWeights(to), "test", plan("broad"));
+    });
+    assertEquals(keys.length, count, `${bytes} bytes`);
+    await b.dispose();
+  }
+});

@@ -194,7 +194,10 @@ export class WebGpuRuntime {
 
   /** Both in one launch; null where they cannot share one. */
   #join(first: Dispatch, second: Dispatch): Dispatch | null {
-    const both = joined(first, second, this.maxBindingBytes);
+    const both = joined(first, second, {
+      maxBindingBytes: this.maxBindingBytes,
+      workgroupBytes: this.limits.maxComputeWorkgroupStorageSize,
+    });
     if (!both) return null;
     this.#bindings.assign(both);
     return this.#bindings.count <= this.maxArrays ? both : null;
