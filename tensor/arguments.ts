@@ -78,15 +78,17 @@ function isSameView(a: View, b: View): boolean {
     });
 }
 
-/** Steps after which strides too odd to decide on are taken for apart. */
+/** Steps after which strides are too odd to decide on. */
 const MOST_STEPS = 10_000;
 
 /**
  * Whether two views share a byte. That is whether the distance between their first bytes is a sum
  * of steps that they can take: a whole number of each stride, within the views' shapes. Strides are
  * tried from the largest down, so only the few numbers that the smaller ones can make up for.
+ *
+ * @param undecided What strides too odd to decide on are taken for: to be apart, unless given.
  */
-export function overlap(a: View, b: View): boolean {
+export function overlap(a: View, b: View, undecided = false): boolean {
   if (a.buffer !== b.buffer) return false;
   const [first, second] = [viewBytes(a), viewBytes(b)];
   if (first.start >= second.end || second.start >= first.end) return false;
@@ -118,7 +120,8 @@ export function overlap(a: View, b: View): boolean {
     const [stride, range] = strides[i]!;
     const from = Math.max(range.low, Math.ceil((distance - high[i + 1]!) / stride));
     const to = Math.min(range.high, Math.floor((distance - low[i + 1]!) / stride));
-    for (let n = from; n <= to && steps++ < MOST_STEPS; n++) {
+    for (let n = from; n <= to; n++) {
+      if (steps++ >= MOST_STEPS) return undecided;
       if (reaches(distance - n * stride, i + 1)) return true;
     }
     return false;

@@ -168,11 +168,11 @@ function workOf({ flops = 0, workgroups }: Dispatch): number {
   return flops / workgroups;
 }
 
-/** Whether either writes what the other reads or writes. */
+/** Whether either writes what the other reads or writes, as far as can be told. */
 function dependsOn({ views: some }: Dispatch, { views: others }: Dispatch): boolean {
   return some.some((one) =>
     others.some((other) =>
-      (one.access !== "read" || other.access !== "read") && overlap(one.view, other.view)
+      (one.access !== "read" || other.access !== "read") && overlap(one.view, other.view, true)
     )
   );
 }

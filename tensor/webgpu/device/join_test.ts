@@ -212,3 +212,43 @@ Deno.test("launches share no grid where a workgroup has no memory for what both 
     await b.dispose();
   }
 });
+
+Deno.test("launches share no grid where strides are too odd to tell whether one needs the other", async () => {
+  const b = await createWebGpuBackend({}, new CountingGpu());
+  const buffer = b.alloc(2 ** 24, "test");
+  const view = (offset: number, shape: number[], strides: number[]): View => {
+    return { buffer, dtype: "f32", offset, shape, strides };
+  };
+  // They share an element, which ten thousand steps do not find.
+  const written = view(13_767, [1, 81, 56, 4], [0, 24_491, 6_673, 1]);
+  const read = view(258_999, [1, 114, 16, 4], [0, 8_459, 8_293, 1]);
+  const elementsOf = ({ offset, shape, strides }: View): Set<number> => {
+    const places = (axis: number) => Array.from({ length: shape[axis]! }, (_, i) => i);
+    return new Set(
+      places(1).flatMap((i) =>
+        places(2).flatMap((j) =>
+          places(3).map((k) => offset + i * strides[1]! + j * strides[2]! + k)
+        )
+      ),
+    );
+  };
+  assert(elementsOf(written).intersection(elementsOf(read)).size > 0);
+  const batches = (view: View, batches: number): View => {
+    const [, , rows, columns] = view.shape;
+    return { ...view, shape: [1, batches, rows!, columns!] };
+  };
+  const [x, w, y] = [matrix(b, 56, 4, 1), matrix(b, 4, 4, 2), matrix(b, 114 * 16, 4, 3)];
+  const plan = { plan: { tile: "small", splits: 1, code: PLAIN_CODE } } as const;
+  const keys = launches(b, () => {
+    matmul(
+      b.runtime,
+      { ...NOTHING_ELSE, a: batches(x, 81), b: batches(w, 81), out: written },
+      "test",
+      plan,
+    );
+    const out = { ...batches(y, 114), shape: [1, 114, 16, 4], strides: [0, 64, 4, 1] };
+    matmul(b.runtime, { ...NOTHING_ELSE, a: read, b: batches(w, 114), out }, "test", plan);
+  });
+  assertEquals(keys.length, 2);
+  await b.dispose();
+});
