@@ -75,10 +75,10 @@ export function attentionGrad(
   };
   const [queries, keys] = [askedOf("queries"), askedOf("keys")];
   withScratch(runtime, op, [args.stats.shape.slice(0, 3)], (delta) => {
-    // The ordinary kernel of the queries finds them for that of the keys, unless they share a launch.
+    // The ordinary kernel of the queries finds them for that of the keys, unless they could share a
+    // launch: whether they do makes no difference to the bits.
     const isFirst = !queries && runtime.attentionMatrices && args.q.dtype === "f16" ||
-      runtime.joins && runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH &&
-        !(plan ?? planned).apart;
+      runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH && !(plan ?? planned).apart;
     if (isFirst) rowDots(runtime, args, delta!, op);
     if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
       queryGrad(runtime, args, delta!, !isFirst, op, queries ?? planned.queries);
