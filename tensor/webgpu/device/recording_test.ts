@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { DeviceBuffer, View } from "../../view.ts";
 import { program } from "../../expr.ts";
-import type { WebGpuBackend } from "../backend.ts";
+import { createWebGpuBackend, type WebGpuBackend } from "../backend.ts";
+import { CountingGpu } from "../counting_gpu_test_util.ts";
 import { gpuTest } from "./device_test_util.ts";
 
 const f32 = { kind: "input", ty: "f32" } as const;
@@ -158,4 +159,22 @@ gpuTest("memory that is given back while it is recorded in goes back to the pool
   const { allocations } = b.memory();
   borrow();
   assertEquals(b.memory().allocations, allocations);
+});
+
+Deno.test("what a launch at the end of a recording is packed in is set aside as well", async () => {
+  const b = await createWebGpuBackend({}, new CountingGpu({ maxStorageBuffersPerShaderStage: 4 }));
+  const matrix = (): View => {
+    const buffer = b.alloc(8 * 8 * 4, "test");
+    return { buffer, dtype: "f32", offset: 0, shape: [1, 1, 8, 8], strides: [0, 0, 8, 1] };
+  };
+  const [x, w, pre, out] = [matrix(), matrix(), matrix(), matrix()];
+  const bias = { ...matrix(), shape: [8], strides: [1] };
+  const work = () =>
+    b.run("matmul", { a: x, b: w, bias, activation: "silu", pre, out, accumulate: false }, "test");
+  const memory = b.recorder!.newMemory();
+  const recorded = b.recorder!.record(work, memory);
+  assert(recorded.bind([x.buffer, out.buffer]));
+  for (let i = 9; i < 16; i++) b.alloc(2 ** i, "another");
+  assert(recorded.isValid, "others were lent what it is packed in");
+  await b.dispose();
 });

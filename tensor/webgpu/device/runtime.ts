@@ -275,10 +275,14 @@ export class WebGpuRuntime {
     this.settle();
     const arena = memory instanceof Arena ? memory : null;
     const recording = this.#recording = new Recording(arena, this);
-    try {
-      if (arena) this.pool.within(arena, run);
-      else run();
+    // What waits at the end may need memory of its own, which has to be the arena's too.
+    const whole = () => {
+      run();
       this.settle();
+    };
+    try {
+      if (arena) this.pool.within(arena, whole);
+      else whole();
     } finally {
       this.#recording = null;
     }
