@@ -45,6 +45,11 @@ export class Faults {
     this.#lost ??= reason;
   }
 
+  /** Whether the device is gone. */
+  get isLost(): boolean {
+    return this.#lost !== null;
+  }
+
   /** Keeps `error` for the next report, unless one waits already. */
   add(error: Error): void {
     this.#first ??= error;

@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { View } from "../../view.ts";
+import { DeviceLostError } from "../../errors.ts";
 import { program } from "../../expr.ts";
 import { createWebGpuBackend, type WebGpuBackend } from "../backend.ts";
 import { CountingGpu } from "../counting_gpu_test_util.ts";
@@ -250,5 +251,20 @@ Deno.test("launches share no grid where strides are too odd to tell whether one 
     matmul(b.runtime, { ...NOTHING_ELSE, a: read, b: batches(w, 114), out }, "test", plan);
   });
   assertEquals(keys.length, 2);
+  await b.dispose();
+});
+
+Deno.test("memory that a waiting launch reads is given back where the device is gone", async () => {
+  // so little is handed over at once that every launch is handed over before the next
+  const b = await createWebGpuBackend({ submitSeconds: 1e-9 }, new CountingGpu());
+  const { g, results, ofInput, ofWeights } = layer(b);
+  const to = results();
+  const plan = { plan: { tile: "small", splits: 1, code: PLAIN_CODE } } as const;
+  matmul(b.runtime, ofInput(to), "test", plan);
+  b.runtime.settle();
+  matmul(b.runtime, ofWeights(to), "test", plan);
+  b.runtime.faults.lose("the GPU was lost");
+  assertThrows(() => matmul(b.runtime, ofWeights(to), "test", plan), DeviceLostError);
+  b.free(g.buffer);
   await b.dispose();
 });

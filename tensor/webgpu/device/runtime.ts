@@ -189,7 +189,8 @@ export class WebGpuRuntime {
   settle(): void {
     const waiting = this.#waiting;
     this.#waiting = null;
-    if (waiting) this.#dispatch(waiting);
+    // Where the device is gone, memory can be given back all the same.
+    if (waiting && !this.faults.isLost) this.#dispatch(waiting);
   }
 
   /** Both in one launch; null where they cannot share one. */
