@@ -53,6 +53,11 @@ const MOST_OF_BOTH = 80;
 /** Arrays of both kernels: queries, keys, values, g, statistics and deltas, and the gradients. */
 const SHARED_ARRAYS = 9;
 
+/** Whether both ordinary kernels can share a launch: of heads that take no more than two kernels. */
+export function canShare({ maxArrays }: Pick<WebGpuRuntime, "maxArrays">, depth: number): boolean {
+  return maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH;
+}
+
 /**
  * See {@linkcode KernelArgs}.
  *
@@ -78,7 +83,7 @@ export function attentionGrad(
     // The ordinary kernel of the queries finds them for that of the keys, unless they could share a
     // launch: whether they do makes no difference to the bits.
     const isFirst = !queries && runtime.attentionMatrices && args.q.dtype === "f16" ||
-      runtime.maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH && !(plan ?? planned).apart;
+      canShare(runtime, depth) && !(plan ?? planned).apart;
     if (isFirst) rowDots(runtime, args, delta!, op);
     if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
       queryGrad(runtime, args, delta!, !isFirst, op, queries ?? planned.queries);

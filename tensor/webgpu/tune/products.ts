@@ -254,9 +254,10 @@ export class LinearGradients {
   /** Of the gradient of the input, and of that of the weights. */
   readonly plans: readonly [Plan, Plan];
 
-  /** Whether there is anything to choose. */
+  /** Whether there is anything to choose: not where a launch that adds up parts is between them. */
   get mayShare(): boolean {
-    return mayShare(...this.plans) && !this.#products.some(({ isOnMatrices }) => isOnMatrices);
+    return this.plans[0].splits === 1 && mayShare(...this.plans) &&
+      !this.#products.some(({ isOnMatrices }) => isOnMatrices);
   }
 
   /** Sharing a launch, as is usual, and not. */

@@ -54,7 +54,8 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   assertEquals(all.skipped, 0);
   const classes = (rows: typeof all.rows) =>
     new Set(rows.map(({ kernel, shape }) => kernel + shape));
-  assertEquals(classes(all.rows).size, 2 * (14 + 4 + 4));
+  // Of one layer, the gradient of the input is split.
+  assertEquals(classes(all.rows).size, 2 * (14 + 4 + 4) - 1);
   // The first measurement is of the cores.
   const cut = await tuneKernels(backend, { models, seconds: 45 }, slowClock());
   assertEquals(classes(cut.rows).size, 4);
@@ -101,6 +102,11 @@ Deno.test("gradients of a layer get launches of their own where that is faster",
     tile: size.k === 512 ? "small" : "large",
   });
   assert(!new LinearGradients(arrays, [256, 256], other).mayShare);
+  // No choice is measured where there is none: of a split product, of wide heads, on small GPUs.
+  const split = new LinearGradients(arrays, [256, 256], () => ({ ...plan, splits: 2 }));
+  assert(!split.mayShare);
+  using wide = new AttentionArrays(backend, { ...heads, depth: 96 });
+  assertEquals(wide.sharing(wide.usual), []);
   await backend.dispose();
 });
 
