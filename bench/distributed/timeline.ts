@@ -26,6 +26,7 @@ export async function countTimeline(job: Job, bucketBytes: number): Promise<Time
     ...ALONE,
     size: 2,
     allReduce: ({ length }: { length: number }) => {
+      runtime.settle(); // as reading the gradients does
       found.push({ flops, elements: length });
       flops = 0;
       return Promise.resolve();
