@@ -156,9 +156,7 @@ function labelRows(to: ModelConfig, from: ModelConfig): LabelRows {
 
 /** Which classes have each name: several may have one, such as the two cranes of ImageNet. */
 function placesOf(names: readonly string[]): Map<string, number[]> {
-  const places = new Map<string, number[]>();
-  names.forEach((name, i) => places.set(name, [...places.get(name) ?? [], i]));
-  return places;
+  return Map.groupBy(names.keys(), (i) => names[i]!);
 }
 
 /** Whether of two models that are alike in channels and patches one alone predicts the variance. */

@@ -33,8 +33,8 @@ export interface WebGpuOptions {
    */
   replay?: boolean;
   /**
-   * Whether launches of products that do not depend on each other share a grid; true. The results are
-   * the same, bit for bit.
+   * Whether launches of products, and of attention's gradients, that do not depend on each other share
+   * a grid; true. The results are the same, bit for bit.
    */
   join?: boolean;
   /** What kernels are planned by, where it is not to be what is known of the adapter. */

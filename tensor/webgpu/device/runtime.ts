@@ -61,8 +61,6 @@ export class WebGpuRuntime {
   readonly maxBindingBytes: number;
   /** Storage buffers a shader can see. */
   readonly maxArrays: number;
-  /** Whether launches share a grid where they can. */
-  readonly joins: boolean;
   /** What work takes, and how much of it is not done yet. */
   readonly pace: Pace;
   readonly pool: BufferPool;
@@ -92,6 +90,8 @@ export class WebGpuRuntime {
   readonly #bindings: Bindings;
   /** The launch being made. */
   readonly #launch = new LaunchBuilder();
+  /** Whether launches share a grid where they can. */
+  readonly #joins: boolean;
   /** A launch that is recorded with the next, where they can share a grid, or else before it. */
   #waiting: Dispatch | null = null;
   /** What commands are noted in. */
@@ -111,7 +111,7 @@ export class WebGpuRuntime {
       this.limits.minStorageBufferOffsetAlignment,
       this.maxBindingBytes,
     );
-    this.joins = options.join ?? true;
+    this.#joins = options.join ?? true;
     this.pace = new Pace(options.submitSeconds);
     this.faults = new Faults(device);
     this.pool = new BufferPool(device, this.faults, options.freeBytesCap ?? 2 ** 28);
@@ -181,7 +181,7 @@ export class WebGpuRuntime {
     const both = waiting && this.#join(waiting, d);
     if (both) return this.#dispatch(both);
     if (waiting) this.#dispatch(waiting);
-    if (this.joins && d.tiled) this.#waiting = d;
+    if (this.#joins && d.tiled) this.#waiting = d;
     else this.#dispatch(d);
   }
 

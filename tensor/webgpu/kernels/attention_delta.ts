@@ -11,7 +11,7 @@ import {
   rowLayout,
 } from "../shader/rows.ts";
 import { placeUniforms } from "./attention.ts";
-import { ACROSS, FOUR, type HeadPlan } from "./attention_tile.ts";
+import { ACROSS, type HeadPlan, THREAD_ROWS } from "./attention_tile.ts";
 
 /** `delta` [B, H, Tq]: the dot product of each row of out and g. */
 export function rowDots(
@@ -72,14 +72,14 @@ export function findDeltas(plan: HeadPlan, byVec4: boolean): string {
       min(row0 + down * 4u + ${i}u, params.queries - 1u) * params.${name}Row`;
   return `  var dots = vec4f();
 ${
-    FOUR.map((i) =>
+    THREAD_ROWS.map((i) =>
       `  let out${i} = ${place("out", i)};
   let grad${i} = ${place("g", i)};`
     ).join("\n")
   }
   for (var d = across * ${step}u; d < ${depth}u; d += ${ACROSS * step}u) {
 ${
-    FOUR.map((i) => {
+    THREAD_ROWS.map((i) => {
       const pair = [`out_load${four}(out${i} + d)`, `g_load${four}(grad${i} + d)`];
       return `    dots.${"xyzw"[i]} += ${byVec4 ? `dot(${pair})` : pair.join(" * ")};`;
     }).join("\n")
@@ -92,7 +92,7 @@ ${
   workgroupBarrier();
   if (column0 == 0u && across == 0u) {
 ${
-    FOUR.map((i) =>
+    THREAD_ROWS.map((i) =>
       `    if (row0 + down * 4u + ${i}u < params.queries) {
       delta_store(batch * params.queries + row0 + down * 4u + ${i}u, deltas.${"xyzw"[i]});
     }`

@@ -25,7 +25,6 @@ import {
   declareCollected,
   declareFinish,
   finishCollected,
-  FOUR,
   groupsOf,
   type HeadPlan,
   multiplyHeads,
@@ -35,6 +34,7 @@ import {
   ROWS,
   scoresOf,
   stagedVectors,
+  THREAD_ROWS,
 } from "./attention_tile.ts";
 import { matrixKeyGrad, matrixQueryGrad } from "./matrix_attention_grad.ts";
 import { canVec4Rows } from "../shader/rows.ts";
@@ -54,7 +54,7 @@ const MOST_OF_BOTH = 80;
 const SHARED_ARRAYS = 9;
 
 /** Whether both ordinary kernels can share a launch: of heads that take no more than two kernels. */
-export function canShare({ maxArrays }: Pick<WebGpuRuntime, "maxArrays">, depth: number): boolean {
+export function mayShare({ maxArrays }: Pick<WebGpuRuntime, "maxArrays">, depth: number): boolean {
   return maxArrays >= SHARED_ARRAYS && depth <= MOST_OF_BOTH;
 }
 
@@ -83,7 +83,7 @@ export function attentionGrad(
     // The ordinary kernel of the queries finds them for that of the keys, unless they could share a
     // launch: whether they do makes no difference to the bits.
     const isFirst = !queries && runtime.attentionMatrices && args.q.dtype === "f16" ||
-      canShare(runtime, depth) && !(plan ?? planned).apart;
+      mayShare(runtime, depth) && !(plan ?? planned).apart;
     if (isFirst) rowDots(runtime, args, delta!, op);
     if (queries || !matrixQueryGrad(runtime, args, delta!, op)) {
       queryGrad(runtime, args, delta!, !isFirst, op, queries ?? planned.queries);
@@ -145,7 +145,7 @@ function inputs(
 function perQuery(name: string, at: string, part = 0, parts = 1): string {
   const place = (i: number): string =>
     `batch * params.queries + min(${at} + ${i}u, params.queries - 1u)`;
-  const loads = FOUR.map((i) => `${name}_load(${parts}u * (${place(i)}) + ${part}u)`);
+  const loads = THREAD_ROWS.map((i) => `${name}_load(${parts}u * (${place(i)}) + ${part}u)`);
   return `vec4f(${loads.join(",\n      ")})`;
 }
 
@@ -157,7 +157,7 @@ function perQueryStats(at: string, suffix = ""): string {
 
 /** Statements for every vec4 of a thread's scores, of row `r` and group `g`. */
 function eachScore(plan: HeadPlan, statement: (r: number, g: number) => string): string {
-  return groupsOf(plan).flatMap(({ g }) => FOUR.map((r) => statement(r, g))).join("\n");
+  return groupsOf(plan).flatMap(({ g }) => THREAD_ROWS.map((r) => statement(r, g))).join("\n");
 }
 
 /** Declares for each group which of a thread's columns there are, of `count` from `from` on. */

@@ -112,9 +112,9 @@ for (const join of [true, false]) {
       `attentionGrad/${kernel}`
     );
     // On the smallest GPUs, whose shaders see too few arrays, they cannot share one.
-    const canShare = b.runtime.maxArrays >= 9;
-    const apart = canShare ? [[dots], [queries], [ofKeys]] : [[queries], [ofKeys]];
-    const want = join && canShare ? [[dots], [ofKeys, queries]] : apart;
+    const mayShare = b.runtime.maxArrays >= 9;
+    const apart = mayShare ? [[dots], [queries], [ofKeys]] : [[queries], [ofKeys]];
+    const want = join && mayShare ? [[dots], [ofKeys, queries]] : apart;
     const names = keys.slice(0, want.length).map((key) =>
       key.split("+").map((part) => part.split("/").slice(0, 2).join("/"))
     );

@@ -25,7 +25,7 @@ export const GROUP = 32;
 export const DOWN = 16;
 export const ACROSS = 8;
 /** The rows of a thread. */
-export const FOUR: readonly number[] = [0, 1, 2, 3];
+export const THREAD_ROWS: readonly number[] = [0, 1, 2, 3];
 /** Invocations of a workgroup. */
 export const ATTENTION_THREADS: number = DOWN * ACROSS;
 

@@ -3,7 +3,7 @@ import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import type { WebGpuBackend } from "../backend.ts";
 import { attention } from "../kernels/attention.ts";
-import { attentionGrad, canShare } from "../kernels/attention_grad.ts";
+import { attentionGrad, mayShare } from "../kernels/attention_grad.ts";
 import {
   ATTENTION_CODES,
   attentionClass,
@@ -121,7 +121,7 @@ export class AttentionArrays implements Disposable {
   /** Gradients in a launch that they share, as is usual, or apart; none where there is no choice. */
   sharing(plan: AttentionPlan): Variant<boolean>[] {
     if (this.#isOnMatrices("queries") || this.#isOnMatrices("keys")) return [];
-    if (!canShare(this.backend.runtime, this.of.depth)) return [];
+    if (!mayShare(this.backend.runtime, this.of.depth)) return [];
     return [false, true].map((apart) => {
       const launch = (op: string): void => this.#gradients({ ...plan, apart }, op);
       return {
