@@ -156,7 +156,7 @@ function sumProduct(module: Module, tile: Tile): Func {
         c: cAt!,
         ldc,
         accumulate,
-        panel: aPanel,
+        aStride: aPanel,
       });
     });
   });

@@ -68,10 +68,7 @@ function forwardKernel(module: Module, code: ProductCode): Func {
     value();
     f.mem("i64.store", FINISH[field]);
   };
-  for (const field of ["activation", "biasHalf", "pre", "outHalf"] as const) {
-    put(field, () => f.i64const(0));
-  }
-  put("biasPerRow", () => f.i64const(1));
+  for (const field of ["activation", "pre", "outHalf"] as const) put(field, () => f.i64const(0));
   const finish = f.local(I64), allRows = f.local(I64), never = f.local(I32);
   f.get(job).i64const(0).get(bias).i64const(0).i64("ne").select().set(finish);
   f.get(m).i64const(tile.rows - 1).i64("add").i64const(tile.rows).i64("div_u");
@@ -97,7 +94,7 @@ function forwardKernel(module: Module, code: ProductCode): Func {
       finish: {
         job: finish,
         prepare(row) {
-          put("bias", () => f.get(bias).get(row).i64const(4).i64("mul").i64("add"));
+          put("rowBias", () => f.get(bias).get(row).i64const(4).i64("mul").i64("add"));
         },
       },
     });

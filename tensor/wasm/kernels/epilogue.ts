@@ -1,6 +1,6 @@
 /**
- * What happens to a finished tile of a product while it is still in the cache: bias, activation,
- * float16 output.
+ * What happens to a finished tile of a product while it is still in the cache: a bias a row,
+ * activation, float16 output. (A bias a column is added by the product itself.)
  */
 import type { Activation } from "../../kernels.ts";
 import { loadRepeated, loadUnit, storeLanes, storeUnit } from "../emit/access.ts";
@@ -21,26 +21,18 @@ export const ACTIVATIONS: readonly Activation[] = ["none", "relu", "silu", "gelu
  */
 export const FINISH = {
   activation: 0,
-  /** Address of the bias, 0 for none. */
-  bias: 8,
-  biasHalf: 16,
-  /** Whether the bias (f32 then) has an element a row instead of one a column. */
-  biasPerRow: 24,
+  /** Address of a bias for each row, f32, or 0. */
+  rowBias: 8,
   /** Where the value before the activation goes, 0 for nowhere. */
-  pre: 32,
-  preRowBytes: 40,
-  preHalf: 48,
+  pre: 16,
+  preRowBytes: 24,
+  preHalf: 32,
   /** Whether the result goes to `out` as float16; else it stays where the product is. */
-  outHalf: 56,
-  out: 64,
-  outRowBytes: 72,
+  outHalf: 40,
+  out: 48,
+  outRowBytes: 56,
   /** Whether to add to a float16 output. (To float32 the product itself adds.) */
-  add: 80,
-  /**
-   * The biases of the tile's columns, f32, or zeros. Read from memory, they have one origin, and so
-   * V8 makes 256-bit code of what is computed with them.
-   */
-  biases: 128,
+  add: 64,
 } as const;
 
 /**
@@ -70,7 +62,7 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
       shift(address, half, column);
     });
 
-  const bias = field("bias"), biasHalf = field("biasHalf"), biasPerRow = field("biasPerRow");
+  const bias = field("rowBias");
   const pre = field("pre"), outHalf = field("outHalf"), out = f.local(I64);
   const preHalf = f.local(I64), preRowBytes = f.local(I64), outRowBytes = f.local(I64);
   const add = f.local(I64);
@@ -83,11 +75,7 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
     f.get(field("add")).set(add);
     start(out, outRowBytes, outHalf);
   });
-  ifSet(biasPerRow, () => {
-    f.get(bias).get(row).i64const(4).i64("mul").i64("add").set(bias);
-  }, () => {
-    ifSet(bias, () => shift(bias, biasHalf, column));
-  });
+  ifSet(bias, () => f.get(bias).get(row).i64const(4).i64("mul").i64("add").set(bias));
 
   const left = f.local(I64), width = f.local(I64);
   const rowBias = f.local(I64), x = f.local(I64), p = f.local(I64), o = f.local(I64);
@@ -109,21 +97,13 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
       if (count > 1) storeUnit(context, type, address, values);
       else storeLanes(context, type, address, values[0]!, undefined, one);
     };
-    const putBiases = (values: readonly number[]) =>
-      values.forEach((b, v) => f.get(job).get(b).vmem("store", FINISH.biases + v * 16));
-    ifSet(bias, () => {
-      ifSet(biasHalf, () => putBiases(load("f16", bias)), () => putBiases(load("f32", bias)));
-    }, () => putBiases(Array.from({ length: vectors }, () => context.constants.f32(0))));
     f.get(bias).set(rowBias).get(tile).set(x).get(pre).set(p).get(out).set(o).get(rows).set(left);
     f.doWhile(() => {
-      ifSet(biasPerRow, () => {
+      const values = load("f32", x);
+      ifSet(bias, () => {
         const same = f.local(V128);
         f.get(rowBias).vmem("load32_splat").set(same).advance(rowBias, 4);
-        putBiases(Array.from({ length: vectors }, () => same));
-      });
-      const values = load("f32", x);
-      values.forEach((value, v) => {
-        f.get(value).get(job).vmem("load", FINISH.biases + v * 16).f32x4("add").set(value);
+        for (const value of values) f.get(value).get(same).f32x4("add").set(value);
       });
       ifSet(pre, () => {
         ifSet(preHalf, () => store("f16", p, values), () => store("f32", p, values));
@@ -145,7 +125,6 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
       f.get(x).get(tileRowBytes).i64("add").set(x);
     }, () => f.get(left).i64const(1).i64("sub").tee(left).i64const(0).i64("gt_s"));
     f.i64const(count).set(width);
-    ifSet(biasPerRow, () => {}, () => ifSet(bias, () => shift(bias, biasHalf, width)));
     ifSet(pre, () => shift(pre, preHalf, width));
     ifSet(outHalf, () => shift(out, outHalf, width));
     f.advance(tile, count * 4).advance(cols, -count);

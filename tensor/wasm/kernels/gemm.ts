@@ -2,16 +2,17 @@
  * The blocked matrix product that matmul, convolution and their gradients share, after Goto and
  * van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): B is packed into
  * panels that stay in the shared cache, a block of A into panels that stay in the core's own, and
- * the register tile walks over both.
+ * the register tile walks over both. What the tile can read as fast where it lies is not packed.
  *
  * Each element of C is one chain of fused multiply-adds over at most `KC` steps of k, and those
  * partial sums are added in order. Nothing about it depends on the number of threads, on the tier,
  * or on which block an element is in.
  */
 import { F32, Func, I32, I64, type Module, type Push } from "../emit/assembler.ts";
+import { loadUnit } from "../emit/access.ts";
 import { finishTile } from "./epilogue.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
-import { min64 } from "../emit/rows.ts";
+import { accessContext, min64 } from "../emit/rows.ts";
 import type { Tier } from "../device/tier.ts";
 
 /** Steps of k at most in one chain: a panel of B then fits the first-level cache. */
@@ -63,61 +64,113 @@ export interface ProductScratch {
 export function productScratch(tile: Tile, blocks: Blocks, wholeK: boolean): ProductScratch {
   const { mc, nc, kc, ks } = blocks;
   const page = 4096;
-  const finish = ceilTo(tile.rows * tile.cols * 4, 256);
+  const finish = ceilTo(stripBiases(tile) + tile.cols * 4, 256);
   const a = page;
   const b = a + ceilTo(ceilTo(mc, tile.rows) * kc * 4, page) + 256;
   const c = b + ceilTo(ceilTo(ks, kc) * ceilTo(nc, tile.cols) * 4, page) + 256;
   return { finish, a, b, c, bytes: c + (wholeK ? mc * ceilTo(nc, tile.cols) * 4 : 0) };
 }
 
+/** Behind the spare tile: a strip's biases in f32, where they are kept as f16. */
+const stripBiases = (tile: Tile): number => tile.rows * tile.cols * 4;
+
 /** The functions a module needs for products. */
 export interface ProductCode {
   readonly tile: Tile;
-  readonly kernels: readonly Func[];
-  /** `(mc, nc, kc, a, b, c, ldc, accumulate, scratch tile, finish job or 0)` over packed blocks. */
+  /**
+   * `(mc, nc, kc, a, b, c, ldc, accumulate, spare tile, finish job or 0, aStride, bStride, bias or
+   * 0, whether it is f16)` over blocks; the strides as in `ProductSpec`.
+   */
   readonly block: Func;
 }
 
-/** Adds the tile kernels and the loop over tiles to a module. */
-export function addProduct(module: Module, tier: Tier): ProductCode {
+/**
+ * Adds the tile kernels and the loop over tiles to a module.
+ *
+ * @param inPlace whether A or B may be read where it lies
+ */
+export function addProduct(module: Module, tier: Tier, inPlace = false): ProductCode {
   const tile = TILES[tier];
-  const kernels = tileKernels(module, tile);
-  const finish = finishTile(module, tier, tile);
-  const block = tileLoop(module, tile, kernels, finish);
-  return { tile, kernels, block };
+  const kernels = {
+    packed: tileKernels(module, tile),
+    ...(inPlace && {
+      rowsOfA: tileKernels(module, tile, "rows"),
+      rowsOfB: tileKernels(module, tile, "packed", "rows"),
+    }),
+  };
+  return { tile, block: tileLoop(module, tier, kernels, finishTile(module, tier, tile)) };
 }
 
-function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: Func): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32, I64, I64]);
-  const [mc, nc, kc, a, b] = [0, 1, 2, 3, 4] as const;
-  const [c, ldc, accumulate, spare, job] = [5, 6, 7, 8, 9] as const;
+/** Tile kernels by what they read where it lies. */
+interface Kernels {
+  readonly packed: readonly Func[];
+  readonly rowsOfA?: readonly Func[];
+  readonly rowsOfB?: readonly Func[];
+}
+
+function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): Func {
+  const tile = TILES[tier];
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32, I64, I64, I64, I64, I64, I64]);
+  const [mc, nc, kc, a, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+  const [spare, job, aStride, bStride, bias, biasHalf] = [8, 9, 10, 11, 12, 13] as const;
+  const context = accessContext(f, tier);
   const i = f.local(I64), j = f.local(I64), rows = f.local(I64), cols = f.local(I64);
-  const panelA = f.local(I64), at = f.local(I64), panelBytes = f.local(I64);
+  const tileOfA = f.local(I64), at = f.local(I64), aStep = f.local(I64), bStep = f.local(I64);
   const row = f.local(I64), col = f.local(I64), from = f.local(I64), to = f.local(I64);
-  f.get(kc).i64const(tile.rows * 4).i64("mul").set(panelBytes);
+  const stripBias = f.local(I64), columnBias = f.local(I64);
+  const isSet = (local: number) => f.get(local).i64const(0).i64("ne");
+  f.get(kc).get(aStride).get(aStride).i64("eqz").select().i64const(tile.rows).i64("mul").set(aStep);
+  isSet(aStride).if(() => {}, () => f.get(aStep).i64const(4).i64("mul").set(aStep));
+  f.get(kc).i64const(1).get(bStride).i64("eqz").select().i64const(tile.cols * 4).i64("mul");
+  f.set(bStep);
+  const call = (
+    to: { c: number; ldc: Push | number; accumulate: Push | number; bias?: number },
+  ) => {
+    const operands = { k: kc, a: tileOfA, b, aStride, bStride, ...to };
+    const packed = () => callTile(f, kernels.packed, rows, operands);
+    const { rowsOfA, rowsOfB } = kernels;
+    if (!rowsOfA || !rowsOfB) return packed();
+    isSet(aStride).if(() => callTile(f, rowsOfA, rows, operands), () => {
+      isSet(bStride).if(() => callTile(f, rowsOfB, rows, operands), packed);
+    });
+  };
   f.for64(j, nc, tile.cols, () => {
-    f.get(a).set(panelA).get(c).set(at).i64const(0).set(i);
+    f.get(a).set(tileOfA).get(c).set(at).i64const(0).set(i);
     f.get(nc).get(j).i64("sub").set(cols);
+    f.get(bias).set(stripBias);
+    isSet(biasHalf).if(() => {
+      f.get(spare).i64const(stripBiases(tile)).i64("add").set(stripBias);
+      for (let v = 0; v < tile.cols / 4; v++) {
+        const values = loadUnit(context, "f16", bias, v * 8);
+        f.get(stripBias).get(values).vmem("store", v * 16);
+      }
+      context.temporaries.releaseAll();
+    });
     f.for64(i, mc, tile.rows, () => {
       f.get(mc).get(i).i64("sub").set(rows);
       f.get(cols).i64const(tile.cols).i64("ge_s").if(() => {
-        callTile(f, kernels, rows, { k: kc, a: panelA, b, c: at, ldc, accumulate });
+        call({ c: at, ldc, accumulate, bias: stripBias });
       }, () => {
         // The last columns: a whole tile aside, of which the part that exists is taken over.
-        const aside = {
+        call({
           c: spare,
           ldc: (f: Func) => f.i64const(tile.cols * 4),
           accumulate: (f: Func) => f.i32const(0),
-        };
-        callTile(f, kernels, rows, { k: kc, a: panelA, b, ...aside });
+        });
         f.get(rows).i64const(tile.rows).get(rows).i64const(tile.rows).i64("lt_s").select();
         f.set(rows).i64const(0).set(row).get(at).set(to).get(spare).set(from);
         f.for64(row, rows, 1, () => {
-          f.i64const(0).set(col);
+          f.i64const(0).set(col).get(stripBias).set(columnBias);
           f.for64(col, cols, 1, () => {
             f.get(to).get(from).mem("f32.load");
             f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(0), F32);
-            f.f32("add").mem("f32.store").advance(to, 4).advance(from, 4);
+            f.f32("add");
+            isSet(stripBias).if(
+              () => f.get(columnBias).mem("f32.load"),
+              () => f.f32const(0),
+              F32,
+            );
+            f.f32("add").mem("f32.store").advance(to, 4).advance(from, 4).advance(columnBias, 4);
           });
           f.get(to).get(cols).i64const(2).i64("shl").i64("sub").get(ldc).i64("add").set(to);
           f.get(from).get(cols).i64const(2).i64("shl").i64("sub").i64const(tile.cols * 4);
@@ -126,16 +179,19 @@ function tileLoop(module: Module, tile: Tile, kernels: readonly Func[], finish: 
       });
       // Finished tile by tile: rows that are a power of two apart would push each other out of
       // the cache before the end of the strip.
-      f.get(job).i64const(0).i64("ne").if(() => {
+      isSet(job).if(() => {
         f.get(job).get(min64(f, rows, (f) => f.i64const(tile.rows)));
         f.get(min64(f, cols, (f) => f.i64const(tile.cols))).get(at).get(ldc).get(i).get(j);
         f.call(finish);
       });
-      f.get(panelA).get(panelBytes).i64("add").set(panelA);
+      f.get(tileOfA).get(aStep).i64("add").set(tileOfA);
       f.get(at).get(ldc).i64const(tile.rows).i64("mul").i64("add").set(at);
     });
     f.advance(c, tile.cols * 4);
-    f.get(b).get(kc).i64const(tile.cols * 4).i64("mul").i64("add").set(b);
+    f.get(b).get(bStep).i64("add").set(b);
+    isSet(bias).if(() => {
+      f.get(bias).i64const(tile.cols * 4).get(biasHalf).i64("shr_u").i64("add").set(bias);
+    });
   });
   return module.add(f);
 }
@@ -163,11 +219,19 @@ export interface ProductSpec {
   readonly accumulate: number;
   /**
    * Packs `lines` rows of A from row `row` and step `p` on into panels at `dst`, or sets `dst` to
-   * where they are.
+   * where they are; `column` is the first of those that they are needed for.
    */
-  packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
+  packA(
+    to: { dst: number; row: number; lines: number; p: number; steps: number; column: number },
+  ): void;
   /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
+  /** Bytes between rows of A where `dst` is set to them as they lie, or 0. */
+  readonly aStride?: number;
+  /** B where it lies, by rows, if `stride`, the bytes between these, is not 0. */
+  readonly rowsOfB?: { readonly stride: number; at(p: number, column: number): void };
+  /** The address of what is added to the columns from `column` on, or 0; the i64 `half`: as f16. */
+  readonly bias?: { readonly half: number; at(column: number): void };
   /** i32: whether B is there already, packed; it is one block then. */
   readonly hasB?: number;
   /** What happens to finished blocks. */
@@ -206,8 +270,12 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
       f.for64(p!, sEnd!, by(kc), () => {
         min((f) => f.get(kc), rest(sEnd!, p!), pb!);
         const pack = () => spec.packB({ dst: dst!, column: j!, lines: jb!, p: p!, steps: pb! });
-        if (spec.hasB === undefined) pack();
-        else f.get(spec.hasB).i32("eqz").if(pack);
+        const unlessThere = () => {
+          if (spec.hasB === undefined) pack();
+          else f.get(spec.hasB).i32("eqz").if(pack);
+        };
+        if (spec.rowsOfB) f.get(spec.rowsOfB.stride).i64("eqz").if(unlessThere);
+        else unlessThere();
         f.get(dst!).get(bStep!).get(pb!).i64("mul").i64("add").set(dst!);
       });
       f.get(m0).set(i!);
@@ -217,7 +285,7 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
         f.for64(p!, sEnd!, by(kc), () => {
           min((f) => f.get(kc), rest(sEnd!, p!), pb!);
           f.get(spec.panelsA).set(a!);
-          spec.packA({ dst: a!, row: i!, lines: ib!, p: p!, steps: pb! });
+          spec.packA({ dst: a!, row: i!, lines: ib!, p: p!, steps: pb!, column: j! });
           f.get(spec.c).get(i!).get(spec.ldc).i64("mul").i64("add");
           f.get(j!).i64const(4).i64("mul").i64("add").set(c!).get(spec.ldc).set(ldc!);
           if (spec.aside) {
@@ -227,18 +295,37 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
             });
           }
           f.get(p!).i64const(0).i64("ne").get(spec.accumulate).i32("or").set(accumulate);
-          const job = f.local(I64);
-          if (spec.finish) {
-            const { finish } = spec;
-            f.i64const(0).set(job);
-            f.get(finish.job).i64const(0).i64("ne");
-            f.get(p!).get(pb!).i64("add").get(k).i64("ge_s").i32("and").if(() => {
-              finish.prepare(i!, j!);
-              f.get(finish.job).set(job);
+          const job = f.local(I64), bias = f.local(I64), bAt = f.local(I64);
+          f.i64const(0).set(job).i64const(0).set(bias);
+          f.get(p!).get(pb!).i64("add").get(k).i64("ge_s").if(() => {
+            if (spec.bias) {
+              spec.bias.at(j!);
+              f.set(bias);
+            }
+            if (spec.finish) {
+              const { finish } = spec;
+              f.get(finish.job).i64const(0).i64("ne").if(() => {
+                finish.prepare(i!, j!);
+                f.get(finish.job).set(job);
+              });
+            }
+          });
+          f.get(b!).set(bAt);
+          if (spec.rowsOfB) {
+            const { stride, at } = spec.rowsOfB;
+            f.get(stride).i64const(0).i64("ne").if(() => {
+              at(p!, j!);
+              f.set(bAt);
             });
           }
-          f.get(ib!).get(jb!).get(pb!).get(a!).get(b!).get(c!).get(ldc!);
-          f.get(accumulate).get(spec.spare).get(job).call(code.block);
+          const orNone = (local: number | undefined) =>
+            local === undefined ? f.i64const(0) : f.get(local);
+          f.get(ib!).get(jb!).get(pb!).get(a!).get(bAt).get(c!).get(ldc!);
+          f.get(accumulate).get(spec.spare).get(job);
+          orNone(spec.aStride);
+          orNone(spec.rowsOfB?.stride);
+          f.get(bias);
+          orNone(spec.bias?.half).call(code.block);
           f.get(b!).get(bStep!).get(pb!).i64("mul").i64("add").set(b!);
         });
       });

@@ -1,5 +1,6 @@
 /**
- * The innermost product: a tile of `rows` x `cols` of C from a panel of A and a panel of B.
+ * The innermost product: a tile of `rows` x `cols` of C from a panel of A and a panel of B, or from
+ * either where it lies.
  *
  * A panel of A holds, for each k, the tile's rows next to each other; a panel of B its columns
  * (`pack.ts` makes both). The tile stays in registers while k runs. Under the V8 flags of the fast
@@ -23,64 +24,96 @@ export const TILES = {
 } as const satisfies Record<string, Tile>;
 
 /**
- * How a tile's A lies: `packed` as `pack.ts` makes it, or `transposed`: as panels of B, where
- * `tile.cols` steps of k lie side by side for each row.
+ * How a tile's A lies: `packed` as `pack.ts` makes it; `transposed` as panels of B, where
+ * `tile.cols` steps of k lie side by side for each row; or `rows`, where the steps of k of each row
+ * are neighbours, as in a matrix by rows.
  */
-export type ALayout = "packed" | "transposed";
+export type ALayout = "packed" | "transposed" | "rows";
+
+/** How a tile's B lies: `packed` as `pack.ts` makes it, or as columns that are neighbours. */
+export type BLayout = "packed" | "rows";
 
 /**
- * A function `(k, a, b, c, ldc, accumulate, panel)` for a tile of `rows` rows, at most `tile.rows`:
- * `c = a . b`, or `c += a . b` where `accumulate` is not 0. `ldc` is the bytes between rows of C;
- * `panel` those between panels of a transposed A. Every element is one chain of fused
- * multiply-adds in the order of k, whatever the tile.
+ * A function `(k, a, b, c, ldc, accumulate, aStride, bStride, bias)` for a tile of `rows` rows, at
+ * most `tile.rows`: `c = a . b + bias`, or `c += a . b + bias` where `accumulate` is not 0. `ldc` is
+ * the bytes between rows of C; `aStride` those between panels of a transposed A or between its rows,
+ * `bStride` those between steps of k where B is not packed. `bias` is the address of an f32 for each
+ * column of the tile, or 0. Every element is one chain of fused multiply-adds in the order of k,
+ * whatever the tile and the layouts.
  */
-function tileKernel(module: Module, tile: Tile, rows: number, layout: ALayout): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I32, I64]);
-  const [k, a, b, c, ldc, accumulate, panel] = [0, 1, 2, 3, 4, 5, 6] as const;
-  const packed = layout === "packed";
-  const rowBytes = packed ? 4 : tile.cols * 4, kBytes = packed ? tile.rows * 4 : 4;
+function tileKernel(
+  module: Module,
+  tile: Tile,
+  rows: number,
+  aLayout: ALayout,
+  bLayout: BLayout,
+): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64, I32, I64, I64, I64]);
+  const [k, a, b, c, ldc, accumulate, aStride, bStride, bias] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+  ] as const;
   const vectors = tile.cols / 4;
   const acc = Array.from({ length: rows }, () => f.locals(V128, vectors));
   const bv = f.locals(V128, vectors);
   const av = f.local(V128);
-  const end = f.local(I64), unrolledEnd = f.local(I64);
+  const left = f.local(I64);
+  // One pointer for all rows where they are at fixed distances, else one for each.
+  const pointers = aLayout === "rows" ? f.locals(I64, rows) : Array.from({ length: rows }, () => a);
+  const rowBytes = aLayout === "packed" ? 4 : aLayout === "transposed" ? tile.cols * 4 : 0;
+  const kBytes = aLayout === "packed" ? tile.rows * 4 : 4;
 
   const step = (u: number) => {
     for (let v = 0; v < vectors; v++) {
-      f.get(b).vmem("load", (u * tile.cols + v * 4) * 4).set(bv[v]!);
+      f.get(b).vmem("load", ((bLayout === "packed" ? u * tile.cols : 0) + v * 4) * 4).set(bv[v]!);
     }
     for (let r = 0; r < rows; r++) {
-      f.get(a).vmem("load32_splat", u * kBytes + r * rowBytes).set(av);
+      f.get(pointers[r]!).vmem("load32_splat", u * kBytes + r * rowBytes).set(av);
       for (let v = 0; v < vectors; v++) {
         const sum = acc[r]![v]!;
         f.get(av).get(bv[v]!).get(sum).f32x4("relaxed_madd").set(sum);
       }
     }
+    if (bLayout === "rows") f.get(b).get(bStride).i64("add").set(b);
   };
-  const loop = (until: number, steps: number) => {
-    f.get(a).get(until).i64("lt_u").if(() => {
-      f.doWhile(() => {
-        for (let u = 0; u < steps; u++) step(u);
-        f.advance(b, steps * tile.cols * 4).advance(a, steps * kBytes);
-      }, () => f.get(a).get(until).i64("lt_u"));
-    });
+  /** Takes the next `left` steps, `unroll` at a time and then one by one. */
+  const run = () => {
+    for (const steps of [tile.unroll, 1]) {
+      const more = () => f.get(left).i64const(steps).i64("ge_s");
+      more();
+      f.if(() =>
+        f.doWhile(() => {
+          for (let u = 0; u < steps; u++) step(u);
+          if (bLayout === "packed") f.advance(b, steps * tile.cols * 4);
+          for (const pointer of new Set(pointers)) f.advance(pointer, steps * kBytes);
+          f.advance(left, -steps);
+        }, more)
+      );
+    }
   };
-  const run = (steps: number) => {
-    f.get(a).get(steps).i64const(-tile.unroll).i64("and").i64const(kBytes).i64("mul").i64("add");
-    f.set(unrolledEnd);
-    f.get(a).get(steps).i64const(kBytes).i64("mul").i64("add").set(end);
-    loop(unrolledEnd, tile.unroll);
-    loop(end, 1);
-  };
-  if (packed) {
-    run(k);
+  if (aLayout === "rows") {
+    f.get(a).set(pointers[0]!);
+    for (let r = 1; r < rows; r++) {
+      f.get(pointers[r - 1]!).get(aStride).i64("add").set(pointers[r]!);
+    }
+  }
+  if (aLayout !== "transposed") {
+    f.get(k).set(left);
+    run();
   } else {
-    const start = f.local(I64), steps = f.local(I64), width = f.local(I64);
+    const start = f.local(I64), width = f.local(I64);
     f.get(a).set(start).i64const(tile.cols).set(width);
     f.doWhile(() => {
-      f.get(k).get(width).get(k).get(width).i64("lt_s").select().set(steps);
-      run(steps);
-      f.get(start).get(panel).i64("add").tee(start).set(a).advance(k, -tile.cols);
+      f.get(k).get(width).get(k).get(width).i64("lt_s").select().set(left);
+      run();
+      f.get(start).get(aStride).i64("add").tee(start).set(a).advance(k, -tile.cols);
     }, () => f.get(k).i64const(0).i64("gt_s"));
   }
 
@@ -95,6 +128,14 @@ function tileKernel(module: Module, tile: Tile, rows: number, layout: ALayout): 
       if (r < rows - 1) f.get(row).get(ldc).i64("add").set(row);
     }
   });
+  f.get(bias).i64const(0).i64("ne").if(() => {
+    for (let r = 0; r < rows; r++) {
+      for (let v = 0; v < vectors; v++) {
+        const sum = acc[r]![v]!;
+        f.get(sum).get(bias).vmem("load", v * 16).f32x4("add").set(sum);
+      }
+    }
+  });
   for (let r = 0; r < rows; r++) {
     for (let v = 0; v < vectors; v++) f.get(c).get(acc[r]![v]!).vmem("store", v * 16);
     if (r < rows - 1) f.get(c).get(ldc).i64("add").set(c);
@@ -103,8 +144,13 @@ function tileKernel(module: Module, tile: Tile, rows: number, layout: ALayout): 
 }
 
 /** The kernels for tiles of 1, 2, ... `tile.rows` rows. */
-export function tileKernels(module: Module, tile: Tile, layout: ALayout = "packed"): Func[] {
-  return Array.from({ length: tile.rows }, (_, i) => tileKernel(module, tile, i + 1, layout));
+export function tileKernels(
+  module: Module,
+  tile: Tile,
+  a: ALayout = "packed",
+  b: BLayout = "packed",
+): Func[] {
+  return Array.from({ length: tile.rows }, (_, i) => tileKernel(module, tile, i + 1, a, b));
 }
 
 /** What a tile kernel is called with: locals, or code that pushes a value. */
@@ -115,15 +161,21 @@ export interface TileCall {
   readonly c: Push | number;
   readonly ldc: Push | number;
   readonly accumulate: Push | number;
-  /** Bytes between panels of a transposed A. */
-  readonly panel?: Push | number;
+  /** Bytes between panels of a transposed A, or between its rows. */
+  readonly aStride?: Push | number;
+  /** Bytes between steps of k where B is not packed. */
+  readonly bStride?: Push | number;
+  /** Address of what is added to each column, or 0. */
+  readonly bias?: Push | number;
 }
 
 /** Calls the kernel for `rows` (an i64 local; more than the tile has counts as all of it). */
 export function callTile(f: Func, kernels: readonly Func[], rows: number, call: TileCall): void {
   const callWith = (count: number) => {
     f.push(call.k).push(call.a).push(call.b).push(call.c).push(call.ldc).push(call.accumulate);
-    f.push(call.panel ?? ((f) => f.i64const(0))).call(kernels[count - 1]!);
+    const none: Push = (f) => f.i64const(0);
+    f.push(call.aStride ?? none).push(call.bStride ?? none).push(call.bias ?? none);
+    f.call(kernels[count - 1]!);
   };
   // The full tile is asked for first: it is nearly always the one.
   const choose = (count: number): void => {

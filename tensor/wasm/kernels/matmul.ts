@@ -2,7 +2,7 @@
  * Matrix products. The blocked product of `gemm.ts` on each piece of a grid of batches, rows and
  * columns, which threads claim one by one.
  */
-import type { KernelArgs } from "../../kernels.ts";
+import type { Activation, KernelArgs } from "../../kernels.ts";
 import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
@@ -24,12 +24,12 @@ const SLOTS = new Slots([
   "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
   "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
   "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
-  "activationA", "activationB", "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
+  "aStride", "bStride", "activationA", "activationB", "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
 ], [], PLAN.end);
 
 function build(tier: Tier): Module {
   const module = new Module();
-  const code = addProduct(module, tier);
+  const code = addProduct(module, tier, true);
   const { tile } = code;
   const packA = {
     f32: packPanels(module, tier, tile.rows),
@@ -49,6 +49,7 @@ function build(tier: Tier): Module {
   const b = slots.i64("b"), bRow = slots.i64("bRow"), bColumn = slots.i64("bColumn");
   const out = slots.i64("out"), outRow = slots.i64("outRow");
   const bias = slots.i64("bias"), pre = slots.i64("pre");
+  const aStride = slots.i64("aStride"), bStride = slots.i64("bStride");
   const activationA = slots.i64("activationA"), activationB = slots.i64("activationB");
   const aHalf = slots.i32("aHalf"), bHalf = slots.i32("bHalf"), outHalf = slots.i32("outHalf");
   const batchStrides = {
@@ -77,8 +78,7 @@ function build(tier: Tier): Module {
     f.mem("i64.store", FINISH[field]);
   };
   put("activation", () => f.get(slots.i64("activation")));
-  put("biasHalf", () => f.get(biasHalf));
-  put("biasPerRow", () => f.i64const(0));
+  put("rowBias", () => f.i64const(0));
   put("preHalf", () => f.get(preHalf));
   put("preRowBytes", () => f.get(preRow));
   put("outHalf", () => f.get(outHalf64));
@@ -131,13 +131,27 @@ function build(tier: Tier): Module {
       ldc: outRow,
       accumulate: accumulateF32,
       aside: { when: outHalf, block },
+      aStride,
+      rowsOfB: { stride: bStride, at: (p, column) => at(b0, p, bRow, column, bColumn) },
+      bias: {
+        half: biasHalf,
+        at(column) {
+          f.get(bias).get(column).get(biasBytes).i64("mul").i64("add").i64const(0);
+          f.get(bias).i64const(0).i64("ne").select();
+        },
+      },
       packA({ dst, row, lines, p, steps }) {
         const pack = (call: Func) => {
           at(a0, row, aRow, p, aColumn).get(dst).get(steps).get(aRow).get(aColumn).get(lines);
           f.call(call);
         };
-        f.get(aHalf).if(() => pack(packA.f16), () => pack(packA.f32));
-        activated(activatedA, activationA, { dst, lines, steps });
+        f.get(aStride).i64const(0).i64("ne").if(
+          () => at(a0, row, aRow, p, aColumn).set(dst),
+          () => {
+            f.get(aHalf).if(() => pack(packA.f16), () => pack(packA.f32));
+            activated(activatedA, activationA, { dst, lines, steps });
+          },
+        );
       },
       packB({ dst, column, lines, p, steps }) {
         const pack = (call: Func) => {
@@ -150,10 +164,6 @@ function build(tier: Tier): Module {
       finish: {
         job: finish,
         prepare(row, column) {
-          put("bias", () => {
-            f.get(bias).get(column).get(biasBytes).i64("mul").i64("add").i64const(0);
-            f.get(bias).i64const(0).i64("ne").select();
-          });
           put("pre", () => {
             at(pre0, row, preRow, column, preBytes).i64const(0);
             f.get(pre).i64const(0).i64("ne").select();
@@ -202,6 +212,23 @@ function sumRows(runtime: WasmRuntime, a: View, out: View): void {
   }
 }
 
+/** Products of an element of B up to which it is cheaper to read it where it lies than to pack it. */
+const FEW_USES = 256;
+
+/** Whether a product reads A or B where it lies. */
+function readInPlace(
+  { a, b, activationA = "none", activationB = "none" }: KernelArgs["matmul"],
+  m: number,
+): { a: boolean; b: boolean } {
+  const isPlain = (x: View, activation: Activation, axis: 2 | 3) =>
+    x.dtype === "f32" && activation === "none" && x.strides[axis] === 1;
+  const readsA = isPlain(a, activationA, 3) && a.strides[2] !== 0;
+  // Rows of B are far apart, so that panels of many are faster where they are used often.
+  const readsB = !readsA && isPlain(b, activationB, 3) && b.strides[2] !== 0 &&
+    m <= FEW_USES;
+  return { a: readsA, b: readsB };
+}
+
 function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const { a, b, bias, activation, pre, out, accumulate } = args;
   const { activationA = "none", activationB = "none" } = args;
@@ -217,6 +244,7 @@ function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   }
   const wholeK = out.dtype === "f16";
   const plan = planProduct(runtime, { batches: outer * inner, m, n, k, wholeK });
+  const inPlace = readInPlace(args, m);
   const aBytes = DTYPE_BYTES[a.dtype], bBytes = DTYPE_BYTES[b.dtype];
   const outBytes = DTYPE_BYTES[out.dtype];
   const slots = SLOTS.fill({
@@ -238,10 +266,12 @@ function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
     outInner: out.strides[1]! * outBytes,
     outRow: out.strides[2]! * outBytes,
     outHalf: Number(wholeK),
+    aStride: inPlace.a ? a.strides[2]! * aBytes : 0,
+    bStride: inPlace.b ? b.strides[2]! * bBytes : 0,
     activationA: ACTIVATIONS.indexOf(activationA),
     activationB: ACTIVATIONS.indexOf(activationB),
     accumulate: Number(accumulate),
-    finishes: Number(wholeK || bias !== null || pre !== null || activation !== "none"),
+    finishes: Number(wholeK || pre !== null || activation !== "none"),
     activation: ACTIVATIONS.indexOf(activation),
     bias: bias ? runtime.address(bias) : 0,
     biasHalf: Number(bias?.dtype === "f16"),
