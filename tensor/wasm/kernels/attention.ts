@@ -43,7 +43,7 @@ const LOWEST = -3.4028234663852886e38;
 // deno-fmt-ignore
 const SLOTS = new Slots([
   "tasks", "parts", "partQueries", "heads", "queries", "keys", "depth", "keyBlock", "scale",
-  "stats", "packedK", "packedKBlock", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
+  "stats", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
 ], ["q", "k", "v", "out"]);
 
 /**
@@ -155,7 +155,7 @@ function build(tier: Tier): Module {
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
   const products = {
-    scores: panelProduct(module, tile, kernels, "rows"),
+    scores: panelProduct(module, tile, tileKernels(module, tile, "rows"), "rows"),
     sums: panelProduct(module, tile, kernels, "panels"),
   };
   const packRows = packPanels(module, tier, tile.rows);
@@ -167,7 +167,7 @@ function build(tier: Tier): Module {
   const f = kernel("attention");
   const slots = SLOTS.of(f);
   const scratch = scratchI64(f);
-  const inScratch = (field: "packedK" | "packedV" | "packedQ" | "scores" | "sums" | "state") => {
+  const inScratch = (field: "packedV" | "packedQ" | "scores" | "sums" | "state") => {
     const address = slots.i64(field);
     f.get(scratch).get(address).i64("add").set(address);
     return address;
@@ -186,7 +186,6 @@ function build(tier: Tier): Module {
     number,
   ];
   const stats = slots.i64("stats");
-  const packedK = inScratch("packedK"), packedKBlock = slots.i64("packedKBlock");
   const packedV = inScratch("packedV"), packedVBlock = slots.i64("packedVBlock");
   const packedQ = inScratch("packedQ"), scores = inScratch("scores");
   const sums = inScratch("sums"), state = inScratch("state");
@@ -225,9 +224,6 @@ function build(tier: Tier): Module {
     f.get(stats).i64("add").set(statsHead);
 
     overBlocks((key, count, block) => {
-      plus(kHead, key, kRow);
-      plus(packedK, block, packedKBlock);
-      f.get(depth).get(kRow).push(element).get(count).call(packRows);
       plus(vHead, key, vRow);
       plus(packedV, block, packedVBlock);
       f.get(count).push(element).get(vRow).get(depth).call(packRows);
@@ -251,11 +247,11 @@ function build(tier: Tier): Module {
           f.advance(panelState, STATE_ROWS * width);
         });
       };
-      overBlocks((_key, count, block) => {
+      overBlocks((key, count, block) => {
         const first = f.local(I32);
         f.get(block).i64("eqz").set(first);
         f.get(count).get(panels).get(depth);
-        plus(packedK, block, packedKBlock).get(packedQ).get(depthBytes);
+        plus(kHead, key, kRow).get(kRow).get(packedQ).get(depthBytes);
         f.get(scores).get(scoresPanel).i32const(0).call(products.scores);
         overPanels(() => {
           plus(scores, panel, scoresPanel).get(count).get(panelState).get(scale).get(first);
@@ -266,7 +262,8 @@ function build(tier: Tier): Module {
           });
         });
         f.get(depth).get(panels).get(count);
-        plus(packedV, block, packedVBlock).get(scores).get(scoresPanel);
+        plus(packedV, block, packedVBlock).get(count).i64const(4).i64("mul");
+        f.get(scores).get(scoresPanel);
         f.get(sums).get(depthBytes).get(first).i32("eqz").call(products.sums);
       });
       f.get(lanes).set(left).get(at).set(panelAt);
@@ -305,7 +302,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     return offset;
   };
   const rows = (count: number) => Math.ceil(count / tile.rows) * tile.rows;
-  const packedKBlock = rows(keyBlock) * depth * 4, packedVBlock = rows(depth) * keyBlock * 4;
+  const packedVBlock = rows(depth) * keyBlock * 4;
   const slots = SLOTS.fillWith(runtime, {
     tasks: batch * heads * parts,
     parts,
@@ -317,8 +314,6 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     keyBlock,
     scale: scale * Math.LOG2E,
     stats: runtime.address(stats),
-    packedK: reserve(blocks * packedKBlock),
-    packedKBlock,
     packedV: reserve(blocks * packedVBlock),
     packedVBlock,
     packedQ: reserve(QUERY_BLOCK * depth * 4),

@@ -22,7 +22,7 @@ import {
 import { F32, Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
 import { packPanels } from "./pack.ts";
-import { min64, vectorContext } from "../emit/rows.ts";
+import { min64, sumOver, vectorContext } from "../emit/rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { Tier } from "../device/tier.ts";
@@ -34,12 +34,9 @@ const KEY_BLOCK = 512;
 const OPERANDS = ["q", "k", "v", "out", "g", "dq", "dk", "dv"] as const;
 type Operand = typeof OPERANDS[number];
 const SCRATCH = [
-  "rowsK",
-  "rowsV",
   "columnsK",
   "panelsQ",
   "panelsG",
-  "panelsOut",
   "columnsQ",
   "columnsG",
   "scores",
@@ -98,22 +95,24 @@ function gradPanel(module: Module, tile: Tile): Func {
 }
 
 /**
- * `(stats, g, out, depth, lanes)`: fills the lane rows of one panel from the panels of g
- * and out.
+ * `(stats, g, gRowBytes, out, outRowBytes, depth, count, lanes)`: fills the lane rows of one panel
+ * from as many rows of g and out as the panel has queries.
  */
 function lanePanel(module: Module, tile: Tile): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64]);
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64]);
   const c = vectorContext(f);
-  const [stats, g, out, depth, lanes] = [0, 1, 2, 3, 4] as const;
+  const [stats, g, gRow, out, outRow, depth, count, lanes] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
   const vectors = tile.cols / 4, width = tile.cols * 4;
-  const d = f.local(I64);
-  const dots = f.locals(V128, vectors);
-  f.for64(d, depth, 1, () => {
-    const a = loadVectors(f, g, vectors), b = loadVectors(f, out, vectors);
-    a.forEach((v, i) => {
-      f.get(v).get(b[i]!).get(dots[i]!).f32x4("relaxed_madd").set(dots[i]!);
+  const lane = f.local(I64), to = f.local(I64);
+  f.get(lanes).set(to);
+  f.for64(lane, min64(f, count, (f) => f.i64const(tile.cols)), 1, () => {
+    const dot = sumOver(c, depth, [g, out], ({ load }) => {
+      const a = load(0), b = load(1);
+      a.forEach((v, i) => f.get(v).get(b[i]!).f32x4("mul").set(v));
+      return a;
     });
-    f.advance(g, width).advance(out, width);
+    f.get(to).get(dot).vlane("store32_lane", 0, 2 * width).advance(to, 4);
+    f.get(g).get(gRow).i64("add").set(g).get(out).get(outRow).i64("add").set(out);
   });
   const pairs = loadVectors(f, stats, 2 * vectors);
   const logs = f.locals(V128, vectors), most = f.locals(V128, vectors);
@@ -125,8 +124,7 @@ function lanePanel(module: Module, tile: Tile): Func {
   });
   storeVectors(f, lanes, most);
   storeVectors(f, lanes, logs, width);
-  storeVectors(f, lanes, dots, 2 * width);
-  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 3 * width);
+  storeVectors(f, lanes, logs.map(() => c.constants.f32(1)), 3 * width);
   return module.add(f);
 }
 
@@ -180,7 +178,7 @@ function build(tier: Tier): Module {
   const tile = TILES[tier];
   const kernels = tileKernels(module, tile);
   const panelsFirst = panelProduct(module, tile, kernels, "panels");
-  const rowsFirst = panelProduct(module, tile, kernels, "rows");
+  const rowsFirst = panelProduct(module, tile, tileKernels(module, tile, "rows"), "rows");
   const sum = sumProduct(module, tile);
   const packRows = packPanels(module, tier, tile.rows);
   const packColumns = packPanels(module, tier, tile.cols);
@@ -242,10 +240,6 @@ function build(tier: Tier): Module {
 
     f.for64(key, keyEnd, (f) => f.get(keyBlock), () => {
       const count = min64(f, keyBlock, (f) => f.get(keyEnd).get(key).i64("sub"));
-      rowOf("k", key).get(scratch.rowsK).get(depth);
-      rowBytes("k").push(element).get(count).call(packRows);
-      rowOf("v", key).get(scratch.rowsV).get(depth);
-      rowBytes("v").push(element).get(count).call(packRows);
       f.get(wantQ).if(() => {
         rowOf("k", key).get(scratch.columnsK).get(count).push(element);
         rowBytes("k").get(depth).call(packRows);
@@ -268,7 +262,6 @@ function build(tier: Tier): Module {
         };
         panelsOf("q", scratch.panelsQ);
         panelsOf("g", scratch.panelsG);
-        panelsOf("out", scratch.panelsOut);
         const overPanels = (body: () => void) => {
           f.i64const(0).set(panel).get(scratch.lanes).set(lanesAt).get(query).set(queryAt);
           f.get(lanes).set(left);
@@ -280,17 +273,21 @@ function build(tier: Tier): Module {
         };
         for (
           const [a, b, c] of [
-            [scratch.rowsK, scratch.panelsQ, scratch.scores],
-            [scratch.rowsV, scratch.panelsG, scratch.scoreGrads],
+            ["k", scratch.panelsQ, scratch.scores],
+            ["v", scratch.panelsG, scratch.scoreGrads],
           ] as const
         ) {
-          f.get(count).get(panels).get(depth).get(a).get(b).get(depthBytes).get(c);
-          f.get(scoresPanel).i32const(0).call(rowsFirst);
+          f.get(count).get(panels).get(depth);
+          rowOf(a, key);
+          rowBytes(a).get(b).get(depthBytes).get(c).get(scoresPanel).i32const(0).call(rowsFirst);
         }
         overPanels(() => {
           f.get(statsHead).get(queryAt).i64const(8).i64("mul").i64("add");
-          plus(scratch.panelsG, panel, depthBytes);
-          plus(scratch.panelsOut, panel, depthBytes).get(depth).get(lanesAt).call(fillLanes);
+          for (const name of ["g", "out"] as const) {
+            rowOf(name, queryAt);
+            rowBytes(name);
+          }
+          f.get(depth).get(left).get(lanesAt).call(fillLanes);
           plus(scratch.scores, panel, scoresPanel);
           plus(scratch.scoreGrads, panel, scoresPanel).get(count).get(lanesAt).get(scale);
           f.call(grad);
@@ -310,8 +307,9 @@ function build(tier: Tier): Module {
           f.i32const(1).set(collect);
         });
         f.get(wantQ).if(() => {
-          f.get(depth).get(panels).get(count).get(scratch.columnsK).get(scratch.scoreGrads);
-          f.get(scoresPanel).get(scratch.sumsQ).get(depthBytes).i32const(0).call(panelsFirst);
+          f.get(depth).get(panels).get(count).get(scratch.columnsK).get(count).push(element);
+          f.i64("mul").get(scratch.scoreGrads).get(scoresPanel).get(scratch.sumsQ).get(depthBytes)
+            .i32const(0).call(panelsFirst);
           overPanels(() => {
             plus(scratch.sumsQ, panel, depthBytes).get(depth);
             f.get(min64(f, left, (f) => f.i64const(tile.cols)));
@@ -352,14 +350,10 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
   };
   const ceilTo = (x: number, step: number) => Math.ceil(x / step) * step;
   const depthWide = ceilTo(depth, tile.cols);
-  const block = ceilTo(keyBlock, tile.rows);
   const scratch = {
-    rowsK: reserve(block * depth),
-    rowsV: reserve(block * depth),
     columnsK: reserve(ceilTo(depth, tile.rows) * keyBlock),
     panelsQ: reserve(QUERY_BLOCK * depth),
     panelsG: reserve(QUERY_BLOCK * depth),
-    panelsOut: reserve(QUERY_BLOCK * depth),
     columnsQ: reserve(QUERY_BLOCK * depthWide),
     columnsG: reserve(QUERY_BLOCK * depthWide),
     scores: reserve(QUERY_BLOCK * keyBlock),
@@ -388,12 +382,9 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
       wantQ: Number(wantQ),
       wantKV: Number(wantKV),
       stats: statsAddress,
-      rowsK: scratch.rowsK,
-      rowsV: scratch.rowsV,
       columnsK: scratch.columnsK,
       panelsQ: scratch.panelsQ,
       panelsG: scratch.panelsG,
-      panelsOut: scratch.panelsOut,
       columnsQ: scratch.columnsQ,
       columnsG: scratch.columnsG,
       scores: scratch.scores,

@@ -10,10 +10,11 @@ import { transpose4 } from "./pack.ts";
 export const QUERY_BLOCK = 64;
 
 /**
- * A function `(rows, panels, k, a, b, bPanel, c, cPanel, accumulate)`: the product of packed rows
- * of A with each of `panels` panels of B, into (or added to) panels of C; `bPanel` and `cPanel`
- * are the bytes between panels.
+ * A function `(rows, panels, k, a, aRow, b, bPanel, c, cPanel, accumulate)`: the product of rows of
+ * A with each of `panels` panels of B, into (or added to) panels of C; `bPanel` and `cPanel` are the
+ * bytes between panels, `aRow` those between rows of A: 4 k where these are packed.
  *
+ * @param kernels those for A as it lies
  * @param outer what the outer loop goes over: what the inner one goes over stays in the
  *   first-level cache
  */
@@ -23,13 +24,13 @@ export function panelProduct(
   kernels: readonly Func[],
   outer: "rows" | "panels",
 ): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I32]);
-  const [rows, panels, k, a, b] = [0, 1, 2, 3, 4] as const;
-  const [bPanel, c, cPanel, accumulate] = [5, 6, 7, 8] as const;
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I64, I32]);
+  const [rows, panels, k, a, aRow, b] = [0, 1, 2, 3, 4, 5] as const;
+  const [bPanel, c, cPanel, accumulate] = [6, 7, 8, 9] as const;
   const row = f.local(I64), panel = f.local(I64), left = f.local(I64);
   const [aAt, bAt, cAt] = f.locals(I64, 3);
   const call = () => {
-    f.get(a).get(row).get(k).i64("mul").i64const(4).i64("mul").i64("add").set(aAt!);
+    f.get(a).get(row).get(aRow).i64("mul").i64("add").set(aAt!);
     f.get(b).get(panel).get(bPanel).i64("mul").i64("add").set(bAt!);
     f.get(c).get(panel).get(cPanel).i64("mul").i64("add");
     f.get(row).i64const(tile.cols * 4).i64("mul").i64("add").set(cAt!);
@@ -41,6 +42,7 @@ export function panelProduct(
       c: cAt!,
       ldc: (f) => f.i64const(tile.cols * 4),
       accumulate,
+      aStride: aRow,
     });
   };
   const overRows = (body: () => void) => {
