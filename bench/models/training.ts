@@ -35,6 +35,12 @@ const LEAST_TURNS = 3, MOST_TURNS = 12;
 /** Seconds of steps, ours, for which turns are taken. */
 const SECONDS = 6;
 
+/**
+ * Time between two that are timed: threads go on looking for work for a while after their last, those
+ * of OpenBLAS for some 25 ms, and would take the cores from whoever comes next.
+ */
+const PAUSE_MS = 250;
+
 /** Numbers of the threads that PyTorch shares its own kernels among; OpenBLAS has its own. */
 const TORCH_THREADS = [1, 2];
 
@@ -102,16 +108,23 @@ async function compared(
   const once = await candidates.step!();
   const wanted = Math.max(LEAST_TURNS, Math.min(MOST_TURNS, Math.round(SECONDS / once)));
   const turns = tiny ? 1 : wanted;
-  const best = await inTurns(candidates, turns);
+  const best = await inTurns(candidates, turns, tiny ? 0 : PAUSE_MS);
   // apart from the turns with PyTorch, which are of what users run
-  const anew = await inTurns({ step: seconds(made(step)) }, turns);
+  const anew = await inTurns({ step: seconds(made(step)) }, turns, 0);
   resetPeak(device);
   await step();
   const { peakBytes } = memory(device);
   // what is replayed is no kernel by itself
   const { kernels, seconds: profiled } = await profile(device.backend, made(step), turns);
+  const { kernels: forwardKernels } = await profile(
+    device.backend,
+    made(() => Promise.resolve(forward())),
+    turns,
+  );
   const rates = await measureRates(!tiny);
-  const least = kernels.reduce((total, each) => total + leastSeconds(each, rates), 0);
+  const leastOf = (of: readonly KernelWork[]) =>
+    of.reduce((total, each) => total + leastSeconds(each, rates), 0);
+  const least = leastOf(kernels), leastForward = leastOf(forwardKernels);
   const kernelSeconds = kernels.reduce((total, each) => total + each.seconds, 0);
   const ours = best.step!;
   const theirs = (work: TorchWork) =>
@@ -123,11 +136,13 @@ async function compared(
       ...(python === null ? {} : {
         "PyTorch, s": theirs("step"),
         "ratio": ours / theirs("step"),
+        "least ratio": least / theirs("step"),
       }),
       "forward, s": best.forward!,
       ...(python === null ? {} : {
         "PyTorch forward, s": theirs("forward"),
         "forward ratio": best.forward! / theirs("forward"),
+        "least forward ratio": leastForward / theirs("forward"),
       }),
       "least, s": least,
       "of least": ours / least,
@@ -167,14 +182,19 @@ function seconds(work: () => void | Promise<void>): () => Promise<number> {
   };
 }
 
-/** Runs each once without counting it, then all in turns; returns the shortest time of each. */
+/**
+ * Runs each once without counting it, then all in turns, each after a pause; returns the shortest
+ * time of each.
+ */
 async function inTurns(
   candidates: Readonly<Record<string, () => Promise<number>>>,
   turns: number,
+  pauseMs: number,
 ): Promise<Record<string, number>> {
   const best: Record<string, number> = {};
   for (let turn = 0; turn <= turns; turn++) {
     for (const [name, work] of Object.entries(candidates)) {
+      if (pauseMs > 0) await new Promise((resume) => setTimeout(resume, pauseMs));
       const taken = await work();
       if (turn > 0) best[name] = Math.min(best[name] ?? Infinity, taken);
     }
