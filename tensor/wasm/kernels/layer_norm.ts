@@ -1,12 +1,10 @@
 /**
  * Layer normalisation (Ba et al., arXiv:1607.06450) with its affine part or with the per-sample
- * modulation of DiT, and the gradients of both.
+ * modulation of DiT, of a gated sum where there is one, and the gradients of all.
  *
  * Mean and variance take two passes over a row, which is in the first-level cache: a single pass of
  * sums of squares would lose the digits of rows whose mean is large.
  */
-import { GATED_PROGRAM } from "../../gated.ts";
-import { elementwise } from "./elementwise.ts";
 import { gateGrad } from "./gate_grad.ts";
 import type { KernelArgs } from "../../kernels.ts";
 import type { View } from "../../view.ts";
@@ -63,12 +61,13 @@ function splatAt(f: Func, base: number, index: number): number {
 const FORWARD = new Slots([
   "n", "rows", "chunkRows", "chunks", "x", "out", "mean",
   "rstd", "eps", "inverseN", "meanFactor", "rowsPerSample", "multiply", "multiplyBytes", "add",
-  "addBytes", "one",
+  "addBytes", "one", "branch", "gate", "gateBytes", "summed",
 ]);
 
 /**
  * out = (x - mean) rstd (one + multiply) + add; `multiply` and `add` are vectors at addresses that
- * advance with the sample, or 0 where there are none.
+ * advance with the sample, or 0 where there are none. Where there is a `branch`, x + gate branch
+ * goes to `summed` first and takes the place of x.
  */
 function forwardKernel(name: string, sum: typeof sumOver): Func {
   const f = kernel(name);
@@ -85,6 +84,8 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
   const eps = slots.f32x4("eps"), inverseN = slots.f32x4("inverseN");
   const meanFactor = slots.f32x4("meanFactor"); // 1 / n, or 0 for a mean of 0
   const one = slots.f32x4("one");
+  const branch = slots.i64("branch"), summed = slots.i64("summed");
+  const gate = slots.i64("gate"), gateBytes = slots.i64("gateBytes");
   const chunks = slots.i32("chunks"), bytes = f.local(I64);
   f.get(n).i64const(2).i64("shl").set(bytes);
   claimChunks(f, chunks, (chunk) => {
@@ -93,6 +94,19 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
       const xRow = rowAddress(f, x, row, bytes), outRow = rowAddress(f, out, row, bytes);
       const sample = f.local(I64);
       f.get(row).get(perSample).i64("div_u").set(sample);
+      f.get(branch).i64const(0).i64("ne").if(() => {
+        const branchRow = rowAddress(f, branch, row, bytes);
+        const gateRow = rowAddress(f, gate, sample, gateBytes);
+        const summedRow = rowAddress(f, summed, row, bytes);
+        walk(c, n, [xRow, branchRow, gateRow, summedRow], (step) => {
+          const values = step.load(0), more = step.load(1), gates = step.load(2);
+          values.forEach((v, i) => {
+            f.get(gates[i]!).get(more[i]!).get(v).f32x4("relaxed_madd").set(v);
+          });
+          step.store(3, values);
+        });
+        f.get(summedRow).set(xRow);
+      });
       const mean = sum(c, n, [xRow], (step) => step.load(0));
       f.get(mean).get(meanFactor).f32x4("mul").set(mean);
       const rstd = sum(c, n, [xRow], (step) =>
@@ -273,13 +287,7 @@ const sampleBytes = (view: View | null) =>
 /** `layerNorm` of the kernel contract. */
 export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): void {
   const { eps, centred, out, mean, rstd, scale, shift } = args;
-  const { branch = null, gate = null, summed = null } = args;
-  const x = summed ?? args.x;
-  if (summed) {
-    const repeated = { ...gate!, shape: x.shape, strides: [gate!.strides[0]!, 0, 1] };
-    const ins = [args.x, repeated, branch!];
-    elementwise(runtime, { program: GATED_PROGRAM, ins, outs: [summed], scalars: [] });
-  }
+  const { x, branch = null, gate = null, summed = null } = args;
   const [samples, rowsPerSample, n] = x.shape as [number, number, number];
   const rows = samples * rowsPerSample;
   const chunkRows = Math.max(1, Math.ceil(CHUNK / n));
@@ -302,6 +310,10 @@ export function layerNorm(runtime: WasmRuntime, args: KernelArgs["layerNorm"]): 
     add: address(runtime, add),
     addBytes: sampleBytes(add),
     one: Number(scale !== null),
+    branch: address(runtime, branch),
+    gate: address(runtime, gate),
+    gateBytes: sampleBytes(gate),
+    summed: address(runtime, summed),
   });
   const forward = runtime.load("layerNorm", build)(n > SPAN ? "layerNormLong" : "layerNorm");
   runtime.launch(forward, slots, { threads: runtime.threadsFor(rows * n) });
