@@ -104,6 +104,40 @@ sameBits("a batch of matmul with bias and activation", "matmul", (arrays) => ({
   accumulate: false,
 }));
 
+Deno.test("no element of a product depends on its column's tile, nor on its bias's type", async () => {
+  const backend = await createWasmBackend({ threads: 1 });
+  try {
+    // Products too small for float32, over more than one chain of k: every sum is -0.
+    const [m, n, k] = [7, 25, 400];
+    const filled = (
+      shape: readonly number[],
+      value: number,
+      dtype: "f32" | "f16" = "f32",
+    ): View => {
+      const data =
+        (dtype === "f32" ? new Float32Array(sizeOf(shape)) : new Float16Array(sizeOf(shape)))
+          .fill(value);
+      const buffer = backend.alloc(data.byteLength, "test");
+      backend.write(buffer, 0, data);
+      return { buffer, dtype, offset: 0, shape, strides: contiguousStrides(shape) };
+    };
+    for (const bias of [null, "f32", "f16"] as const) {
+      const out = filled([1, 1, m, n], NaN);
+      backend.run("matmul", {
+        ...plain,
+        a: filled([1, 1, m, k], 1e-30),
+        b: filled([1, 1, k, n], -1e-30),
+        bias: bias && filled([n], -0, bias),
+        out,
+      }, "test");
+      const bits = await backend.read(out.buffer, "u32", 0, m * n);
+      assertEquals(bits, new Uint32Array(m * n).fill(0x80000000), `bias ${bias}`);
+    }
+  } finally {
+    await backend.dispose();
+  }
+});
+
 for (const [heads, queries, keys] of [[1, 150, 1100], [3, 130, 130]] as const) {
   const title = `attention of ${heads} heads, ${queries} queries on ${keys} keys`;
   sameBits(title, "attention", (arrays) => ({

@@ -138,20 +138,24 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
     f.get(a).set(tileOfA).get(c).set(at).i64const(0).set(i);
     f.get(nc).get(j).i64("sub").set(cols);
     f.get(bias).set(stripBias);
-    isSet(biasHalf).if(() => {
-      f.get(spare).i64const(stripBiases(tile)).i64("add").set(stripBias);
-      for (let v = 0; v < tile.cols / 4; v++) {
-        const values = loadUnit(context, "f16", bias, v * 8);
-        f.get(stripBias).get(values).vmem("store", v * 16);
-      }
-      context.temporaries.releaseAll();
-    });
+    // Blocks before the last steps of k have no biases, of whatever type these are.
+    isSet(bias).if(() =>
+      isSet(biasHalf).if(() => {
+        f.get(spare).i64const(stripBiases(tile)).i64("add").set(stripBias);
+        for (let v = 0; v < tile.cols / 4; v++) {
+          const values = loadUnit(context, "f16", bias, v * 8);
+          f.get(stripBias).get(values).vmem("store", v * 16);
+        }
+        context.temporaries.releaseAll();
+      })
+    );
     f.for64(i, mc, tile.rows, () => {
       f.get(mc).get(i).i64("sub").set(rows);
       f.get(cols).i64const(tile.cols).i64("ge_s").if(() => {
         call({ c: at, ldc, accumulate, bias: stripBias });
       }, () => {
-        // The last columns: a whole tile aside, of which the part that exists is taken over.
+        // The last columns: a whole tile aside, of which the part that exists is taken over. Where
+        // there is nothing to add that is -0, which leaves every value as it is, -0 too.
         call({
           c: spare,
           ldc: (f: Func) => f.i64const(tile.cols * 4),
@@ -163,11 +167,11 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
           f.i64const(0).set(col).get(stripBias).set(columnBias);
           f.for64(col, cols, 1, () => {
             f.get(to).get(from).mem("f32.load");
-            f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(0), F32);
+            f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(-0), F32);
             f.f32("add");
             isSet(stripBias).if(
               () => f.get(columnBias).mem("f32.load"),
-              () => f.f32const(0),
+              () => f.f32const(-0),
               F32,
             );
             f.f32("add").mem("f32.store").advance(to, 4).advance(from, 4).advance(columnBias, 4);
