@@ -162,6 +162,34 @@ for (const [heads, queries, keys] of [[1, 150, 1100], [3, 130, 130]] as const) {
   }));
 }
 
+Deno.test("scores have no gradient where one key has all the weight", async () => {
+  const backend = await createWasmBackend({ threads: 1 });
+  try {
+    for (const [keys, depth] of [[1, 32], [1, 23], [70, 64], [70, 7]] as const) {
+      const arrays = new Arrays(backend);
+      const queries = 75;
+      const q = arrays.input(1, 2, queries, depth), k = arrays.input(1, 2, keys, depth);
+      const v = arrays.input(1, 2, keys, depth), g = arrays.input(1, 2, queries, depth);
+      const out = arrays.output(1, 2, queries, depth), stats = arrays.output(1, 2, queries, 2);
+      const [dq, dk, dv] = [q, k, v].map(({ shape }) => arrays.output(...shape)) as [
+        View,
+        View,
+        View,
+      ];
+      const scale = 1e9; // the others' exponentials are 0
+      backend.run("attention", { q, k, v, scale, out, stats }, "test");
+      backend.run("attentionGrad", { q, k, v, out, stats, g, scale, dq, dk, dv }, "test");
+      for (const { buffer, shape } of [dq, dk]) {
+        const found = await backend.read(buffer, "f32", 0, sizeOf(shape));
+        assertEquals(found.findIndex((x) => x !== 0), -1, `${keys} keys of ${depth}`);
+      }
+      arrays.free();
+    }
+  } finally {
+    await backend.dispose();
+  }
+});
+
 sameBits("convolution", "conv2d", (arrays) => ({
   x: arrays.input(3, 20, 30, 34),
   w: arrays.input(40, 20, 3, 3),

@@ -21,8 +21,8 @@ import {
 } from "./attention_tiles.ts";
 import { F32, Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
-import { packPanels } from "./pack.ts";
-import { min64, sumOver, vectorContext } from "../emit/rows.ts";
+import { packPanels, transpose4 } from "./pack.ts";
+import { min64, vectorContext } from "../emit/rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
 import type { Tier } from "../device/tier.ts";
@@ -95,24 +95,48 @@ function gradPanel(module: Module, tile: Tile): Func {
 }
 
 /**
- * `(stats, g, gRowBytes, out, outRowBytes, depth, count, lanes)`: fills the lane rows of one panel
- * from as many rows of g and out as the panel has queries.
+ * `(stats, g, out, outRowBytes, depth, count, lanes)`: fills the lane rows of one panel from the
+ * panel of g and as many rows of out as there are queries.
+ *
+ * Each sum of g out is one chain in the order of depth, as every element of dp is. Where one key has
+ * all the weight, out is its v, and the two are to cancel to the last bit: what would be left of
+ * them is as large as what other keys contribute.
  */
 function lanePanel(module: Module, tile: Tile): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64]);
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
   const c = vectorContext(f);
-  const [stats, g, gRow, out, outRow, depth, count, lanes] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+  const [stats, g, out, outRow, depth, count, lanes] = [0, 1, 2, 3, 4, 5, 6] as const;
   const vectors = tile.cols / 4, width = tile.cols * 4;
-  const lane = f.local(I64), to = f.local(I64);
-  f.get(lanes).set(to);
-  f.for64(lane, min64(f, count, (f) => f.i64const(tile.cols)), 1, () => {
-    const dot = sumOver(c, depth, [g, out], ({ load }) => {
-      const a = load(0), b = load(1);
-      a.forEach((v, i) => f.get(v).get(b[i]!).f32x4("mul").set(v));
-      return a;
+  const d = f.local(I64), value = f.local(V128);
+  const dots = f.locals(V128, vectors), rows = f.locals(I64, tile.cols);
+  // Lanes without a query take the last one's row.
+  f.get(out).set(rows[0]!);
+  for (let lane = 1; lane < tile.cols; lane++) {
+    f.get(rows[lane - 1]!).get(outRow).i64const(0).get(count).i64const(lane).i64("gt_s").select();
+    f.i64("add").set(rows[lane]!);
+  }
+  /** Takes `steps` steps of depth, of which `columns` gives those of four rows. */
+  const take = (steps: number, columns: (rows: readonly number[]) => readonly number[]) => {
+    for (let v = 0; v < vectors; v++) {
+      columns(rows.slice(4 * v, 4 * v + 4)).forEach((column, i) => {
+        f.get(column).get(g).vmem("load", i * width + v * 16).get(dots[v]!);
+        f.f32x4("relaxed_madd").set(dots[v]!);
+      });
+    }
+    for (const row of rows) f.advance(row, 4 * steps);
+    f.advance(g, steps * width);
+  };
+  f.for64(d, (f) => f.get(depth).i64const(3).i64("sub"), 4, () => {
+    take(4, (rows) => transpose4(f, rows.flatMap((row) => loadVectors(f, row, 1))));
+  });
+  f.for64(d, depth, 1, () => {
+    take(1, (rows) => {
+      f.get(rows[0]!).vmem("load32_zero").set(value);
+      for (let lane = 1; lane < 4; lane++) {
+        f.get(rows[lane]!).get(value).vlane("load32_lane", lane).set(value);
+      }
+      return [value];
     });
-    f.get(to).get(dot).vlane("store32_lane", 0, 2 * width).advance(to, 4);
-    f.get(g).get(gRow).i64("add").set(g).get(out).get(outRow).i64("add").set(out);
   });
   const pairs = loadVectors(f, stats, 2 * vectors);
   const logs = f.locals(V128, vectors), most = f.locals(V128, vectors);
@@ -124,7 +148,8 @@ function lanePanel(module: Module, tile: Tile): Func {
   });
   storeVectors(f, lanes, most);
   storeVectors(f, lanes, logs, width);
-  storeVectors(f, lanes, logs.map(() => c.constants.f32(1)), 3 * width);
+  storeVectors(f, lanes, dots, 2 * width);
+  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 3 * width);
   return module.add(f);
 }
 
@@ -283,11 +308,9 @@ function build(tier: Tier): Module {
         }
         overPanels(() => {
           f.get(statsHead).get(queryAt).i64const(8).i64("mul").i64("add");
-          for (const name of ["g", "out"] as const) {
-            rowOf(name, queryAt);
-            rowBytes(name);
-          }
-          f.get(depth).get(left).get(lanesAt).call(fillLanes);
+          plus(scratch.panelsG, panel, depthBytes);
+          rowOf("out", queryAt);
+          rowBytes("out").get(depth).get(left).get(lanesAt).call(fillLanes);
           plus(scratch.scores, panel, scoresPanel);
           plus(scratch.scoreGrads, panel, scoresPanel).get(count).get(lanesAt).get(scale);
           f.call(grad);
