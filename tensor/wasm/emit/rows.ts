@@ -119,27 +119,6 @@ export function accumulators(f: Func, value: number): number[] {
   return locals;
 }
 
-/**
- * Sums the vectors that `values` gives for each step of a walk over `rows`; the total in all lanes
- * of a new local.
- */
-export function sumOver(
-  c: VectorContext,
-  n: number,
-  rows: readonly number[],
-  values: (step: Step) => number[],
-): number {
-  const { f } = c;
-  const sums = accumulators(f, 0);
-  walk(c, n, rows, (step) =>
-    values(step).forEach((value, v) => {
-      f.get(sums[v]!).get(value);
-      if (step.mask !== undefined) f.get(step.mask).v128("and");
-      f.f32x4("add").set(sums[v]!);
-    }));
-  return combine(f, sums, "add");
-}
-
 /** The address `base + index * bytes` in a new local; `index` pushes an i64. */
 export function rowAddress(f: Func, base: number, index: Push | number, bytes: number): number {
   const local = f.local(I64);

@@ -119,6 +119,7 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
   const row = f.local(I64), col = f.local(I64), from = f.local(I64), to = f.local(I64);
   const stripBias = f.local(I64), columnBias = f.local(I64);
   const isSet = (local: number) => f.get(local).i64const(0).i64("ne");
+  // From a tile's A to the next one's, and from a strip's B to the next one's.
   f.get(kc).get(aStride).get(aStride).i64("eqz").select().i64const(tile.rows).i64("mul").set(aStep);
   isSet(aStride).if(() => {}, () => f.get(aStep).i64const(4).i64("mul").set(aStep));
   f.get(kc).i64const(1).get(bStride).i64("eqz").select().i64const(tile.cols * 4).i64("mul");
@@ -132,6 +133,27 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
     if (!rowsOfA || !rowsOfB) return packed();
     isSet(aStride).if(() => callTile(f, rowsOfA, rows, operands), () => {
       isSet(bStride).if(() => callTile(f, rowsOfB, rows, operands), packed);
+    });
+  };
+  /**
+   * Takes the columns that exist over from the spare tile. Nothing to add is -0, which leaves every
+   * value as it is, -0 too.
+   */
+  const takeOver = () => {
+    f.get(rows).i64const(tile.rows).get(rows).i64const(tile.rows).i64("lt_s").select();
+    f.set(rows).i64const(0).set(row).get(at).set(to).get(spare).set(from);
+    f.for64(row, rows, 1, () => {
+      f.i64const(0).set(col).get(stripBias).set(columnBias);
+      f.for64(col, cols, 1, () => {
+        f.get(to).get(from).mem("f32.load");
+        f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(-0), F32);
+        f.f32("add");
+        isSet(stripBias).if(() => f.get(columnBias).mem("f32.load"), () => f.f32const(-0), F32);
+        f.f32("add").mem("f32.store").advance(to, 4).advance(from, 4).advance(columnBias, 4);
+      });
+      f.get(to).get(cols).i64const(2).i64("shl").i64("sub").get(ldc).i64("add").set(to);
+      f.get(from).get(cols).i64const(2).i64("shl").i64("sub").i64const(tile.cols * 4);
+      f.i64("add").set(from);
     });
   };
   f.for64(j, nc, tile.cols, () => {
@@ -154,32 +176,13 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
       f.get(cols).i64const(tile.cols).i64("ge_s").if(() => {
         call({ c: at, ldc, accumulate, bias: stripBias });
       }, () => {
-        // The last columns: a whole tile aside, of which the part that exists is taken over. Where
-        // there is nothing to add that is -0, which leaves every value as it is, -0 too.
+        // The last columns: a whole tile aside, of which the part that exists is taken over.
         call({
           c: spare,
           ldc: (f: Func) => f.i64const(tile.cols * 4),
           accumulate: (f: Func) => f.i32const(0),
         });
-        f.get(rows).i64const(tile.rows).get(rows).i64const(tile.rows).i64("lt_s").select();
-        f.set(rows).i64const(0).set(row).get(at).set(to).get(spare).set(from);
-        f.for64(row, rows, 1, () => {
-          f.i64const(0).set(col).get(stripBias).set(columnBias);
-          f.for64(col, cols, 1, () => {
-            f.get(to).get(from).mem("f32.load");
-            f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(-0), F32);
-            f.f32("add");
-            isSet(stripBias).if(
-              () => f.get(columnBias).mem("f32.load"),
-              () => f.f32const(-0),
-              F32,
-            );
-            f.f32("add").mem("f32.store").advance(to, 4).advance(from, 4).advance(columnBias, 4);
-          });
-          f.get(to).get(cols).i64const(2).i64("shl").i64("sub").get(ldc).i64("add").set(to);
-          f.get(from).get(cols).i64const(2).i64("shl").i64("sub").i64const(tile.cols * 4);
-          f.i64("add").set(from);
-        });
+        takeOver();
       });
       // Finished tile by tile: rows that are a power of two apart would push each other out of
       // the cache before the end of the strip.

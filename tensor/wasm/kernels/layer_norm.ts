@@ -17,12 +17,12 @@ import {
   min64,
   rowAddress,
   type Step,
-  sumOver,
   vectorContext,
   walk,
 } from "../emit/rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
 import { Slots } from "../emit/slots.ts";
+import type { VectorContext } from "../emit/vector_math.ts";
 
 /** Elements that a thread claims at a time. */
 const CHUNK = 16384;
@@ -30,14 +30,32 @@ const CHUNK = 16384;
 /** Elements of a row from which on its sums are made of sums of so many each. */
 const SPAN = 16384;
 
-/** `sumOver` of a long row, whose error must not grow with its length. */
-const sumOverSpans: typeof sumOver = (c, n, [row], values) => {
+/** Sums the vectors that `values` gives for each step of a walk; the total in all lanes. */
+function sumOver(
+  c: VectorContext,
+  n: number,
+  row: number,
+  values: (step: Step) => number[],
+): number {
+  const { f } = c;
+  const sums = accumulators(f, 0);
+  walk(c, n, [row], (step) =>
+    values(step).forEach((value, v) => {
+      f.get(sums[v]!).get(value);
+      if (step.mask !== undefined) f.get(step.mask).v128("and");
+      f.f32x4("add").set(sums[v]!);
+    }));
+  return combine(f, sums, "add");
+}
+
+/** The same of a long row, whose error must not grow with its length. */
+const sumOverSpans: typeof sumOver = (c, n, row, values) => {
   const { f } = c;
   const at = f.local(I64), part = f.local(I64), total = f.local(V128);
-  f.i64const(0).set(at).f32x4const(0).set(total).get(row!).set(part);
+  f.i64const(0).set(at).f32x4const(0).set(total).get(row).set(part);
   f.for64(at, n, SPAN, () => {
     const count = min64(f, (f) => f.i64const(SPAN), (f) => f.get(n).get(at).i64("sub"));
-    f.get(sumOver(c, count, [part], values)).get(total).f32x4("add").set(total);
+    f.get(sumOver(c, count, part, values)).get(total).f32x4("add").set(total);
     f.advance(part, SPAN * 4);
   });
   return total;
@@ -107,9 +125,9 @@ function forwardKernel(name: string, sum: typeof sumOver): Func {
         });
         f.get(summedRow).set(xRow);
       });
-      const mean = sum(c, n, [xRow], (step) => step.load(0));
+      const mean = sum(c, n, xRow, (step) => step.load(0));
       f.get(mean).get(meanFactor).f32x4("mul").set(mean);
-      const rstd = sum(c, n, [xRow], (step) =>
+      const rstd = sum(c, n, xRow, (step) =>
         step.load(0).map((v) => {
           f.get(v).get(mean).f32x4("sub").tee(v).get(v).f32x4("mul").set(v);
           return v;
