@@ -226,11 +226,9 @@ export interface ProductSpec {
   readonly accumulate: number;
   /**
    * Packs `lines` rows of A from row `row` and step `p` on into panels at `dst`, or sets `dst` to
-   * where they are; `column` is the first of those that they are needed for.
+   * where they are.
    */
-  packA(
-    to: { dst: number; row: number; lines: number; p: number; steps: number; column: number },
-  ): void;
+  packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
   /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
   /** Bytes between rows of A where `dst` is set to them as they lie, or 0. */
@@ -292,7 +290,7 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
         f.for64(p!, sEnd!, by(kc), () => {
           min((f) => f.get(kc), rest(sEnd!, p!), pb!);
           f.get(spec.panelsA).set(a!);
-          spec.packA({ dst: a!, row: i!, lines: ib!, p: p!, steps: pb!, column: j! });
+          spec.packA({ dst: a!, row: i!, lines: ib!, p: p!, steps: pb! });
           f.get(spec.c).get(i!).get(spec.ldc).i64("mul").i64("add");
           f.get(j!).i64const(4).i64("mul").i64("add").set(c!).get(spec.ldc).set(ldc!);
           if (spec.aside) {

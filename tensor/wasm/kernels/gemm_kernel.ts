@@ -49,17 +49,8 @@ function tileKernel(
   bLayout: BLayout,
 ): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I32, I64, I64, I64]);
-  const [k, a, b, c, ldc, accumulate, aStride, bStride, bias] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-  ] as const;
+  const [k, a, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5] as const;
+  const [aStride, bStride, bias] = [6, 7, 8] as const;
   const vectors = tile.cols / 4;
   const acc = Array.from({ length: rows }, () => f.locals(V128, vectors));
   const bv = f.locals(V128, vectors);

@@ -215,7 +215,10 @@ function sumRows(runtime: WasmRuntime, a: View, out: View): void {
 /** Products of an element of B up to which it is cheaper to read it where it lies than to pack it. */
 const FEW_USES = 256;
 
-/** Whether a product reads A or B where it lies. */
+/**
+ * Whether a product reads A or B where it lies. Its plan counts them as packed all the same: pieces
+ * that share rows of A, or columns of B, fetch them once each either way.
+ */
 function readInPlace(
   { a, b, activationA = "none", activationB = "none" }: KernelArgs["matmul"],
   m: number,
