@@ -9,6 +9,7 @@
  */
 import { init, shutdown } from "@dit/core";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
+import { Warmer } from "../tensor/webgpu/tune/warmer.ts";
 import { findAdapter, isSoftwareAdapter } from "../tensor/webgpu/backend.ts";
 import { fileName, type GpuSource, gpuSource, information } from "./gpu/adapter.ts";
 import { attentionPlans } from "./gpu/attention_plans.ts";
@@ -20,7 +21,6 @@ import { sampling } from "./gpu/sampling.ts";
 import { trainingSteps } from "./gpu/steps.ts";
 import { sweep } from "./gpu/sweep.ts";
 import { tensorCores } from "./gpu/tensor_cores.ts";
-import { Warmer } from "./gpu/warmer.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report } from "./measure.ts";
 
@@ -97,7 +97,7 @@ async function measure(
   report.note("half", (device.backend as WebGpuBackend).runtime.halfMode);
   const warmer = tiny || left() < LEAST_SECONDS
     ? null
-    : await Warmer.of((device.backend as WebGpuBackend).runtime.device);
+    : new Warmer(device.backend as WebGpuBackend);
   const bench = { tiny, left, warmer };
   const sections: Record<(typeof SECTIONS)[number], () => Promise<void>> = {
     conformance: () =>
@@ -120,7 +120,7 @@ async function measure(
       if (left() <= 0) {
         console.log(`\n${name}: no time left`);
       } else {
-        await warmer?.warm(1);
+        await warmer?.warm();
         await sections[name]();
       }
     } catch (error) {
@@ -131,6 +131,7 @@ async function measure(
     took[name] = (performance.now() - start) / 1000;
     report.note("seconds", took);
   }
+  warmer?.[Symbol.dispose]();
   await shutdown(device);
   const failed = Object.keys(failures);
   if (failed.length > 0) throw new Error(`gpu: failed in ${failed.join(", ")}`);

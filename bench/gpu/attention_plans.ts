@@ -19,8 +19,6 @@ const TINY: typeof MODELS = [
   { name: "tiny", dtype: "f32", batch: 2, heads: 2, tokens: 70, depth: 16 },
 ];
 
-const WARM_MILLISECONDS = 60;
-
 /**
  * Times every way to write each of the kernels; of gradients, with the other kernel as usual.
  *
@@ -29,10 +27,10 @@ const WARM_MILLISECONDS = 60;
 export async function attentionPlans(
   report: Report,
   device: Device,
-  { tiny, left, warmer }: Bench,
+  { tiny, left }: Bench,
 ): Promise<void> {
   const backend = device.backend as WebGpuBackend;
-  const clock = new GpuClock(backend);
+  using clock = new GpuClock(backend);
   const rows: Row[] = [];
   const wrong: string[] = [];
   for (const model of tiny ? TINY : MODELS) {
@@ -46,7 +44,6 @@ export async function attentionPlans(
       { kernel: "gradients", variants: arrays.sharing(arrays.usual) },
     ];
     for (const { kernel, variants } of subjects) {
-      warmer?.keep(WARM_MILLISECONDS);
       const found = await choose<unknown>(kernel, { shape: model.name, variants }, clock);
       for (const { variant, milliseconds, isUsual } of found.rows) {
         const isRight = Number.isFinite(milliseconds);

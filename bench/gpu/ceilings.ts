@@ -5,7 +5,7 @@ import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
 import { type Bench, gpuMilliseconds, keepsTime, median, wallMilliseconds } from "./clock.ts";
 import { copies } from "./copies.ts";
-import type { Warmer } from "./warmer.ts";
+import type { Warmer } from "../../tensor/webgpu/tune/warmer.ts";
 
 const ADD: Formula = { name: "bench:add", build: (a, b) => a!.add(b!) };
 const COPY: Formula = { name: "bench:copy", build: (a) => a!.mul(1) };

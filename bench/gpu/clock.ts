@@ -1,7 +1,7 @@
 /** How long things take a GPU, and the host that drives it. */
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { ProfileRow } from "../../tensor/webgpu/device/profiler.ts";
-import type { Warmer } from "./warmer.ts";
+import type { Warmer } from "../../tensor/webgpu/tune/warmer.ts";
 
 /** What a section of the kit works with. */
 export interface Bench {
@@ -12,9 +12,6 @@ export interface Bench {
   /** Where figures count; null in miniature. */
   readonly warmer: Warmer | null;
 }
-
-/** How long a GPU is kept busy before what is timed, which compiling may have held up. */
-const WARM_MILLISECONDS = 200;
 
 /** Whether the GPU keeps time. */
 export function keepsTime({ runtime }: WebGpuBackend): boolean {
@@ -39,7 +36,7 @@ export async function gpuMilliseconds(
   const repeat = () => {
     for (let i = 0; i < times; i++) run();
   };
-  warmer?.keep(WARM_MILLISECONDS);
+  await warmer?.warm();
   if (keepsTime(backend)) return sum(await backend.runtime.profile(repeat)) / times;
   return (await wallMilliseconds(backend, repeat)).all / times;
 }

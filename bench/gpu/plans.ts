@@ -43,7 +43,6 @@ const TINY: readonly Model[] = [
   { name: "tiny", blocks: 1, tokens: 200, dtype: "f16", layers: [[72, 24]] },
 ];
 
-const WARM_MILLISECONDS = 60;
 /**
  * Times every candidate of every product, and adds up what the layers of a step's blocks would take.
  *
@@ -52,10 +51,10 @@ const WARM_MILLISECONDS = 60;
 export async function plans(
   report: Report,
   device: Device,
-  { tiny, left, warmer }: Bench,
+  { tiny, left }: Bench,
 ): Promise<void> {
   const backend = device.backend as WebGpuBackend;
-  const clock = new GpuClock(backend);
+  using clock = new GpuClock(backend);
   report.note("traits", { ...backend.runtime.traits });
   const products: Row[] = [];
   const totals: Row[] = [];
@@ -72,7 +71,6 @@ export async function plans(
         const candidates = candidatesOf(product.size, backend.runtime.traits);
         const errors: number[] = [];
         for (const { plan } of candidates) errors.push(await product.error(plan));
-        if (!tiny) warmer?.keep(WARM_MILLISECONDS);
         const launches = candidates.map(({ plan }) => (op: string) => product.run(plan, op));
         const times = await clock.time(launches);
         const { m, n, k } = product.size;

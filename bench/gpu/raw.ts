@@ -97,17 +97,6 @@ export class RawGpu {
     return Number(to! - from!) / 1e6 / times;
   }
 
-  /** Submits `times` launches in a row, and waits for none. */
-  submit({ pipeline, group, workgroups }: Launch, times: number): void {
-    this.#submit((encoder) => {
-      const pass = encoder.beginComputePass();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      for (let i = 0; i < times; i++) pass.dispatchWorkgroups(workgroups);
-      pass.end();
-    });
-  }
-
   /** Throws the first error that the device has told of since the last time. */
   check(): void {
     const fault = this.#fault;

@@ -13,7 +13,7 @@ import {
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
 import type { Bench } from "./clock.ts";
-import type { Warmer } from "./warmer.ts";
+import type { Warmer } from "../../tensor/webgpu/tune/warmer.ts";
 import { fill } from "../models.ts";
 
 interface SamplingJob {
@@ -87,7 +87,7 @@ async function timed(
   };
   await draw(1); // compiles the kernels
   await draw(1);
-  await warmer?.warm(1);
+  await warmer?.warm();
   const milliseconds = await draw(steps) / steps;
   return { steps, "ms a step": milliseconds, "images/s at 250 steps": images / milliseconds * 4 };
 }

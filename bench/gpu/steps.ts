@@ -6,7 +6,7 @@ import { familyOf } from "../census.ts";
 import type { Report, Row } from "../measure.ts";
 import { type Bench, keepsTime, median, sum } from "./clock.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./jobs.ts";
-import type { Warmer } from "./warmer.ts";
+import type { Warmer } from "../../tensor/webgpu/tune/warmer.ts";
 
 const TINY = {
   "hidden-size": 32,
@@ -90,7 +90,7 @@ async function timed(
     return performance.now() - start;
   };
   const first = await wait(step);
-  await warmer?.warm(1);
+  await warmer?.warm();
   resetPeak(device);
   await wait(step);
   const before = runtime.stats;
@@ -108,7 +108,7 @@ async function timed(
   }
   await backend.sync();
   const milliseconds = (performance.now() - start) / steps;
-  await warmer?.warm(0.5);
+  await warmer?.warm();
   const profile = keepsTime(backend) ? await runtime.profile(step) : null;
   const losses = (await trainee.records.take()).map(({ loss }) => loss);
   return {

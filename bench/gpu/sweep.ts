@@ -5,7 +5,7 @@ import type { Report, Row } from "../measure.ts";
 import type { Bench } from "./clock.ts";
 import { fillUniform, productError, RawGpu } from "./raw.ts";
 import { tiledProduct, type Tiling, workgroupsOf } from "./tiled_product.ts";
-import type { Warmer } from "./warmer.ts";
+import type { Warmer } from "../../tensor/webgpu/tune/warmer.ts";
 
 type Sizes = readonly [m: number, n: number, k: number];
 
@@ -15,9 +15,6 @@ const SHAPES: readonly Sizes[] = [[8192, 4608, 1152], [8192, 384, 384], [8192, 1
 const LARGEST_ERROR = { f32: 1e-5, f16: 2e-2 } as const;
 /** GPU time of a measurement. */
 const MILLISECONDS = 30;
-/** For how long the GPU is kept busy meanwhile, in milliseconds. */
-const WHILE_COMPILING = 300;
-const BEFORE_TIMING = 100;
 
 /** As the engine's own large tile. */
 const USUAL: Tiling = { rows: 128, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 };
@@ -155,7 +152,6 @@ async function timed(
   const [m, n, k] = sizes;
   const { a, b, buffers, read } = operands.of(tiling.type ?? "f32");
   const start = performance.now();
-  warmer?.keep(WHILE_COMPILING);
   const launch = gpu.launch(tiledProduct(tiling), buffers, workgroupsOf(tiling, m, n));
   const once = await gpu.milliseconds(launch, 1);
   const first = performance.now() - start;
@@ -166,7 +162,7 @@ async function timed(
     return sum;
   });
   const times = Math.max(1, Math.min(50, Math.round(MILLISECONDS / once)));
-  warmer?.keep(BEFORE_TIMING);
+  await warmer?.warm();
   const ms = await gpu.milliseconds(launch, times);
   gpu.check();
   return { "TFLOPS": 2 * m * n * k / ms / 1e9, ms, error, "first launch, ms": first };

@@ -13,9 +13,6 @@ import type { Bench } from "./clock.ts";
 const LAYER = { tokens: 8192, dtype: "f16", layers: [[4608, 1152]] } as const;
 const TINY = { tokens: 256, dtype: "f16", layers: [[192, 128]] } as const;
 
-/** For how long the GPU is kept busy before products are timed. */
-const WARM_MILLISECONDS = 100;
-
 /**
  * Times the product of a layer and those of its gradients, each held to float64.
  *
@@ -24,7 +21,7 @@ const WARM_MILLISECONDS = 100;
 export async function tensorCores(
   report: Report,
   device: Device,
-  { tiny, left, warmer }: Bench,
+  { tiny, left }: Bench,
 ): Promise<void> {
   const backend = device.backend as WebGpuBackend;
   const { matrices: usual, traits } = backend.runtime;
@@ -36,6 +33,7 @@ export async function tensorCores(
   report.note("matrix unit", { ...usual.unit });
   const layer = tiny ? TINY : LAYER;
   const [[outputs, inputs]] = layer.layers;
+  using clock = new GpuClock(backend);
   using arrays = new LinearArrays(backend, layer);
   const rows: Row[] = [];
   const wrong: string[] = [];
@@ -45,9 +43,8 @@ export async function tensorCores(
     if (left() < 5) return report.note("tensor cores", "no time left for all of them");
     const errors: number[] = [];
     for (const plan of plans) errors.push(await product.error(plan));
-    if (!tiny) warmer?.keep(WARM_MILLISECONDS);
     const launches = plans.map((plan) => (op: string) => product.run(plan, op));
-    const times = await new GpuClock(backend).time(launches);
+    const times = await clock.time(launches);
     const { m, n, k } = product.size;
     plans.forEach((plan, i) => {
       const { matrices, depth } = plan?.onMatrices ?? usual;

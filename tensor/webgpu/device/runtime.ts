@@ -336,7 +336,11 @@ export class WebGpuRuntime {
     } finally {
       this.#profiler = null;
     }
-    return await profiler.finish(this);
+    this.flush();
+    const mark = this.pace.mark();
+    const rows = await profiler.finish(this);
+    this.pace.done(mark);
+    return rows;
   }
 
   /** The encoder with no pass open, to record copies between dispatches. */

@@ -19,37 +19,37 @@ const SUM = program(
 /** Of one f16: half a unit in its last place. */
 const HALF = { tolerance: { scaled: 2e-3 } } as const;
 
-/** Products that a GPU with matrix units computes on them. */
+/** Products that a GPU with matrix units computes on them, whose tiles are 128 x 128 x 32 at most. */
 export const MATRIX_CASES: readonly ConformanceCase[] = [
   conformanceCase("matmul", "x wT in batches, with all that may follow", HALF, (f) => ({
-    a: f.input([1, 2, 70, 40], normal(), "f16"),
-    b: f.input([1, 2, 40, 52], normal(), "f16", permuted([1, 2, 40, 52], [0, 1, 3, 2])),
-    bias: f.input([52]),
+    a: f.input([1, 2, 150, 56], normal(), "f16"),
+    b: f.input([1, 2, 56, 180], normal(), "f16", permuted([1, 2, 56, 180], [0, 1, 3, 2])),
+    bias: f.input([180]),
     activation: "silu",
-    pre: f.output("pre", [1, 2, 70, 52], "f16"),
+    pre: f.output("pre", [1, 2, 150, 180], "f16"),
     combine: SUM,
-    operand: f.input([1, 2, 70, 52], normal(), "f16"),
-    sums: f.output("sums", [1, 2, 70]),
-    out: f.output("out", [1, 2, 70, 52], "f16"),
+    operand: f.input([1, 2, 150, 180], normal(), "f16"),
+    sums: f.output("sums", [1, 2, 150]),
+    out: f.output("out", [1, 2, 150, 180], "f16"),
     accumulate: false,
   })),
   conformanceCase("matmul", "g w of one w for all batches, of odd height", HALF, (f) => ({
-    a: f.input([2, 1, 45, 72], normal(), "f16"),
-    b: f.input([2, 1, 72, 40], normal(), "f16", repeated([2, 1, 72, 40], [0])),
+    a: f.input([2, 1, 85, 72], normal(), "f16"),
+    b: f.input([2, 1, 72, 88], normal(), "f16", repeated([2, 1, 72, 88], [0])),
     bias: null,
     activation: "none",
     pre: null,
-    out: f.output("out", [2, 1, 45, 40], "f16"),
+    out: f.output("out", [2, 1, 85, 88], "f16"),
     accumulate: false,
   })),
   conformanceCase("matmul", "gT x so deep that it is split", {}, (f) => ({
-    a: f.input([1, 1, 40, 16376], normal(), "f16", permuted([1, 1, 40, 16376], [0, 1, 3, 2])),
-    b: f.input([1, 1, 16376, 24], normal(), "f16"),
+    a: f.input([1, 1, 72, 16376], normal(), "f16", permuted([1, 1, 72, 16376], [0, 1, 3, 2])),
+    b: f.input([1, 1, 16376, 72], normal(), "f16"),
     bias: null,
     activation: "none",
     pre: null,
-    sums: f.output("sums", [1, 1, 40]),
-    out: f.output("out", [1, 1, 40, 24]),
+    sums: f.output("sums", [1, 1, 72]),
+    out: f.output("out", [1, 1, 72, 72]),
     accumulate: false,
   })),
 ];

@@ -1,5 +1,6 @@
 /** Which of several variants of a kernel is the fastest, measured and checked. */
-import type { Launch, TuneClock } from "./clock.ts";
+import type { TuneClock } from "./clock.ts";
+import type { Launch } from "./turns.ts";
 
 /** One class of shapes, and the variants of the kernel that computes it. */
 export interface Subject<Plan> {

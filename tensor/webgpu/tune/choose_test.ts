@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { choose } from "./choose.ts";
-import type { Launch, TuneClock } from "./clock.ts";
+import type { TuneClock } from "./clock.ts";
+import type { Launch } from "./turns.ts";
 
 /** A clock that shows what it is told to, by the names that variants launch. */
 function clockOf(times: Readonly<Record<string, number>>): TuneClock & { timed: string[] } {

@@ -51,13 +51,15 @@ export interface TuneOptions {
  * other plans meanwhile is slowed down. Gives the plans, what they come from, how many classes of
  * shapes no time was left for, and the cores of a GPU whose name does not tell them.
  *
- * @param clock For tests.
+ * @param given A clock, for tests.
  */
 export async function tuneKernels(
   backend: WebGpuBackend,
   { models, seconds, most, onRows }: TuneOptions,
-  clock: TuneClock = new GpuClock(backend),
+  given?: TuneClock,
 ): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number; cores: number | null }> {
+  using own = given ? null : new GpuClock(backend);
+  const clock = given ?? own!;
   const end = clock.seconds() + seconds;
   const isKnown = backend.isSoftware || coresOf(backend.adapterName) !== undefined;
   const cores = isKnown || most ? null : await measureCores(backend, clock);
