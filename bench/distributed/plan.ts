@@ -17,16 +17,16 @@ import { countTimeline, spread, type Timeline } from "./timeline.ts";
 
 /**
  * A training step of DiT-XL/2 on one GPU: batch 32, fp16, checkpointing, NVIDIA H200, Deno's WebGPU
- * (bench/results/gpu/gpu-nvidia-h200-deno.json).
+ * (bench/results/gpu/gpu-nvidia-h200-deno.json; what asking costs, and copies, in ...-deno-before.json).
  */
 export const GPU = {
   batch: 32,
   /** Seconds of a step ("training steps"). */
-  step: 0.9,
+  step: 0.859,
   /** Of those, AdamW, the average, the norm and the search for what is not finite ("GPU time of a step"). */
-  optimizer: 0.0097,
+  optimizer: 0.0082,
   /** Seconds of the host to record a step, during which nothing waits ("host, ms"). */
-  host: 0.159,
+  host: 0.0165,
   /** Seconds until a small read-back is there ("ms a read-back"). */
   readBack: 0.0116,
   /** Seconds of a submit, which every read-back is ("all, us a submit"). */
