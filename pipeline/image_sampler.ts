@@ -1,5 +1,5 @@
 /** From weights to images: one batch at a time, each sample from a random stream of its own. */
-import { detach, div, noGrad, slice } from "../autograd/mod.ts";
+import { cast, detach, div, noGrad, slice } from "../autograd/mod.ts";
 import {
   type ClassifierFreeOptions,
   type ModelFunction,
@@ -23,6 +23,7 @@ import {
   sampleShape,
 } from "./config.ts";
 import { DIT } from "./dit_checkpoint.ts";
+import { inItsPrecision } from "./precision.ts";
 import { type Draw, labelsOf, noiseOf, nullLabels } from "./draws.ts";
 
 /** How to sample. */
@@ -255,12 +256,12 @@ export class ImageSampler implements Disposable {
   }
 
   /** The model, or what it predicts moved away from its early head: early + scale (out - early). */
-  #sampled(scale = 1): DiT | ModelFunction<{ y: Tensor }> {
+  #sampled(scale = 1): ModelFunction<{ y: Tensor }> {
     const { model } = this;
-    if (scale === 1) return model;
     return (x, t, { y }) => {
-      const { out, early } = model.forwardHeads(x, t, y);
-      return guide(out, early, scale, x.shape[1]!);
+      if (scale === 1) return inItsPrecision(model, () => cast(model.forward(x, t, y), "f32"));
+      const { out, early } = inItsPrecision(model, () => model.forwardHeads(x, t, y));
+      return guide(cast(out, "f32"), cast(early, "f32"), scale, x.shape[1]!);
     };
   }
 

@@ -43,6 +43,32 @@ async function samplerOf(device: Device, config: ModelConfig = SMALL): Promise<I
   return await ImageSampler.load({ config, source }, null);
 }
 
+eachDevice(
+  "weights of f16 are computed with in f16 where the device favours that",
+  async (device) => {
+    const source = mapSource(await smallWeights(SMALL));
+    setDevice(device);
+    using whole = await ImageSampler.load({ config: SMALL, source }, null);
+    using half = await ImageSampler.load({ config: SMALL, source }, null, { dtype: "f16" });
+    const draw = async (sampler: ImageSampler, favoursHalf: boolean) => {
+      Object.defineProperty(device.backend, "favoursHalf", {
+        value: favoursHalf,
+        configurable: true,
+      });
+      try {
+        return (await sampler.sample(0, [1, 2], SETTINGS)).images;
+      } finally {
+        delete (device.backend as { favoursHalf?: boolean }).favoursHalf;
+      }
+    };
+    const wide = await draw(half, false);
+    const narrow = await draw(half, true);
+    assert(scaledError(narrow, wide) < 1e-2, `${scaledError(narrow, wide)}`);
+    assert(narrow.some((x, i) => x !== wide[i]), "expected half precision to be seen");
+    assertEquals(await draw(whole, true), await draw(whole, false));
+  },
+);
+
 eachDevice("a sample's bits depend on its number, not on the batch", async (device) => {
   using sampler = await samplerOf(device);
   for (const choice of [{}, { sampler: "ddpm", cfgScale: 1 }] as const) {

@@ -21,5 +21,6 @@ export { DIT } from "./dit_checkpoint.ts";
 export type { Draw } from "./draws.ts";
 export { ConfigError, Fields } from "./fields.ts";
 export * from "./image_sampler.ts";
+export { inItsPrecision } from "./precision.ts";
 export * from "./training.ts";
 export { type TrainedModel, type TransferRow, transferWeights } from "./transfer.ts";

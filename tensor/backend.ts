@@ -84,6 +84,11 @@ export interface Backend {
    * that does not, so that what the activation gives need not be stored for the gradient.
    */
   readonly activatesOperands?: boolean;
+  /**
+   * Set where products and attention of f16 take a fraction of the time of f32, on matrix units, so
+   * that a model whose weights are f16 had better compute in it too.
+   */
+  readonly favoursHalf?: boolean;
   /** Kernels that read and write f16 themselves; others are given f32 copies. */
   readonly halfKernels: ReadonlySet<KernelName>;
   /** Missing where the host's part in work is none to speak of, or replaying is switched off. */

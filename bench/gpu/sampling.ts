@@ -1,5 +1,6 @@
 /** Guided sampling steps on a GPU. */
 import {
+  cast,
   createDiffusion,
   createDiT,
   type Device,
@@ -8,8 +9,11 @@ import {
   nn,
   sample,
   scope,
+  type Tensor,
   tensor,
 } from "@dit/core";
+import type { ModelFunction } from "@dit/core/diffusion";
+import { inItsPrecision } from "@dit/core/pipeline";
 import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
 import type { Report, Row } from "../measure.ts";
 import type { Bench } from "./clock.ts";
@@ -74,7 +78,9 @@ async function timed(
   const draw = async (steps: number): Promise<number> => {
     using _ = scope("samples");
     const start = performance.now();
-    await sample(process, model, [images, inChannels, inputSize, inputSize], {
+    const call: ModelFunction<{ y: Tensor }> = (x, t, { y }) =>
+      inItsPrecision(model, () => cast(model.forward(x, t, y), "f32"));
+    await sample(process, call, [images, inChannels, inputSize, inputSize], {
       sampler: "ddim",
       steps,
       clipDenoised: false,

@@ -171,6 +171,16 @@ export function matrixUnitsTable({ unchecked }: CardResults): string {
   return markdown(["product", "M x N x K", "subgroups, matrices of each", "TFLOPS"], rows);
 }
 
+/** Training steps through both, as docs/dawn.md has them. */
+export function dawnTable({ deno, dawn }: CardResults): string {
+  const rows = deno.tables["training steps"]!.map((row) => [
+    String(row["run"]),
+    number(row["ms a step"]),
+    number(dawnRow(dawn, "training steps", row, ["run"])?.["ms a step"]),
+  ]);
+  return markdown(["run", "Deno's WebGPU", "Dawn"], rows);
+}
+
 /** All tables by the title that stands above them. */
 export function tablesOf(results: CardResults): Map<string, string> {
   return new Map([

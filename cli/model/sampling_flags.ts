@@ -102,7 +102,9 @@ export function samplingFlags(usual: { sampler: string; cfgScale: string }) {
 }
 
 /** `--half`. */
-export const HALF: Flag<boolean> = toggle("weights in f16: half the memory");
+export const HALF: Flag<boolean> = toggle(
+  "weights in f16: half the memory (with --gpu dawn on a card with matrix units, it computes in f16 too)",
+);
 
 /** What was given of the flags that both commands have. */
 export type SamplingFlags = FlagValues<

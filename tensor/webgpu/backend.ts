@@ -65,6 +65,10 @@ export class WebGpuBackend implements Backend {
     return `WebGPU on ${this.#adapter}, ${halfMode} f16${units}`;
   }
 
+  get favoursHalf(): boolean {
+    return this.runtime.matrices !== null;
+  }
+
   /** Looks once whether kernels can use subgroups, which lets them where their plans say so. */
   async findSubgroups(): Promise<Subgroups | null> {
     const { runtime } = this;
