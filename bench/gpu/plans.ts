@@ -100,8 +100,8 @@ export async function plans(
       }
       const planOf = (size: ProductSize) => planProduct(size, backend.runtime.plans);
       const grads = new LinearGradients(arrays, layer, planOf);
-      if (!grads.mayShare) continue;
       const subject = { shape: `${inputs} to ${outputs}`, variants: grads.variants() };
+      if (subject.variants.length === 0) continue;
       for (const row of (await choose("gradients", subject, clock)).rows) {
         const { shape, variant, milliseconds: ms } = row;
         shared.push({ model: model.name, dtype: model.dtype, layer: shape, in: variant, ms });

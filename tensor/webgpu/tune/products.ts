@@ -230,11 +230,16 @@ export class LinearProduct {
   }
 }
 
+/** Plans of products by class that a measurement decides: null for the estimated one. */
+export type Decided = Readonly<Record<string, Plan | null>>;
+
 /** The gradients of a layer's input and weights, in a launch that they share or one after the other. */
 export class LinearGradients {
   readonly #products: readonly [LinearProduct, LinearProduct];
-  /** The class of the gradient of the weights. */
-  readonly shapeClass: string;
+  /** Of the gradient of the input, and of that of the weights. */
+  readonly #classes: readonly [string, string];
+  /** Of the gradient of the input, and of that of the weights. */
+  readonly plans: readonly [Plan, Plan];
 
   /** Of a layer, by the plans that its products have. */
   constructor(
@@ -248,11 +253,8 @@ export class LinearGradients {
     const product = (kind: Kind) => new LinearProduct(arrays, kind, outputs, inputs);
     this.#products = [product("g w"), product(ofWeights)];
     this.plans = this.#products.map(({ size }) => planOf(size)) as [Plan, Plan];
-    this.shapeClass = productClass(this.#products[1].size);
+    this.#classes = this.#products.map(({ size }) => productClass(size)) as [string, string];
   }
-
-  /** Of the gradient of the input, and of that of the weights. */
-  readonly plans: readonly [Plan, Plan];
 
   /** Whether there is anything to choose: not where a launch that adds up parts is between them. */
   get mayShare(): boolean {
@@ -260,23 +262,39 @@ export class LinearGradients {
       !this.#products.some(({ isOnMatrices }) => isOnMatrices);
   }
 
-  /** Sharing a launch, as is usual, and not. */
-  variants(): Variant<Plan>[] {
-    const [plan, planOfWeights] = this.plans;
-    return [planOfWeights, { ...planOfWeights, alone: true }].map((other) => {
-      const launch = (op: string): void => {
-        this.#products[0].run(plan, op);
-        this.#products[1].run(other, op);
-      };
-      const isRight = async (): Promise<boolean> => {
-        for (const product of this.#products) {
-          const error = await product.error(null, () => launch("check"));
-          if (!product.isRight(error)) return false;
-        }
-        return true;
-      };
-      return { name: other.alone ? "two launches" : "one launch", plan: other, launch, isRight };
-    });
+  /**
+   * Sharing a launch, as is usual, and not. Where these plans, each the fastest for itself, cannot share
+   * one, those that are `estimated` may still be faster together.
+   */
+  variants(estimated?: LinearGradients): Variant<Decided>[] {
+    const [ofInput, ofWeights] = this.#classes;
+    if (this.mayShare) {
+      const apart = { ...this.plans[1], alone: true };
+      return [
+        this.#variant("one launch", {}),
+        this.#variant("two launches", { [ofWeights]: apart }, apart),
+      ];
+    }
+    if (!estimated?.mayShare) return [];
+    return [
+      estimated.#variant("one launch", { [ofInput]: null, [ofWeights]: null }),
+      this.#variant("two launches, each as measured", {}),
+    ];
+  }
+
+  #variant(name: string, plan: Decided, ofWeights = this.plans[1]): Variant<Decided> {
+    const launch = (op: string): void => {
+      this.#products[0].run(this.plans[0], op);
+      this.#products[1].run(ofWeights, op);
+    };
+    const isRight = async (): Promise<boolean> => {
+      for (const product of this.#products) {
+        const error = await product.error(null, () => launch("check"));
+        if (!product.isRight(error)) return false;
+      }
+      return true;
+    };
+    return { name, plan, launch, isRight };
   }
 }
 

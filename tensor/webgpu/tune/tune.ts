@@ -2,8 +2,9 @@
 import type { WebGpuBackend } from "../backend.ts";
 import { coresOf } from "../device/traits.ts";
 import { measureCores } from "./cores.ts";
-import type { AttentionPlan } from "../kernels/attention_plan.ts";
+import { type AttentionPlan, usualAttention } from "../kernels/attention_plan.ts";
 import { estimateProduct, type Plan, productClass } from "../kernels/product_plan.ts";
+import type { ProductSize } from "../kernels/size_class.ts";
 import { type KernelPlans, usualPlans } from "../plans.ts";
 import { ATTENTION_KERNELS, AttentionArrays } from "./attention.ts";
 import { lanesOf, RowArrays } from "./rows.ts";
@@ -109,16 +110,21 @@ export async function tuneKernels(
       }
       const size = LinearProduct.sizeOf("gT x", batch * tokens, dtype, layer);
       if (!isNext("gradients", productClass(size))) continue;
+      const estimate = (size: ProductSize): Plan => estimateProduct(size, traits);
       const grads = new LinearGradients(
         arrays.get(),
         layer,
-        (size) => products[productClass(size)] ?? estimateProduct(size, traits),
+        (size) => products[productClass(size)] ?? estimate(size),
       );
-      if (!grads.mayShare) continue;
+      const variants = grads.variants(new LinearGradients(arrays.get(), layer, estimate));
+      if (variants.length === 0) continue;
       const shape = `${layer[1]} to ${layer[0]} of ${batch * tokens}, ${dtype}`;
-      const subject = { shape, variants: grads.variants() };
-      const { plan, rows: some } = await choose("gradients of a layer", subject, clock);
-      if (plan !== null) products[grads.shapeClass] = plan;
+      const { rows: some } = await choose("gradients of a layer", { shape, variants }, clock);
+      const decided = variants[some.findIndex(({ isChosen }) => isChosen)]!.plan;
+      for (const [name, plan] of Object.entries(decided)) {
+        if (plan) products[name] = plan;
+        else delete products[name];
+      }
       found(some);
     }
     if (await backend.findSubgroups() !== null && isNext("rows", `${lanesOf(width, backend)}`)) {
@@ -131,29 +137,28 @@ export async function tuneKernels(
     }
     const depth = width / heads;
     const shape = `${batch} x ${heads} x ${tokens} x ${depth}, ${dtype}`;
-    if (!isNext("attention", AttentionArrays.classOf(dtype, tokens, depth))) continue;
-    using attended = new AttentionArrays(backend, { dtype, batch, heads, tokens, depth });
-    const plans: AttentionPlan = { ...attended.usual };
-    let isUsual = true;
+    using attended = new Lazy(() =>
+      new AttentionArrays(backend, { dtype, batch, heads, tokens, depth })
+    );
+    const shapeClass = AttentionArrays.classOf(dtype, tokens, depth);
+    const plans: AttentionPlan = { ...usualAttention(traits) };
+    const take = (measured: Partial<AttentionPlan>): void => {
+      Object.assign(plans, measured);
+      attention[shapeClass] = plans;
+    };
     for (const kernel of ATTENTION_KERNELS) {
-      const subject = { shape, variants: attended.variants(kernel).slice(0, most?.variants) };
-      const { plan, rows } = await choose(`attention ${kernel}`, subject, clock);
-      if (plan !== null) {
-        Object.assign(plans, { [kernel]: plan });
-        isUsual = false;
-      }
+      if (!isNext(`attention ${kernel}`, shapeClass)) continue;
+      const variants = attended.get().variants(kernel).slice(0, most?.variants);
+      const { plan, rows } = await choose(`attention ${kernel}`, { shape, variants }, clock);
+      if (plan !== null) take({ [kernel]: plan });
       found(rows);
     }
-    const variants = attended.sharing(plans).slice(0, most?.variants);
-    if (variants.length > 1) {
-      const { plan, rows } = await choose("attention's gradients", { shape, variants }, clock);
-      if (plan) {
-        Object.assign(plans, { apart: true });
-        isUsual = false;
-      }
-      found(rows);
-    }
-    if (!isUsual) attention[attended.shapeClass] = plans;
+    if (!isNext("attention's gradients", shapeClass)) continue;
+    const variants = attended.get().sharing(plans).slice(0, most?.variants);
+    if (variants.length < 2) continue;
+    const { plan, rows } = await choose("attention's gradients", { shape, variants }, clock);
+    if (plan) take({ apart: true });
+    found(rows);
   }
   const plans = { ...usualPlans(traits), products, attention, rows: reduced };
   return { plans, rows, skipped, cores };

@@ -59,7 +59,7 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   // The first measurement is of the cores.
   const cut = await tuneKernels(backend, { models, seconds: 45 }, slowClock());
   assertEquals(classes(cut.rows).size, 4);
-  assertEquals(cut.skipped, 2 * (14 + 4 + 1) - 4);
+  assertEquals(cut.skipped, 2 * (14 + 4 + 4) - 4);
   await backend.dispose();
 });
 
@@ -80,9 +80,10 @@ Deno.test("gradients of a layer get launches of their own where that is faster",
   const variants = grads.variants();
   assertEquals(variants.map(({ name }) => name), ["one launch", "two launches"]);
   assertEquals(variants.map(({ launch }) => launched(() => launch("test"))), [1, 2]);
-  assertEquals(variants.map(({ plan }) => plan.alone ?? false), [false, true]);
+  const ofWeights = productClass(LinearProduct.sizeOf("gT x", 512, "f32", [256, 256]));
+  const products = { [ofWeights]: { ...plan, splits: 1, alone: true } };
+  assertEquals(variants.map(({ plan }) => plan), [{}, products]);
   // as plans are kept
-  const products = { [grads.shapeClass]: variants[1]!.plan };
   const kept = { ...usualPlans(runtime.traits), products };
   assertEquals(readPlans(JSON.parse(JSON.stringify(kept))), kept);
   const heads = { dtype: "f32", batch: 1, heads: 2, tokens: 64, depth: 64 } as const;
@@ -101,7 +102,14 @@ Deno.test("gradients of a layer get launches of their own where that is faster",
     ...plan,
     tile: size.k === 512 ? "small" : "large",
   });
-  assert(!new LinearGradients(arrays, [256, 256], other).mayShare);
+  const differ = new LinearGradients(arrays, [256, 256], other);
+  assert(!differ.mayShare);
+  assertEquals(differ.variants(), []);
+  // Plans that are the fastest each for itself are held to the estimated ones, which share a launch.
+  const held = differ.variants(grads);
+  assertEquals(held.map(({ launch }) => launched(() => launch("test"))), [1, 2]);
+  const ofInput = productClass(LinearProduct.sizeOf("g w", 512, "f32", [256, 256]));
+  assertEquals(held.map(({ plan }) => plan), [{ [ofInput]: null, [ofWeights]: null }, {}]);
   // No choice is measured where there is none: of a split product, of wide heads, on small GPUs.
   const split = new LinearGradients(arrays, [256, 256], () => ({ ...plan, splits: 2 }));
   assert(!split.mayShare);
