@@ -16,7 +16,7 @@ import {
   type TransferRow,
   transferWeights,
 } from "@dit/core/pipeline";
-import { Generator, scope } from "@dit/core/tensor";
+import { currentDevice, Generator, scope } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import type { World } from "../../distributed/world.ts";
 import type { BatchPart } from "../../run/batch_parts.ts";
@@ -96,8 +96,10 @@ export class DiTTrainee extends ModelTrainee<TrainSettings, DiT> {
     const generator = new Generator(seed, TRAINING_STREAMS.weights);
     const { model, process } = buildModel(config, { generator });
     model.gradientCheckpointing = settings.gradCheckpoint;
-    // ranks combine gradients while others are computed, which come all at once from a record
-    model.isCaptured = (parts.world?.size ?? 1) === 1;
+    // Ranks of processors combine gradients while others are computed, which come all at once from a
+    // record. Of GPUs, the host gets none before it has handed over all of backward.
+    const isAlone = (parts.world?.size ?? 1) === 1;
+    model.isCaptured = isAlone || currentDevice().backend.hostView === undefined;
     const frozen = freeze(model, settings.freeze);
     const lrScale = rateScale(model, settings.lrScale);
     const { steps, world, bucketBytes } = parts;

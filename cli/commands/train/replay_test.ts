@@ -7,6 +7,8 @@ import { assert, assertEquals } from "@std/assert";
 import type { Examples } from "@dit/data";
 import { eachDevice } from "../../../tests/devices.ts";
 import { numbers } from "../../../tests/numbers.ts";
+import { onRanks } from "../../distributed/world_test_util.ts";
+import { ALONE, type World } from "../../distributed/world.ts";
 import { DiTTrainee } from "./dit_trainee.ts";
 import type { TrainFlags } from "./flags.ts";
 import { settingsOf } from "./settings.ts";
@@ -86,7 +88,8 @@ interface Outcome {
 async function train(
   device: Device,
   { flags, dit, diffusion }: (typeof RUNS)[string],
-  isCaptured: boolean,
+  isCaptured: boolean | "as usual",
+  world: World = ALONE,
 ): Promise<Outcome> {
   const recorder = device.backend.recorder!;
   const config: ModelConfig = {
@@ -110,14 +113,14 @@ async function train(
     "sample-steps": 5,
     "cfg-scale": 2,
   });
-  using run = new DiTTrainee(config, settings, { steps: STEPS });
-  run.model.isCaptured = isCaptured;
+  using run = new DiTTrainee(config, settings, { steps: STEPS, world });
+  if (isCaptured !== "as usual") run.model.isCaptured = isCaptured;
   const outcome = new Map<string, ArrayLike<number>>();
   const before = recorder.launches;
   for (let step = 0; step < STEPS; step++) {
-    await run.takeStep(batchOf(step));
+    await run.takeStep(batchOf(world.size * step + world.rank));
     await run.afterStep();
-    if (step === DRAWN) outcome.set("samples", (await run.draw())!);
+    if (step === DRAWN && world.size === 1) outcome.set("samples", (await run.draw())!);
   }
   const after = recorder.launches;
   for (const record of await run.records.take()) {
@@ -147,3 +150,14 @@ for (const [name, run] of Object.entries(RUNS)) {
     }
   }, ["wasm", "webgpu"]);
 }
+
+eachDevice("ranks replay steps where gradients are copied from a GPU", async (device) => {
+  const run = RUNS["a flow in half precision, in parts"]!;
+  const made = await onRanks(2, (world) => train(device, run, false, world));
+  const all = await onRanks(2, (world) => train(device, run, "as usual", world));
+  const isCopied = device.backend.hostView === undefined;
+  for (const [rank, { numbers, replayed }] of all.entries()) {
+    assertEquals(replayed > 0.3, isCopied, `replayed ${replayed} of all launches`);
+    for (const [what, values] of made[rank]!.numbers) assertEquals(numbers.get(what), values, what);
+  }
+}, ["wasm", "webgpu"]);
