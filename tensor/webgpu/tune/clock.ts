@@ -16,7 +16,7 @@ const MEASURED = 40;
 const WARM = 20;
 const MOST_ROUNDS = 32;
 /** Measurements in the middle of which the GPU lowered its clock are made again, so often. */
-const TRIES = 3;
+const TRIES = 2;
 
 /** By the GPU's own timestamps where it has them; else by the time from submit to end. */
 export class GpuClock implements TuneClock, Disposable {
