@@ -94,6 +94,40 @@ for (const [m, n, k] of [[301, 190, 800], [7, 500, 390], [500, 3, 1000]] as cons
   }));
 }
 
+Deno.test("a product has the same bits however its left operand lies", async () => {
+  const [m, n, k] = [301, 70, 800]; // so many rows that B is packed
+  const backend = await createWasmBackend({ threads: 2 });
+  const arrays = new Arrays(backend);
+  try {
+    const a = arrays.input(1, 1, m, k), b = arrays.input(1, 1, k, n);
+    const numbers = await backend.read(a.buffer, "f32", 0, m * k);
+    /** A with its rows side by side, and what is no number between a step and the next. */
+    const across = (stride: number): View => {
+      const offset = 3;
+      const data = new Float32Array(offset + k * stride).fill(NaN);
+      for (let p = 0; p < k; p++) {
+        for (let i = 0; i < m; i++) data[offset + p * stride + i] = numbers[i * k + p]!;
+      }
+      const buffer = backend.alloc(data.byteLength, "test");
+      backend.write(buffer, 0, data);
+      const view: View = { ...a, buffer, offset, strides: [0, 0, 1, stride] };
+      arrays.views.push(view);
+      return view;
+    };
+    const bits: Uint32Array[] = [];
+    for (const left of [a, across(m), across(310), across(512), across(520), across(1024)]) {
+      const out = arrays.output(1, 1, m, n);
+      backend.run("matmul", { a: left, b, ...plain, out }, "test");
+      const data = await backend.read(out.buffer, "f32", 0, m * n) as Float32Array;
+      bits.push(new Uint32Array(data.buffer as ArrayBuffer));
+    }
+    for (const other of bits.slice(1)) assertEquals(other, bits[0]);
+  } finally {
+    arrays.free();
+    await backend.dispose();
+  }
+});
+
 sameBits("a batch of matmul with bias and activation", "matmul", (arrays) => ({
   a: arrays.input(3, 1, 70, 50),
   b: arrays.input(3, 1, 50, 90),

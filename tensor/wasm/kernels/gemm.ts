@@ -78,8 +78,8 @@ const stripBiases = (tile: Tile): number => tile.rows * tile.cols * 4;
 export interface ProductCode {
   readonly tile: Tile;
   /**
-   * `(mc, nc, kc, a, b, c, ldc, accumulate, spare tile, finish job or 0, aStride, bStride, bias or
-   * 0, whether it is f16)` over blocks; the strides as in `ProductSpec`.
+   * `(mc, nc, kc, a, b, c, ldc, accumulate, spare tile, finish job or 0, aStride, whether A lies by
+   * columns, bStride, bias or 0, whether it is f16)` over blocks; the strides as in `ProductSpec`.
    */
   readonly block: Func;
 }
@@ -95,6 +95,7 @@ export function addProduct(module: Module, tier: Tier, inPlace = false): Product
     packed: tileKernels(module, tile),
     ...(inPlace && {
       rowsOfA: tileKernels(module, tile, "rows"),
+      columnsOfA: tileKernels(module, tile, "columns"),
       rowsOfB: tileKernels(module, tile, "packed", "rows"),
     }),
   };
@@ -105,14 +106,23 @@ export function addProduct(module: Module, tier: Tier, inPlace = false): Product
 interface Kernels {
   readonly packed: readonly Func[];
   readonly rowsOfA?: readonly Func[];
+  readonly columnsOfA?: readonly Func[];
   readonly rowsOfB?: readonly Func[];
 }
 
 function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): Func {
   const tile = TILES[tier];
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32, I64, I64, I64, I64, I64, I64]);
+  const f = new Func("", Array.from({ length: 15 }, (_, i) => i === 7 ? I32 : I64));
   const [mc, nc, kc, a, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
-  const [spare, job, aStride, bStride, bias, biasHalf] = [8, 9, 10, 11, 12, 13] as const;
+  const [spare, job, aStride, aAcross, bStride, bias, biasHalf] = [
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+  ] as const;
   const context = accessContext(f, tier);
   const i = f.local(I64), j = f.local(I64), rows = f.local(I64), cols = f.local(I64);
   const tileOfA = f.local(I64), at = f.local(I64), aStep = f.local(I64), bStep = f.local(I64);
@@ -120,8 +130,12 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
   const stripBias = f.local(I64), columnBias = f.local(I64);
   const isSet = (local: number) => f.get(local).i64const(0).i64("ne");
   // From a tile's A to the next one's, and from a strip's B to the next one's.
-  f.get(kc).get(aStride).get(aStride).i64("eqz").select().i64const(tile.rows).i64("mul").set(aStep);
-  isSet(aStride).if(() => {}, () => f.get(aStep).i64const(4).i64("mul").set(aStep));
+  isSet(aAcross).if(() => f.i64const(4).set(aStep), () => {
+    isSet(aStride).if(() => f.get(aStride).set(aStep), () => {
+      f.get(kc).i64const(4).i64("mul").set(aStep);
+    });
+  });
+  f.get(aStep).i64const(tile.rows).i64("mul").set(aStep);
   f.get(kc).i64const(1).get(bStride).i64("eqz").select().i64const(tile.cols * 4).i64("mul");
   f.set(bStep);
   const call = (
@@ -129,9 +143,14 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
   ) => {
     const operands = { k: kc, a: tileOfA, b, aStride, bStride, ...to };
     const packed = () => callTile(f, kernels.packed, rows, operands);
-    const { rowsOfA, rowsOfB } = kernels;
-    if (!rowsOfA || !rowsOfB) return packed();
-    isSet(aStride).if(() => callTile(f, rowsOfA, rows, operands), () => {
+    const { rowsOfA, columnsOfA, rowsOfB } = kernels;
+    if (!rowsOfA || !columnsOfA || !rowsOfB) return packed();
+    isSet(aStride).if(() => {
+      isSet(aAcross).if(
+        () => callTile(f, columnsOfA, rows, operands),
+        () => callTile(f, rowsOfA, rows, operands),
+      );
+    }, () => {
       isSet(bStride).if(() => callTile(f, rowsOfB, rows, operands), packed);
     });
   };
@@ -231,8 +250,11 @@ export interface ProductSpec {
   packA(to: { dst: number; row: number; lines: number; p: number; steps: number }): void;
   /** Packs `lines` columns of B from column `column` and step `p` on into panels at `dst`. */
   packB(to: { dst: number; column: number; lines: number; p: number; steps: number }): void;
-  /** Bytes between rows of A where `dst` is set to them as they lie, or 0. */
-  readonly aStride?: number;
+  /**
+   * A where it lies, if `stride` is not 0, where `dst` is set to it: the bytes between its rows, whose
+   * steps of k are neighbours; or, if `across` is not 0, between its steps of k, whose rows are.
+   */
+  readonly partsOfA?: { readonly stride: number; readonly across: number };
   /** B where it lies, by rows, if `stride`, the bytes between these, is not 0. */
   readonly rowsOfB?: { readonly stride: number; at(p: number, column: number): void };
   /** The address of what is added to the columns from `column` on, or 0; the i64 `half`: as f16. */
@@ -327,7 +349,8 @@ export function emitProduct(f: Func, code: ProductCode, spec: ProductSpec): void
             local === undefined ? f.i64const(0) : f.get(local);
           f.get(ib!).get(jb!).get(pb!).get(a!).get(bAt).get(c!).get(ldc!);
           f.get(accumulate).get(spec.spare).get(job);
-          orNone(spec.aStride);
+          orNone(spec.partsOfA?.stride);
+          orNone(spec.partsOfA?.across);
           orNone(spec.rowsOfB?.stride);
           f.get(bias);
           orNone(spec.bias?.half).call(code.block);

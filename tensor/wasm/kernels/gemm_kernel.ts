@@ -25,10 +25,10 @@ export const TILES = {
 
 /**
  * How a tile's A lies: `packed` as `pack.ts` makes it; `transposed` as panels of B, where
- * `tile.cols` steps of k lie side by side for each row; or `rows`, where the steps of k of each row
- * are neighbours, as in a matrix by rows.
+ * `tile.cols` steps of k lie side by side for each row; or, as in a matrix, by `rows`, of which the
+ * steps of k are neighbours, or by `columns`, where the rows are.
  */
-export type ALayout = "packed" | "transposed" | "rows";
+export type ALayout = "packed" | "transposed" | "rows" | "columns";
 
 /** How a tile's B lies: `packed` as `pack.ts` makes it, or as columns that are neighbours. */
 export type BLayout = "packed" | "rows";
@@ -36,8 +36,8 @@ export type BLayout = "packed" | "rows";
 /**
  * A function `(k, a, b, c, ldc, accumulate, aStride, bStride, bias)` for a tile of `rows` rows, at
  * most `tile.rows`: `c = a . b + bias`, or `c += a . b + bias` where `accumulate` is not 0. `ldc` is
- * the bytes between rows of C; `aStride` those between panels of a transposed A or between its rows,
- * `bStride` those between steps of k where B is not packed. `bias` is the address of an f32 for each
+ * the bytes between rows of C; `aStride` those between panels of a transposed A, between its rows or
+ * between its columns, `bStride` those between steps of k where B is not packed. `bias` is the address of an f32 for each
  * column of the tile, or 0. Every element is one chain of fused multiply-adds in the order of k,
  * whatever the tile and the layouts.
  */
@@ -58,8 +58,8 @@ function tileKernel(
   const left = f.local(I64);
   // One pointer for all rows where they are at fixed distances, else one for each.
   const pointers = aLayout === "rows" ? f.locals(I64, rows) : Array.from({ length: rows }, () => a);
-  const rowBytes = aLayout === "packed" ? 4 : aLayout === "transposed" ? tile.cols * 4 : 0;
-  const kBytes = aLayout === "packed" ? tile.rows * 4 : 4;
+  const rowBytes = { packed: 4, columns: 4, transposed: tile.cols * 4, rows: 0 }[aLayout];
+  const kBytes = { packed: tile.rows * 4, columns: 0, transposed: 4, rows: 4 }[aLayout];
 
   const step = (u: number) => {
     for (let v = 0; v < vectors; v++) {
@@ -72,6 +72,7 @@ function tileKernel(
         f.get(av).get(bv[v]!).get(sum).f32x4("relaxed_madd").set(sum);
       }
     }
+    if (aLayout === "columns") f.get(a).get(aStride).i64("add").set(a);
     if (bLayout === "rows") f.get(b).get(bStride).i64("add").set(b);
   };
   /** Takes the next `left` steps, `unroll` at a time and then one by one. */
@@ -83,7 +84,9 @@ function tileKernel(
         f.doWhile(() => {
           for (let u = 0; u < steps; u++) step(u);
           if (bLayout === "packed") f.advance(b, steps * tile.cols * 4);
-          for (const pointer of new Set(pointers)) f.advance(pointer, steps * kBytes);
+          if (aLayout !== "columns") {
+            for (const pointer of new Set(pointers)) f.advance(pointer, steps * kBytes);
+          }
           f.advance(left, -steps);
         }, more)
       );
@@ -152,7 +155,7 @@ export interface TileCall {
   readonly c: Push | number;
   readonly ldc: Push | number;
   readonly accumulate: Push | number;
-  /** Bytes between panels of a transposed A, or between its rows. */
+  /** Bytes between panels of a transposed A, or between its rows or columns. */
   readonly aStride?: Push | number;
   /** Bytes between steps of k where B is not packed. */
   readonly bStride?: Push | number;
