@@ -155,25 +155,40 @@ export function loadRowInputs(context: AccessContext, row: RowInputs): void {
  */
 export function loadInputs(
   context: AccessContext,
-  { operands, pointers, steps, repeated }: RowInputs,
+  row: RowInputs,
   vectors: number,
   left: number | undefined,
 ): number[][] {
   const { f } = context;
+  const { operands, pointers, steps } = row;
   const values = Array.from({ length: vectors }, (_, u) =>
     operands.map(({ dtype, step }, i) => {
-      if (step === "repeated") return repeated[i]!;
-      if (step === "unit") {
-        return loadUnit(context, dtype, pointers[i]!, 4 * u * DTYPE_BYTES[dtype]);
-      }
+      if (step !== "strided") return loadDense(context, row, i, 4 * u);
       const value = loadStrided(context, dtype, pointers[i]!, steps[i]!, left);
       f.get(pointers[i]!).get(steps[i]!).i64const(4).i64("mul").i64("add").set(pointers[i]!);
       return value;
     }));
-  operands.forEach(({ dtype, step }, i) => {
-    if (step === "unit") f.advance(pointers[i]!, 4 * vectors * DTYPE_BYTES[dtype]);
-  });
+  moveDense(context, row, 4 * vectors);
   return values;
+}
+
+/** Four elements of an input that is repeated, or has them side by side, `ahead` of its pointer. */
+export function loadDense(
+  context: AccessContext,
+  { operands, pointers, repeated }: RowInputs,
+  i: number,
+  ahead: number,
+): number {
+  const { dtype, step } = operands[i]!;
+  if (step === "repeated") return repeated[i]!;
+  return loadUnit(context, dtype, pointers[i]!, ahead * DTYPE_BYTES[dtype]);
+}
+
+/** Moves the pointers to inputs whose elements are side by side on by so many of them. */
+export function moveDense({ f }: AccessContext, row: RowInputs, elements: number): void {
+  row.operands.forEach(({ dtype, step }, i) => {
+    if (step === "unit") f.advance(row.pointers[i]!, elements * DTYPE_BYTES[dtype]);
+  });
 }
 
 /** Stores vectors of four elements each, one after the other from `pointer` on. */
