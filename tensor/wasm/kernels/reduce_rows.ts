@@ -134,7 +134,14 @@ function buildRows(op: ReduceOp, program: Program, layout: Layout, half: boolean
       moveDense(context, rowInputs, step);
     }, () => f.get(stop).i32const(1).i32("sub").tee(stop).i32const(0).i32("gt_s"));
     moveDense(context, rowInputs, ROW_BLOCK - ROW_RUN);
-    for (const sums of runs) totals.forEach((total, u) => add(total, sums[u]!));
+    // By way of memory, as in `storeCombined`.
+    runs.flat().forEach((local, i) => f.get(scratch).get(local).vmem("store", 16 * i));
+    runs.forEach((_, run) =>
+      totals.forEach((total, u) => {
+        f.get(total).get(scratch).vmem("load", 16 * (run * unroll + u));
+        f.f32x4(REDUCTIONS[op].combine).set(total);
+      })
+    );
     f.get(left).i32const(ROW_BLOCK).i32("sub").set(left);
   };
 
