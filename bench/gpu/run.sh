@@ -6,10 +6,10 @@
 #   OUT     where results go; bench/results unless given
 #   PARTS   of deno, dawn and torch: those to run; all unless given
 #   ONLY    sections of the part deno, after commas; SECONDS_OF_DENO how long it may take
-#   ONLY_OF_DAWN, SECONDS_OF_DAWN  the same of the part dawn
+#   ONLY_OF_DAWN, SECONDS_OF_DAWN  the same of the engine on Dawn
 #   TORCH_ONLY  one table of PyTorch's
 #   TINY=1  everything in miniature, on a software adapter too
-#   FULL=1  then also the engine on Dawn, and PyTorch's compiled steps: another three minutes
+#   FULL=1  then also every kernel on Dawn, and PyTorch's compiled steps: another four minutes
 set -u
 OUT=${OUT:-bench/results}
 WORK=${WORK:-${TMPDIR:-/tmp}/gpu-kit}
@@ -99,9 +99,9 @@ if runs deno; then
   measure "${SECONDS_OF_DENO:-165}" ${ONLY:+--only "$ONLY"}
 fi
 if runs dawn && [ -f "$WORK/dawn/index.js" ]; then
-  say "products by variant and tensor cores on Dawn, whose checks are off"
-  DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure "${SECONDS_OF_DAWN:-50}" \
-    --only "${ONLY_OF_DAWN:-tensor-cores,sweep}"
+  say "the engine on Dawn, and tensor cores with its checks off"
+  DAWN=$WORK/dawn/index.js measure "${SECONDS_OF_DAWN:-75}" --only "${ONLY_OF_DAWN:-steps,sampling}"
+  DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure 28 --only tensor-cores
 fi
 # The python3 that has it, which may not be the first.
 python=
@@ -113,8 +113,13 @@ say "PyTorch: ${python:-skipped, or no python3 has it}"
   ${TORCH_ONLY:+--only "$TORCH_ONLY"} $tiny 2>&1
 if [ -n "${FULL:-}" ]; then
   if [ -f "$WORK/dawn/index.js" ]; then
-    say "the engine on Dawn"
-    DAWN=$WORK/dawn/index.js measure 90 --only conformance,ceilings,steps,sampling
+    say "every kernel on Dawn, and products by variant with its checks off"
+    (
+      OUT=$OUT/full
+      mkdir -p "$OUT"
+      DAWN=$WORK/dawn/index.js measure 90 --only conformance,ceilings,attention
+      DAWN=$WORK/dawn/index.js DAWN_UNCHECKED=1 measure 50 --only sweep
+    )
   fi
   say "PyTorch, compiled"
   [ -z "$python" ] || timeout 120 "$python" bench/gpu/torch_steps.py "$OUT/torch-compiled.json" \

@@ -128,6 +128,29 @@ Deno.test("a product has the same bits however its left operand lies", async () 
   }
 });
 
+Deno.test("rows of a product have the same bits in one of few rows", async () => {
+  const [all, few, n, k] = [40, 13, 400, 700];
+  const backend = await createWasmBackend({ threads: 2 });
+  const arrays = new Arrays(backend);
+  try {
+    const a = arrays.input(1, 1, all, k), weights = arrays.input(1, 1, n, k);
+    const b: View = { ...weights, shape: [1, 1, k, n], strides: [0, 0, 1, k] };
+    const biases = arrays.input(n);
+    for (const bias of [null, biases]) {
+      const rowsOf = async (m: number): Promise<Uint32Array> => {
+        const out = arrays.output(1, 1, m, n);
+        backend.run("matmul", { a: { ...a, shape: [1, 1, m, k] }, b, ...plain, bias, out }, "test");
+        const data = await backend.read(out.buffer, "f32", 0, few * n) as Float32Array;
+        return new Uint32Array(data.buffer as ArrayBuffer);
+      };
+      assertEquals(await rowsOf(few), await rowsOf(all));
+    }
+  } finally {
+    arrays.free();
+    await backend.dispose();
+  }
+});
+
 sameBits("a batch of matmul with bias and activation", "matmul", (arrays) => ({
   a: arrays.input(3, 1, 70, 50),
   b: arrays.input(3, 1, 50, 90),

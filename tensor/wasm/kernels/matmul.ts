@@ -5,6 +5,7 @@
 import type { Activation, KernelArgs } from "../../kernels.ts";
 import type { View } from "../../view.ts";
 import { DTYPE_BYTES } from "../../dtype.ts";
+import { program } from "../../expr.ts";
 import { claimChunks, kernel } from "../emit/abi.ts";
 import { type Func, I32, I64, Module } from "../emit/assembler.ts";
 import { activatePanels } from "./activate_panels.ts";
@@ -190,7 +191,8 @@ function joinsRows(a: View, b: View, out: View, d: 0 | 1, rows: number): boolean
 /** `matmul` of the kernel contract. */
 export function matmul(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
   const { a, out, combine, operand, sums } = args;
-  multiply(runtime, args);
+  if (hasFewRows(args)) multiplyFewRows(runtime, args);
+  else multiply(runtime, args);
   if (combine) {
     elementwise(runtime, { program: combine, ins: [out, operand!], outs: [out], scalars: [] });
   }
@@ -246,6 +248,65 @@ function readInPlace(
   const step = a.strides[3]!;
   const isNear = isPlain(a, activationA, 2) && step > 0 && step <= NEAR;
   return { a: isNear ? "columns" : null, b: false };
+}
+
+/** Rows of A up to which B, where its columns lie as rows, is rather read so. */
+const FEW_ROWS = 16;
+/** Elements of B from which that is worth transposing the result. */
+const MANY_ELEMENTS = 1 << 18;
+
+/** Whether a product is one of a few rows with a large matrix that lies transposed, as weights do. */
+function hasFewRows(args: KernelArgs["matmul"]): boolean {
+  const { a, b, activation, pre, out, accumulate } = args;
+  const { activationA = "none", activationB = "none" } = args;
+  const [outer, inner, m, k] = a.shape as [number, number, number, number];
+  return outer * inner === 1 && m <= FEW_ROWS && k * b.shape[3]! >= MANY_ELEMENTS &&
+    b.strides[2] === 1 && b.strides[3]! > 0 &&
+    [a, b, out].every(({ dtype }) => dtype === "f32") &&
+    [activation, activationA, activationB].every((each) => each === "none") &&
+    pre === null && !accumulate;
+}
+
+const addBias = program(
+  "bias",
+  [{ kind: "input", ty: "f32" }, { kind: "input", ty: "f32" }],
+  (x, bias) => x!.add(bias!),
+);
+
+/** The last two axes in each other's places. */
+function transpose(view: View): View {
+  const [outer, inner, rows, columns] = view.shape as [number, number, number, number];
+  const strides = [view.strides[0]!, view.strides[1]!, view.strides[3]!, view.strides[2]!];
+  return { ...view, shape: [outer, inner, columns, rows], strides };
+}
+
+/**
+ * The transposed product, bᵀ aᵀ, and its result transposed: weights are then read once, as they lie,
+ * where packing them takes longer than their few uses. Same bits: each element is one sum over k.
+ */
+function multiplyFewRows(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
+  const { a, b, bias, out } = args;
+  const [m, n] = [a.shape[2]!, b.shape[3]!];
+  const buffer = runtime.alloc(m * n * 4, "matmul");
+  try {
+    const product: View = {
+      buffer,
+      dtype: "f32",
+      offset: 0,
+      shape: [1, 1, n, m],
+      strides: [n * m, n * m, m, 1],
+    };
+    multiply(runtime, { ...args, a: transpose(b), b: transpose(a), bias: null, out: product });
+    const biases = bias && { ...bias, shape: out.shape, strides: [0, 0, 0, bias.strides[0]!] };
+    elementwise(runtime, {
+      program: biases ? addBias : itself,
+      ins: biases ? [transpose(product), biases] : [transpose(product)],
+      outs: [out],
+      scalars: [],
+    });
+  } finally {
+    runtime.free(buffer);
+  }
 }
 
 function multiply(runtime: WasmRuntime, args: KernelArgs["matmul"]): void {
