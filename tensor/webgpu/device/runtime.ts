@@ -50,6 +50,8 @@ const BATCH_DISPATCHES = 1024;
 export class WebGpuRuntime {
   readonly limits: GPUSupportedLimits;
   readonly halfMode: HalfMode;
+  /** What kernels are planned by where nothing was measured. */
+  readonly usualPlans: KernelPlans;
   /** What kernels are planned by. */
   plans: KernelPlans;
   #subgroups: Subgroups | null = null;
@@ -104,7 +106,7 @@ export class WebGpuRuntime {
       throw new DeviceError("init: native f16 was asked for but the GPU lacks shader-f16");
     }
     this.halfMode = options.half ?? (native ? "native" : "packed");
-    this.plans = usualPlans({ ...USUAL_TRAITS, ...options.traits });
+    this.plans = this.usualPlans = usualPlans({ ...USUAL_TRAITS, ...options.traits });
     this.maxBindingBytes = options.maxBindingBytes ?? this.limits.maxStorageBufferBindingSize;
     this.maxArrays = this.limits.maxStorageBuffersPerShaderStage;
     this.#bindings = new Bindings(

@@ -47,6 +47,14 @@ export interface TuneOptions {
   readonly onRows?: (rows: readonly TuneRow[]) => void;
 }
 
+/** What was found of a GPU. */
+interface TuneResult {
+  readonly plans: KernelPlans;
+  readonly rows: TuneRow[];
+  readonly skipped: number;
+  readonly cores: number | null;
+}
+
 /**
  * Measures the variants of products, norms and attention for the shapes of the models; what runs under
  * other plans meanwhile is slowed down. Gives the plans, what they come from, how many classes of
@@ -56,9 +64,26 @@ export interface TuneOptions {
  */
 export async function tuneKernels(
   backend: WebGpuBackend,
-  { models, seconds, most, onRows }: TuneOptions,
+  options: TuneOptions,
   given?: TuneClock,
-): Promise<{ plans: KernelPlans; rows: TuneRow[]; skipped: number; cores: number | null }> {
+): Promise<TuneResult> {
+  const { runtime } = backend;
+  const before = runtime.plans;
+  // By those that were measured before, matrix units would not be given what they usually are; and
+  // their traits may be those of an older release.
+  runtime.plans = runtime.usualPlans;
+  try {
+    return await measured(backend, options, given);
+  } finally {
+    runtime.plans = before;
+  }
+}
+
+async function measured(
+  backend: WebGpuBackend,
+  { models, seconds, most, onRows }: TuneOptions,
+  given: TuneClock | undefined,
+): Promise<TuneResult> {
   using own = given ? null : new GpuClock(backend);
   const clock = given ?? own!;
   const end = clock.seconds() + seconds;

@@ -228,6 +228,30 @@ Deno.test("where there are matrix units, they are what ordinary kernels have to 
   await backend.dispose();
 });
 
+Deno.test("a GPU that was measured before is measured as if it had not been", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  const { runtime } = backend;
+  const unit = { m: 16, n: 16, k: 16, subgroup: 32 };
+  runtime.matrices = matrixTile(unit, runtime.limits, runtime.traits);
+  const model = { ...SMALL, dtype: "f16", tokens: 128, width: 256 } as const;
+  const size = LinearProduct.sizeOf("x wT", model.batch * model.tokens, "f16", [768, 256]);
+  const [plan] = productCandidates(size, runtime);
+  const products = { [productClass(size)]: { ...plan!, overMatrices: true } };
+  const traits = { ...runtime.traits, cores: 7 };
+  const kept = runtime.plans = { ...runtime.plans, traits, products };
+  const keys: string[] = [];
+  runtime.onDispatch = ({ key }) => key.startsWith("product/") && keys.push(key);
+  // of all variants, what is usual there: matrix units
+  const most = { shapes: 1, variants: 1 };
+  const options = { models: [model], seconds: Infinity, most };
+  const { plans } = await tuneKernels(backend, options, slowClock());
+  runtime.onDispatch = null;
+  assert(keys.length > 0 && keys.every((key) => key.startsWith("product/matrices/")), keys.join());
+  assertEquals(plans.traits, runtime.usualPlans.traits);
+  assertEquals(runtime.plans, kept);
+  await backend.dispose();
+});
+
 gpuTest("a product of a layer that is measured is held to float64", async (backend) => {
   const layers = { tokens: 70, dtype: "f32", layers: [[36, 20]] } as const;
   using arrays = new LinearArrays(backend, layers);
