@@ -11,6 +11,7 @@ import { lanesOf, RowArrays } from "./rows.ts";
 import { choose, type TuneRow } from "./choose.ts";
 import { GpuClock, type TuneClock } from "./clock.ts";
 import {
+  type Decided,
   kindsOf,
   layersOf,
   LinearArrays,
@@ -96,16 +97,22 @@ async function measured(
   const rows: TuneRow[] = [];
   const done = new Map<string, Set<string>>();
   let skipped = 0;
-  /** Whether a class is to be measured now: none is twice. */
-  const isNext = (kernel: string, shapeClass: string): boolean => {
+  /** Whether a class is one to be measured: none is twice. */
+  const isNew = (kernel: string, shapeClass: string): boolean => {
     const known = done.get(kernel) ?? new Set();
     done.set(kernel, known);
     if (known.has(shapeClass) || known.size === most?.shapes) return false;
     known.add(shapeClass);
-    if (clock.seconds() < end) return true;
-    skipped++;
-    return false;
+    return true;
   };
+  /** Whether no time is left for a class. */
+  const isLate = (): boolean => {
+    if (clock.seconds() < end) return false;
+    skipped++;
+    return true;
+  };
+  const isNext = (kernel: string, shapeClass: string): boolean =>
+    isNew(kernel, shapeClass) && !isLate();
   const found = (some: readonly TuneRow[]): void => {
     rows.push(...some);
     onRows?.(some);
@@ -116,10 +123,12 @@ async function measured(
     );
     for (const layer of layersOf(width)) {
       const [outputs, inputs] = layer;
+      let isMeasured = false;
       for (const kind of kindsOf(dtype, layer)) {
         const size = LinearProduct.sizeOf(kind, batch * tokens, dtype, layer);
         const name = productClass(size);
         if (!isNext("product", name)) continue;
+        isMeasured = true;
         const product = new LinearProduct(arrays.get(), kind, outputs, inputs);
         const { m, n, k } = size;
         const variants = product.candidates(traits).slice(0, most?.variants).map((plan) => ({
@@ -134,7 +143,9 @@ async function measured(
         found(rows);
       }
       const size = LinearProduct.sizeOf("gT x", batch * tokens, dtype, layer);
-      if (!isNext("gradients", productClass(size))) continue;
+      if (!isNew("gradients", productClass(size))) continue;
+      const areLate = isLate();
+      if (areLate && !isMeasured) continue;
       const estimate = (size: ProductSize): Plan => estimateProduct(size, traits);
       const grads = new LinearGradients(
         arrays.get(),
@@ -143,13 +154,20 @@ async function measured(
       );
       const variants = grads.variants(new LinearGradients(arrays.get(), layer, estimate));
       if (variants.length === 0) continue;
+      const take = (decided: Decided): void => {
+        for (const [name, plan] of Object.entries(decided)) {
+          if (plan) products[name] = plan;
+          else delete products[name];
+        }
+      };
+      // Plans that were measured for each alone are not taken where sharing a launch may be faster.
+      if (areLate) {
+        take(variants[0]!.plan);
+        continue;
+      }
       const shape = `${layer[1]} to ${layer[0]} of ${batch * tokens}, ${dtype}`;
       const { rows: some } = await choose("gradients of a layer", { shape, variants }, clock);
-      const decided = variants[some.findIndex(({ isChosen }) => isChosen)]!.plan;
-      for (const [name, plan] of Object.entries(decided)) {
-        if (plan) products[name] = plan;
-        else delete products[name];
-      }
+      take(variants[some.findIndex(({ isChosen }) => isChosen)]!.plan);
       found(some);
     }
     if (await backend.findSubgroups() !== null && isNext("rows", `${lanesOf(width, backend)}`)) {

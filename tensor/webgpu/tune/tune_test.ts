@@ -63,6 +63,38 @@ Deno.test("tuning ends when its time is over, and says what it left out", async 
   await backend.dispose();
 });
 
+Deno.test("gradients of a layer keep to a launch that they share where no time is left to measure it", async () => {
+  const backend = await createWebGpuBackend({}, new CountingGpu());
+  const { error } = LinearProduct.prototype;
+  LinearProduct.prototype.error = () => Promise.resolve(0);
+  try {
+    let measured = 0;
+    const usual = slowClock();
+    const clock = {
+      ...usual,
+      // of the cores, of a layer's result, and of its input's gradient: by other workgroups
+      time: async (launches: readonly unknown[]) => {
+        const times = await usual.time(launches);
+        if (++measured === 3) times[times.length - 1] = 0.5;
+        return times;
+      },
+    };
+    const ofInput = productClass(LinearProduct.sizeOf("g w", 128, "f32", [192, 64]));
+    const { plans, rows, skipped } = await tuneKernels(
+      backend,
+      { models: [SMALL], seconds: 35 },
+      clock,
+    );
+    assert(skipped > 0 && rows.every(({ kernel }) => kernel === "product"));
+    const [chosen] = rows.filter(({ isChosen, isUsual }) => isChosen && !isUsual);
+    assert(chosen!.shape.startsWith("g w"));
+    assertEquals(plans.products[ofInput], undefined);
+  } finally {
+    LinearProduct.prototype.error = error;
+    await backend.dispose();
+  }
+});
+
 Deno.test("gradients of a layer get launches of their own where that is faster", async () => {
   const backend = await createWebGpuBackend({}, new CountingGpu());
   const { runtime } = backend;
