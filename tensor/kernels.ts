@@ -23,7 +23,7 @@ export interface KernelArgs {
   /**
    * Reduces the middle axis of [O, R, I] to [O, I]: each element is `program.outs[0]` of `ins`,
    * then sum, max or min of f32 (max and min: NaN wins), into an f32 `out`. The order of additions
-   * depends on the shape only, and error must grow slower than plain one-by-one summation.
+   * depends on shape and strides only, and error must grow slower than plain one-by-one summation.
    */
   reduce: {
     op: "sum" | "max" | "min";

@@ -129,7 +129,7 @@ Deno.test("a product has the same bits however its left operand lies", async () 
 });
 
 Deno.test("rows of a product have the same bits in one of few rows", async () => {
-  const [all, few, n, k] = [40, 13, 400, 700];
+  const [all, few, n, k] = [40, 13, 2100, 1000];
   const backend = await createWasmBackend({ threads: 2 });
   const arrays = new Arrays(backend);
   try {

@@ -253,7 +253,7 @@ function readInPlace(
 /** Rows of A up to which B, where its columns lie as rows, is rather read so. */
 const FEW_ROWS = 16;
 /** Elements of B from which that is worth transposing the result. */
-const MANY_ELEMENTS = 1 << 18;
+const MANY_ELEMENTS = 1 << 21;
 
 /** Whether a product is one of a few rows with a large matrix that lies transposed, as weights do. */
 function hasFewRows(args: KernelArgs["matmul"]): boolean {

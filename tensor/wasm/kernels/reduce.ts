@@ -3,7 +3,7 @@
  * combined within a row; otherwise whole rows of I columns are combined.
  *
  * A long axis is cut into blocks of a fixed length, whose results are reduced again. So the order
- * of operations depends on the shape alone, not on the threads, and the error of a sum grows with
+ * of operations depends on shape and strides, not on the threads, and the error of a sum grows with
  * the logarithm of its length.
  */
 import type { KernelArgs } from "../../kernels.ts";
