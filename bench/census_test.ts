@@ -1,7 +1,7 @@
 /**
  * Upper bounds of what training steps ask of a GPU, at full size. They are what was counted last:
- * a change that lowers a count lowers its bound here, and none may raise one but where a card was
- * measured to be faster for it.
+ * a change that lowers a count lowers its bound here, and none may raise one but where measurements
+ * on a card speak for it.
  */
 import { assert, assertEquals } from "@std/assert";
 import type { View } from "../tensor/view.ts";

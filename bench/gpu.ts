@@ -9,8 +9,8 @@
  */
 import { init, shutdown } from "@dit/core";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
-import { Warmer } from "../tensor/webgpu/tune/warmer.ts";
 import { findAdapter, isSoftwareAdapter } from "../tensor/webgpu/backend.ts";
+import { Warmer } from "../tensor/webgpu/tune/warmer.ts";
 import { fileName, type GpuSource, gpuSource, information } from "./gpu/adapter.ts";
 import { attentionPlans } from "./gpu/attention_plans.ts";
 import { onTheCpu } from "./gpu/beside.ts";

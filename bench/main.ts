@@ -10,7 +10,7 @@
  * `--results FOLDER` keeps them elsewhere. `--tiny`, `--only PARTS` and `--seconds N` are for suites
  * that say what they do with them.
  */
-import { resolve, toFileUrl } from "@std/path";
+import { fromFileUrl, resolve, toFileUrl } from "@std/path";
 import { FAST_TIER } from "../cli/launch.ts";
 import { HELP } from "../cli/shared/common_flags.ts";
 import { CommandError, didYouMean, UsageError } from "../cli/shared/errors.ts";
@@ -57,8 +57,10 @@ const TIERS = {
 
 type Tier = keyof typeof TIERS;
 
-/** What a suite may do; the task in deno.json grants the same and `--allow-run`. */
-const PERMISSIONS = ["--allow-read", "--allow-env", "--allow-write=bench/results", "--allow-ffi"];
+/** What a suite may do, besides writing; the task in deno.json grants the same and `--allow-run`. */
+const PERMISSIONS = ["--allow-read", "--allow-env", "--allow-ffi"];
+/** Where the task may write. */
+const WRITABLE = "bench/results";
 
 const folder = new URL("./", import.meta.url);
 
@@ -97,12 +99,16 @@ async function runIn(
   name: string,
   suite: Suite,
   tier: Tier,
+  results: URL | null,
   args: readonly string[],
 ): Promise<boolean> {
+  const writable = [WRITABLE, ...results === null ? [] : [fromFileUrl(results)]];
   const { success } = await new Deno.Command("deno", {
     args: [
       "run",
       ...PERMISSIONS,
+      `--allow-write=${writable.join()}`,
+      ...suite.tiered === false ? ["--allow-run"] : [], // as in the task's own process
       ...suite.permissions ?? [],
       "bench/main.ts",
       name,
@@ -154,6 +160,12 @@ export async function parse(args: readonly string[]) {
   return { suites, flags };
 }
 
+/** Whether this process has the right to write there, which another would have to be given. */
+export function mayWrite(results: URL | null): boolean {
+  return results === null ||
+    Deno.permissions.querySync({ name: "write", path: results }).state === "granted";
+}
+
 /** Runs what the command line asks for; returns whether all went well. */
 async function main(args: readonly string[]): Promise<boolean> {
   const { suites, flags } = await parse(args);
@@ -167,18 +179,26 @@ async function main(args: readonly string[]): Promise<boolean> {
   const results = flags.results === undefined
     ? flags.json ? new URL("results/", folder) : null
     : toFileUrl(`${resolve(flags.results)}/`);
+  if (results?.pathname.includes(",")) {
+    throw new UsageError(`--results: expected a path without a comma but got ${flags.results}`);
+  }
   const passed = Object.entries(flags)
     .filter(([name, value]) => name !== "tier" && value !== undefined && value !== false)
     .map(([name, value]) => value === true ? `--${name}` : `--${name}=${value}`);
   let isWell = true;
   for (const { name, suite } of suites) {
-    if (flags.here || suite.tiered === false) {
+    const isUntiered = suite.tiered === false;
+    if (flags.here || isUntiered && mayWrite(results)) {
       await runHere(name, suite, tier ?? "safe", options, results);
+      continue;
+    }
+    if (isUntiered) {
+      if (!await runIn(name, suite, "safe", results, passed)) isWell = false;
       continue;
     }
     const both: Tier[] = Deno.build.arch === "x86_64" ? ["safe", "fast"] : ["safe"];
     for (const chosen of tier === undefined ? both : [tier]) {
-      if (!await runIn(name, suite, chosen, passed)) isWell = false;
+      if (!await runIn(name, suite, chosen, results, passed)) isWell = false;
     }
   }
   return isWell;

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { granted } from "../tests/fixtures.ts";
 import { UsageError } from "../cli/shared/errors.ts";
-import { parse } from "./main.ts";
+import { mayWrite, parse } from "./main.ts";
 
 const ignore = !granted({ name: "read" });
 
@@ -23,5 +23,16 @@ Deno.test({
     const { suites, flags } = await parse(["options", "--model", "DiT-B/2", "--steps=3", "--json"]);
     assertEquals(suites.map(({ name }) => name), ["options"]);
     assertEquals(flags, { model: "DiT-B/2", steps: 3, json: true } as typeof flags);
+  },
+});
+
+Deno.test({
+  name: "a folder that the task may not write to is left to a process that may",
+  ignore,
+  permissions: { read: true, write: [".tmp"] },
+  fn: () => {
+    assertEquals(mayWrite(null), true);
+    assertEquals(mayWrite(new URL("../.tmp/results/", import.meta.url)), true);
+    assertEquals(mayWrite(new URL("../elsewhere/", import.meta.url)), false);
   },
 });

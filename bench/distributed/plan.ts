@@ -17,7 +17,8 @@ import { countTimeline, spread, type Timeline } from "./timeline.ts";
 
 /**
  * A training step of DiT-XL/2 on one GPU: batch 32, fp16, checkpointing, NVIDIA H200, Deno's WebGPU
- * (bench/results/gpu/gpu-nvidia-h200-deno.json; what asking costs, and copies, in ...-deno-before.json).
+ * (bench/results/gpu/gpu-nvidia-h200-deno.json; what asking costs, and copies, in
+ * gpu-nvidia-h200-deno-before.json).
  */
 export const GPU = {
   batch: 32,
@@ -31,7 +32,7 @@ export const GPU = {
   submit: 0.00017,
 } as const;
 
-/** Seconds of the host to make the launches of a step, rather than replay them (the file before it). */
+/** Seconds of the host to make the launches of a step rather than replay them, from the latter. */
 const HOST_ANEW = 0.159;
 
 /** Seconds of copies by bytes ("copies between GPU and host"), without the wait for a read-back. */

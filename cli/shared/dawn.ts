@@ -53,11 +53,11 @@ export async function openDawn({ from = DAWN, toggles = [] }: DawnOptions = {}):
       { cause: error },
     );
   }
-  const restore = spaceImmediates();
   const gpu = dawn.create([
     `enable-dawn-features=${[...TOGGLES, ...toggles].join()}`,
     "disable-dawn-features=timestamp_quantization", // to 65 us, which is what many launches take
   ]);
+  const restore = spaceImmediates();
   // Waiting for Dawn does not keep Deno from ending; a timer does, which never has to fire.
   const timer = setInterval(() => {}, 2 ** 30);
   const close = () => {

@@ -114,15 +114,8 @@ function tileLoop(module: Module, tier: Tier, kernels: Kernels, finish: Func): F
   const tile = TILES[tier];
   const f = new Func("", Array.from({ length: 15 }, (_, i) => i === 7 ? I32 : I64));
   const [mc, nc, kc, a, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
-  const [spare, job, aStride, aAcross, bStride, bias, biasHalf] = [
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-  ] as const;
+  const [spare, job, aStride, aAcross] = [8, 9, 10, 11] as const;
+  const [bStride, bias, biasHalf] = [12, 13, 14] as const;
   const context = accessContext(f, tier);
   const i = f.local(I64), j = f.local(I64), rows = f.local(I64), cols = f.local(I64);
   const tileOfA = f.local(I64), at = f.local(I64), aStep = f.local(I64), bStep = f.local(I64);

@@ -37,9 +37,9 @@ export type BLayout = "packed" | "rows";
  * A function `(k, a, b, c, ldc, accumulate, aStride, bStride, bias)` for a tile of `rows` rows, at
  * most `tile.rows`: `c = a . b + bias`, or `c += a . b + bias` where `accumulate` is not 0. `ldc` is
  * the bytes between rows of C; `aStride` those between panels of a transposed A, between its rows or
- * between its columns, `bStride` those between steps of k where B is not packed. `bias` is the address of an f32 for each
- * column of the tile, or 0. Every element is one chain of fused multiply-adds in the order of k,
- * whatever the tile and the layouts.
+ * between its columns, `bStride` those between steps of k where B is not packed. `bias` is the
+ * address of an f32 for each column of the tile, or 0. Every element is one chain of fused
+ * multiply-adds in the order of k, whatever the tile and the layouts.
  */
 function tileKernel(
   module: Module,

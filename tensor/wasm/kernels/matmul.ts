@@ -25,7 +25,8 @@ const SLOTS = new Slots([
   "inner", "a", "aOuter", "aInner", "aRow", "aColumn", "aHalf",
   "b", "bOuter", "bInner", "bRow", "bColumn", "bHalf",
   "out", "outOuter", "outInner", "outRow", "outHalf", "accumulate",
-  "aStride", "aAcross", "bStride", "activationA", "activationB", "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
+  "aStride", "aAcross", "bStride", "activationA", "activationB",
+  "finishes", "activation", "bias", "biasHalf", "pre", "preHalf",
 ], [], PLAN.end);
 
 function build(tier: Tier): Module {

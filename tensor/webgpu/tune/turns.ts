@@ -15,7 +15,7 @@ export async function timeInTurns(
     : await bySubmits(backend, launches, rounds);
 }
 
-/** Or it might share a launch with the next, under whose name both then are. */
+/** Launches something that shares no launch with what follows, under whose name both would be. */
 export function launchAlone({ runtime }: WebGpuBackend, launch: Launch, op: string): void {
   launch(op);
   runtime.settle();
