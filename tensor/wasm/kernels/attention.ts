@@ -2,8 +2,8 @@
  * softmax(q kᵀ scale) v, block by block: no score leaves the cache.
  *
  * Scores are kept transposed, a panel of queries side by side for every key. So each lane of a
- * vector is one query, the softmax has no sums across lanes, and the probabilities already lie as
- * the panels of B that the second product, vᵀ pᵀ, wants. Keys that outgrow the cache are taken in
+ * vector is one query, the softmax has no sums across lanes, and the second product, p v, reads p
+ * where it lies, as columns. Keys that outgrow the cache are taken in
  * blocks with a running maximum and sum (Milakov & Gimelshein, arXiv:1805.02867; Dao et al.,
  * arXiv:2205.14135).
  */
@@ -15,11 +15,12 @@ import {
   loadVectors,
   panelProduct,
   QUERY_BLOCK,
+  rowsProduct,
   storeVectors,
-  writeTransposed,
+  writeRows,
 } from "./attention_tiles.ts";
 import { F32, Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
-import { type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
+import { type Tile, TILES } from "./gemm_kernel.ts";
 import { packPanels } from "./pack.ts";
 import { min64, vectorContext } from "../emit/rows.ts";
 import type { WasmRuntime } from "../device/runtime.ts";
@@ -42,7 +43,7 @@ const LOWEST = -3.4028234663852886e38;
 
 // deno-fmt-ignore
 const SLOTS = new Slots([
-  "tasks", "parts", "partQueries", "heads", "queries", "keys", "depth", "keyBlock", "scale",
+  "tasks", "parts", "partQueries", "heads", "queries", "keys", "depth", "depthWide", "keyBlock", "scale",
   "stats", "packedV", "packedVBlock", "packedQ", "scores", "sums", "state",
 ], ["q", "k", "v", "out"]);
 
@@ -106,22 +107,6 @@ function softmaxPanel(module: Module, tile: Tile): Func {
   return module.add(f);
 }
 
-/** `(panel, rows, factors)`: multiplies every row of a panel by a factor a lane. */
-function scalePanel(module: Module, tile: Tile): Func {
-  const f = new Func("", [I64, I64, I64]);
-  const [panel, rows, factorsAt] = [0, 1, 2] as const;
-  const vectors = tile.cols / 4;
-  const factors = loadVectors(f, factorsAt, vectors);
-  const row = f.local(I64);
-  f.for64(row, rows, 1, () => {
-    const values = loadVectors(f, panel, vectors);
-    values.forEach((v, i) => f.get(v).get(factors[i]!).f32x4("mul").set(v));
-    storeVectors(f, panel, values);
-    f.advance(panel, tile.cols * 4);
-  });
-  return module.add(f);
-}
-
 /**
  * `(state, stats, lanes)`: 1 / sum in place of the sums, and pairs of the largest score and the
  * logarithm of the sum for the valid lanes.
@@ -153,15 +138,13 @@ function finishState(module: Module, tile: Tile): Func {
 function build(tier: Tier): Module {
   const module = new Module();
   const tile = TILES[tier];
-  const kernels = tileKernels(module, tile);
   const products = {
-    scores: panelProduct(module, tile, tileKernels(module, tile, "rows"), "rows"),
-    sums: panelProduct(module, tile, kernels, "panels"),
+    scores: panelProduct(module, tile),
+    sums: rowsProduct(module, tile),
   };
-  const packRows = packPanels(module, tier, tile.rows);
   const packColumns = packPanels(module, tier, tile.cols);
-  const softmax = softmaxPanel(module, tile), rescale = scalePanel(module, tile);
-  const finish = finishState(module, tile), write = writeTransposed(module, tile);
+  const softmax = softmaxPanel(module, tile);
+  const finish = finishState(module, tile), write = writeRows(module);
   const width = tile.cols * 4;
 
   const f = kernel("attention");
@@ -173,6 +156,7 @@ function build(tier: Tier): Module {
     return address;
   };
   const queries = slots.i64("queries"), keys = slots.i64("keys"), depth = slots.i64("depth");
+  const depthWide = slots.i64("depthWide");
   const keyBlock = slots.i64("keyBlock"), partQueries = slots.i64("partQueries");
   const parts = slots.i32("parts"), heads = slots.i32("heads");
   const scale = f.local(F32);
@@ -189,8 +173,9 @@ function build(tier: Tier): Module {
   const packedV = inScratch("packedV"), packedVBlock = slots.i64("packedVBlock");
   const packedQ = inScratch("packedQ"), scores = inScratch("scores");
   const sums = inScratch("sums"), state = inScratch("state");
-  const depthBytes = f.local(I64), scoresPanel = f.local(I64);
+  const depthBytes = f.local(I64), scoresPanel = f.local(I64), wideRow = f.local(I64);
   f.get(depth).i64const(width).i64("mul").set(depthBytes);
+  f.get(depthWide).i64const(4).i64("mul").set(wideRow);
   f.get(keyBlock).i64const(width).i64("mul").set(scoresPanel);
   const element: (f: Func) => void = (f) => f.i64const(4);
   const overBlocks = (body: (start: number, count: number, index: number) => void) => {
@@ -226,7 +211,7 @@ function build(tier: Tier): Module {
     overBlocks((key, count, block) => {
       plus(vHead, key, vRow);
       plus(packedV, block, packedVBlock);
-      f.get(count).push(element).get(vRow).get(depth).call(packRows);
+      f.get(count).push(element).get(vRow).get(depth).call(packColumns);
     });
     f.get(from).set(at);
     f.for64(at, until, QUERY_BLOCK, () => {
@@ -236,15 +221,20 @@ function build(tier: Tier): Module {
         (f) => f.get(until).get(at).i64("sub"),
       );
       const panels = f.local(I64), panel = f.local(I64), panelState = f.local(I64);
-      const left = f.local(I64), panelAt = f.local(I64);
+      const panelAt = f.local(I64), rows = f.local(I64), rowAt = f.local(I64);
       f.get(lanes).i64const(tile.cols - 1).i64("add").i64const(tile.cols).i64("div_u").set(panels);
       plus(qHead, at, qRow).get(packedQ).get(depth).get(qRow).push(element).get(lanes);
       f.call(packColumns);
       const overPanels = (body: () => void) => {
-        f.i64const(0).set(panel).get(state).set(panelState);
+        f.i64const(0).set(panel).get(state).set(panelState).get(at).set(panelAt).get(sums).set(
+          rowAt,
+        );
         f.for64(panel, panels, 1, () => {
+          f.get(until).get(panelAt).i64("sub").set(rows);
+          f.get(min64(f, rows, (f) => f.i64const(tile.cols))).set(rows);
           body();
-          f.advance(panelState, STATE_ROWS * width);
+          f.advance(panelState, STATE_ROWS * width).advance(panelAt, tile.cols);
+          f.get(rowAt).get(wideRow).i64const(tile.cols).i64("mul").i64("add").set(rowAt);
         });
       };
       overBlocks((key, count, block) => {
@@ -252,29 +242,25 @@ function build(tier: Tier): Module {
         f.get(block).i64("eqz").set(first);
         f.get(count).get(panels).get(depth);
         plus(kHead, key, kRow).get(kRow).get(packedQ).get(depthBytes);
-        f.get(scores).get(scoresPanel).i32const(0).call(products.scores);
+        f.get(scores).get(scoresPanel).call(products.scores);
         overPanels(() => {
           plus(scores, panel, scoresPanel).get(count).get(panelState).get(scale).get(first);
           f.call(softmax);
           f.get(first).if(() => {}, () => {
-            plus(sums, panel, depthBytes).get(depth);
-            f.get(panelState).i64const(2 * width).i64("add").call(rescale);
+            f.get(rowAt).get(wideRow).get(rowAt).get(wideRow).get(rows).get(depth);
+            f.get(panelState).i64const(2 * width).i64("add").i32const(0).call(write);
           });
         });
-        f.get(depth).get(panels).get(count);
-        plus(packedV, block, packedVBlock).get(count).i64const(4).i64("mul");
-        f.get(scores).get(scoresPanel);
-        f.get(sums).get(depthBytes).get(first).i32("eqz").call(products.sums);
+        f.get(lanes).get(depthWide).get(count).get(scores).get(scoresPanel);
+        plus(packedV, block, packedVBlock);
+        f.get(sums).get(wideRow).get(first).i32("eqz").call(products.sums);
       });
-      f.get(lanes).set(left).get(at).set(panelAt);
       overPanels(() => {
-        f.get(panelState).get(statsHead).get(panelAt).i64const(3).i64("shl").i64("add").get(left);
+        f.get(panelState).get(statsHead).get(panelAt).i64const(3).i64("shl").i64("add").get(rows);
         f.call(finish);
-        plus(sums, panel, depthBytes).get(depth);
-        f.get(min64(f, left, (f) => f.i64const(tile.cols)));
-        f.get(panelState).i64const(width).i64("add");
-        plus(outHead, panelAt, outRow).get(outRow).i32const(0).call(write);
-        f.advance(left, -tile.cols).advance(panelAt, tile.cols);
+        f.get(rowAt).get(wideRow);
+        plus(outHead, panelAt, outRow).get(outRow).get(rows).get(depth);
+        f.get(panelState).i64const(width).i64("add").i32const(0).call(write);
       });
     });
   });
@@ -301,8 +287,8 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     scratchBytes += Math.ceil(bytes / 256) * 256;
     return offset;
   };
-  const rows = (count: number) => Math.ceil(count / tile.rows) * tile.rows;
-  const packedVBlock = rows(depth) * keyBlock * 4;
+  const depthWide = Math.ceil(depth / tile.cols) * tile.cols;
+  const packedVBlock = depthWide * keyBlock * 4;
   const slots = SLOTS.fillWith(runtime, {
     tasks: batch * heads * parts,
     parts,
@@ -311,6 +297,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     queries,
     keys,
     depth,
+    depthWide,
     keyBlock,
     scale: scale * Math.LOG2E,
     stats: runtime.address(stats),
@@ -318,7 +305,7 @@ export function attention(runtime: WasmRuntime, args: KernelArgs["attention"]): 
     packedVBlock,
     packedQ: reserve(QUERY_BLOCK * depth * 4),
     scores: reserve(QUERY_BLOCK * keyBlock * 4),
-    sums: reserve(QUERY_BLOCK * depth * 4),
+    sums: reserve(QUERY_BLOCK * depthWide * 4),
     state: reserve(QUERY_BLOCK * STATE_ROWS * 4),
   }, args);
   const kernelId = runtime.load("attention", build)("attention");

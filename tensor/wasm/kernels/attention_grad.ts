@@ -16,8 +16,9 @@ import {
   loadVectors,
   panelProduct,
   QUERY_BLOCK,
+  rowsProduct,
   storeVectors,
-  writeTransposed,
+  writeRows,
 } from "./attention_tiles.ts";
 import { F32, Func, I32, I64, Module, V128 } from "../emit/assembler.ts";
 import { callTile, type Tile, tileKernels, TILES } from "./gemm_kernel.ts";
@@ -55,8 +56,8 @@ const SLOTS = new Slots([
   ...SCRATCH,
 ], OPERANDS);
 
-/** Rows of one f32 a lane that each panel keeps: largest, -logSum log2(e), rowsum(g out) and ones. */
-const LANE_ROWS = 4;
+/** Rows of one f32 a lane that each panel keeps: largest, -logSum log2(e) and rowsum(g out). */
+const LANE_ROWS = 3;
 
 /**
  * `(scores, grads, keys, lanes, scale)`: p in place of the scores of one panel, ds / scale in
@@ -149,7 +150,6 @@ function lanePanel(module: Module, tile: Tile): Func {
   storeVectors(f, lanes, most);
   storeVectors(f, lanes, logs, width);
   storeVectors(f, lanes, dots, 2 * width);
-  storeVectors(f, lanes, dots.map(() => c.constants.f32(1)), 3 * width);
   return module.add(f);
 }
 
@@ -186,29 +186,14 @@ function sumProduct(module: Module, tile: Tile): Func {
   return module.add(f);
 }
 
-/** `(from, fromRowBytes, to, toRowBytes, rows, bytes)`: copies rows. */
-function copyRows(module: Module): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64]);
-  const [from, fromRow, to, toRow, rows, bytes] = [0, 1, 2, 3, 4, 5] as const;
-  const row = f.local(I64);
-  f.for64(row, rows, 1, () => {
-    f.get(to).get(from).get(bytes).memoryCopy();
-    f.get(from).get(fromRow).i64("add").set(from).get(to).get(toRow).i64("add").set(to);
-  });
-  return module.add(f);
-}
-
 function build(tier: Tier): Module {
   const module = new Module();
   const tile = TILES[tier];
-  const kernels = tileKernels(module, tile);
-  const panelsFirst = panelProduct(module, tile, kernels, "panels");
-  const rowsFirst = panelProduct(module, tile, tileKernels(module, tile, "rows"), "rows");
+  const scoresOf = panelProduct(module, tile), rowsOf = rowsProduct(module, tile);
   const sum = sumProduct(module, tile);
-  const packRows = packPanels(module, tier, tile.rows);
   const packColumns = packPanels(module, tier, tile.cols);
   const grad = gradPanel(module, tile), fillLanes = lanePanel(module, tile);
-  const write = writeTransposed(module, tile), copy = copyRows(module);
+  const write = writeRows(module);
   const width = tile.cols * 4;
 
   const f = kernel("attentionGrad");
@@ -267,7 +252,7 @@ function build(tier: Tier): Module {
       const count = min64(f, keyBlock, (f) => f.get(keyEnd).get(key).i64("sub"));
       f.get(wantQ).if(() => {
         rowOf("k", key).get(scratch.columnsK).get(count).push(element);
-        rowBytes("k").get(depth).call(packRows);
+        rowBytes("k").get(depth).call(packColumns);
       });
       const query = f.local(I64), collect = f.local(I32);
       f.get(queryStart).set(query).i32const(0).set(collect);
@@ -304,7 +289,7 @@ function build(tier: Tier): Module {
         ) {
           f.get(count).get(panels).get(depth);
           rowOf(a, key);
-          rowBytes(a).get(b).get(depthBytes).get(c).get(scoresPanel).i32const(0).call(rowsFirst);
+          rowBytes(a).get(b).get(depthBytes).get(c).get(scoresPanel).call(scoresOf);
         }
         overPanels(() => {
           f.get(statsHead).get(queryAt).i64const(8).i64("mul").i64("add");
@@ -330,23 +315,20 @@ function build(tier: Tier): Module {
           f.i32const(1).set(collect);
         });
         f.get(wantQ).if(() => {
-          f.get(depth).get(panels).get(count).get(scratch.columnsK).get(count).push(element);
-          f.i64("mul").get(scratch.scoreGrads).get(scoresPanel).get(scratch.sumsQ).get(depthBytes)
-            .i32const(0).call(panelsFirst);
-          overPanels(() => {
-            plus(scratch.sumsQ, panel, depthBytes).get(depth);
-            f.get(min64(f, left, (f) => f.i64const(tile.cols)));
-            f.get(lanesAt).i64const(3 * width).i64("add");
-            rowOf("dq", queryAt);
-            rowBytes("dq").get(key).i64const(0).i64("ne").call(write);
-          });
+          f.get(lanes).get(depthWide).get(count).get(scratch.scoreGrads).get(scoresPanel);
+          f.get(scratch.columnsK).get(scratch.sumsQ).get(wideRow).i32const(0).call(rowsOf);
+          f.get(scratch.sumsQ).get(wideRow);
+          rowOf("dq", query);
+          rowBytes("dq").get(lanes).get(depth).i64const(0).get(key).i64const(0).i64("ne").call(
+            write,
+          );
         });
       });
       f.get(wantKV).if(() => {
         for (const [name, sums] of [["dk", scratch.sumsK], ["dv", scratch.sumsV]] as const) {
           f.get(sums).get(wideRow);
           rowOf(name, key);
-          rowBytes(name).get(count).get(depth).i64const(4).i64("mul").call(copy);
+          rowBytes(name).get(count).get(depth).i64const(0).i32const(0).call(write);
         }
       });
     });
@@ -374,14 +356,14 @@ export function attentionGrad(runtime: WasmRuntime, args: KernelArgs["attentionG
   const ceilTo = (x: number, step: number) => Math.ceil(x / step) * step;
   const depthWide = ceilTo(depth, tile.cols);
   const scratch = {
-    columnsK: reserve(ceilTo(depth, tile.rows) * keyBlock),
+    columnsK: reserve(depthWide * keyBlock),
     panelsQ: reserve(QUERY_BLOCK * depth),
     panelsG: reserve(QUERY_BLOCK * depth),
     columnsQ: reserve(QUERY_BLOCK * depthWide),
     columnsG: reserve(QUERY_BLOCK * depthWide),
     scores: reserve(QUERY_BLOCK * keyBlock),
     scoreGrads: reserve(QUERY_BLOCK * keyBlock),
-    sumsQ: reserve(QUERY_BLOCK * depth),
+    sumsQ: reserve(QUERY_BLOCK * depthWide),
     sumsK: reserve(keyBlock * depthWide),
     sumsV: reserve(keyBlock * depthWide),
     lanes: reserve(QUERY_BLOCK * LANE_ROWS),

@@ -2,126 +2,111 @@
  * Pieces that attention and its gradient share. Both work on panels of `tile.cols` queries side by
  * side: a matrix [X, queries] is kept as panels, each [X, tile.cols] without gaps.
  */
-import { F32, Func, I32, I64, type Module, type Push, V128 } from "../emit/assembler.ts";
-import { callTile, type Tile } from "./gemm_kernel.ts";
-import { transpose4 } from "./pack.ts";
+import { Func, I32, I64, type Module, V128 } from "../emit/assembler.ts";
+import { callTile, type Tile, tileKernels } from "./gemm_kernel.ts";
+import { vectorContext, walk } from "../emit/rows.ts";
 
 /** Queries taken at a time, a multiple of the panel width in both tiers. */
 export const QUERY_BLOCK = 64;
 
 /**
- * A function `(rows, panels, k, a, aRow, b, bPanel, c, cPanel, accumulate)`: the product of rows of
- * A with each of `panels` panels of B, into (or added to) panels of C; `bPanel` and `cPanel` are the
- * bytes between panels, `aRow` those between rows of A: 4 k where these are packed.
- *
- * @param kernels those for A as it lies
- * @param outer what the outer loop goes over: what the inner one goes over stays in the
- *   first-level cache
+ * A function `(rows, panels, k, a, aRow, b, bPanel, c, cPanel)`: the product of rows of A, where they
+ * lie, with each of `panels` panels of B, into panels of C; `aRow` are the bytes between rows of A,
+ * `bPanel` and `cPanel` those between panels.
  */
-export function panelProduct(
-  module: Module,
-  tile: Tile,
-  kernels: readonly Func[],
-  outer: "rows" | "panels",
-): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I64, I32]);
-  const [rows, panels, k, a, aRow, b] = [0, 1, 2, 3, 4, 5] as const;
-  const [bPanel, c, cPanel, accumulate] = [6, 7, 8, 9] as const;
-  const row = f.local(I64), panel = f.local(I64), left = f.local(I64);
-  const [aAt, bAt, cAt] = f.locals(I64, 3);
-  const call = () => {
-    f.get(a).get(row).get(aRow).i64("mul").i64("add").set(aAt!);
-    f.get(b).get(panel).get(bPanel).i64("mul").i64("add").set(bAt!);
-    f.get(c).get(panel).get(cPanel).i64("mul").i64("add");
-    f.get(row).i64const(tile.cols * 4).i64("mul").i64("add").set(cAt!);
-    f.get(rows).get(row).i64("sub").set(left);
-    callTile(f, kernels, left, {
-      k,
-      a: aAt!,
-      b: bAt!,
-      c: cAt!,
-      ldc: (f) => f.i64const(tile.cols * 4),
-      accumulate,
-      aStride: aRow,
-    });
-  };
-  const overRows = (body: () => void) => {
-    f.i64const(0).set(row);
-    f.for64(row, rows, tile.rows, body);
-  };
-  const overPanels = (body: () => void) => {
-    f.i64const(0).set(panel);
-    f.for64(panel, panels, 1, body);
-  };
-  if (outer === "rows") overRows(() => overPanels(call));
-  else overPanels(() => overRows(call));
-  return module.add(f);
-}
-
-/**
- * A function `(panel, rows, lanes, factors, out, outRowBytes, accumulate)` that writes the first
- * `lanes` columns of a panel [rows, tile.cols] as rows of `out`, each times its factor (an f32 a
- * lane), or adds them there.
- */
-export function writeTransposed(module: Module, tile: Tile): Func {
-  const width = tile.cols * 4;
-  const scalar = scalarTranspose(module, tile);
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I32]);
-  const [panel, rows, lanes, factors, out, rowBytes, accumulate] = [0, 1, 2, 3, 4, 5, 6] as const;
-  const row = f.local(I64), from = f.local(I64), factor = f.local(V128);
-  const outs = f.locals(I64, 4);
-  const rest = (count: Push) => {
-    f.get(from).get(rows).get(row).i64("sub").push(count).get(factors);
-    f.get(outs[0]!).get(rowBytes).get(accumulate).call(scalar);
-  };
-  const more = () => f.get(lanes).i64const(4).i64("ge_s");
-  const start = () => f.get(panel).set(from).get(out).set(outs[0]!).i64const(0).set(row);
-  more();
-  f.if(() =>
-    f.doWhile(() => {
-      start();
-      for (let i = 1; i < 4; i++) f.get(outs[i - 1]!).get(rowBytes).i64("add").set(outs[i]!);
-      f.get(factors).vmem("load").set(factor);
-      f.for64(row, (f) => f.get(rows).i64const(3).i64("sub"), 4, () => {
-        const values = Array.from({ length: 4 }, (_, i) => {
-          const v = f.local(V128);
-          f.get(from).vmem("load", i * width).get(factor).f32x4("mul").set(v);
-          return v;
-        });
-        const columns = transpose4(f, values);
-        f.get(accumulate).if(() => {
-          columns.forEach((v, i) => f.get(v).get(outs[i]!).vmem("load").f32x4("add").set(v));
-        });
-        columns.forEach((v, i) => f.get(outs[i]!).get(v).vmem("store"));
-        for (const o of outs) f.advance(o, 16);
-        f.advance(from, 4 * width);
+export function panelProduct(module: Module, tile: Tile): Func {
+  const kernels = tileKernels(module, tile, "rows");
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I64]);
+  const [rows, panels, k, a, aRow, b, bPanel, c, cPanel] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const;
+  const [row, panel, left, aAt, bAt, cAt] = f.locals(I64, 6);
+  f.i64const(0).set(row!);
+  // Rows of A stay in the first-level cache while the panels pass.
+  f.for64(row!, rows, tile.rows, () => {
+    f.get(a).get(row!).get(aRow).i64("mul").i64("add").set(aAt!);
+    f.get(rows).get(row!).i64("sub").set(left!);
+    f.get(b).set(bAt!).get(c).get(row!).i64const(tile.cols * 4).i64("mul").i64("add").set(cAt!);
+    f.i64const(0).set(panel!);
+    f.for64(panel!, panels, 1, () => {
+      callTile(f, kernels, left!, {
+        k,
+        a: aAt!,
+        b: bAt!,
+        c: cAt!,
+        ldc: (f) => f.i64const(tile.cols * 4),
+        accumulate: (f) => f.i32const(0),
+        aStride: aRow,
       });
-      rest((f) => f.i64const(4));
-      f.advance(panel, 16).advance(factors, 16).advance(lanes, -4);
-      f.get(out).get(rowBytes).i64const(4).i64("mul").i64("add").set(out);
-    }, more)
-  );
-  f.get(lanes).i64const(0).i64("gt_s").if(() => {
-    start();
-    rest((f) => f.get(lanes));
+      f.get(bAt!).get(bPanel).i64("add").set(bAt!).get(cAt!).get(cPanel).i64("add").set(cAt!);
+    });
   });
   return module.add(f);
 }
 
-/** `(panel, rows, lanes, factors, out, outRowBytes, accumulate)`, one element at a time. */
-function scalarTranspose(module: Module, tile: Tile): Func {
-  const f = new Func("", [I64, I64, I64, I64, I64, I64, I32]);
-  const [panel, rows, lanes, factors, out, rowBytes, accumulate] = [0, 1, 2, 3, 4, 5, 6] as const;
-  const lane = f.local(I64), row = f.local(I64), from = f.local(I64), to = f.local(I64);
-  f.for64(lane, lanes, 1, () => {
-    f.get(panel).set(from).get(out).set(to).i64const(0).set(row);
-    f.for64(row, rows, 1, () => {
-      f.get(to).get(from).mem("f32.load").get(factors).mem("f32.load").f32("mul");
-      f.get(accumulate).if(() => f.get(to).mem("f32.load"), () => f.f32const(0), F32);
-      f.f32("add").mem("f32.store").advance(from, tile.cols * 4).advance(to, 4);
+/**
+ * A function `(rows, cols, k, a, aPanel, b, c, cRow, accumulate)`: C [rows, cols], its rows `cRow`
+ * bytes apart and its columns a multiple of the tile's, from panels of `k` steps of as many rows of A
+ * side by side, `aPanel` bytes apart, and packed panels of B.
+ */
+export function rowsProduct(module: Module, tile: Tile): Func {
+  const kernels = tileKernels(module, tile, "columns");
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I64, I32]);
+  const [rows, cols, k, a, aPanel, b, c, ldc, accumulate] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const;
+  const [row, col, left, bAt, cAt, panel, aAt] = f.locals(I64, 7);
+  // A panel's rows in tiles of about the same size.
+  const step = Math.ceil(tile.cols / Math.ceil(tile.cols / tile.rows));
+  f.for64(col!, cols, tile.cols, () => {
+    f.get(b).get(col!).get(k).i64("mul").i64const(4).i64("mul").i64("add").set(bAt!);
+    f.get(c).get(col!).i64const(4).i64("mul").i64("add").set(cAt!);
+    f.i64const(0).set(row!).get(a).set(panel!);
+    f.for64(row!, rows, tile.cols, () => {
+      for (let at = 0; at < tile.cols; at += step) {
+        f.get(rows).get(row!).i64("sub").i64const(at).i64("sub").set(left!);
+        f.get(left!).i64const(0).i64("gt_s").if(() => {
+          const most = Math.min(step, tile.cols - at);
+          f.get(panel!).i64const(at * 4).i64("add").set(aAt!);
+          callTile(f, kernels.slice(0, most), left!, {
+            k,
+            a: aAt!,
+            b: bAt!,
+            c: cAt!,
+            ldc,
+            accumulate,
+            aStride: (f) => f.i64const(tile.cols * 4),
+          });
+          f.get(cAt!).get(ldc).i64const(most).i64("mul").i64("add").set(cAt!);
+        });
+      }
+      f.get(panel!).get(aPanel).i64("add").set(panel!);
     });
-    f.advance(panel, 4).advance(factors, 4);
-    f.get(out).get(rowBytes).i64("add").set(out);
+  });
+  return module.add(f);
+}
+
+/**
+ * A function `(from, fromRow, to, toRow, rows, columns, factors, accumulate)` that writes rows of f32
+ * to others, or adds them there, each times its factor: an f32 a row at `factors`, 1 where that is 0.
+ * `fromRow` and `toRow` are the bytes between rows.
+ */
+export function writeRows(module: Module): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64, I64, I64, I32]);
+  const c = vectorContext(f);
+  const [from, fromRow, to, toRow] = [0, 1, 2, 3] as const;
+  const [rows, columns, factors, accumulate] = [4, 5, 6, 7] as const;
+  const row = f.local(I64), factor = f.local(V128);
+  const isScaled = () => f.get(factors).i64const(0).i64("ne");
+  f.f32x4const(1).set(factor);
+  f.for64(row, rows, 1, () => {
+    isScaled().if(() => f.get(factors).vmem("load32_splat").set(factor).advance(factors, 4));
+    walk(c, columns, [from, to], ({ load, store }) => {
+      const values = load(0);
+      for (const v of values) f.get(v).get(factor).f32x4("mul").set(v);
+      f.get(accumulate).if(() => {
+        const old = load(1);
+        values.forEach((v, i) => f.get(old[i]!).get(v).f32x4("add").set(v));
+      });
+      store(1, values);
+    });
+    f.get(from).get(fromRow).i64("add").set(from).get(to).get(toRow).i64("add").set(to);
   });
   return module.add(f);
 }

@@ -35,11 +35,28 @@ export const FINISH = {
   add: 64,
 } as const;
 
+/** What a function that finishes tiles is made for. */
+interface Finish {
+  readonly module: Module;
+  readonly tier: Tier;
+  readonly kind: Activation;
+  /** Whether something that it writes is float16. */
+  readonly half: boolean;
+}
+
 /**
- * `(job, rows, cols, tile, tileRowBytes, row, column)` for one activation: finishes the product's
- * `rows` x `cols` f32 at `tile`, which begin at (row, column) of the job's block.
+ * `(job, rows, cols, tile, tileRowBytes, row, column)`: finishes the product's `rows` x `cols` f32 at
+ * `tile`, which begin at (row, column) of the job's block, `widths` columns at a time, and leaves
+ * those that are left to `rest`.
+ *
+ * A function sets its constants anew for each tile: one for each activation, type and kind of vector
+ * has so few of them that they stay in registers.
  */
-function finishWith(module: Module, tier: Tier, widths: readonly number[], kind: Activation): Func {
+function finishWith(
+  { module, tier, kind, half }: Finish,
+  widths: readonly number[],
+  rest?: Func,
+): Func {
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
   const [job, rows, cols, tile, tileRowBytes, row, column] = [0, 1, 2, 3, 4, 5, 6] as const;
   const context = accessContext(f, tier);
@@ -52,14 +69,17 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
   };
   const ifSet = (condition: number, then: () => void, otherwise?: () => void) =>
     f.get(condition).i64const(0).i64("ne").if(then, otherwise);
+  /** `then` where a flag says float16, which none does where this is not made for it. */
+  const ifHalf = (flag: number, then: () => void, otherwise: () => void) =>
+    half ? ifSet(flag, then, otherwise) : otherwise();
   /** Moves an address on by `count` elements that are float16 or not. */
-  const shift = (address: number, half: number, count: number) =>
-    f.get(address).get(count).i64const(2).get(half).i64("sub").i64("shl").i64("add").set(address);
+  const shift = (address: number, isHalf: number, count: number) =>
+    f.get(address).get(count).i64const(2).get(isHalf).i64("sub").i64("shl").i64("add").set(address);
   /** An address at the tile's first element, where the job has one. */
-  const start = (address: number, rowBytes: number, half: number) =>
+  const start = (address: number, rowBytes: number, isHalf: number) =>
     ifSet(address, () => {
       f.get(address).get(row).get(rowBytes).i64("mul").i64("add").set(address);
-      shift(address, half, column);
+      shift(address, isHalf, column);
     });
 
   const bias = field("rowBias");
@@ -70,11 +90,11 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
     f.get(field("preHalf")).set(preHalf).get(field("preRowBytes")).set(preRowBytes);
     start(pre, preRowBytes, preHalf);
   });
-  ifSet(outHalf, () => {
+  ifHalf(outHalf, () => {
     f.get(field("out")).set(out).get(field("outRowBytes")).set(outRowBytes);
     f.get(field("add")).set(add);
     start(out, outRowBytes, outHalf);
-  });
+  }, () => {});
   ifSet(bias, () => f.get(bias).get(row).i64const(4).i64("mul").i64("add").set(bias));
 
   const left = f.local(I64), width = f.local(I64);
@@ -106,14 +126,14 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
         for (const value of values) f.get(value).get(same).f32x4("add").set(value);
       });
       ifSet(pre, () => {
-        ifSet(preHalf, () => store("f16", p, values), () => store("f32", p, values));
+        ifHalf(preHalf, () => store("f16", p, values), () => store("f32", p, values));
         f.get(p).get(preRowBytes).i64("add").set(p);
       });
       for (const value of values) {
         activate(context, kind, value);
         f.set(value);
       }
-      ifSet(outHalf, () => {
+      ifHalf(outHalf, () => {
         ifSet(add, () => {
           const old = load("f16", o);
           values.forEach((value, v) => f.get(value).get(old[v]!).f32x4("add").set(value));
@@ -126,26 +146,40 @@ function finishWith(module: Module, tier: Tier, widths: readonly number[], kind:
     }, () => f.get(left).i64const(1).i64("sub").tee(left).i64const(0).i64("gt_s"));
     f.i64const(count).set(width);
     ifSet(pre, () => shift(pre, preHalf, width));
-    ifSet(outHalf, () => shift(out, outHalf, width));
-    f.advance(tile, count * 4).advance(cols, -count);
+    if (half) ifSet(outHalf, () => shift(out, outHalf, width));
+    f.advance(tile, count * 4).advance(column, count).advance(cols, -count);
   };
   for (const count of widths) {
     const more = () => f.get(cols).i64const(count).i64("ge_s");
     more();
     f.if(() => f.doWhile(() => columns(count), more));
   }
+  if (rest) {
+    f.get(cols).i64const(0).i64("gt_s").if(() => {
+      f.params.forEach((_, i) => f.get(i));
+      f.call(rest);
+    });
+  }
   return module.add(f);
 }
 
-/** `finishWith` for the activation that the job names. */
+/** `finishWith` for the activation and the types that the job names. */
 export function finishTile(module: Module, tier: Tier, tile: Tile): Func {
-  const widths = tile.cols > 8 ? [tile.cols, 8, 1] : [8, 1];
-  const kinds = ACTIVATIONS.map((kind) => finishWith(module, tier, widths, kind));
+  const widths = tile.cols > 8 ? [tile.cols, 8] : [8];
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
-  kinds.forEach((kind, number) => {
-    f.get(0).mem("i64.load", FINISH.activation).i64const(number).i64("eq").if(() => {
-      f.params.forEach((_, i) => f.get(i));
-      f.call(kind).ret();
+  const job = 0, half = f.local(I64);
+  const field = (name: keyof typeof FINISH) => f.get(job).mem("i64.load", FINISH[name]);
+  field("preHalf");
+  field("outHalf").i64("or").set(half);
+  ACTIVATIONS.forEach((kind, number) => {
+    field("activation").i64const(number).i64("eq").if(() => {
+      const finish = (half: boolean) => {
+        const made = { module, tier, kind, half };
+        const func = finishWith(made, widths, finishWith(made, [1]));
+        f.params.forEach((_, i) => f.get(i));
+        f.call(func);
+      };
+      f.get(half).i64const(0).i64("ne").if(() => finish(true), () => finish(false)).ret();
     });
   });
   return module.add(f);

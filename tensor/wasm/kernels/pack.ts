@@ -5,7 +5,7 @@
  */
 import { type AccessContext, loadRepeated, loadUnit } from "../emit/access.ts";
 import { Func, I64, type Module, V128 } from "../emit/assembler.ts";
-import { accessContext } from "../emit/rows.ts";
+import { accessContext, min64 } from "../emit/rows.ts";
 import type { Tier } from "../device/tier.ts";
 
 /** Element types a panel can be packed from. */
@@ -35,6 +35,15 @@ function load1(context: AccessContext, source: PackSource, pointer: number): voi
 
 /** Full panels copied at a time. */
 const COPIED_PANELS = 4;
+
+/**
+ * What is fetched at a time before it is packed: about as many bytes as stay in the first-level cache
+ * until then, and a few rows where these are long. (Half or eight times as much is no faster.)
+ */
+const FETCHED_BYTES = 1 << 14, FETCHED_ROWS = 8;
+
+/** Bytes of a cache line. */
+const LINE_BYTES = 64;
 
 /** `for (; k > 0; k -= step)`; `k` an i64 local. */
 function countDown(f: Func, k: number, step: number, body: () => void): void {
@@ -74,17 +83,45 @@ export function transpose4(f: Func, rows: readonly number[]): number[] {
 }
 
 /**
- * `(src, dst, k, kBytes)`: `count` full panels from lines that are neighbours in memory. Several
- * at a time read longer pieces, which matters where each k is on a page of its own.
+ * `(src, rowBytes, rows, bytes, dst)`: reads one value of every cache line of `rows` rows of `bytes`
+ * bytes, row after row, so that they are in the cache when they are packed. The processor fetches
+ * more lines at a time where there is nothing to do but to ask for them, and guesses the next ones
+ * where they are neighbours. `dst`, about to be written, takes what was read: else nothing would be.
+ */
+function fetchRows(module: Module): Func {
+  const f = new Func("", [I64, I64, I64, I64, I64]);
+  const [src, rowBytes, rows, bytes, dst] = [0, 1, 2, 3, 4] as const;
+  const [at, left, sum] = f.locals(I64, 3);
+  const read = (lines: number) =>
+    countDown(f, left!, lines * LINE_BYTES, () => {
+      for (let i = 0; i < lines; i++) {
+        f.get(at!).mem("i64.load", i * LINE_BYTES).get(sum!).i64("xor").set(sum!);
+      }
+      f.advance(at!, lines * LINE_BYTES);
+    });
+  countDown(f, rows, 1, () => {
+    f.get(src).set(at!).get(bytes).set(left!);
+    read(4);
+    read(1);
+    f.get(src).get(rowBytes).i64("add").set(src);
+  });
+  f.get(dst).get(sum!).mem("i64.store");
+  return module.add(f);
+}
+
+/**
+ * `(src, dst, k, kBytes, panelBytes)`: `count` full panels, `panelBytes` apart, from lines that are
+ * neighbours in memory. Several at a time read longer pieces, which matters where each k is on a page
+ * of its own.
  */
 function copyLines({ module, tier, width, source }: Packing, count: number): Func {
-  const f = new Func("", [I64, I64, I64, I64]);
+  const f = new Func("", [I64, I64, I64, I64, I64]);
   const context = accessContext(f, tier);
-  const [src, dst, k, kBytes] = [0, 1, 2, 3] as const;
+  const [src, dst, k, kBytes, panelBytes] = [0, 1, 2, 3, 4] as const;
   const bytes = ELEMENT_BYTES[source];
   const panels = f.locals(I64, count);
   panels.forEach((panel, i) => {
-    f.get(dst).get(k).i64const(i * width * 4).i64("mul").i64("add").set(panel);
+    f.get(dst).get(panelBytes).i64const(i).i64("mul").i64("add").set(panel);
   });
   countDown(f, k, 1, () => {
     panels.forEach((panel, p) => {
@@ -154,22 +191,18 @@ function stridedLine({ module, tier, width, source }: Packing): Func {
 
 /**
  * A function `(src, dst, k, lineBytes, kBytes, lines)` that packs one panel from elements of
- * `source` with these distances in bytes. Only the first `lines` lines of the panel mean anything:
- * what the others hold lands in parts of a tile that are thrown away. (So a copy may read past the
- * end of a row, and by less than a panel past the end of the matrix.)
+ * `source` with these distances in bytes, of which the lines are not neighbours. Only the first
+ * `lines` lines of the panel mean anything: what the others hold lands in parts of a tile that are
+ * thrown away.
  */
-function packPanel(packing: Packing): Func {
+function packPanel(packing: Packing, fetch: Func): Func {
   const { module, width, source } = packing;
   const bytes = ELEMENT_BYTES[source];
-  const copy = copyLines(packing, 1);
   const transposed4 = transposeLines(packing, 4), transposed2 = transposeLines(packing, 2);
   const strided = stridedLine(packing);
 
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
-  f.get(lineBytes).i64const(bytes).i64("eq");
-  f.if(() => f.get(src).get(dst).get(k).get(kBytes).call(copy).ret());
-
   const left = f.local(I64);
   f.get(lines).i64const(width).get(lines).i64const(width).i64("lt_s").select().set(left);
   const groups = (count: number, pack: Func, step: number) =>
@@ -179,10 +212,36 @@ function packPanel(packing: Packing): Func {
       f.advance(dst, 4 * count);
     });
   f.get(kBytes).i64const(bytes).i64("eq").if(() => {
+    f.get(src).get(lineBytes).get(left).get(k).i64const(bytes).i64("mul").get(dst).call(fetch);
     groups(4, transposed4, lineBytes);
     groups(2, transposed2, lineBytes);
   });
   groups(1, strided, kBytes);
+  return module.add(f);
+}
+
+/**
+ * A function `(src, dst, k, kBytes, panelBytes, lines)` that packs `k` steps of any number of lines
+ * that are neighbours into panels `panelBytes` apart. (It may read past the end of a row, and by less
+ * than a panel past the end of the matrix.)
+ */
+function copyPanels(packing: Packing): Func {
+  const { module, width, source } = packing;
+  const f = new Func("", [I64, I64, I64, I64, I64, I64]);
+  const [src, dst, k, kBytes, panelBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
+  for (const [count, least] of [[COPIED_PANELS, COPIED_PANELS * width], [1, 1]] as const) {
+    const copy = copyLines(packing, count);
+    const more = () => f.get(lines).i64const(least).i64("ge_s");
+    more();
+    f.if(() =>
+      f.doWhile(() => {
+        f.get(src).get(dst).get(k).get(kBytes).get(panelBytes).call(copy);
+        f.advance(src, count * width * ELEMENT_BYTES[source]);
+        f.get(dst).get(panelBytes).i64const(count).i64("mul").i64("add").set(dst);
+        f.advance(lines, -count * width);
+      }, more)
+    );
+  }
   return module.add(f);
 }
 
@@ -197,25 +256,34 @@ export function packPanels(
   source: PackSource = "f32",
 ): Func {
   const packing = { module, tier, width, source };
-  const panel = packPanel(packing), copyMany = copyLines(packing, COPIED_PANELS);
+  const bytes = ELEMENT_BYTES[source];
+  const fetch = fetchRows(module);
+  const panel = packPanel(packing, fetch), copy = copyPanels(packing);
   const f = new Func("", [I64, I64, I64, I64, I64, I64]);
   const [src, dst, k, lineBytes, kBytes, lines] = [0, 1, 2, 3, 4, 5] as const;
-  const next = (count: number) => {
-    f.get(src).get(lineBytes).i64const(count * width).i64("mul").i64("add").set(src);
-    f.get(dst).get(k).i64const(count * width * 4).i64("mul").i64("add").set(dst);
-  };
-  f.get(lineBytes).i64const(ELEMENT_BYTES[source]).i64("eq").if(() =>
-    countDown(f, lines, COPIED_PANELS * width, () => {
-      f.get(src).get(dst).get(k).get(kBytes).call(copyMany);
-      next(COPIED_PANELS);
-    })
-  );
+  const [rowBytes, panelBytes, step] = f.locals(I64, 3);
+  f.get(k).i64const(width * 4).i64("mul").set(panelBytes!);
+  f.get(lineBytes).i64const(bytes).i64("eq").if(() => {
+    f.get(lines).i64const(bytes).i64("mul").set(rowBytes!);
+    f.i64const(FETCHED_BYTES).get(rowBytes!).i64("div_u").i64const(FETCHED_ROWS).i64("add");
+    f.set(step!);
+    f.doWhile(() => {
+      const steps = min64(f, k, step!);
+      f.get(src).get(kBytes).get(steps).get(rowBytes!).get(dst).call(fetch);
+      f.get(src).get(dst).get(steps).get(kBytes).get(panelBytes!).get(lines).call(copy);
+      f.get(src).get(steps).get(kBytes).i64("mul").i64("add").set(src);
+      f.get(dst).get(steps).i64const(width * 4).i64("mul").i64("add").set(dst);
+      f.get(k).get(steps).i64("sub").set(k);
+    }, () => f.get(k).i64const(0).i64("gt_s"));
+    f.ret();
+  });
   const more = () => f.get(lines).i64const(0).i64("gt_s");
   more();
   f.if(() =>
     f.doWhile(() => {
       f.get(src).get(dst).get(k).get(lineBytes).get(kBytes).get(lines).call(panel);
-      next(1);
+      f.get(src).get(lineBytes).i64const(width).i64("mul").i64("add").set(src);
+      f.get(dst).get(panelBytes!).i64("add").set(dst);
       f.advance(lines, -width);
     }, more)
   );
