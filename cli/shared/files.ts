@@ -11,8 +11,8 @@ export async function isFolder(path: string): Promise<boolean> {
     throw error;
   }
 }
-import { join } from "@std/path";
-import { CommandError, messageOf } from "./errors.ts";
+import { dirname, join } from "@std/path";
+import { CommandError, messageOf, UsageError } from "./errors.ts";
 
 /**
  * Makes a folder, unless it is there.
@@ -25,6 +25,30 @@ export async function makeFolder(path: string): Promise<void> {
   } catch (error) {
     const found = error instanceof Deno.errors.AlreadyExists ? "a file is there" : messageOf(error);
     throw new CommandError(`${path}: expected a folder to write to but ${found}`, { cause: error });
+  }
+}
+
+/**
+ * Makes the folder of a file that is written at the end of long work, and tries whether the file
+ * can be written: what stands in its way is said before the work, not after it.
+ *
+ * @param what Names the file in messages, such as a flag.
+ * @throws {UsageError} where a folder has its name.
+ * @throws {CommandError} where nothing can be written beside it.
+ */
+export async function prepareFile(what: string, path: string): Promise<void> {
+  await makeFolder(dirname(path));
+  const probe = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeFile(probe, new Uint8Array(), { createNew: true });
+    await Deno.remove(probe);
+  } catch (error) {
+    throw new CommandError(`${what}: could not write ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  if (await isFolder(path)) {
+    throw new UsageError(`${what}: expected a file to write but ${path} is a folder`);
   }
 }
 

@@ -1,9 +1,9 @@
 /** Where pictures go: one PNG with all of them, a folder of PNGs, or an archive for evaluation. */
 import type { SampledImages } from "@dit/core/pipeline";
 import { encodePng, type ImageShape, makeGrid, toPixels } from "@dit/data";
-import { dirname, join } from "@std/path";
+import { join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
-import { writeWhole } from "../../shared/files.ts";
+import { makeFolder, prepareFile, writeWhole } from "../../shared/files.ts";
 import { SampleArchive } from "../../shared/sample_archive.ts";
 
 /** Takes pictures in order, batch by batch. */
@@ -34,10 +34,12 @@ export function outputKind(path: string): OutputKind {
  *
  * @param columns Of a grid.
  * @throws {UsageError} where pictures of before would be taken for some of these.
+ * @throws {CommandError} where nothing can be written.
  */
 export async function openOutput(path: string, columns: number): Promise<Output> {
   const kind = outputKind(path);
-  await Deno.mkdir(kind === "folder" ? path : dirname(path), { recursive: true });
+  if (kind === "folder") await makeFolder(path);
+  else await prepareFile("--out", path);
   if (kind === "png") return new Grid(path, columns);
   if (kind === "npz") return new Archive(path, await SampleArchive.create(path));
   await refusePictures(path);
