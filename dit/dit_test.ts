@@ -241,6 +241,9 @@ eachDevice("DiT refuses what does not fit, before any work", () => {
   refused(ShapeError, "weights of classes [2, 4] but got [2, 3]", x, t, randn([2, 3]));
   const whole = tensor(new Array(8).fill(0), [2, 4], { dtype: "i32" });
   refused(DTypeError, "weights of classes of f32 or f16 but got f32 and i32", x, t, whole);
+  const call = model.forward.bind(model) as (...inputs: unknown[]) => Tensor;
+  assertThrows(() => call(x, t), TypeError, "DiT: expected a tensor of labels but got undefined: ");
+  assertThrows(() => call(x, 5, y), TypeError, "DiT: expected a tensor of timesteps but got 5");
   assertThrows(
     () => certain.forward(x, t, integers(0, 3)),
     IndexError,

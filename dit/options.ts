@@ -6,7 +6,7 @@ import {
   isFloat,
   ShapeError,
   shapeText,
-  type Tensor,
+  Tensor,
 } from "../tensor/mod.ts";
 
 /** What makes a model another one than the paper's DiT with adaLN-Zero, which it is by default. */
@@ -182,7 +182,7 @@ export function switchesOf(options: DiTSwitches): string[] {
 /**
  * Refuses what does not fit the model, before any work is done.
  *
- * @throws {ShapeError | DTypeError | IndexError}
+ * @throws {TypeError | ShapeError | DTypeError | IndexError}
  */
 export function checkInputs(
   options: Required<DiTOptions>,
@@ -191,6 +191,12 @@ export function checkInputs(
   y: Tensor,
 ): void {
   const { inChannels, inputSize, numClasses } = options;
+  for (const [name, given] of [["latents", x], ["timesteps", t], ["labels", y]] as const) {
+    if (given instanceof Tensor) continue;
+    // labels that are forgotten compile, since processes hand on what modelKwargs has
+    const remedy = name === "labels" ? ": give forward() y, or a process modelKwargs { y }" : "";
+    throw new TypeError(`DiT: expected a tensor of ${name} but got ${given}${remedy}`);
+  }
   const hasNull = options.classDropoutProb > 0;
   const highest = hasNull ? numClasses : numClasses - 1;
   const [n, c, h, w] = x.shape;
