@@ -48,10 +48,11 @@ testUnless(
   "build-page writes a page that draws and trains",
   async (folder) => {
     await writeTinyDigits(`${folder}/digits`, 200);
-    const built = await command("build-page", ["site", "--data", "digits"], folder);
+    const built = await command("build-page", ["my site", "--data", "digits"], folder);
     assertEquals(built.code, 0, built.err);
+    assertStringIncludes(built.out, 'npx -y serve "my site"');
     assertStringIncludes(built.out, "on digits: 200 images of 1x32x32 in 10 classes");
-    const files = await filesOf(`${folder}/site`);
+    const files = await filesOf(`${folder}/my site`);
     for (const name of ["index.html", "page.js", "worker.js", "models/demo/weights.safetensors"]) {
       assert(files.has(name), `there is no ${name}`);
     }
@@ -66,9 +67,9 @@ testUnless(
     if (browserMissing === undefined) await tryInBrowser(files);
 
     // what it was trained on is not published any longer when it is built without
-    const again = await command("build-page", ["site", "--data", "none"], folder);
+    const again = await command("build-page", ["my site", "--data", "none"], folder);
     assertEquals(again.code, 0, again.err);
-    const left = await filesOf(`${folder}/site`);
+    const left = await filesOf(`${folder}/my site`);
     assertEquals([...left.keys()].filter((name) => name.startsWith("training")), [
       "training_worker.js",
     ]);

@@ -22,6 +22,7 @@ import {
   withDefaultText,
 } from "../../shared/flags.ts";
 import { bytesText, ProgressLine } from "../../shared/progress.ts";
+import { shellWord } from "../../shared/shell.ts";
 import { TRAIN_FLAGS } from "../train/flags.ts";
 import { idOf, isWithin } from "../serve/folders.ts";
 import type { ServedFile } from "../serve/http/ranges.ts";
@@ -116,7 +117,9 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
   }
   line.end();
   console.log(
-    `written  ${folder}: put it on any web server, or try it with: npx -y serve ${folder}`,
+    `written  ${folder}: put it on any web server, or try it with: npx -y serve ${
+      shellWord(folder)
+    }`,
   );
 }
 
