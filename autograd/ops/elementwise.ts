@@ -16,7 +16,7 @@ const phi = (x: Expr) => x.mul(SQRT_HALF).erf().add(1).mul(0.5);
 
 /** sigmoid(2u) of the tanh approximation of GELU, u = sqrt(2/pi) (x + 0.044715 x^3). */
 const GELU_C = 2 * Math.sqrt(2 / Math.PI);
-const geluGate = (x: Expr) => x.mul(x).mul(0.044715).add(1).mul(x).mul(GELU_C).sigmoid();
+const geluGate = (x: Expr) => x.mul(x).mul(0.044715 * GELU_C).add(GELU_C).mul(x).sigmoid();
 
 /** A series near 0, where 1 - 2 / (1 + e^2x) would lose its digits. */
 function tanhOf(x: Expr): Expr {
@@ -252,7 +252,7 @@ const callGeluTanh = elementwise("geluTanh", {
   forward: (x) => x!.mul(geluGate(x!)),
   grads: [(g, [x]) => {
     const s = geluGate(x!);
-    const slope = x!.mul(x!).mul(3 * 0.044715).add(1).mul(GELU_C); // d(2u)/dx
+    const slope = x!.mul(x!).mul(3 * 0.044715 * GELU_C).add(GELU_C); // d(2u)/dx
     return g.mul(s.mul(x!.mul(slope).mul(constant(1).sub(s)).add(1)));
   }],
   saves: [0],

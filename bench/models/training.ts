@@ -29,8 +29,14 @@ export const MODEL_JOBS: readonly Job[] = [
 /** In miniature. */
 export const TINY_JOB: Job = { model: "DiT-Mini/4", batch: 2, ...plain };
 
-/** Turns in which each is timed once, after one that is not; more where steps are short. */
-const LEAST_TURNS = 3, MOST_TURNS = 12;
+/** Turns in which each is timed, after one that is not; more where steps are short. */
+const LEAST_TURNS = 3, MOST_TURNS = 6;
+
+/**
+ * How often each is done in a turn, without a break, as training does it: after a pause, and others'
+ * work, caches and clocks are not what they are within a run. As often as fits in `TURN_SECONDS`.
+ */
+const LEAST_TIMES = 2, MOST_TIMES = 5, TURN_SECONDS = 1;
 
 /** Seconds of steps, ours, for which turns are taken. */
 const SECONDS = 6;
@@ -95,22 +101,25 @@ async function compared(
     learnSigma,
   });
   if (started) report.note("PyTorch", started.version);
-  const torch = (work: TorchWork, threads: number) => () => started!.torch.time(work, threads);
+  for (let i = 0; i < 3; i++) await step(); // compiles, and records what is replayed
+  const once = await fastest(step, 1);
+  const between = (least: number, most: number, x: number) =>
+    tiny ? 1 : Math.max(least, Math.min(most, Math.round(x)));
+  const turns = between(LEAST_TURNS, MOST_TURNS, SECONDS / once);
+  const times = between(LEAST_TIMES, MOST_TIMES, TURN_SECONDS / once);
+  const torch = (work: TorchWork, threads: number) => () =>
+    started!.torch.time(work, threads, times);
   const candidates: Record<string, () => Promise<number>> = {
-    step: seconds(step),
-    forward: seconds(forward),
+    step: () => fastest(step, times),
+    forward: () => fastest(forward, times),
   };
   for (const threads of python === null ? [] : TORCH_THREADS) {
     candidates[`torch step ${threads}`] = torch("step", threads);
     candidates[`torch forward ${threads}`] = torch("forward", threads);
   }
-  for (let i = 0; i < 3; i++) await step(); // compiles, and records what is replayed
-  const once = await candidates.step!();
-  const wanted = Math.max(LEAST_TURNS, Math.min(MOST_TURNS, Math.round(SECONDS / once)));
-  const turns = tiny ? 1 : wanted;
   const best = await inTurns(candidates, turns, tiny ? 0 : PAUSE_MS);
   // apart from the turns with PyTorch, which are of what users run
-  const anew = await inTurns({ step: seconds(made(step)) }, turns, 0);
+  const anew = await inTurns({ step: () => fastest(made(step), times) }, turns, 0);
   resetPeak(device);
   await step();
   const { peakBytes } = memory(device);
@@ -174,12 +183,15 @@ function forwardOf(
   };
 }
 
-function seconds(work: () => void | Promise<void>): () => Promise<number> {
-  return async () => {
+/** Seconds that the fastest of `times` takes, one right after the other. */
+async function fastest(work: () => void | Promise<void>, times: number): Promise<number> {
+  let best = Infinity;
+  for (let i = 0; i < times; i++) {
     const start = performance.now();
     await work();
-    return (performance.now() - start) / 1000;
-  };
+    best = Math.min(best, (performance.now() - start) / 1000);
+  }
+  return best;
 }
 
 /**
