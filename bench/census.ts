@@ -13,7 +13,7 @@ import type { MatrixUnit } from "../tensor/webgpu/device/matrices.ts";
 import { matrixTile } from "../tensor/webgpu/kernels/matrix_plan.ts";
 import { batchFor, type Job, titleOf, traineeOf } from "./gpu/jobs.ts";
 import type { Report, Row } from "./measure.ts";
-import { SAMPLING_JOBS, samplingCensus } from "./sampling_census.ts";
+import { SAMPLING_JOBS, samplingCensus } from "./census/sampling.ts";
 
 /** It runs no WebAssembly. */
 export const tiered = false;

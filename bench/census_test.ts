@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { View } from "../tensor/view.ts";
 import { type Census, census, CENSUS_JOBS, familyOf, touchedBytesOf } from "./census.ts";
 import { titleOf } from "./gpu/jobs.ts";
-import { samplingCensus } from "./sampling_census.ts";
+import { samplingCensus } from "./census/sampling.ts";
 
 type Bounds = Omit<Census, "hostMilliseconds" | "kernels" | "flops">;
 

@@ -17,6 +17,17 @@ Deno.test({
 });
 
 Deno.test({
+  name: "every suite that is listed can be run",
+  ignore,
+  fn: async () => {
+    const error = await assertRejects(() => parse([]), UsageError);
+    const names = error.message.split("Suites: ")[1]!.split(", ");
+    const { suites } = await parse(names);
+    assertEquals(suites.filter(({ suite }) => typeof suite.run !== "function"), []);
+  },
+});
+
+Deno.test({
   name: "flags of a suite are read beside those of all",
   ignore,
   fn: async () => {

@@ -1,4 +1,4 @@
-/** What guided sampling steps ask of a GPU, counted on one that does nothing, see census.ts. */
+/** What guided sampling steps ask of a GPU, counted on one that does nothing, see ../census.ts. */
 import {
   createDiffusion,
   createDiT,
@@ -10,8 +10,8 @@ import {
   shutdown,
   tensor,
 } from "@dit/core";
-import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
-import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
+import type { WebGpuBackend } from "../../tensor/webgpu/backend.ts";
+import { CountingGpu } from "../../tensor/webgpu/counting_gpu_test_util.ts";
 
 /** A model that is sampled, and how many images at a time. */
 export interface SamplingJob {
