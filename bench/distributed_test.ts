@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { mpiTest } from "../tests/mpi.ts";
 import { run } from "./distributed.ts";
 import { Report } from "./measure.ts";
@@ -29,12 +29,4 @@ Deno.test("an MPI that is not installed is left out", async () => {
   await run(report, TINY, [{ name: "MPICH", program: null }]);
   assertEquals(report.facts["MPICH"], "not installed");
   assertEquals(report.tables, {});
-});
-
-Deno.test("a part that there is not is refused", async () => {
-  await assertRejects(
-    () => run(new Report(), { ...TINY, only: ["speed"] }, []),
-    Error,
-    "--only: expected some of all-reduce,training but got speed",
-  );
 });

@@ -88,14 +88,6 @@ Deno.test("without time left the GPU kit says so and estimates nothing", async (
   assertEquals(rows.map((row) => row["note"]), rows.map(() => "no time left"));
 });
 
-Deno.test("a section that there is not is refused", async () => {
-  await assertRejects(
-    async () => await run(new Report(), { ...TINY, only: ["speed"] }),
-    Error,
-    "--only: expected some of conformance,",
-  );
-});
-
 Deno.test("results are named after the adapter", () => {
   const adapter = { info: { description: "NVIDIA H100 80GB HBM3" } } as GPUAdapter;
   assertEquals(fileName(adapter), "nvidia-h100-80gb-hbm3");

@@ -7,8 +7,8 @@
  *     deno task bench engine --json       and keep the figures in bench/results
  *     deno task bench options --help      the flags, those of a suite too
  *
- * `--results FOLDER` keeps them elsewhere. `--tiny`, `--only PARTS` and `--seconds N` are for suites
- * that say what they do with them.
+ * `--results FOLDER` keeps them elsewhere. `--only PARTS` is for suites that have parts, `--tiny` and
+ * `--seconds N` are for those that say what they do with them.
  */
 import { fromFileUrl, resolve, toFileUrl } from "@std/path";
 import { FAST_TIER } from "../cli/launch.ts";
@@ -29,7 +29,7 @@ import { Report } from "./measure.ts";
 export interface SuiteOptions {
   /** Everything in miniature, to see that it works. */
   readonly tiny: boolean;
-  /** The parts to run; all where it is undefined. */
+  /** The parts to run, each one of the suite's {@linkcode Suite.parts}; all where it is undefined. */
   readonly only: readonly string[] | undefined;
   /** About how long it may take in all. */
   readonly seconds: number;
@@ -43,6 +43,8 @@ export interface Suite {
   run(report: Report, options: SuiteOptions): void | Promise<void>;
   /** Whether the figures depend on the tier of the WebAssembly kernels; true when left out. */
   readonly tiered?: boolean;
+  /** What `--only` may choose from, in order; a suite without it is measured as a whole. */
+  readonly parts?: readonly string[];
   /** Flags of its own. */
   readonly flags?: FlagTable;
   /** What it may do beside {@linkcode PERMISSIONS}. */
@@ -129,7 +131,7 @@ const FLAGS = {
   "json": toggle("keep the figures in bench/results"),
   "results": text("FOLDER", "keep them there"),
   "tiny": toggle("everything in miniature, to see that it works"),
-  "only": text("PART,...", "some parts of the suite"),
+  "only": text("PART,...", "some parts of a suite that has parts"),
   "seconds": real("about how long it may take in all"),
   "here": toggle("in this process, whatever its tier is"),
   "help": HELP,
@@ -153,11 +155,30 @@ export async function parse(args: readonly string[]) {
   const flags = parseFlags(args.slice(names.length), { ...own, ...FLAGS });
   if (flags.help) {
     const groups = Object.keys(own).length > 0 ? { [names.join(", ")]: own } : {};
-    console.log(`${usage}\n\n${flagsHelp({ ...groups, "All suites": FLAGS })}`);
+    const parts = suites.flatMap(({ name, suite }) =>
+      suite.parts === undefined ? [] : [`Parts of ${name}: ${suite.parts.join(", ")}\n`]
+    );
+    console.log([`${usage}\n`, ...parts, flagsHelp({ ...groups, "All suites": FLAGS })].join("\n"));
     Deno.exit(0);
   }
   if (names.length === 0) throw new UsageError(usage);
-  return { suites, flags };
+  const only = flags.only?.split(",");
+  if (only !== undefined) { for (const { name, suite } of suites) checkParts(name, suite, only); }
+  return { suites, flags, only };
+}
+
+/** Refuses parts that a suite does not have, before any is measured. */
+function checkParts(name: string, { parts }: Suite, only: readonly string[]): void {
+  if (parts === undefined) {
+    throw new UsageError(`--only: ${name} has no parts to choose from, but got ${only.join()}`);
+  }
+  const unknown = only.filter((part) => !parts.includes(part));
+  if (unknown.length === 0) return;
+  throw new UsageError(
+    `--only: expected some of ${parts.join()}, which ${name} has, but got ${
+      unknown.join() || "nothing"
+    }${didYouMean(unknown[0]!, parts)}`,
+  );
 }
 
 /** Whether this process has the right to write there, which another would have to be given. */
@@ -168,11 +189,11 @@ export function mayWrite(results: URL | null): boolean {
 
 /** Runs what the command line asks for; returns whether all went well. */
 async function main(args: readonly string[]): Promise<boolean> {
-  const { suites, flags } = await parse(args);
+  const { suites, flags, only } = await parse(args);
   const { tier } = flags;
   const options: SuiteOptions = {
     tiny: flags.tiny ?? false,
-    only: flags.only?.split(","),
+    only,
     seconds: flags.seconds ?? Infinity,
     given: flags,
   };

@@ -17,6 +17,35 @@ Deno.test({
 });
 
 Deno.test({
+  name: "--only takes parts that the suite has, and is refused where it has none",
+  ignore,
+  fn: async () => {
+    const parts = {
+      distributed: "all-reduce,training",
+      gpu: "conformance,",
+      models: "training,inference",
+      options: "none,checkpointing,",
+      recipes: "plain,flow,",
+    };
+    for (const [suite, some] of Object.entries(parts)) {
+      const message = `--only: expected some of ${some}`;
+      await assertRejects(() => parse([suite, "--only", "speed"]), UsageError, message);
+    }
+    await assertRejects(
+      () => parse(["gpu", "--only", "stepps"]),
+      UsageError,
+      "did you mean steps?",
+    );
+    await assertRejects(() => parse(["models", "--only="]), UsageError, "but got nothing");
+    for (const suite of ["engine", "census", "scaling", "full-size"]) {
+      const message = `--only: ${suite} has no parts`;
+      await assertRejects(() => parse([suite, "--only", "speed"]), UsageError, message);
+    }
+    assertEquals((await parse(["gpu", "--only", "steps,cpu"])).only, ["steps", "cpu"]);
+  },
+});
+
+Deno.test({
   name: "every suite that is listed can be run",
   ignore,
   fn: async () => {

@@ -36,7 +36,10 @@ export const flags = {
   ),
 };
 
-/** Runs the suite, or its parts `inference` and `training`. */
+/** What can be measured alone. */
+export const parts = ["training", "inference"];
+
+/** Runs the suite. */
 export async function run(report: Report, { tiny, only, given = {} }: SuiteOptions): Promise<void> {
   const device = await init({ device: "wasm" });
   report.note("device", device.backend.description);
