@@ -151,3 +151,30 @@ commandTest("a run begins with weights of its family, or with none", async (fold
     [of("gaussian --resume latest"), "results: expected a run with a checkpoint"],
   ]);
 });
+
+commandTest(
+  "what cannot be written is refused before the work, by the name of its flag",
+  async (folder) => {
+    await writeRun(folder, "run", 1);
+    await Deno.writeTextFile(`${folder}/file`, "");
+    await Deno.mkdir(`${folder}/folder.pt`);
+    const long = "x".repeat(300); // no system has names that long
+    const isFile = "--out: file: expected a folder to write to but a file is there";
+    const tooLong = `--out: ${long}: expected a folder to write to but `;
+    const original = "export --to original --ckpt run --out";
+    const diffusers = "export --to diffusers --ckpt run --out";
+    const trainVae = "train-vae --data nowhere --image-size 32 --out";
+    const extract = "extract-features --data nowhere --image-size 32 --out";
+    await assertRefused(folder, [
+      [`${original} folder.pt`, "--out: expected a file to write but folder.pt is a folder"],
+      [`${original} file/a.pt`, isFile],
+      [`${original} ${long}.pt`, `--out: could not write ${long}.pt: `],
+      ...[diffusers, trainVae, extract].flatMap((line): Refused[] => [
+        [`${line} file`, isFile],
+        [`${line} ${long}`, tooLong],
+      ]),
+      [`build-page ${long}`, `${long}: expected a folder to write to but `],
+      [`sample-many --ckpt run --sample-dir ${long}`, `--sample-dir: ${long}: expected a folder`],
+    ]);
+  },
+);

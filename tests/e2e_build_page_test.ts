@@ -142,7 +142,7 @@ commandTest(
       [["build-page", "a", "b"], "expected one folder to write to"],
       [["build-page", "digits"], "digits: expected a new folder, an empty one or one that this"],
       [["build-page", "other"], "other: expected a new folder, an empty one or one that this"],
-      [["build-page", "notes.txt"], "notes.txt: expected a folder but found a file"],
+      [["build-page", "notes.txt"], "notes.txt: expected a folder to write to but a file is there"],
       [["build-page", "site", "--ckpt", "gone.safetensors"], "gone.safetensors"],
       [
         ["build-page", "site", "--ckpt", latents],

@@ -17,14 +17,43 @@ import { CommandError, messageOf, UsageError } from "./errors.ts";
 /**
  * Makes a folder, unless it is there.
  *
+ * @param what Names the folder in messages, such as a flag; its path alone by default.
  * @throws {CommandError} where it cannot be made.
  */
-export async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string, what?: string): Promise<void> {
   try {
     await Deno.mkdir(path, { recursive: true });
   } catch (error) {
-    const found = error instanceof Deno.errors.AlreadyExists ? "a file is there" : messageOf(error);
-    throw new CommandError(`${path}: expected a folder to write to but ${found}`, { cause: error });
+    const isFile = [Deno.errors.AlreadyExists, Deno.errors.NotADirectory]
+      .some((kind) => error instanceof kind);
+    const name = what === undefined ? path : `${what}: ${path}`;
+    const found = isFile ? "a file is there" : messageOf(error);
+    throw new CommandError(`${name}: expected a folder to write to but ${found}`, { cause: error });
+  }
+}
+
+/**
+ * Makes a folder that long work writes to, and tries whether files can be written in it: what stands
+ * in its way is said before the work.
+ *
+ * @param what Names the folder in messages, such as a flag; its path alone by default.
+ * @throws {CommandError} where it cannot be made, or written to.
+ */
+export async function prepareFolder(path: string, what?: string): Promise<void> {
+  await makeFolder(path, what);
+  await tryToWrite(what === undefined ? "" : `${what}: `, path, join(path, "probe"));
+}
+
+/** Writes a file of no content where `path` will be, under a name of its own, and removes it. */
+async function tryToWrite(prefix: string, what: string, path: string): Promise<void> {
+  const probe = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeFile(probe, new Uint8Array(), { createNew: true });
+    await Deno.remove(probe);
+  } catch (error) {
+    throw new CommandError(`${prefix}could not write ${what}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -37,16 +66,8 @@ export async function makeFolder(path: string): Promise<void> {
  * @throws {CommandError} where nothing can be written beside it.
  */
 export async function prepareFile(what: string, path: string): Promise<void> {
-  await makeFolder(dirname(path));
-  const probe = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  try {
-    await Deno.writeFile(probe, new Uint8Array(), { createNew: true });
-    await Deno.remove(probe);
-  } catch (error) {
-    throw new CommandError(`${what}: could not write ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  await makeFolder(dirname(path), what);
+  await tryToWrite(`${what}: `, path, path);
   if (await isFolder(path)) {
     throw new UsageError(`${what}: expected a file to write but ${path} is a folder`);
   }

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { AtomicFile } from "@dit/core/io";
 import { diskTest } from "../../tests/fixtures.ts";
 import { CommandError } from "./errors.ts";
-import { readJson, removeTemporaries, writeWhole } from "./files.ts";
+import { prepareFolder, readJson, removeTemporaries, writeWhole } from "./files.ts";
 
 diskTest("what a killed process left half written goes, and nothing else", async (folder) => {
   const killed = await AtomicFile.create(`${folder}/weights`);
@@ -16,6 +16,23 @@ diskTest("what a killed process left half written goes, and nothing else", async
   assertEquals(left, ["config.json", "mine.tmp"]);
   await killed[Symbol.asyncDispose]().catch(() => {}); // closes it; it is gone already
 });
+
+diskTest(
+  "prepareFolder() makes a folder that files can be written in, and leaves none",
+  async (folder) => {
+    await prepareFolder(`${folder}/a/b`, "--out");
+    await prepareFolder(`${folder}/a/b`);
+    assertEquals(Array.from(Deno.readDirSync(`${folder}/a/b`)), []);
+    await Deno.writeTextFile(`${folder}/file`, "");
+    const message = "expected a folder to write to but a file is there";
+    await assertRejects(() => prepareFolder(`${folder}/file`), CommandError, `file: ${message}`);
+    await assertRejects(
+      () => prepareFolder(`${folder}/file/below`, "--out"),
+      CommandError,
+      `--out: ${folder}/file/below: ${message}`,
+    );
+  },
+);
 
 diskTest("readJson() says what stands where a file of JSON is wanted", async (folder) => {
   const path = `${folder}/config.json`;

@@ -13,7 +13,7 @@ import { OVERRIDE_FLAGS } from "../../model/overrides.ts";
 import { HELP as HELP_FLAG } from "../../shared/common_flags.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { exists } from "../../shared/files.ts";
+import { exists, makeFolder, prepareFolder, writeWhole } from "../../shared/files.ts";
 import {
   flagsHelp,
   type FlagValues,
@@ -82,7 +82,7 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promise<void> {
-  await checkFolder(folder);
+  await prepareSite(folder);
   const model = await findModel(flags);
   const autoencoder = await autoencoderFile(model); // refused here, before anything is removed
   for (const path of [model.path, model.vaePath ?? model.path]) {
@@ -123,21 +123,15 @@ async function build(folder: string, flags: FlagValues<typeof ALL_FLAGS>): Promi
   );
 }
 
-/** Refuses a folder that holds something else. */
-async function checkFolder(folder: string): Promise<void> {
-  try {
-    for await (const _ of Deno.readDir(folder)) {
-      if (await isPage(folder)) return;
-      throw new CommandError(
-        `${folder}: expected a new folder, an empty one or one that this command wrote, but found ` +
-          "other files in it",
-      );
-    }
-  } catch (error) {
-    if (error instanceof Deno.errors.NotADirectory) {
-      throw new CommandError(`${folder}: expected a folder but found a file`, { cause: error });
-    }
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+/** Makes the folder, unless it is there, and refuses one that holds something else. */
+async function prepareSite(folder: string): Promise<void> {
+  await prepareFolder(folder);
+  for await (const _ of Deno.readDir(folder)) {
+    if (await isPage(folder)) return;
+    throw new CommandError(
+      `${folder}: expected a new folder, an empty one or one that this command wrote, but found ` +
+        "other files in it",
+    );
   }
 }
 
@@ -191,13 +185,13 @@ async function writeFile(
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   const path = join(folder, name);
-  await Deno.mkdir(dirname(path), { recursive: true });
-  await writeAtomically(path, (sink) => sink.writeAt(0, bytes));
+  await makeFolder(dirname(path));
+  await writeWhole(path, bytes);
 }
 
 async function writeServed(folder: string, name: string, file: ServedFile): Promise<void> {
   const path = join(folder, name);
-  await Deno.mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeAtomically(path, async (sink) => {
     let at = 0;
     for await (const part of file.read(0, file.size)) {

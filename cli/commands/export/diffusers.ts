@@ -5,6 +5,7 @@ import { processOf } from "@dit/core/pipeline";
 import { type AutoencoderKLOptions, vaeConfigOf } from "@dit/core/vae";
 import { dirname, join } from "@std/path";
 import { CommandError, messageOf } from "../../shared/errors.ts";
+import { makeFolder, prepareFolder, writeWhole } from "../../shared/files.ts";
 import {
   checkAutoencoder,
   findAutoencoder,
@@ -28,7 +29,7 @@ const SCALED_INPUT = 128;
  *
  * @param vae Instead of the model's own autoencoder; `none` for none.
  * @returns Notes on how to use it.
- * @throws {CommandError} where diffusers has no such model.
+ * @throws {CommandError} where diffusers has no such model, or nothing can be written there.
  */
 export async function exportDiffusers(
   weights: Weights,
@@ -38,6 +39,7 @@ export async function exportDiffusers(
   const { config, source } = weights;
   await checkFits(weights);
   const found = await findVae(weights, vae);
+  await prepareFolder(folder, "--out");
   await writeJson(join(folder, "transformer", "config.json"), transformerConfig(config));
   await saveSafetensors(
     join(folder, "transformer", DIFFUSERS_FILE),
@@ -121,6 +123,6 @@ async function writeVae({ path, options }: Autoencoder, folder: string): Promise
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {
-  await Deno.mkdir(dirname(path), { recursive: true });
-  await Deno.writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  await makeFolder(dirname(path));
+  await writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);
 }

@@ -9,17 +9,18 @@ import {
   type TorchValue,
 } from "@dit/core/io";
 import { isPublished, type ModelConfig, processOf } from "@dit/core/pipeline";
-import { dirname } from "@std/path";
 import { ORIGINAL_LATENTS } from "../../model/latent_shape.ts";
 import type { Weights } from "../../model/weights.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
+import { prepareFile } from "../../shared/files.ts";
 
 /**
  * Writes a bare state dict, `pos_embed` included, as the published files are. Of a flow a `.pt` file
  * has the options of SiT's trainer beside the weights, by which it is known for one.
  *
  * @returns Notes on how to use it.
- * @throws {CommandError} where neither program samples models of the process.
+ * @throws {CommandError} where neither program samples models of the process, or nothing can be
+ *   written there.
  */
 export async function exportOriginal(
   { path, source, config }: Weights,
@@ -43,7 +44,7 @@ export async function exportOriginal(
         `one with ${other}`,
     );
   }
-  await Deno.mkdir(dirname(out), { recursive: true });
+  await prepareFile("--out", out);
   const isFlow = process === "flow";
   const options = isFlow && isTorch ? sitOptions(config) : null;
   if (!isTorch) await saveSafetensors(out, source, [["format", "pt"]]);

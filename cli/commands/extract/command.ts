@@ -16,6 +16,7 @@ import { deviceText, startDevice } from "../../shared/device.ts";
 import type { PlanChoice } from "../../tuning/plans.ts";
 import { CommandError, EXIT, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
+import { prepareFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { allFindings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { duration, ProgressLine } from "../../shared/progress.ts";
@@ -71,6 +72,10 @@ async function extract(
   const { data, out, layout, imageSize, kind, flips, batchSize } = settings;
   /** Prints a line, once for all ranks. */
   const say = (text: string): void => world.rank === 0 ? console.log(text) : undefined;
+  if (world.rank === 0) {
+    await prepareFolder(out, "--out");
+    await refuseOtherLayout(out, layout);
+  }
   using line = new ProgressLine("         ");
   await using images = await openImages(data, {
     size: imageSize,
@@ -79,7 +84,6 @@ async function extract(
     cacheBytes: 0, // each is read once
     warn: (message) => line.note(message),
   });
-  if (world.rank === 0) await refuseOtherLayout(out, layout);
   const path = await findAutoencoder(settings.vae, false);
   const device = await startDevice({ ...settings, tune }, world);
   const vae = await loadAutoencoder(path);

@@ -3,7 +3,13 @@ import { basename, dirname, join } from "@std/path";
 import { fromRankZero, requireSharedFolder } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
 import { CommandError } from "../../shared/errors.ts";
-import { exists, makeFolder, removeTemporaries, writeWhole } from "../../shared/files.ts";
+import {
+  exists,
+  makeFolder,
+  prepareFolder,
+  removeTemporaries,
+  writeWhole,
+} from "../../shared/files.ts";
 import { readArchive } from "./archive.ts";
 import { recordText, requireSameRecord, type SampleRecord } from "./record.ts";
 import type { SampleStore } from "./store.ts";
@@ -45,7 +51,7 @@ async function openFolder(
   { folder, archive, store, count, record }: SampleFolder,
 ): Promise<boolean[] | null> {
   const { settings } = record;
-  await makeFolder(dirname(folder)); // where a file is, nothing else can be looked at
+  await makeFolder(dirname(folder), "--sample-dir"); // where a file is, nothing else can be looked at
   const done = await readArchive(archive);
   if (done !== null) {
     requireSameRecord(done.madeBy, settings, archive);
@@ -66,7 +72,7 @@ async function openFolder(
       );
     }
   }
-  await Deno.mkdir(folder, { recursive: true });
+  await prepareFolder(folder, "--sample-dir");
   const path = join(folder, RECORD_FILE);
   const stored = await Deno.readTextFile(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return null;

@@ -21,7 +21,7 @@ import { agreeOnData, ranksText, refuseUneven } from "../../run/shares.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
 import { CommandError, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
-import { exists } from "../../shared/files.ts";
+import { exists, prepareFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { cropsLines, imagesText, openImages, refuseInside } from "../../shared/images.ts";
 import { warnAbove } from "../../shared/progress.ts";
@@ -104,11 +104,13 @@ async function isOf(flags: VaeFlags, path: string): Promise<boolean> {
 
 /**
  * Refuses a folder for a new run that holds a run, an autoencoder, or files of others that a run
- * would write over.
+ * would write over; another one is made, if need be.
  *
  * @throws {UsageError}
+ * @throws {CommandError} where nothing can be written there.
  */
-async function refuseTaken(out: string): Promise<void> {
+async function prepareOut(out: string): Promise<void> {
+  await prepareFolder(out, "--out");
   const [checkpoint] = await listCheckpoints(out);
   const { former, description } = VAE_KIND.names;
   // what a run of ours left before its first checkpoint may go; what others have may not
@@ -136,7 +138,7 @@ async function start(flags: VaeFlags, world: World): Promise<number> {
   const out = outOf(flags);
   refuseInside("--out", out, settings.data);
   const isFirst = world.rank === 0;
-  if (isFirst) await refuseTaken(out);
+  if (isFirst) await prepareOut(out);
   await using images = await open(settings, world);
   const device = await startDevice(flags, world);
   using trainee = new VaeTrainee(settings, images, world);
@@ -168,7 +170,7 @@ async function resume(flags: VaeFlags, world: World, path: string): Promise<numb
     VAE_KIND,
     checkpoint,
     async () => {
-      await refuseTaken(out);
+      await prepareOut(out);
       return await RunFolder.at(out, VAE_KIND.names);
     },
   );
