@@ -18,6 +18,7 @@ import {
   CHECKPOINT_FORMAT,
   type CheckpointKind,
   checkpointMetadata,
+  ConfigError,
 } from "@dit/core/pipeline";
 import type { SamplerPosition } from "@dit/data";
 import { CommandError, messageOf } from "../shared/errors.ts";
@@ -78,12 +79,15 @@ export async function isCheckpoint(path: string): Promise<boolean> {
  * Opens a checkpoint.
  *
  * @param kind What it has to hold.
+ * @param instead What may be done with a file that holds weights alone, for the message.
  * @throws {CommandError} where the file is missing, damaged, or another kind of file.
  */
 export async function openCheckpoint<Config>(
   path: string,
   kind: CheckpointKind<Config>,
+  instead?: string,
 ): Promise<Checkpoint<Config>> {
+  const advice = instead === undefined ? "" : `; ${instead}`;
   let file: SafetensorsFile;
   try {
     file = await SafetensorsFile.open(path);
@@ -92,15 +96,24 @@ export async function openCheckpoint<Config>(
       throw new CommandError(`${path}: no such checkpoint`, { cause: error });
     }
     if (!(error instanceof FormatError)) throw error;
-    const advice = await isForeign(path)
+    if (await isTorch(path)) {
+      throw new CommandError(
+        `${path}: expected a checkpoint of \`deno task ${kind.command}\`, a safetensors file, but ` +
+          `found a file of PyTorch${advice}`,
+        { cause: error },
+      );
+    }
+    const remedy = await isForeign(path)
       ? "" // the message says what to do
       : ". The checkpoint is damaged: use another one of its folder";
-    throw new CommandError(`${messageOf(error)}${advice}`, { cause: error });
+    throw new CommandError(`${messageOf(error)}${remedy}`, { cause: error });
   }
   try {
     return Checkpoint.of(file, kind);
   } catch (error) {
-    throw toCommandError(error);
+    const isNone = !["header", "state"].some((key) => file.metadata.has(key));
+    if (!isNone || !(error instanceof ConfigError)) throw toCommandError(error);
+    throw new CommandError(`${messageOf(error)}${advice}`, { cause: error });
   }
 }
 

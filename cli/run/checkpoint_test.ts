@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { expect } from "@std/expect";
-import { hostTensor, type LazyTensor, saveSafetensors } from "@dit/core/io";
+import { hostTensor, type LazyTensor, saveSafetensors, saveTorch } from "@dit/core/io";
 import { DIT } from "@dit/core/pipeline";
 import { SMALL } from "../../tests/commands.ts";
 import { diskTest } from "../../tests/fixtures.ts";
@@ -69,4 +69,18 @@ diskTest("a damaged checkpoint is distinguished from a file of another kind", as
   const message = await messageFor(pointer);
   expect(message).toContain("bring the file itself with: git lfs pull");
   expect(message).not.toContain("damaged");
+});
+
+diskTest("weights alone are no checkpoint, and what takes them is said", async (folder) => {
+  await saveTorch(`${folder}/other.pt`, weight(1));
+  await saveSafetensors(`${folder}/other.safetensors`, weight(1));
+  const cases = { "other.pt": "a file of PyTorch", "other.safetensors": "other weights" };
+  for (const [name, found] of Object.entries(cases)) {
+    const { message } = await assertRejects(
+      () => openCheckpoint(`${folder}/${name}`, DIT, "give --init"),
+      CommandError,
+    );
+    assertStringIncludes(message, `${name}: expected a checkpoint of \`deno task train\``);
+    assertStringIncludes(message, `but found ${found}; give --init`);
+  }
 });

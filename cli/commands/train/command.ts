@@ -178,7 +178,7 @@ async function start(flags: TrainFlags, world: World): Promise<number> {
 
 /** A run that is continued. */
 async function resume(flags: TrainFlags, world: World, path: string): Promise<number> {
-  using checkpoint = await openCheckpoint(path, DIT_KIND);
+  using checkpoint = await openCheckpoint(path, DIT_KIND, "to begin with its weights, give --init");
   const { config, step, training } = checkpoint.header;
   if (training === null) {
     throw new CommandError(`${path}: these weights are to sample from; they cannot be trained on`);
