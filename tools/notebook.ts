@@ -10,7 +10,10 @@
  * them. Published weights are hidden otherwise, so that the outputs are of the weights that come with
  * the repository.
  */
-import { parseArgs } from "@std/cli";
+import { HELP as HELP_FLAG } from "../cli/shared/common_flags.ts";
+import { CommandError, EXIT, UsageError } from "../cli/shared/errors.ts";
+import { toCommandError } from "../cli/shared/failures.ts";
+import { flagsHelp, parseFlags, splitPositional, toggle } from "../cli/shared/flags.ts";
 import { differences } from "./notebook/compare.ts";
 import { type Notebook, notebookText, readNotebook } from "./notebook/format.ts";
 import { type CellOutputs, runNotebook } from "./notebook/run.ts";
@@ -18,28 +21,38 @@ import { type CellOutputs, runNotebook } from "./notebook/run.ts";
 /** Where published weights are. */
 const PUBLISHED = ["pretrained_models"];
 
-const { check, published, _: paths } = parseArgs(Deno.args, {
-  boolean: ["check", "published"],
-  string: ["_"],
-});
-if (paths.length === 0) {
-  console.error("Usage: deno task notebook [--check] [--published] FILE.ipynb...");
-  Deno.exit(2);
+const FLAGS = {
+  "check": toggle("compare the outputs with those in the file instead of writing them"),
+  "published": toggle("with published weights, where they are"),
+  "help": HELP_FLAG,
+} as const;
+
+const USAGE = "Usage: deno task notebook [FLAGS] FILE.ipynb...";
+
+/** Runs notebooks; returns the exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  const [paths, rest] = splitPositional(args, FLAGS);
+  const { help, check = false, published = false } = parseFlags(rest, FLAGS);
+  if (help) {
+    console.log(`${USAGE}\n\n${flagsHelp({ "Flags": FLAGS })}`);
+    return 0;
+  }
+  if (paths.length === 0) throw new UsageError(USAGE);
+  let failed = false;
+  for (const path of paths) {
+    const notebook = await readNotebook(path);
+    const ran = await runNotebook(path, notebook, {
+      hidden: published ? [] : PUBLISHED,
+      fast: check,
+    });
+    const problems = await differences(check ? notebook : withOutputs(notebook, ran), ran);
+    if (!check) await Deno.writeTextFile(path, notebookText(withOutputs(notebook, ran)));
+    for (const problem of problems) console.error(`${path}: ${problem}`);
+    if (problems.length > 0) failed = true;
+    else console.log(`${path}: ${ran.length} cells ${check ? "give what it has" : "were run"}`);
+  }
+  return failed ? EXIT.failed : 0;
 }
-let failed = false;
-for (const path of paths.map(String)) {
-  const notebook = await readNotebook(path);
-  const ran = await runNotebook(path, notebook, {
-    hidden: published ? [] : PUBLISHED,
-    fast: check,
-  });
-  const problems = await differences(check ? notebook : withOutputs(notebook, ran), ran);
-  if (!check) await Deno.writeTextFile(path, notebookText(withOutputs(notebook, ran)));
-  for (const problem of problems) console.error(`${path}: ${problem}`);
-  if (problems.length > 0) failed = true;
-  else console.log(`${path}: ${ran.length} cells ${check ? "give what it has" : "were run"}`);
-}
-if (failed) Deno.exit(1);
 
 /** The notebook with what its cells gave. */
 function withOutputs(notebook: Notebook, ran: readonly CellOutputs[]): Notebook {
@@ -50,4 +63,15 @@ function withOutputs(notebook: Notebook, ran: readonly CellOutputs[]): Notebook 
     return { ...cell, execution_count: number, outputs: [...outputs] };
   });
   return { ...notebook, cells };
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await run(Deno.args));
+  } catch (thrown) {
+    const error = toCommandError(thrown);
+    if (!(error instanceof CommandError)) throw error;
+    console.error(error.message);
+    Deno.exit(error instanceof UsageError ? EXIT.usage : EXIT.failed);
+  }
 }

@@ -1,12 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { encodePng } from "@dit/data";
 import { fromFileUrl } from "@std/path";
-import { granted, tempDir } from "../tests/fixtures.ts";
+import { diskTest, granted, tempDir } from "../tests/fixtures.ts";
 import { packagesMissing } from "../tests/npm.ts";
 import { differences } from "./notebook/compare.ts";
 import { type Cell, linesOf, type Notebook, type Output, readNotebook } from "./notebook/format.ts";
 import { PARSER } from "./notebook/program.ts";
 import { runNotebook } from "./notebook/run.ts";
+import { run } from "./notebook.ts";
+import { CommandError, UsageError } from "../cli/shared/errors.ts";
 
 /** Where the notebook is that people open. */
 const NOTEBOOK = fromFileUrl(new URL("../run_DiT.ipynb", import.meta.url));
@@ -40,6 +42,25 @@ const value = (data: Record<string, unknown>): Output => (
 async function picture(level: number, width = 4): Promise<string> {
   return (await encodePng(new Uint8Array(width * 4).fill(level), width, 4, 1)).toBase64();
 }
+
+diskTest("what is no notebook for Deno is refused by its name", async (folder) => {
+  const path = `${folder}/a.ipynb`;
+  const refused = (message: string) =>
+    assertRejects(() => run([path]), CommandError, `${path}: expected a ${message}`);
+  await refused("JSON file but found nothing there");
+  const cases = {
+    "# Words": "JSON object but found something else",
+    '{"a": 1}': "notebook but found another JSON file",
+    '{"nbformat": 3}': "notebook of format 4 but got 3",
+    '{"nbformat": 4, "cells": []}': "notebook for Deno's kernel but it is for undefined",
+  };
+  for (const [text, message] of Object.entries(cases)) {
+    await Deno.writeTextFile(path, text);
+    await refused(message);
+  }
+  await assertRejects(() => run([]), UsageError, "Usage: deno task notebook");
+  await assertRejects(() => run(["--chekc", path]), UsageError, "mean --check?");
+});
 
 processTest("run_DiT.ipynb gives the outputs that it has", async () => {
   const kept = await readNotebook(NOTEBOOK);

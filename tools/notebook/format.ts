@@ -1,4 +1,6 @@
 /** Notebooks of Jupyter as files (nbformat 4.5): what is read of them, and what is written. */
+import { CommandError } from "../../cli/shared/errors.ts";
+import { readJson } from "../../cli/shared/files.ts";
 
 /** A cell, as far as running it is concerned. */
 export interface Cell {
@@ -14,6 +16,11 @@ export interface Cell {
 export interface Notebook {
   readonly nbformat: number;
   readonly cells: readonly Cell[];
+}
+
+/** What a notebook says of the language of its cells. */
+interface Metadata {
+  readonly kernelspec?: { readonly language?: unknown };
 }
 
 /** Text as it stands in a file: lines with their ends, or one text. */
@@ -52,18 +59,24 @@ export function linesOf(text: string): string[] {
 /**
  * Reads a notebook.
  *
- * @throws {Error} where it is none, or has cells of another language than Deno's.
+ * @throws {CommandError} where it is none, or has cells of another language than Deno's.
  */
 export async function readNotebook(path: string): Promise<Notebook> {
-  const notebook = JSON.parse(await Deno.readTextFile(path));
-  if (notebook?.nbformat !== 4 || !Array.isArray(notebook.cells)) {
-    throw new Error(`${path}: expected a notebook of format 4 but got ${notebook?.nbformat}`);
+  const notebook = await readJson(path);
+  const { nbformat, cells, metadata } = notebook;
+  if (nbformat === undefined) {
+    throw new CommandError(`${path}: expected a notebook but found another JSON file`);
   }
-  const language = notebook.metadata?.kernelspec?.language;
+  if (nbformat !== 4 || !Array.isArray(cells)) {
+    throw new CommandError(`${path}: expected a notebook of format 4 but got ${nbformat}`);
+  }
+  const { language } = (metadata as Metadata | undefined)?.kernelspec ?? {};
   if (language !== "typescript") {
-    throw new Error(`${path}: expected a notebook for Deno's kernel but it is for ${language}`);
+    throw new CommandError(
+      `${path}: expected a notebook for Deno's kernel but it is for ${language}`,
+    );
   }
-  return notebook;
+  return notebook as unknown as Notebook;
 }
 
 /** A notebook as Jupyter writes it. */
