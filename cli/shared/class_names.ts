@@ -35,8 +35,9 @@ export function resolveClass(
   const range = `a number from 0 to ${numClasses - 1}`;
   const some = names.slice(0, SHOWN_NAMES).join(", ");
   const known = names.length > 0 ? ` or a name such as ${some}` : "";
-  const near = /^-?[\d.]+$/.test(word) ? "" : didYouMean(word, labels.flat());
-  throw new UsageError(`${where}: expected ${range}${known} but got "${word}"${near}`);
+  const near = /^-?[\d.]*$/.test(word) ? "" : didYouMean(word, labels.flat());
+  const got = word === "" ? "nothing" : `"${word}"`;
+  throw new UsageError(`${where}: expected ${range}${known} but got ${got}${near}`);
 }
 
 /**

@@ -149,7 +149,9 @@ export function rateScale(model: Module, rates: string | null): ((name: string) 
     const [, pattern = "", factor = ""] = /^(.*)=([^=]*)$/.exec(text) ?? [];
     const scale = factor.trim() === "" ? NaN : Number(factor);
     if (!(scale >= 0 && scale < Infinity) || pattern === "") {
-      throw new UsageError(`--lr-scale: expected PATTERN=FACTOR,... but got ${text}`);
+      throw new UsageError(
+        `--lr-scale: expected PATTERN=FACTOR,..., a factor being 0 or more, but got ${text}`,
+      );
     }
     const found = parameters.filter(([name]) => matches(name, pattern));
     if (found.length === 0) throw unknownPattern("--lr-scale", pattern, trained);

@@ -67,7 +67,7 @@ Deno.test("what is frozen is counted, and what means nothing or everything is re
     1,
   ]);
   for (const wrong of ["blocks", "blocks=", "blocks=-1", "=2", "blocks=x"]) {
-    assertThrows(() => rateScale(other, wrong), UsageError, "--lr-scale: expected PATTERN=FACTOR");
+    assertThrows(() => rateScale(other, wrong), UsageError, "a factor being 0 or more, but got ");
   }
   const refused = [
     ["layers=2", '"layers" means none; names begin with'],
