@@ -1,5 +1,5 @@
 /** AdamW (arXiv 1711.05101), as one kernel over all parameters. */
-import { keepHalf, type Parameter, takeHalf } from "../autograd/mod.ts";
+import { keepHalf, Parameter, takeHalf } from "../autograd/mod.ts";
 import {
   checkOptionNames,
   constant,
@@ -11,6 +11,7 @@ import {
   outsideScopes,
   scope,
   type Tensor,
+  valueText,
 } from "../tensor/mod.ts";
 import { averaged, type Ema } from "./ema.ts";
 import { type FlatBuffer, flatBuffersOf } from "./flat.ts";
@@ -144,7 +145,10 @@ export class AdamW implements Disposable {
     const named = Array.from(
       parameters,
       (p, i) => Array.isArray(p) ? p as [string, Parameter] : [`${i}`, p as Parameter] as const,
-    ).filter(([, p]) => p.requiresGrad);
+    ).filter(([name, p]) => {
+      if (p instanceof Parameter) return p.requiresGrad;
+      throw new TypeError(`AdamW: expected a Parameter as ${name} but got ${valueText(p)}`);
+    });
     if (named.length === 0) {
       throw new RangeError("AdamW: expected at least one trainable parameter");
     }

@@ -150,6 +150,9 @@ Deno.test("AdamW says what is wrong with its arguments", async () => {
   using _ = scope();
   const p = new Parameter(tensor([1, 2]));
   assertThrows(() => new AdamW([]), RangeError, "at least one trainable parameter");
+  const plain = tensor([1]) as Parameter; // as JavaScript can give it
+  const message = "AdamW: expected a Parameter as w but got an object of class Tensor";
+  assertThrows(() => new AdamW([p, ["w", plain]]), TypeError, message);
   for (const options of [{ lr: NaN }, { lr: -1 }, { eps: -1 }, { weightDecay: NaN }]) {
     const [name] = Object.keys(options);
     assertThrows(() => new AdamW([p], options), RangeError, `AdamW: expected ${name} in`);
