@@ -3,6 +3,8 @@
  * walks the rows, so one without samples fails.
  */
 import {
+  checkDType,
+  checkOperands,
   commonDevice,
   copy,
   copyInto,
@@ -256,7 +258,8 @@ const callCast = defineOp<{ from: DType; to: DType }, readonly []>({
  * number that depends on the device. Gradients pass between floats.
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
-  x.checkLive("cast");
+  checkOperands("cast", [x]);
+  checkDType("cast", dtype);
   if (x.dtype === dtype) return x;
   const call = () => callCast([x], { from: x.dtype, to: dtype })[0]!;
   return isFloat(x.dtype) && isFloat(dtype) ? call() : noGrad(call);

@@ -1,6 +1,6 @@
 import { currentDevice } from "./device.ts";
 import { type DType, dtypeOf, type HostArray, hostArray, isFloat } from "./dtype.ts";
-import { DTypeError, ShapeError, shapeText } from "./errors.ts";
+import { DTypeError, ShapeError, shapeText, valueText } from "./errors.ts";
 import { computeType, elementIndex, type Expr, program } from "./expr.ts";
 import { checkNumber, fillInto } from "./launch/elementwise.ts";
 import { checkOptionNames } from "./options.ts";
@@ -112,7 +112,9 @@ function flatten(data: readonly unknown[]): Elements {
       return;
     }
     for (const part of list) {
-      if (!isList(part)) throw new TypeError(`tensor: expected nested arrays but got ${say(part)}`);
+      if (!isList(part)) {
+        throw new TypeError(`tensor: expected nested arrays but got ${valueText(part)}`);
+      }
       read(part as unknown[], depth + 1);
     }
   };
@@ -129,20 +131,12 @@ function checkNumbers(data: unknown): readonly number[] | NumberArray {
   } else if (Array.isArray(data)) {
     for (let i = 0; i < data.length; i++) {
       if (typeof data[i] !== "number") {
-        throw new TypeError(`tensor: expected numbers but got ${say(data[i])} at ${i}`);
+        throw new TypeError(`tensor: expected numbers but got ${valueText(data[i])} at ${i}`);
       }
     }
     return data;
   }
-  throw new TypeError(`tensor: expected an array of numbers but got ${say(data)}`);
-}
-
-/** A value of a wrong kind, for messages. */
-function say(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value !== "object") return `the ${typeof value} ${String(value)}`;
-  return `an object of class ${value.constructor?.name ?? "Object"}`;
+  throw new TypeError(`tensor: expected an array of numbers but got ${valueText(data)}`);
 }
 
 function toHost(data: Elements["data"], dtype: DType, device: Device): HostArray {
@@ -182,7 +176,9 @@ function filled(op: string, shape: Shape, value: number, options: TensorOptions)
   checkOptionNames(op, options, TENSOR_OPTIONS);
   const { device = currentDevice(), dtype = "f32" } = options;
   checkShape(op, shape);
-  if (typeof value !== "number") throw new TypeError(`${op}: expected a number but got ${value}`);
+  if (typeof value !== "number") {
+    throw new TypeError(`${op}: expected a number but got ${valueText(value)}`);
+  }
   const out = empty(device, dtype, shape, op);
   fillInto(out, value, op);
   if (!isFloat(dtype)) out.storage.range = { min: value, max: value };

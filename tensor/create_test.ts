@@ -163,7 +163,7 @@ Deno.test("creators refuse shapes that are none, and arrays that do not fit them
   const faults: [() => unknown, new (m: string) => Error, string][] = [
     [() => tensor([1, 2, 3], [2, 2]), ShapeError, "expected 4 elements for shape [2, 2] but got 3"],
     [() => tensor([[1, 2], [3, 4]], [4]), ShapeError, "nested arrays of shape [4] but got [2, 2]"],
-    [() => tensor([1, 2], 2 as unknown as number[]), ShapeError, "0 or more, but got 2"],
+    [() => tensor([1, 2], 2 as unknown as number[]), ShapeError, "0 or more, but got the number 2"],
     [() => tensor([1, 2, 3], [-3]), ShapeError, "tensor: expected a shape of whole numbers"],
     [() => tensor([1, 2, 3], [1.5, 2]), ShapeError, "tensor: expected a shape of whole numbers"],
     [() => zeros([NaN]), ShapeError, "zeros: expected a shape of whole numbers"],

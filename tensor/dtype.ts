@@ -1,3 +1,5 @@
+import { DTypeError } from "./errors.ts";
+
 /** Element types of a tensor. Booleans are `u8` holding 0 or 1. */
 export type DType = "f32" | "f16" | "i32" | "u32" | "u8";
 
@@ -78,4 +80,11 @@ export function holds(dtype: DType, value: number): boolean {
   if (isFloat(dtype)) return true;
   const [low, high] = INTEGER_RANGES[dtype];
   return Number.isInteger(value) && value >= low && value <= high;
+}
+
+/** Throws where `dtype`, which JavaScript may give as anything, is none. */
+export function checkDType(op: string, dtype: DType): void {
+  if (Object.hasOwn(DTYPE_BYTES, dtype)) return;
+  const known = Object.keys(DTYPE_BYTES).join(", ");
+  throw new DTypeError(`${op}: expected a dtype ${known} but got ${dtype}`);
 }

@@ -77,3 +77,12 @@ export class GradientError extends Error {
 export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
+
+/** A value of a wrong kind, for messages: `"3"`, `the number 3`, `an object of class Set`. */
+export function valueText(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object") return `the ${typeof value} ${String(value)}`;
+  return `an object of class ${value.constructor?.name ?? "Object"}`;
+}

@@ -47,6 +47,7 @@ export { empty, Tensor } from "./tensor.ts";
 
 // What tensors are made of.
 export {
+  checkDType,
   type DType,
   DTYPE_BYTES,
   type HostArray,
@@ -59,6 +60,7 @@ export {
   broadcastAxes,
   broadcastShapes,
   broadcastStrides,
+  checkArray,
   checkShape,
   contiguousStrides,
   normalizeAxis,

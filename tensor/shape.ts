@@ -1,4 +1,4 @@
-import { ShapeError, shapeText } from "./errors.ts";
+import { ShapeError, shapeText, valueText } from "./errors.ts";
 
 /** Dimensions, outermost first. */
 export type Shape = readonly number[];
@@ -44,10 +44,16 @@ export function checkShape(op: string, shape: Shape): void {
   if (!isShape) {
     throw new ShapeError(
       `${op}: expected a shape of whole numbers, 0 or more, but got ${
-        Array.isArray(shape) ? shapeText(shape) : String(shape)
+        Array.isArray(shape) ? shapeText(shape) : valueText(shape)
       }`,
     );
   }
+}
+
+/** Throws, from JavaScript, where what should be an array is none. */
+export function checkArray(op: string, what: string, given: unknown): void {
+  if (Array.isArray(given)) return;
+  throw new TypeError(`${op}: expected ${what}, an array, but got ${valueText(given)}`);
 }
 
 /** The shape that all of `shapes` broadcast to, by NumPy's rule. */
@@ -91,7 +97,11 @@ export function normalizeAxis(op: string, axis: number, rank: number): number {
   }
   const at = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || at < 0 || at >= rank) {
-    throw new ShapeError(`${op}: expected an axis in [${-rank}, ${rank}) but got ${axis}`);
+    throw new ShapeError(
+      `${op}: expected an axis in [${-rank}, ${rank}) but got ${
+        typeof axis === "number" ? axis : valueText(axis)
+      }`,
+    );
   }
   return at;
 }

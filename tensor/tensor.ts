@@ -1,12 +1,6 @@
 import { checkView, type View, viewBytes } from "./view.ts";
-import { type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
-import {
-  DeviceError,
-  DTypeError,
-  OutOfMemoryError,
-  shapeText,
-  UseAfterFreeError,
-} from "./errors.ts";
+import { checkDType, type DType, DTYPE_BYTES, type HostArray } from "./dtype.ts";
+import { DeviceError, OutOfMemoryError, shapeText, UseAfterFreeError } from "./errors.ts";
 import { isDebug } from "./debug.ts";
 import { currentScope, type Keepable, type Scope } from "./scope.ts";
 import { contiguousStrides, isContiguous, type Shape, sizeOf } from "./shape.ts";
@@ -170,10 +164,7 @@ export function empty(device: Device, dtype: DType, shape: Shape, op: string): T
   if (!device?.backend) {
     throw new DeviceError(`${op}: expected a device that init() gave but got ${device}`);
   }
-  if (!Object.hasOwn(DTYPE_BYTES, dtype)) {
-    const known = Object.keys(DTYPE_BYTES).join(", ");
-    throw new DTypeError(`${op}: expected a dtype ${known} but got ${dtype}`);
-  }
+  checkDType(op, dtype);
   const storage = new Storage(device, dtype, sizeOf(shape), op);
   return new Tensor(storage, shape, contiguousStrides(shape), 0);
 }

@@ -1,8 +1,8 @@
 /** Ops given element types that do not mix, and numbers that a type cannot hold: named errors. */
-import { assert } from "@std/assert";
+import { assert, assertMatch, assertThrows } from "@std/assert";
 import * as d from "../mod.ts";
 import type { Tensor } from "../tensor/mod.ts";
-import { f, generator, half, i32, testFaults, u32, u8, z } from "./bad_input.ts";
+import { f, generator, half, i32, testFaults, u32, u8, wrong, z } from "./bad_input.ts";
 import { eachDevice } from "./devices.ts";
 
 const { DTypeError } = d;
@@ -150,6 +150,27 @@ eachDevice("bad input: every op takes integers and bytes, or refuses them by nam
       } catch (error) {
         assert(error instanceof DTypeError, `${name} of ${dtype}: ${error}`);
         assert(/^\w+: expected .* but got .*/.test(error.message), `${name}: ${error.message}`);
+      }
+    }
+  }
+});
+
+/** Biases may be left out. */
+const isOptional = (op: string, operand: number): boolean =>
+  (op === "linear" || op === "conv2d") && operand === 2;
+
+Deno.test("bad input: every op refuses an operand that is no tensor, by name and number", async () => {
+  await d.init({ device: "reference" });
+  for (const [name, { samples }] of d.ops()) {
+    using _ = d.scope();
+    const { inputs, call } = samples[0]!;
+    for (const given of [undefined, [1], "1", 1n]) {
+      for (let i = 0; i < inputs.length; i++) {
+        const operands = inputs.map(({ shape, dtype = "f32" }) => d.ones(shape, { dtype }));
+        operands[i] = wrong(given);
+        if (given === undefined && isOptional(name, i)) continue;
+        const { message } = assertThrows(() => call(operands), TypeError, "expected a tensor");
+        assertMatch(message, new RegExp(`^\\w+: .* as operand ${i} but got .`), name);
       }
     }
   }

@@ -1,5 +1,6 @@
 /** Scaled dot product attention (arXiv 1706.03762) that never stores the scores. */
 import {
+  checkOperands,
   checkOptionNames,
   commonFloat,
   contiguous,
@@ -95,6 +96,7 @@ export function attention(
   v: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
+  checkOperands("attention", [q, k, v]);
   checkOptionNames("attention", options, { scale: 1 });
   const d = q.shape[3];
   const fits = q.rank === 4 && k.rank === 4 && sameShape(k.shape, v.shape) && k.shape[3] === d &&
@@ -218,6 +220,7 @@ export function selfAttention(
   count: number,
   options: SelfAttentionOptions = {},
 ): Tensor {
+  checkOperands("selfAttention", [qkv]);
   checkOptionNames("selfAttention", options, { scale: 1, rotary: 1 });
   const width = qkv.shape[2];
   const whole = Number.isInteger(count) && count >= 1;
@@ -231,6 +234,7 @@ export function selfAttention(
   const d = width! / 3 / count;
   const { scale = d ** -0.5, rotary = null } = options;
   const tables = rotary ? [rotary.cosine, rotary.sine] : [];
+  checkOperands("selfAttention", [qkv, ...tables]);
   if (!tables.every((table) => sameShape(table.shape, [qkv.shape[1]!, d])) || tables[0] && d % 2) {
     throw new ShapeError(
       `selfAttention: expected rotary tables [${qkv.shape[1]}, ${d}], of an even number a head, ` +

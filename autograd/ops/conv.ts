@@ -1,5 +1,6 @@
 /** Two-dimensional convolution (cross-correlation, as in PyTorch). */
 import {
+  checkOperands,
   checkOptionNames,
   contiguous,
   copyInto,
@@ -163,6 +164,7 @@ export function conv2d(
   bias: Tensor | null = null,
   options: ConvOptions = {},
 ): Tensor {
+  checkOperands("conv2d", [x, w, bias], [2]);
   checkOptionNames("conv2d", options, { stride: 1, padding: 1 });
   const { stride = 1, padding = 0 } = options;
   const p = typeof padding === "number"

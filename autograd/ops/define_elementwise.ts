@@ -13,6 +13,7 @@ import {
   type Shape,
   sumTo,
   Tensor,
+  valueText,
 } from "../../tensor/mod.ts";
 import { autocastDtype, noGrad } from "../modes.ts";
 import { defineOp, type Sample, type SampleInput } from "../op.ts";
@@ -157,7 +158,9 @@ function sortArgs(
 ): { tensors: Tensor[]; attrs: Attrs } {
   for (let i = 0; i < arity; i++) {
     if (args[i] instanceof Tensor || typeof args[i] === "number") continue;
-    throw new TypeError(`${op}: expected a tensor or a number as operand ${i} but got ${args[i]}`);
+    throw new TypeError(
+      `${op}: expected a tensor or a number as operand ${i} but got ${valueText(args[i])}`,
+    );
   }
   const tensors = args.filter((a) => a instanceof Tensor);
   if (tensors.length === 0) {

@@ -2,7 +2,14 @@
  * Every elementwise op: its formula, the formulas of its gradients, what they need, and where the
  * generic test tries it. Backends compile the formulas: a new op is one declaration here.
  */
-import { commonFloat, constant, type Expr, limitsOf, Tensor } from "../../tensor/mod.ts";
+import {
+  checkOperands,
+  commonFloat,
+  constant,
+  type Expr,
+  limitsOf,
+  Tensor,
+} from "../../tensor/mod.ts";
 import { comparison, elementwise, PASS, predicate, type TensorLike } from "./define_elementwise.ts";
 
 export type { TensorLike };
@@ -283,6 +290,7 @@ export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
   if (!(min <= max)) {
     throw new RangeError(`clamp: expected min <= max but got ${min} and ${max}`);
   }
+  checkOperands("clamp", [x]);
   const [low, high] = limitsOf(x.dtype); // no integer type holds an infinity
   return callClamp(x, Math.max(min, low), Math.min(max, high));
 }

@@ -1,5 +1,6 @@
 /** What a gate lets through of a branch, added to what went past it. */
 import {
+  checkOperands,
   commonFloat,
   contiguous,
   copy,
@@ -79,7 +80,7 @@ const callGatedResidual = defineOp<{ dtype: DType }, readonly [Tensor, Tensor]>(
  * @throws {ShapeError} where the shapes do not fit.
  */
 export function gatedResidual(x: Tensor, gate: Tensor, h: Tensor): Tensor {
-  x.checkLive("gatedResidual");
+  checkOperands("gatedResidual", [x, gate, h]);
   const fits = x.rank === 3 && sameShape(h.shape, x.shape) &&
     sameShape(gate.shape, [x.shape[0]!, x.shape[2]!]);
   if (!fits) {

@@ -1,5 +1,6 @@
 /** Group normalisation. */
 import {
+  checkOperands,
   checkOptionNames,
   contiguous,
   contiguousStrides,
@@ -100,6 +101,7 @@ export interface GroupNormOptions {
 export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions): Tensor {
   checkOptionNames("groupNorm", options, { weight: 1, bias: 1, eps: 1, silu: 1 });
   const { weight, bias, eps = 1e-6, silu = false } = options;
+  checkOperands("groupNorm", [x, weight, bias]);
   const c = x.shape[1];
   const fits = (t?: Tensor) => t?.rank === 1 && t.shape[0] === c;
   const whole = Number.isInteger(groups) && groups >= 1;

@@ -1,6 +1,7 @@
 /** Rows picked by number, and dropout. */
 import {
   ADD,
+  checkOperands,
   checkOptionNames,
   commonFloat,
   contiguous,
@@ -110,7 +111,7 @@ function checkIndices(op: string, index: Tensor, limit: number): void {
  * on the device are checked there, and the next read reports it.
  */
 export function embedding(table: Tensor, index: Tensor): Tensor {
-  [table, index].forEach((t) => t.checkLive("embedding"));
+  checkOperands("embedding", [table, index]);
   commonFloat("embedding", [table]);
   if (table.rank !== 2) {
     throw new ShapeError(
@@ -141,6 +142,7 @@ export interface DropoutOptions {
 
 /** x with each element 0 with probability `p`, the others divided by 1 - p. */
 export function dropout(x: Tensor, p: number, options: DropoutOptions): Tensor {
+  checkOperands("dropout", [x]);
   checkOptionNames("dropout", options, { generator: 1 });
   if (!(p >= 0 && p < 1)) throw new RangeError(`dropout: expected p in [0, 1) but got ${p}`);
   if (!(options.generator instanceof Generator)) {

@@ -1,5 +1,6 @@
 /** Layer normalisation and RMSNorm, with what comes before and after them in a block. */
 import {
+  checkOperands,
   checkOptionNames,
   commonFloat,
   contiguousStrides,
@@ -14,7 +15,7 @@ import {
   type Shape,
   ShapeError,
   shapeText,
-  Tensor,
+  type Tensor,
   unitInner,
 } from "../../tensor/mod.ts";
 import { autocastDtype } from "../modes.ts";
@@ -271,8 +272,8 @@ export interface LayerNormOptions {
 /** The last dimension of x [..., N] to mean 0 and variance 1, then times weight plus bias. */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   checkOptionNames("layerNorm", options, { weight: 1, bias: 1, eps: 1 });
-  x.checkLive("layerNorm");
   const { weight = null, bias = null, eps = 1e-6 } = options;
+  checkOperands("layerNorm", [x, weight, bias], [1, 2]);
   const n = x.shape.at(-1);
   const fits = (t: Tensor | null) => !t || (t.rank === 1 && t.shape[0] === n);
   if (n === undefined || !fits(weight) || !fits(bias) || !weight !== !bias) {
@@ -341,8 +342,8 @@ export interface RmsNormOptions {
  */
 export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
   checkOptionNames("rmsNorm", options, { weight: 1, eps: 1 });
-  x.checkLive("rmsNorm");
   const { weight = null, eps = 1e-6 } = options;
+  checkOperands("rmsNorm", [x, weight], [1]);
   const n = x.shape.at(-1);
   if (n === undefined || (weight && (weight.rank !== 1 || weight.shape[0] !== n))) {
     throw new ShapeError(
@@ -387,8 +388,9 @@ function modulated(
   how: { readonly centred: boolean; readonly fork?: boolean },
 ): Tensor[] {
   checkOptionNames(op, options, { eps: 1, intoProduct: 1 });
-  const { x, gate, h } = given instanceof Tensor ? { x: given, gate: null, h: null } : given;
-  for (const t of [x, shift, scale, gate, h]) t?.checkLive(op);
+  const isSum = typeof given === "object" && given !== null && "h" in given;
+  const { x, gate, h } = isSum ? given : { x: given, gate: null, h: null };
+  checkOperands(op, [x, shift, scale, gate, h], isSum ? [] : [3, 4]);
   const wanted = [x.shape[0]!, x.shape[2]!];
   const fits = x.rank === 3 &&
     [shift, scale, gate].every((t) => !t || sameShape(t.shape, wanted)) &&

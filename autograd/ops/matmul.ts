@@ -1,6 +1,7 @@
 /** Matrix products; their gradients are products too, with transposes as strides. */
 import {
   type Activation,
+  checkOperands,
   checkOptionNames,
   commonFloat,
   copy,
@@ -101,6 +102,7 @@ export interface MatmulOptions {
  * @throws {ShapeError} where the inner dimensions differ, or an operand has fewer than two.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkOperands("matmul", [a, b]);
   checkOptionNames("matmul", options, { transposeA: 1, transposeB: 1 });
   if (a.rank < 2 || b.rank < 2) {
     throw new ShapeError(
@@ -252,6 +254,7 @@ export function linear(
   bias: Tensor | null = null,
   options: LinearOptions = {},
 ): Tensor {
+  checkOperands("linear", [x, w, bias], [2]);
   const fits = w.rank === 2 && x.rank >= 1 && x.shape.at(-1) === w.shape[1] &&
     (!bias || (bias.rank === 1 && bias.shape[0] === w.shape[0]));
   if (!fits) {

@@ -1,5 +1,6 @@
 /** Two linear layers with an activation between them, as one op. */
 import {
+  checkOperands,
   checkOptionNames,
   isReadThrough,
   product,
@@ -127,6 +128,7 @@ export function mlp(
   b2: Tensor | null,
   options: MlpOptions = {},
 ): Tensor {
+  checkOperands("mlp", [x, w1, b1, w2, b2], [2, 4]);
   const fitsBias = (b: Tensor | null, w: Tensor) => {
     return !b || (b.rank === 1 && b.shape[0] === w.shape[0]);
   };

@@ -1,5 +1,7 @@
 /** Parts of tensors as views, and tensors put together from parts as copies. */
 import {
+  checkArray,
+  checkOperands,
   checkOptionNames,
   contiguousStrides,
   copyInto,
@@ -66,6 +68,7 @@ const callSlice = defineOp<
  * @throws {IndexError} where a bound lies outside the axis; nothing is clamped.
  */
 export function slice(x: Tensor, axis: number, range: SliceRange): Tensor {
+  checkOperands("slice", [x]);
   checkOptionNames("slice", range, { start: 1, end: 1, step: 1 });
   const at = normalizeAxis("slice", axis, x.rank);
   const size = x.shape[at]!;
@@ -157,7 +160,7 @@ const callSplit = defineOp<SplitAttrs, readonly []>({
 
 /** Parts of the given sizes (or all of one size, the last smaller) along `axis`, as views. */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
-  x.checkLive("split");
+  checkOperands("split", [x]);
   const at = normalizeAxis("split", axis, x.rank);
   const total = x.shape[at]!;
   let list = sizes;
@@ -171,6 +174,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
       (_, i) => Math.min(size, total - i * size),
     );
   }
+  checkArray("split", "sizes", list);
   const whole = list.every((s) => Number.isInteger(s) && s >= 0);
   if (!whole || list.reduce((a, b) => a + b, 0) !== total) {
     throw new ShapeError(
@@ -184,6 +188,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
 
 /** `count` parts of equal size along `axis` (the last may be smaller), as views. */
 export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+  checkOperands("chunk", [x]);
   const at = normalizeAxis("chunk", axis, x.rank);
   if (!Number.isInteger(count) || count < 1) {
     throw new ShapeError(`chunk: expected a count of 1 or more but got ${count}`);
@@ -231,11 +236,12 @@ const callConcat = defineOp<{ axis: number; sizes: readonly number[] }, readonly
 
 /** Tensors joined along an axis; the other dimensions must agree. */
 export function concat(inputs: readonly Tensor[], axis = 0): Tensor {
+  checkArray("concat", "tensors", inputs);
+  checkOperands("concat", inputs);
   const first = inputs[0];
   if (!first) throw new ShapeError("concat: expected at least one tensor but got none");
   const at = normalizeAxis("concat", axis, first.rank);
   for (const x of inputs) {
-    x.checkLive("concat");
     const fits = x.rank === first.rank &&
       x.shape.every((d, i) => i === at || d === first.shape[i]);
     if (!fits) {
@@ -279,7 +285,11 @@ function inner(x: Tensor, start: Shape, shape: Shape): Tensor {
 
 /** `x` with `value` added before and after along every axis: one [before, after] an axis. */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
-  const whole = widths.flat().every((w) => Number.isInteger(w) && w >= 0);
+  checkOperands("pad", [x]);
+  checkArray("pad", "pairs of widths", widths);
+  const whole = widths.every((pair) =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((w) => Number.isInteger(w) && w >= 0)
+  );
   if (widths.length !== x.rank || !whole) {
     throw new ShapeError(
       `pad: expected ${x.rank} pairs of widths, 0 or more, but got ${JSON.stringify(widths)}`,
@@ -292,7 +302,11 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
 /** Tensors of one shape joined along a new axis. */
 export const stack: (inputs: readonly Tensor[], axis?: number) => Tensor = defineComposite(
   "stack",
-  (inputs: readonly Tensor[], axis = 0) => concat(inputs.map((x) => unsqueeze(x, axis)), axis),
+  (inputs: readonly Tensor[], axis = 0) => {
+    checkArray("stack", "tensors", inputs);
+    checkOperands("stack", inputs);
+    return concat(inputs.map((x) => unsqueeze(x, axis)), axis);
+  },
   [{
     name: "along the middle",
     inputs: [{ shape: [3, 4] }, { shape: [3, 4] }],
@@ -304,6 +318,8 @@ export const stack: (inputs: readonly Tensor[], axis?: number) => Tensor = defin
 export const repeat: (x: Tensor, times: readonly number[]) => Tensor = defineComposite(
   "repeat",
   (x: Tensor, times: readonly number[]) => {
+    checkOperands("repeat", [x]);
+    checkArray("repeat", "counts", times);
     if (times.length !== x.rank || times.some((n) => !Number.isInteger(n) || n < 0)) {
       throw new ShapeError(
         `repeat: expected ${x.rank} counts, 0 or more, but got [${times.join(", ")}]`,
@@ -320,6 +336,7 @@ export const repeat: (x: Tensor, times: readonly number[]) => Tensor = defineCom
 export const upsampleNearest: (x: Tensor, factor?: number) => Tensor = defineComposite(
   "upsampleNearest",
   (x: Tensor, factor = 2) => {
+    checkOperands("upsampleNearest", [x]);
     if (x.rank !== 4) {
       throw new ShapeError(`upsampleNearest: expected [N, C, H, W] but got ${shapeText(x.shape)}`);
     }

@@ -1,5 +1,12 @@
 /** Pooling of images over windows, along one axis after the other. */
-import { checkOptionNames, ShapeError, shapeText, type Tensor, tensor } from "../../tensor/mod.ts";
+import {
+  checkOperands,
+  checkOptionNames,
+  ShapeError,
+  shapeText,
+  type Tensor,
+  tensor,
+} from "../../tensor/mod.ts";
 import { defineComposite } from "../op.ts";
 import { add, maximum, mul } from "./elementwise.ts";
 import { pad, slice } from "./parts.ts";
@@ -16,6 +23,7 @@ export interface PoolOptions {
 
 /** The options, complete. */
 function poolOptions(op: string, x: Tensor, options: PoolOptions): Required<PoolOptions> {
+  checkOperands(op, [x]);
   checkOptionNames(op, options, { size: 1, stride: 1, padding: 1 });
   const { size, stride = size, padding = 0 } = options;
   const whole = [size, stride, padding].every((v) => Number.isInteger(v) && v >= 0);

@@ -2,6 +2,7 @@
 import {
   argReduceKeep,
   type Axes,
+  checkOperands,
   checkOptionNames,
   constant,
   cumulate,
@@ -79,6 +80,7 @@ function countAlong(x: Tensor, axes: readonly number[]): number {
 
 /** Sum over `axes` (all by default). */
 export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
+  checkOperands("sum", [x]);
   const list = normalizeAxes("sum", axes, x.rank);
   const { keepdim } = reduceOptions("sum", options);
   return callSum([x], { axes: list, keepdim, shape: x.shape, factor: 1 })[0]!;
@@ -86,6 +88,7 @@ export function sum(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): 
 
 /** Mean over `axes` (all by default); NaN of nothing, as in PyTorch. */
 export function mean(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
+  checkOperands("mean", [x]);
   const list = normalizeAxes("mean", axes, x.rank);
   const { keepdim } = reduceOptions("mean", options);
   const count = countAlong(x, list);
@@ -136,12 +139,14 @@ const callExtreme = defineOp<
 
 /** Largest element over `axes` (all by default); ties share the gradient. */
 export function max(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
+  checkOperands("max", [x]);
   const { keepdim } = reduceOptions("max", options);
   return callExtreme([x], { kind: "max", axes: normalizeAxes("max", axes, x.rank), keepdim })[0]!;
 }
 
 /** Smallest element over `axes` (all by default); ties share the gradient. */
 export function min(x: Tensor, axes: Axes = null, options: ReduceOptions = {}): Tensor {
+  checkOperands("min", [x]);
   const { keepdim } = reduceOptions("min", options);
   return callExtreme([x], { kind: "min", axes: normalizeAxes("min", axes, x.rank), keepdim })[0]!;
 }
@@ -157,6 +162,7 @@ export const variance: (x: Tensor, axes?: Axes, options?: VarianceOptions) => Te
   defineComposite(
     "variance",
     (x: Tensor, axes: Axes = null, options: VarianceOptions = {}) => {
+      checkOperands("variance", [x]);
       checkOptionNames("variance", options, { keepdim: 1, correction: 1 });
       const list = normalizeAxes("variance", axes, x.rank);
       const { keepdim = false, correction = 1 } = options;
@@ -191,6 +197,7 @@ const callArg = defineOp<{ kind: "max" | "min"; axis: number; keepdim: boolean }
 
 /** Index (i32) of the first largest element along `axis`. */
 export function argmax(x: Tensor, axis: number, options: ReduceOptions = {}): Tensor {
+  checkOperands("argmax", [x]);
   const { keepdim } = reduceOptions("argmax", options);
   const attrs = { axis: normalizeAxis("argmax", axis, x.rank), keepdim };
   return noGrad(() => callArg([x], { kind: "max", ...attrs })[0]!);
@@ -198,6 +205,7 @@ export function argmax(x: Tensor, axis: number, options: ReduceOptions = {}): Te
 
 /** Index (i32) of the first smallest element along `axis`. */
 export function argmin(x: Tensor, axis: number, options: ReduceOptions = {}): Tensor {
+  checkOperands("argmin", [x]);
   const { keepdim } = reduceOptions("argmin", options);
   const attrs = { axis: normalizeAxis("argmin", axis, x.rank), keepdim };
   return noGrad(() => callArg([x], { kind: "min", ...attrs })[0]!);
@@ -216,6 +224,7 @@ const callCumsum = defineOp<{ axis: number }, readonly []>({
 
 /** Running sum along `axis`. */
 export function cumsum(x: Tensor, axis: number): Tensor {
+  checkOperands("cumsum", [x]);
   return callCumsum([x], { axis: normalizeAxis("cumsum", axis, x.rank) })[0]!;
 }
 
@@ -252,6 +261,7 @@ const callMse = defineOp<null, readonly [Tensor, Tensor]>({
 
 /** Mean of (a - b)^2 over all elements, of two tensors of one shape. */
 export function mse(a: Tensor, b: Tensor): Tensor {
+  checkOperands("mse", [a, b]);
   if (!sameShape(a.shape, b.shape)) {
     throw new ShapeError(
       `mse: expected two tensors of one shape but got ${shapeText(a.shape)} and ${

@@ -1,6 +1,7 @@
 /** Rotary position embedding (arXiv 2104.09864). */
 import {
   arange,
+  checkOperands,
   commonFloat,
   contiguous,
   dispatch,
@@ -88,6 +89,7 @@ export function turned(
  * @throws {ShapeError} where D is odd, or the tables are not [T, D].
  */
 export function rotaryEmbedding(x: Tensor, tables: RotaryTables): Tensor {
+  checkOperands("rotaryEmbedding", [x, tables?.cosine, tables?.sine]);
   const [, tokens, , width] = x.shape;
   const wanted = [tokens ?? 0, width ?? 0];
   const { cosine, sine } = tables;

@@ -2,6 +2,8 @@
 import {
   broadcastShapes,
   broadcastStrides,
+  checkArray,
+  checkOperands,
   checkShape,
   copy,
   inferShape,
@@ -35,6 +37,7 @@ const callReshape = defineOp<{ from: Shape; to: Shape }, readonly []>({
 
 /** The same elements, row-major, in another shape; one dimension may be -1. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkOperands("reshape", [x]);
   const to = inferShape("reshape", shape, x.size);
   return callReshape([x], { from: x.shape, to })[0]!;
 }
@@ -60,6 +63,8 @@ const callPermute = defineOp<{ axes: readonly number[] }, readonly []>({
 
 /** Dimensions in the order of `axes`, without moving elements. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  checkOperands("permute", [x]);
+  checkArray("permute", "axes", axes);
   const order = Array.from(axes, (a) => normalizeAxis("permute", a, x.rank));
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new ShapeError(
@@ -71,6 +76,7 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
 
 /** Two dimensions swapped, by default the last two. */
 export function transpose(x: Tensor, a = -2, b = -1): Tensor {
+  checkOperands("transpose", [x]);
   const axes = x.shape.map((_, i) => i);
   const [i, j] = [normalizeAxis("transpose", a, x.rank), normalizeAxis("transpose", b, x.rank)];
   [axes[i], axes[j]] = [j, i];
@@ -96,6 +102,8 @@ const callExpand = defineOp<{ from: Shape; to: Shape }, readonly []>({
 
 /** `x` repeated along dimensions of size 1 and new ones in front, without copying. */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkOperands("expand", [x]);
+  checkArray("expand", "a shape", shape);
   const to = shape.map((d, i) => d === -1 ? x.shape[i - (shape.length - x.rank)] ?? -1 : d);
   checkShape("expand", to);
   if (!sameShape(broadcastShapes("expand", x.shape, to), to)) {
@@ -121,18 +129,20 @@ const callContiguous = defineOp<null, readonly []>({
 
 /** `x` with its elements row-major: itself where they are, else a copy. */
 export function contiguous(x: Tensor): Tensor {
-  x.checkLive("contiguous");
+  checkOperands("contiguous", [x]);
   return x.contiguous ? x : callContiguous([x], null)[0]!;
 }
 
 /** `x` with a new axis of size 1 at `axis`. */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
+  checkOperands("unsqueeze", [x]);
   const at = normalizeAxis("unsqueeze", axis, x.rank + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
 /** `x` without the axis of size 1 at `axis`. */
 export function squeeze(x: Tensor, axis: number): Tensor {
+  checkOperands("squeeze", [x]);
   const at = normalizeAxis("squeeze", axis, x.rank);
   if (x.shape[at] !== 1) {
     throw new ShapeError(`squeeze: expected size 1 at axis ${axis} of ${shapeText(x.shape)}`);
@@ -142,6 +152,7 @@ export function squeeze(x: Tensor, axis: number): Tensor {
 
 /** `x` with the axes from `start` to `end` (inclusive) merged. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  checkOperands("flatten", [x]);
   if (x.rank === 0) return reshape(x, [1]);
   const [from, to] = [start, end].map((a) => normalizeAxis("flatten", a, x.rank));
   if (from! > to!) {
@@ -156,5 +167,6 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
 
 /** The same elements outside the graph: no gradient flows back. */
 export function detach(x: Tensor): Tensor {
+  checkOperands("detach", [x]);
   return noGrad(() => callReshape([x], { from: x.shape, to: x.shape })[0]!);
 }

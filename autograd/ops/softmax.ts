@@ -1,5 +1,6 @@
 /** Softmax and its logarithm. */
 import {
+  checkOperands,
   commonFloat,
   contiguousStrides,
   dispatch,
@@ -52,6 +53,7 @@ const callSoftmax = defineOp<{ log: boolean }, readonly [Tensor]>({
 });
 
 function alongLast(x: Tensor, axis: number, op: string, log: boolean): Tensor {
+  checkOperands(op, [x]);
   const at = normalizeAxis(op, axis, x.rank);
   if (at === x.rank - 1) return callSoftmax([x], { log })[0]!;
   return transpose(callSoftmax([transpose(x, at, -1)], { log })[0]!, at, -1);

@@ -1,5 +1,6 @@
 /** The gate of SwiGLU (arXiv 2002.05202). */
 import {
+  checkOperands,
   commonFloat,
   constant,
   empty,
@@ -59,6 +60,7 @@ const callSwiglu = defineOp<null, readonly [Tensor]>({
  * @throws {ShapeError} where the last axis has no halves.
  */
 export function swiglu(x: Tensor): Tensor {
+  checkOperands("swiglu", [x]);
   if (x.rank === 0 || x.shape.at(-1)! % 2 !== 0) {
     throw new ShapeError(
       `swiglu: expected x [..., 2 D], gates and what they let through, but got ${

@@ -3,7 +3,7 @@ import { computeType, program, type Slot, type Ty } from "../expr.ts";
 import type { View } from "../view.ts";
 import { type DType, holds, isFloat } from "../dtype.ts";
 import { currentDevice } from "../device.ts";
-import { DeviceError, DTypeError, ShapeError, shapeText } from "../errors.ts";
+import { DeviceError, DTypeError, ShapeError, shapeText, valueText } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape, sizeOf } from "../shape.ts";
 import type { Device } from "../storage.ts";
 import { empty, Tensor } from "../tensor.ts";
@@ -23,8 +23,32 @@ export interface ResultOptions {
 
 /** Throws, naming `op`, where `t` has been freed or, from JavaScript, is no tensor at all. */
 function checkTensor(op: string, t: Tensor): void {
-  if (!(t instanceof Tensor)) throw new TypeError(`${op}: expected a tensor but got ${t}`);
+  if (!(t instanceof Tensor)) {
+    throw new TypeError(`${op}: expected a tensor but got ${valueText(t)}`);
+  }
   t.checkLive(op);
+}
+
+/**
+ * Refuses operands of an op before it looks at their shapes.
+ *
+ * @param operands All it is given, in order.
+ * @param optional The numbers of those that may be null, for what was left out.
+ * @throws {TypeError} where one is no tensor, which JavaScript does not rule out.
+ * @throws {UseAfterFreeError} where one has been freed.
+ */
+export function checkOperands(
+  op: string,
+  operands: readonly (Tensor | null)[],
+  optional: readonly number[] = [],
+): void {
+  for (let i = 0; i < operands.length; i++) {
+    const t: unknown = operands[i];
+    if (t instanceof Tensor) t.checkLive(op);
+    else if (t !== null || !optional.includes(i)) {
+      throw new TypeError(`${op}: expected a tensor as operand ${i} but got ${valueText(t)}`);
+    }
+  }
 }
 
 /** The one device of `tensors`. Throws where there are two. */

@@ -6,8 +6,12 @@ import { contiguous, copy } from "./elementwise.ts";
 
 /** The shape that `shape`, with at most one -1, means for `size` elements. */
 export function inferShape(op: string, shape: Shape, size: number): number[] {
+  if (!Array.isArray(shape)) checkShape(op, shape);
   const unknown = shape.indexOf(-1);
   const known = shape.filter((_, i) => i !== unknown);
+  if (known.includes(-1)) {
+    throw new ShapeError(`${op}: expected one -1 at most but got ${shapeText(shape)}`);
+  }
   checkShape(op, known);
   const out = [...shape];
   if (unknown >= 0 && sizeOf(known) === 0) {

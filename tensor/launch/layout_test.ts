@@ -15,7 +15,7 @@ Deno.test("inferShape() finds what -1 stands for, and refuses what does not fit"
   const faults: [number[], number, string][] = [
     [[5, -1], 24, "op: expected a shape with 24 elements but got [5, -1]"],
     [[2, 3], 24, "op: expected a shape with 24 elements but got [2, 3]"],
-    [[-1, -1], 24, "op: expected a shape of whole numbers"],
+    [[-1, -1], 24, "op: expected one -1 at most but got [-1, -1]"],
     [[-2, 12], 24, "op: expected a shape of whole numbers"],
     [[1.5, 16], 24, "op: expected a shape of whole numbers"],
     [[-1, 0], 0, "op: expected -1 beside sizes other than 0"],

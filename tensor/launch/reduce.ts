@@ -6,6 +6,7 @@ import {
   broadcastAxes,
   broadcastShapes,
   broadcastStrides,
+  checkArray,
   contiguousStrides,
   normalizeAxis,
   type Shape,
@@ -23,6 +24,7 @@ export type Axes = number | readonly number[] | null;
 /** `axes` counted from the front, ascending, without repetition. */
 export function normalizeAxes(op: string, axes: Axes | undefined, rank: number): number[] {
   if (axes === null || axes === undefined) return Array.from({ length: rank }, (_, i) => i);
+  if (typeof axes !== "number") checkArray(op, "an axis, or several", axes);
   const list = (typeof axes === "number" ? [axes] : axes).map((a) => normalizeAxis(op, a, rank));
   if (new Set(list).size !== list.length) {
     throw new ShapeError(`${op}: expected axes named once each but got [${list.join(", ")}]`);
