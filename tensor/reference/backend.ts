@@ -87,10 +87,10 @@ class ReferenceBackend implements Backend {
   readonly halfKernels: ReadonlySet<KernelName> = new Set(KERNEL_NAMES);
   #memory: BackendMemory = { reservedBytes: 0, allocations: 0 };
 
-  alloc(bytes: number, _op: string): DeviceBuffer {
+  alloc(bytes: number, op: string): DeviceBuffer {
     this.#memory.reservedBytes += bytes;
     this.#memory.allocations++;
-    return new ReferenceBuffer(bytes);
+    return new ReferenceBuffer(bytes, op);
   }
 
   free(buffer: DeviceBuffer): void {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { program } from "../expr.ts";
-import { IndexError } from "../errors.ts";
+import { IndexError, OutOfMemoryError } from "../errors.ts";
 import { createReferenceBackend } from "./backend.ts";
 import { download, empty, upload } from "./testing_test_util.ts";
 
@@ -15,6 +15,12 @@ Deno.test("alloc() and free() are counted", () => {
   assertEquals(backend.memory(), { reservedBytes: 100, allocations: 2 });
   assertThrows(() => backend.free(buffer), Error, "freed twice");
   assertThrows(() => backend.write(buffer, 0, new Float32Array(1)), Error, "after it was freed");
+});
+
+Deno.test("what there is no memory for is said of the op that asks for it", () => {
+  const backend = createReferenceBackend();
+  const write = () => backend.write(backend.alloc(4e12, "zeros"), 0, new Float32Array(1));
+  assertThrows(write, OutOfMemoryError, "zeros: expected 4000000000000 bytes of memory");
 });
 
 Deno.test("a buffer keeps the element type of its first use", () => {

@@ -1,3 +1,4 @@
+import { OutOfMemoryError } from "../errors.ts";
 import type { DeviceBuffer, View } from "../view.ts";
 import { type DType, DTYPE_BYTES, isFloat } from "../dtype.ts";
 import type { Shape } from "../shape.ts";
@@ -23,12 +24,14 @@ function newElements(dtype: DType, length: number): Elements {
  */
 export class ReferenceBuffer implements DeviceBuffer {
   readonly bytes: number;
+  /** What it was allocated for. */
+  readonly #op: string;
   #dtype: DType | undefined;
   #elements: Elements | undefined;
   #freed = false;
 
-  constructor(bytes: number) {
-    this.bytes = bytes;
+  constructor(bytes: number, op = "reference") {
+    [this.bytes, this.#op] = [bytes, op];
   }
 
   /** What the buffer holds, once it has been used. */
@@ -46,15 +49,29 @@ export class ReferenceBuffer implements DeviceBuffer {
     this.#elements = undefined;
   }
 
-  /** The elements, of the one dtype this buffer is used with. Throws on another and after free. */
+  /**
+   * The elements, of the one dtype this buffer is used with. Throws on another, after free, and where
+   * there is no memory for them.
+   */
   elements(dtype: DType): Elements {
     if (this.#freed) throw new Error("reference: a buffer was used after it was freed");
     this.#dtype ??= dtype;
     if (this.#dtype !== dtype) {
       throw new TypeError(`reference: a buffer of ${this.#dtype} was used as ${dtype}`);
     }
-    this.#elements ??= newElements(dtype, Math.floor(this.bytes / DTYPE_BYTES[dtype]));
-    return this.#elements;
+    return this.#elements ??= this.#allocate(dtype);
+  }
+
+  #allocate(dtype: DType): Elements {
+    try {
+      return newElements(dtype, Math.floor(this.bytes / DTYPE_BYTES[dtype]));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new OutOfMemoryError(
+        `${this.#op}: expected ${this.bytes} bytes of memory but found none`,
+        { cause: error },
+      );
+    }
   }
 }
 
