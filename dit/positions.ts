@@ -78,8 +78,15 @@ export function rotaryAngles(
  * frequency is multiplied with timesteps up to 1000, so that its last bit moves a feature by 6e-5.
  *
  * @param size Features; half of them (rounded down) are cosines, half sines.
+ * @throws {RangeError} where the size is no whole number, or the period is not above 0.
  */
 export function timestepFrequencies(size: number, maxPeriod = 10000): Float32Array<ArrayBuffer> {
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new RangeError(`timestepEmbedding: expected a whole number of features but got ${size}`);
+  }
+  if (!(maxPeriod > 0 && maxPeriod < Infinity)) {
+    throw new RangeError(`timestepEmbedding: expected a period above 0 but got ${maxPeriod}`);
+  }
   const { fround } = Math;
   const half = Math.floor(size / 2);
   const slope = fround(-Math.log(maxPeriod));

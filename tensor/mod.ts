@@ -41,7 +41,7 @@ export {
   Scope,
   scope,
 } from "./scope.ts";
-export { checkOptionNames } from "./options.ts";
+export { checkOptionNames, checkSetting } from "./options.ts";
 export { setDebug } from "./debug.ts";
 export { empty, Tensor } from "./tensor.ts";
 

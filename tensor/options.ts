@@ -1,4 +1,5 @@
-/** Checks names of options: JavaScript ignores misspelt ones silently. */
+/** Checks options: JavaScript ignores misspelt names silently, and computes with NaN. */
+import { valueText } from "./errors.ts";
 
 /**
  * Refuses options that there are not.
@@ -24,6 +25,19 @@ export function checkOptionNames<Options extends object>(
     const advice = meant ? `did you mean ${meant}?` : `expected ${names.join(", ")}`;
     throw new TypeError(`${where}: unknown option ${name}; ${advice}`);
   }
+}
+
+/**
+ * Refuses a setting that is no finite number, or below a limit.
+ *
+ * @param low The smallest that it may be; any by default.
+ * @throws {RangeError} naming the setting.
+ */
+export function checkSetting(op: string, name: string, value: number, low = -Infinity): void {
+  if (Number.isFinite(value) && value >= low) return;
+  const range = low === -Infinity ? "a finite number" : `${low} or more`;
+  const got = typeof value === "number" ? value : valueText(value);
+  throw new RangeError(`${op}: expected ${name} to be ${range} but got ${got}`);
 }
 
 function plain(name: string): string {

@@ -1,6 +1,7 @@
 /** Options that there are not, and values that the types rule out, as JavaScript can give them. */
 import { assertRejects, assertThrows } from "@std/assert";
 import * as d from "../mod.ts";
+import { timestepEmbedding } from "../dit/mod.ts";
 import { wrong } from "./bad_input.ts";
 
 const TINY = { inputSize: 4, hiddenSize: 4, depth: 1, numHeads: 1 } as const;
@@ -144,4 +145,36 @@ Deno.test("values that the types rule out are refused by the op, in JavaScript t
     [() => d.autocast(wrong("bf16"), () => x), "autocast: expected f16 or null but got bf16"],
   ];
   for (const [run, message] of faults) assertThrows(run, Error, message);
+});
+
+Deno.test("settings that are no numbers, or too small, are refused before they make NaN of all", async () => {
+  await d.init({ device: "reference" });
+  using _ = d.scope();
+  const [x, heads, image] = [d.ones([2, 2]), d.ones([1, 1, 2, 2]), d.ones([1, 2, 2, 2])];
+  const [ones, tokens] = [d.ones([2]), d.ones([1, 2, 6])];
+  const norm = (eps: number) => d.groupNorm(image, 1, { weight: ones, bias: ones, eps });
+  const faults: readonly (readonly [run: () => unknown, message: string])[] = [
+    [
+      () => d.attention(heads, heads, heads, { scale: NaN }),
+      "attention: expected scale to be a finite number but got NaN",
+    ],
+    [
+      () => d.selfAttention(tokens, 1, { scale: wrong("1") }),
+      'selfAttention: expected scale to be a finite number but got "1"',
+    ],
+    [() => d.layerNorm(x, { eps: NaN }), "layerNorm: expected eps to be 0 or more but got NaN"],
+    [() => d.rmsNorm(x, { eps: Infinity }), "rmsNorm: expected eps to be 0 or more but got Inf"],
+    [
+      () => d.layerNormModulate(tokens, d.ones([1, 6]), d.ones([1, 6]), { eps: NaN }),
+      "layerNormModulate: expected eps to be 0 or more but got NaN",
+    ],
+    [() => norm(-1), "groupNorm: expected eps to be 0 or more but got -1"],
+    [
+      () => timestepEmbedding(ones, NaN),
+      "timestepEmbedding: expected a whole number of features but got NaN",
+    ],
+    [() => timestepEmbedding(ones, 4, 0), "timestepEmbedding: expected a period above 0 but got 0"],
+  ];
+  for (const [run, message] of faults) assertThrows(run, RangeError, message);
+  norm(0);
 });

@@ -2,6 +2,7 @@
 import {
   checkOperands,
   checkOptionNames,
+  checkSetting,
   commonFloat,
   contiguous,
   dispatch,
@@ -109,6 +110,7 @@ export function attention(
     );
   }
   const { scale = d! ** -0.5 } = options;
+  if (options.scale !== undefined) checkSetting("attention", "scale", scale);
   if (scale < 0) return attention(neg(q), k, v, { scale: -scale }); // kernels take 0 or more
   return callAttention([q, k, v], { scale })[0]!;
 }
@@ -233,6 +235,7 @@ export function selfAttention(
   }
   const d = width! / 3 / count;
   const { scale = d ** -0.5, rotary = null } = options;
+  if (options.scale !== undefined) checkSetting("selfAttention", "scale", scale);
   const tables = rotary ? [rotary.cosine, rotary.sine] : [];
   checkOperands("selfAttention", [qkv, ...tables]);
   if (!tables.every((table) => sameShape(table.shape, [qkv.shape[1]!, d])) || tables[0] && d % 2) {

@@ -2,6 +2,7 @@
 import {
   checkOperands,
   checkOptionNames,
+  checkSetting,
   contiguous,
   contiguousStrides,
   dispatch,
@@ -102,6 +103,7 @@ export function groupNorm(x: Tensor, groups: number, options: GroupNormOptions):
   checkOptionNames("groupNorm", options, { weight: 1, bias: 1, eps: 1, silu: 1 });
   const { weight, bias, eps = 1e-6, silu = false } = options;
   checkOperands("groupNorm", [x, weight, bias]);
+  checkSetting("groupNorm", "eps", eps, 0);
   const c = x.shape[1];
   const fits = (t?: Tensor) => t?.rank === 1 && t.shape[0] === c;
   const whole = Number.isInteger(groups) && groups >= 1;

@@ -2,6 +2,7 @@
 import {
   checkOperands,
   checkOptionNames,
+  checkSetting,
   commonFloat,
   contiguousStrides,
   copy,
@@ -274,6 +275,7 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   checkOptionNames("layerNorm", options, { weight: 1, bias: 1, eps: 1 });
   const { weight = null, bias = null, eps = 1e-6 } = options;
   checkOperands("layerNorm", [x, weight, bias], [1, 2]);
+  checkSetting("layerNorm", "eps", eps, 0);
   const n = x.shape.at(-1);
   const fits = (t: Tensor | null) => !t || (t.rank === 1 && t.shape[0] === n);
   if (n === undefined || !fits(weight) || !fits(bias) || !weight !== !bias) {
@@ -344,6 +346,7 @@ export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
   checkOptionNames("rmsNorm", options, { weight: 1, eps: 1 });
   const { weight = null, eps = 1e-6 } = options;
   checkOperands("rmsNorm", [x, weight], [1]);
+  checkSetting("rmsNorm", "eps", eps, 0);
   const n = x.shape.at(-1);
   if (n === undefined || (weight && (weight.rank !== 1 || weight.shape[0] !== n))) {
     throw new ShapeError(
@@ -406,6 +409,7 @@ function modulated(
   }
   const rows = x.shape as unknown as readonly [number, number, number];
   const { eps = 1e-6, intoProduct: half = false } = options;
+  checkSetting(op, "eps", eps, 0);
   const attrs = { eps, rows, kind: "modulate", dtype: x.dtype, half, ...how } as const;
   return callLayerNorm([x, shift, scale, gate, h], attrs);
 }
