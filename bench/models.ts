@@ -53,7 +53,8 @@ export async function run(report: Report, { tiny, only, given = {} }: SuiteOptio
     if (python === null) console.log("\nno PyTorch here: its figures are left out");
     await trainingSteps(report, device, tiny ? [TINY_JOB] : jobs, python, tiny);
   }
-  if (isWanted("inference") && !tiny) {
+  if (isWanted("inference") && tiny) console.log("\ninference has no miniature: it is left out");
+  else if (isWanted("inference")) {
     report.add("DiT-XL/2, 256x256, two latents guided", [guidedStep("f16"), guidedStep("f32")]);
     report.add("AutoencoderKL, one image", [decoding(256), decoding(512, 256)]);
   }

@@ -68,7 +68,9 @@ function forwardKernel(module: Module, code: ProductCode): Func {
     value();
     f.mem("i64.store", FINISH[field]);
   };
-  for (const field of ["activation", "pre", "outHalf"] as const) put(field, () => f.i64const(0));
+  for (const field of ["activation", "pre", "preHalf", "outHalf"] as const) {
+    put(field, () => f.i64const(0));
+  }
   const finish = f.local(I64), allRows = f.local(I64), never = f.local(I32);
   f.get(job).i64const(0).get(bias).i64const(0).i64("ne").select().set(finish);
   f.get(m).i64const(tile.rows - 1).i64("add").i64const(tile.rows).i64("div_u");
