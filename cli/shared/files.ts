@@ -1,5 +1,7 @@
 /** Files of commands: whether they are there, and written so that one that is there can be read. */
 import { foreignKindOf, writeAtomically } from "@dit/core/io";
+import { dirname, join } from "@std/path";
+import { CommandError, messageOf, UsageError } from "./errors.ts";
 export { exists } from "@dit/data";
 
 /** Whether there is a folder at `path`. */
@@ -11,8 +13,6 @@ export async function isFolder(path: string): Promise<boolean> {
     throw error;
   }
 }
-import { dirname, join } from "@std/path";
-import { CommandError, messageOf, UsageError } from "./errors.ts";
 
 /**
  * Makes a folder, unless it is there.
