@@ -17,7 +17,7 @@ import { fromFileUrl } from "@std/path";
 import { DEVICE, imageSide } from "../cli/shared/common_flags.ts";
 import { CommandError } from "../cli/shared/errors.ts";
 import { count, type FlagValues, text, withDefault, withDefaultText } from "../cli/shared/flags.ts";
-import { duration, ProgressLine } from "../cli/shared/progress.ts";
+import { duration, ProgressLine, rateText } from "../cli/shared/progress.ts";
 import type { SuiteOptions } from "./main.ts";
 import type { Report } from "./measure.ts";
 import {
@@ -178,7 +178,7 @@ async function measureRows(
       : await runJob<Measured>(job, show);
     const row = rowOf(options, setup.device, ended);
     rows.push(row);
-    const result = row.note ?? `${row.stepsPerSecond!.toPrecision(3)} steps/s`;
+    const result = row.note ?? rateText(row.stepsPerSecond!, "steps");
     line.note(`${name}: ${result} (${duration((performance.now() - start) / 1000)})`);
     if (ended.how === "failed") failures.push(`${name}: ${ended.reason}`);
     report.note("rows", rows);

@@ -7,7 +7,7 @@ import { fromRankZero, gather } from "../distributed/share.ts";
 import { onRankZero } from "../distributed/together.ts";
 import { CommandError, messageOf } from "../shared/errors.ts";
 import { allFindings, damagedIn, findings } from "../shared/images.ts";
-import { duration, ProgressLine } from "../shared/progress.ts";
+import { duration, ProgressLine, rateText } from "../shared/progress.ts";
 import { giveWay } from "../shared/turns.ts";
 import { type Evaluation, evaluationText, isComparable } from "./evaluation.ts";
 import { BEST } from "./find.ts";
@@ -259,8 +259,8 @@ export class TrainingLoop {
     const { trainee, history: { last } } = this.#run;
     if (!last) return "";
     const { stepsPerSecond, imagesPerSecond } = last;
-    return `${trainee.kind.figures(last)}, ${stepsPerSecond.toPrecision(3)} steps/s, ` +
-      `${imagesPerSecond.toPrecision(3)} images/s${waitingText(last)}`;
+    return `${trainee.kind.figures(last)}, ${rateText(stepsPerSecond, "steps")}, ` +
+      `${rateText(imagesPerSecond, "images")}${waitingText(last)}`;
   }
 
   #left(): number {

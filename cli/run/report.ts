@@ -3,7 +3,7 @@
  * no script.
  */
 import { escapeHtml } from "../shared/html.ts";
-import { duration } from "../shared/progress.ts";
+import { duration, rateText } from "../shared/progress.ts";
 import type { CurveOf } from "./curve.ts";
 import { type Evaluation, EVALUATION_CURVES, isComparable, isEvaluation } from "./evaluation.ts";
 import type { Line, Metrics } from "./metrics.ts";
@@ -161,7 +161,7 @@ ${grids(report)}
 function figures(last: Metrics): string {
   const rows: [string, string][] = [
     ["loss", last.loss.toPrecision(4)],
-    ["speed", `${last.imagesPerSecond.toPrecision(3)} images/s`],
+    ["speed", rateText(last.imagesPerSecond, "images")],
     ["trained for", duration(last.seconds)],
     ["tensors at most", `${(last.peakBytes / 1e6).toFixed(0)} MB`],
     ["waiting for data", `${(100 * last.waiting).toFixed(1)} %`],

@@ -90,6 +90,12 @@ function bar(part: number): string {
   return `[${"=".repeat(full)}${" ".repeat(BAR - full)}]`;
 }
 
+/** How much is done in a second, to three digits: `24.3 steps/s`, `1220 images/s`. */
+export function rateText(perSecond: number, what: string): string {
+  const digits = perSecond.toPrecision(3);
+  return `${perSecond >= 999.5 ? Number(digits) : digits} ${what}/s`;
+}
+
 /** Such as `2.7 GB`. */
 export function bytesText(bytes: number): string {
   const units = ["B", "kB", "MB", "GB"];

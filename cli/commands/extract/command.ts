@@ -19,7 +19,7 @@ import { toCommandError } from "../../shared/failures.ts";
 import { prepareFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
 import { allFindings, imagesText, openImages, refuseInside } from "../../shared/images.ts";
-import { duration, ProgressLine } from "../../shared/progress.ts";
+import { duration, ProgressLine, rateText } from "../../shared/progress.ts";
 import { shellWord } from "../../shared/shell.ts";
 import type { Encoding } from "./encode.ts";
 import type { Filling } from "./filling.ts";
@@ -167,6 +167,6 @@ class Progress {
   get text(): string {
     if (this.#done === 0) return "nothing was left to do";
     const seconds = (performance.now() - this.#start) / 1000;
-    return `${(this.#done / seconds).toPrecision(3)} images/s`;
+    return rateText(this.#done / seconds, "images");
   }
 }
