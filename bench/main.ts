@@ -163,7 +163,7 @@ export async function parse(args: readonly string[]) {
   }
   if (names.length === 0) throw new UsageError(usage);
   const only = flags.only?.split(",");
-  if (only !== undefined) { for (const { name, suite } of suites) checkParts(name, suite, only); }
+  if (only) suites.forEach(({ name, suite }) => checkParts(name, suite, only));
   return { suites, flags, only };
 }
 

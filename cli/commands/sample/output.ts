@@ -3,7 +3,7 @@ import type { SampledImages } from "@dit/core/pipeline";
 import { encodePng, type ImageShape, makeGrid, toPixels } from "@dit/data";
 import { join } from "@std/path";
 import { UsageError } from "../../shared/errors.ts";
-import { makeFolder, prepareFile, writeWhole } from "../../shared/files.ts";
+import { prepareFile, prepareFolder, writeWhole } from "../../shared/files.ts";
 import { SampleArchive } from "../../shared/sample_archive.ts";
 
 /** Takes pictures in order, batch by batch. */
@@ -38,7 +38,7 @@ export function outputKind(path: string): OutputKind {
  */
 export async function openOutput(path: string, columns: number): Promise<Output> {
   const kind = outputKind(path);
-  if (kind === "folder") await makeFolder(path);
+  if (kind === "folder") await prepareFolder(path, "--out");
   else await prepareFile("--out", path);
   if (kind === "png") return new Grid(path, columns);
   if (kind === "npz") return new Archive(path, await SampleArchive.create(path));

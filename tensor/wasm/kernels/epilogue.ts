@@ -90,11 +90,13 @@ function finishWith(
     f.get(field("preHalf")).set(preHalf).get(field("preRowBytes")).set(preRowBytes);
     start(pre, preRowBytes, preHalf);
   });
-  ifHalf(outHalf, () => {
-    f.get(field("out")).set(out).get(field("outRowBytes")).set(outRowBytes);
-    f.get(field("add")).set(add);
-    start(out, outRowBytes, outHalf);
-  }, () => {});
+  if (half) {
+    ifSet(outHalf, () => {
+      f.get(field("out")).set(out).get(field("outRowBytes")).set(outRowBytes);
+      f.get(field("add")).set(add);
+      start(out, outRowBytes, outHalf);
+    });
+  }
   ifSet(bias, () => f.get(bias).get(row).i64const(4).i64("mul").i64("add").set(bias));
 
   const left = f.local(I64), width = f.local(I64);
@@ -167,10 +169,10 @@ function finishWith(
 export function finishTile(module: Module, tier: Tier, tile: Tile): Func {
   const widths = tile.cols > 8 ? [tile.cols, 8] : [8];
   const f = new Func("", [I64, I64, I64, I64, I64, I64, I64]);
-  const job = 0, half = f.local(I64);
+  const job = 0, writesHalf = f.local(I64);
   const field = (name: keyof typeof FINISH) => f.get(job).mem("i64.load", FINISH[name]);
   field("preHalf");
-  field("outHalf").i64("or").set(half);
+  field("outHalf").i64("or").set(writesHalf);
   ACTIVATIONS.forEach((kind, number) => {
     field("activation").i64const(number).i64("eq").if(() => {
       const finish = (half: boolean) => {
@@ -179,7 +181,7 @@ export function finishTile(module: Module, tier: Tier, tile: Tile): Func {
         f.params.forEach((_, i) => f.get(i));
         f.call(func);
       };
-      f.get(half).i64const(0).i64("ne").if(() => finish(true), () => finish(false)).ret();
+      f.get(writesHalf).i64const(0).i64("ne").if(() => finish(true), () => finish(false)).ret();
     });
   });
   return module.add(f);

@@ -84,7 +84,8 @@ export function transpose4(f: Func, rows: readonly number[]): number[] {
 
 /**
  * `(src, rowBytes, rows, bytes, dst)`: reads one value of every cache line of `rows` rows of `bytes`
- * bytes, row after row, so that they are in the cache when they are packed. The processor fetches
+ * bytes (but of what is left of less than a line), row after row, so that they are in the cache when
+ * they are packed. The processor fetches
  * more lines at a time where there is nothing to do but to ask for them, and guesses the next ones
  * where they are neighbours. `dst`, about to be written, takes what was read: else nothing would be.
  */
