@@ -99,8 +99,12 @@ export class App {
   /** Draws with an engine from now on. */
   async #use(engine: Engine): Promise<void> {
     const hint = engine.place === "browser" ? whatSlows(this.#abilities) : null;
-    await this.#studio.setEngine(engine, hint ?? "");
-    this.#places.show(engine.place);
+    try {
+      await this.#studio.setEngine(engine, hint ?? "");
+    } finally {
+      const { place } = this.#studio; // the one before, where this one has no models
+      if (place !== null) this.#places.show(place);
+    }
   }
 
   #offerRuns(runs: Runs): void {
@@ -131,9 +135,9 @@ export class App {
       const { view, raw } = readAddress(new URL(newURL).hash);
       this.#go(view, true);
       if (view !== "draw") return;
-      void this.#studio.refresh().then(() => {
-        if (Object.keys(raw).length > 0) this.#studio.use(raw);
-      });
+      // at once where its model is known, so that what is drawn next is what the address says
+      const isKnown = Object.keys(raw).length === 0 || this.#studio.use(raw);
+      void this.#studio.refresh().then(() => isKnown || this.#studio.use(raw));
     });
     addEventListener("focus", () => void this.#studio.refresh());
     addEventListener("keydown", (event) => {

@@ -8,6 +8,7 @@ import { Models } from "../../cli/commands/serve/models.ts";
 import { Page as PageOfFiles } from "../../cli/commands/serve/page.ts";
 import { RunFolders } from "../../cli/commands/serve/runs.ts";
 import { Studio } from "../../cli/commands/serve/studio.ts";
+import { ADDRESSES } from "../addresses.ts";
 import { HttpEngine } from "../http_engine.ts";
 import { openStudio, says } from "./studio_test_util.ts";
 
@@ -30,9 +31,13 @@ browserTest(
       names: { names: [], host: "127.0.0.1" },
       onUnfit() {},
     });
+    let heldModels: Promise<void> | null = null;
     const server = Deno.serve(
       { port: 0, hostname: "127.0.0.1", onListen() {} },
-      (request, info) => studio.answer(request, info),
+      async (request, info) => {
+        if (request.url.endsWith(ADDRESSES.models)) await heldModels;
+        return await studio.answer(request, info);
+      },
     );
     const url = `http://127.0.0.1:${server.addr.port}/`;
     try {
@@ -51,8 +56,12 @@ browserTest(
       assertMatch(await says(page, "stage", "Drawn in"), /on wasm \(WebAssembly, [^)]*\)$/);
       const onServer = await picture(page);
       await page.click("[aria-label='Keep this seed']");
+      // drawn in the browser even before its models are known
+      const { promise, resolve } = Promise.withResolvers<void>();
+      heldModels = promise;
       await choose("This browser");
       await draw();
+      resolve();
       await page.waitForFunction(() =>
         /^Drawn .*in this browser$/.test(document.querySelector(".stage .state")!.textContent!)
       );
@@ -62,7 +71,9 @@ browserTest(
       await choose("Server");
       const long = "#/draw?labels=3&seed=5&count=1&sampler=ddpm&steps=1000";
       await page.evaluate((long) => location.hash = long, long);
-      await page.waitForFunction(() => location.hash.includes("steps=1000"));
+      await page.waitForFunction(() =>
+        [...document.querySelectorAll("input")].some(({ value }) => value === "1000")
+      );
       const engine = new HttpEngine(url);
       const queued = async (count: number): Promise<void> => {
         for (let i = 0; i < 300; i++) {

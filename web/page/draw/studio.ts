@@ -41,6 +41,9 @@ export class Studio {
   readonly #queue = new DrawingQueue((job) => this.#update(job));
   readonly #sheets = new Map<number, Promise<Sheet>>();
   #engine: Engine | null = null;
+  /** The engine that is to draw next, as long as its models are not known. */
+  #arriving: { readonly engine: Engine; readonly models: Promise<readonly ModelInfo[]> } | null =
+    null;
   #models: readonly ModelInfo[] = [];
   #model: ModelInfo | null = null;
   #prepared: ModelInfo | null = null;
@@ -61,7 +64,7 @@ export class Studio {
         keep("lock", isLocked ? "locked" : "free");
         this.#form.showLock(isLocked);
       },
-      onDraw: () => this.draw(),
+      onDraw: () => void this.draw(),
     });
     this.#form.showLock(this.#isLocked);
     this.#form.setReady(false);
@@ -89,19 +92,33 @@ export class Studio {
     return this.#parameters;
   }
 
+  /** Where the next drawing is drawn; null before there is an engine. */
+  get place(): Engine["place"] | null {
+    return (this.#arriving?.engine ?? this.#engine)?.place ?? null;
+  }
+
   /** Puts a choice before all others of the form. */
   offer(choice: HTMLElement): void {
     this.#form.prepend(choice);
   }
 
   /**
-   * Draws with an engine from now on; parameters stay where its models allow.
+   * Draws with an engine from now on; parameters stay where its models allow. Of several that are set
+   * before their models are known, the last one stays.
    *
    * @param hint What the visitor should know of it.
+   * @throws {Error} where it has no models; the engine before stays.
    */
   async setEngine(engine: Engine, hint: string): Promise<void> {
-    const models = await engine.models();
-    if (models.length === 0) throw new Error("there is no model to draw with");
+    const arriving = { engine, models: modelsOf(engine) };
+    this.#arriving = arriving;
+    let models: readonly ModelInfo[];
+    try {
+      models = await arriving.models;
+      if (this.#arriving !== arriving) return;
+    } finally {
+      if (this.#arriving === arriving) this.#arriving = null;
+    }
     [this.#engine, this.#models] = [engine, models];
     this.#form.setModels(models);
     this.#form.showHint(hint);
@@ -144,8 +161,15 @@ export class Studio {
     return named !== undefined || raw["model"] === undefined;
   }
 
-  /** Asks for what the form shows. */
-  draw(): void {
+  /** Asks for what the form shows, of the engine that was set last. */
+  async draw(): Promise<void> {
+    while (this.#arriving !== null) {
+      try {
+        await this.#arriving.models;
+      } catch {
+        return; // whoever set it says why
+      }
+    }
     const [engine, model, parameters] = [this.#engine, this.#model, this.#parameters];
     if (engine === null || model === null || parameters === null) return;
     const isFirst = this.#queue.open.length === 0;
@@ -272,4 +296,10 @@ export class Studio {
     const sheet = await this.#sheets.get(job.id)?.catch(() => undefined);
     if (sheet) openPicture(sheet, index, this.dialogActions);
   }
+}
+
+async function modelsOf(engine: Engine): Promise<readonly ModelInfo[]> {
+  const models = await engine.models();
+  if (models.length === 0) throw new Error("there is no model to draw with");
+  return models;
 }
