@@ -90,7 +90,7 @@ export class DeviceThread implements Sampling, Disposable {
   async sample(model: ServedModel, request: SampleRequest, watch: Watch): Promise<void> {
     const { signal, onEvent, wantsPreview } = watch;
     signal.throwIfAborted();
-    const { id, path, flags, vae, info: { bytes } } = model;
+    const { id, path, flags, vae, version, info: { bytes } } = model;
     const control = new Int32Array(new SharedArrayBuffer(8));
     control[CONTROL.wantsPreview] = 1;
     const cancel = () => Atomics.store(control, CONTROL.isCancelled, 1);
@@ -102,6 +102,7 @@ export class DeviceThread implements Sampling, Disposable {
       kind: "sample",
       settings: this.#settings,
       model: place,
+      version,
       bytes,
       request,
       control,

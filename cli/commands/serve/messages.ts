@@ -23,6 +23,8 @@ export interface WorkerJob {
   readonly kind: "sample";
   readonly settings: WorkerSettings;
   readonly model: ModelPlace;
+  /** What changes when its weights do: a run's best checkpoint is written over. */
+  readonly version: string;
   /** Bytes of its weights, for how far loading is. */
   readonly bytes: number;
   readonly request: SampleRequest;

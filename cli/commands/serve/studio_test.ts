@@ -11,8 +11,16 @@ import {
   samplePictures,
   type SampleRequest,
 } from "@dit/web";
-import { SMALL_VAE, smallLatents, smallVaeWeights, writeRun } from "../../../tests/commands.ts";
+import {
+  SMALL,
+  SMALL_VAE,
+  smallLatents,
+  smallVaeWeights,
+  smallWeights,
+  writeRun,
+} from "../../../tests/commands.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
+import { writeCheckpoint } from "../../run/checkpoint.ts";
 import { FastTierError } from "../../shared/device.ts";
 import { DeviceThread, type Sampling, withoutPaths } from "./device_thread.ts";
 import { Jobs } from "./jobs.ts";
@@ -118,6 +126,30 @@ studioTest(
     assertEquals(Number(weights.headers.get("content-length")), (await weights.bytes()).length);
   },
 );
+
+studioTest("weights that are written over are sampled from, not those before", async (served) => {
+  const { parts: { thread }, results, checkpoint } = served;
+  const drawn = async () => {
+    const models = new Models({ results, ckpt: undefined, flags: {} }); // as if a second had passed
+    const events: SampleEvent[] = [];
+    await thread.sample((await models.find(REQUEST.model))!, REQUEST, {
+      signal: new AbortController().signal,
+      onEvent: (event) => events.push(event),
+      wantsPreview: () => false,
+    });
+    return events.at(-1) as SampleEvent & { kind: "done" };
+  };
+  await drawn();
+  const ema = await smallWeights(SMALL);
+  for (const { data } of ema.values()) data.fill(0);
+  const header = { trainee: "dit", step: 1, config: SMALL, training: null };
+  await writeCheckpoint(`${checkpoint}.new`, header, { ema });
+  await Deno.rename(`${checkpoint}.new`, checkpoint);
+  await init({ device: "wasm" });
+  using sampler = await ImageSampler.fromCheckpoint(await SafetensorsFile.open(checkpoint));
+  const options = { signal: { aborted: false }, onStep() {} };
+  assertEquals((await drawn()).pictures, await samplePictures(sampler, REQUEST, options));
+});
 
 studioTest("requests wait for their turn, and one that is left gives it up", async ({ engine }) => {
   const first = await begun(engine, LONG, "step");

@@ -74,14 +74,15 @@ async function opened(settings: WorkerSettings): Promise<Device> {
   }
 }
 
-async function work({ settings, model, bytes, request, control }: WorkerJob): Promise<void> {
+async function work(job: WorkerJob): Promise<void> {
+  const { settings, request, control } = job;
   const signal = {
     get aborted() {
       return Atomics.load(control, CONTROL.isCancelled) !== 0;
     },
   };
   const name = deviceText(await opened(settings));
-  const sampler = await samplerOf(model, bytes, settings, signal);
+  const sampler = await samplerOf(job, signal);
   const begun = performance.now(); // opening and loading are not done again
   const pictures = await samplePictures(sampler, request, {
     signal,
@@ -98,12 +99,10 @@ async function work({ settings, model, bytes, request, control }: WorkerJob): Pr
 
 /** The sampler of a model, loaded if it is not there. */
 async function samplerOf(
-  model: ModelPlace,
-  bytes: number,
-  settings: WorkerSettings,
+  { model, version, bytes, settings }: WorkerJob,
   signal: { readonly aborted: boolean },
 ): Promise<ImageSampler> {
-  const key = JSON.stringify([model, bytes]);
+  const key = JSON.stringify([model, version, bytes]);
   const at = loaded.findIndex((one) => one.key === key);
   if (at >= 0) loaded.push(...loaded.splice(at, 1));
   else {
