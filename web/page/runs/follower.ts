@@ -10,6 +10,8 @@ export class Follower {
   readonly #id: string;
   #lines: RunMetrics[] = [];
   #next: string | undefined;
+  /** The reading that was asked for last, and those before it. */
+  #reading: Promise<unknown> = Promise.resolve();
 
   /** Of a run by its id. */
   constructor(runs: Runs, id: string) {
@@ -22,7 +24,14 @@ export class Follower {
   }
 
   /** Reads on, to the end of what there is; whether there was something. */
-  async read(signal: AbortSignal): Promise<boolean> {
+  read(signal: AbortSignal): Promise<boolean> {
+    // one after the other: two at once would read the same part, and have its lines twice
+    const reading = this.#reading.then(() => this.#read(signal));
+    this.#reading = reading.catch(() => {});
+    return reading;
+  }
+
+  async #read(signal: AbortSignal): Promise<boolean> {
     let isChanged = false;
     for (let hasMore = true; hasMore;) {
       const part = await this.#runs.metrics(this.#id, this.#next, signal);

@@ -37,6 +37,24 @@ Deno.test("a run is read to its end, then on from there, and anew where it was b
   assertEquals(asked, [undefined, "a", "b", "b"]);
 });
 
+Deno.test("a run that is read twice at once has each of its lines once", async () => {
+  const parts: Readonly<Record<string, MetricsPart>> = {
+    "": { lines: [line(1)], isFromStart: true, next: "a", hasMore: true },
+    "a": { lines: [line(2)], isFromStart: false, next: "b", hasMore: true },
+    "b": { lines: [line(3)], isFromStart: false, next: "c", hasMore: false },
+    "c": { lines: [], isFromStart: false, next: "c", hasMore: false },
+  };
+  const runs: Runs = {
+    list: () => Promise.resolve([]),
+    metrics: (_, after = "") => Promise.resolve(parts[after]!),
+    picturesUrl: () => "",
+  };
+  const follower = new Follower(runs, "000-x");
+  const { signal } = new AbortController();
+  await Promise.all([follower.read(signal), follower.read(signal)]);
+  assertEquals(follower.lines.map(({ step }) => step), [1, 2, 3]);
+});
+
 Deno.test("the loss is charted first, evaluations next, and counters not at all", () => {
   const lines = [
     { step: 1, loss: 1, lr: 1, seconds: 2, peakBytes: 5 },
