@@ -41,8 +41,13 @@ export class BrowserSampler {
     const vae = files.autoencoder === null
       ? null
       : await loadAutoencoder(await loading.open(files.autoencoder));
-    signal.throwIfAborted();
-    this.#sampler = await ImageSampler.fromCheckpoint(file, vae);
+    try {
+      signal.throwIfAborted();
+      this.#sampler = await ImageSampler.fromCheckpoint(file, vae);
+    } catch (error) {
+      vae?.dispose(); // which is large, and nobody else's
+      throw error;
+    }
     this.#version = files.version;
     return this.#sampler;
   }

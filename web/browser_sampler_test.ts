@@ -1,5 +1,9 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { OutOfMemoryError } from "@dit/core/tensor";
+import { saveSafetensors } from "@dit/core/io";
+import { memory, OutOfMemoryError } from "@dit/core/tensor";
+import { vaeConfigOf } from "@dit/core/vae";
+import { SMALL_VAE, smallVaeWeights } from "../tests/commands.ts";
+import { diskTest } from "../tests/fixtures.ts";
 import { adviceOn, BrowserSampler } from "./browser_sampler.ts";
 import type { ModelFiles } from "./worker_engine.ts";
 
@@ -76,6 +80,31 @@ Deno.test("weights that are not there, and loading that is cancelled, end with a
     DOMException,
     "aborted",
   );
+});
+
+diskTest("an autoencoder does not stay where its model cannot be loaded", async (folder) => {
+  const path = `${folder}/vae.safetensors`;
+  const config = JSON.stringify(vaeConfigOf(SMALL_VAE));
+  await saveSafetensors(path, await smallVaeWeights(), [["config", config]]);
+  const bytes = await Deno.readFile(path);
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    () => new Response(bytes),
+  );
+  const sampler = new BrowserSampler();
+  const files = {
+    version: "latents",
+    weights: new Blob([bytes]), // which is no checkpoint
+    autoencoder: `http://127.0.0.1:${server.addr.port}/autoencoder.safetensors`,
+    bytes: bytes.length,
+  };
+  const { signal } = new AbortController();
+  const tensors: number[] = [];
+  for (let i = 0; i < 2; i++) {
+    await assertRejects(() => sampler.load("wasm", files, signal, () => {}), Error, "checkpoint");
+    tensors.push(memory().tensors);
+  }
+  assertEquals(tensors[1], tensors[0]);
 });
 
 Deno.test("what memory does not hold is said with what can be done, other errors as they are", () => {
