@@ -21,6 +21,8 @@ export interface ModelFacts {
   readonly id: string;
   /** See {@linkcode ModelInfo.title}. */
   readonly title: string;
+  /** See {@linkcode ModelInfo.version}. */
+  readonly version?: string;
   /** See {@linkcode ModelInfo.parameters}. */
   readonly parameters: number;
   /** See {@linkcode ModelInfo.bytes}. */
@@ -45,6 +47,7 @@ export function describeModel(config: ModelConfig, facts: ModelFacts): ModelInfo
   return {
     id: facts.id,
     title: facts.title,
+    ...(facts.version === undefined ? {} : { version: facts.version }),
     classNames: Array.from({ length: dit.numClasses }, (_, i) => names[i] ?? `class ${i}`),
     imageSize: dit.inputSize * (latents?.downsample ?? 1),
     channels: latents !== null || dit.inChannels > 1 ? 3 : 1,

@@ -23,6 +23,8 @@ export interface ModelInfo {
   readonly id: string;
   /** For people: `DiT-Mini/4, run 003, step 4,000`. */
   readonly title: string;
+  /** Another one once other weights have the id; there is none where that cannot be. */
+  readonly version?: string;
   /** What each class is called, by its index. */
   readonly classNames: readonly string[];
   /** Pixels a side of a picture, and their channels: 1 or 3. */

@@ -47,7 +47,10 @@ interface OwnModel {
   readonly version: string;
 }
 
+/** A request that the worker has not ended. */
 interface Waiting {
+  readonly message: ToWorker & { readonly kind: "sample" };
+  readonly signal: AbortSignal;
   readonly onEvent: (event: SampleEvent) => void;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -62,7 +65,8 @@ export class WorkerEngine implements Engine {
   readonly #own = new Map<string, OwnModel>();
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | null = null;
-  #models: Promise<readonly ModelInfo[]> | null = null;
+  /** Models of the page's host, as they were when they were read last. */
+  #hosted: readonly ModelInfo[] | null = null;
   #last = 0;
 
   /** @param base The address of the page, such as `document.baseURI`. */
@@ -70,15 +74,14 @@ export class WorkerEngine implements Engine {
     [this.#base, this.#device] = [new URL("./", base), device];
   }
 
-  /** Models of the page's host, and those that the page made. */
+  /** Models of the page's host as they are now, and those that the page made. */
   async models(): Promise<readonly ModelInfo[]> {
-    this.#models ??= this.#read();
     try {
-      return [...[...this.#own.values()].map(({ info }) => info), ...await this.#models];
+      this.#hosted = await this.#read();
     } catch (error) {
-      this.#models = null; // it may go better the next time
-      throw error;
-    }
+      if (this.#hosted === null) throw error;
+    } // otherwise those of before: what is loaded draws without the host
+    return this.#known();
   }
 
   /** Adds a model that the page made, such as one that it trained; a former one of that id goes. */
@@ -100,27 +103,26 @@ export class WorkerEngine implements Engine {
     signal: AbortSignal,
   ): Promise<void> {
     signal.throwIfAborted();
-    const model = (await this.models()).find(({ id }) => id === request.model);
+    if (this.#hosted === null) await this.models();
+    signal.throwIfAborted();
+    const model = this.#known().find(({ id }) => id === request.model);
     if (model === undefined) throw new Error(`there is no model ${request.model} here`);
     const id = ++this.#last;
-    const worker = this.#worker ??= this.#start();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.set(id, { onEvent, resolve, reject });
+    const files = this.#filesOf(model);
+    const message = { kind: "sample", id, request, device: this.#device, files } as const;
+    this.#waiting.set(id, { message, signal, onEvent, resolve, reject });
     const abort = (): void => {
       reject(signal.reason);
+      const worker = this.#worker;
+      if (worker === null) return;
       this.#post(worker, { kind: "cancel", id });
       setTimeout(() => {
-        if (this.#waiting.has(id) && this.#worker === worker) this.#end(worker, signal.reason);
+        if (this.#waiting.has(id) && this.#worker === worker) this.#replace(worker);
       }, PATIENCE);
     };
     signal.addEventListener("abort", abort);
-    this.#post(worker, {
-      kind: "sample",
-      id,
-      request,
-      device: this.#device,
-      files: this.#filesOf(model),
-    });
+    this.#post(this.#worker ??= this.#start(), message);
     try {
       await promise;
     } finally {
@@ -128,11 +130,15 @@ export class WorkerEngine implements Engine {
     }
   }
 
-  #filesOf({ id, bytes, isLatent }: ModelInfo): ModelFiles {
+  #known(): readonly ModelInfo[] {
+    return [...[...this.#own.values()].map(({ info }) => info), ...this.#hosted ?? []];
+  }
+
+  #filesOf({ id, version = "", bytes, isLatent }: ModelInfo): ModelFiles {
     const own = this.#own.get(id);
     const url = (address: string): string => new URL(address, this.#base).href;
     return {
-      version: own?.version ?? id,
+      version: own?.version ?? `${id} ${version}`,
       weights: own?.weights ?? url(ADDRESSES.weights(id)),
       autoencoder: isLatent ? url(ADDRESSES.autoencoder(id)) : null,
       bytes,
@@ -172,6 +178,16 @@ export class WorkerEngine implements Engine {
 
   #post(worker: Worker, message: ToWorker): void {
     worker.postMessage(message);
+  }
+
+  /** Ends a worker that goes on with what was cancelled; what waits behind that has another one. */
+  #replace(worker: Worker): void {
+    worker.terminate();
+    this.#worker = null;
+    for (const [id, { message, signal }] of this.#waiting) {
+      if (signal.aborted) this.#waiting.delete(id);
+      else this.#post(this.#worker ??= this.#start(), message);
+    }
   }
 
   /** Ends the worker; the next request starts another one. */

@@ -40,6 +40,8 @@ export class App {
   );
   #runs: RunsView | null = null;
   #view: View = readAddress(location.hash).view;
+  /** What the last link that was followed says of parameters. */
+  #link: Readonly<Record<string, unknown>> = readAddress(location.hash).raw;
 
   /** Shows the views that every page has. */
   constructor(store: GalleryStore) {
@@ -69,7 +71,6 @@ export class App {
    * @throws {Error} where there is nothing to draw with, with what to do.
    */
   async start(): Promise<void> {
-    const { raw } = readAddress(location.hash);
     const response = await fetch(ADDRESSES.site);
     if (!response.ok) throw new Error(`${ADDRESSES.site}: the host answered ${response.status}`);
     const site: Site = await response.json();
@@ -90,9 +91,8 @@ export class App {
 
     if (site.trainingData !== null && own !== null) this.#offerTraining(site.trainingData, own);
     if (!isOffered(this.#view)) this.#go("draw", false);
-    if (Object.keys(raw).length > 0 && !this.#studio.use(raw)) {
-      this.#notices.show("The model of this link is not here: another one is chosen.", true);
-    }
+    // the one that is followed last: there may have been others while models were on their way
+    if (Object.keys(this.#link).length > 0 && !this.#studio.use(this.#link)) this.#tellOfModel();
     document.documentElement.dataset["ready"] = "";
   }
 
@@ -135,9 +135,8 @@ export class App {
       const { view, raw } = readAddress(new URL(newURL).hash);
       this.#go(view, true);
       if (view !== "draw") return;
-      // at once where its model is known, so that what is drawn next is what the address says
-      const isKnown = Object.keys(raw).length === 0 || this.#studio.use(raw);
-      void this.#studio.refresh().then(() => isKnown || this.#studio.use(raw));
+      if (Object.keys(raw).length > 0) void this.#follow(raw);
+      else void this.#studio.refresh();
     });
     addEventListener("focus", () => void this.#studio.refresh());
     addEventListener("keydown", (event) => {
@@ -150,6 +149,12 @@ export class App {
     });
   }
 
+  /** Shows what a link says; before there are models, {@link start} does. */
+  async #follow(raw: Readonly<Record<string, unknown>>): Promise<void> {
+    this.#link = raw;
+    if (this.#studio.parameters !== null && !await this.#studio.follow(raw)) this.#tellOfModel();
+  }
+
   #go(view: View, takesFocus: boolean): void {
     this.#view = view;
     showView(view, takesFocus);
@@ -159,6 +164,10 @@ export class App {
 
   #writeAddress(): void {
     history.replaceState(null, "", addressOf(this.#view, this.#studio.parameters));
+  }
+
+  #tellOfModel(): void {
+    this.#notices.show("The model of this link is not here: another one is chosen.", true);
   }
 
   #tell(error: unknown): void {

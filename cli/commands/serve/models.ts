@@ -2,7 +2,7 @@
  * The models that are served: those of runs, of `--ckpt`, published ones that were downloaded, and
  * the demo's. Each has an id, by which alone it can be asked for.
  */
-import { byteCount, elementCount, type TensorSource } from "@dit/core/io";
+import { byteCount, crc32, elementCount, type TensorSource } from "@dit/core/io";
 import { describeModel, type ModelInfo } from "@dit/web";
 import { basename, join } from "@std/path";
 import { findAutoencoder, vaeOptionsBeside } from "../../model/autoencoder.ts";
@@ -187,6 +187,7 @@ async function describe(candidate: Candidate, version: string): Promise<Known> {
     const info = describeModel(config, {
       id: place.id,
       title: `${config.name}, ${about}`,
+      version: crc32(new TextEncoder().encode(version)).toString(16), // which names no path
       parameters,
       bytes: bytes + (vaePath === null ? 0 : (await Deno.stat(vaePath)).size),
       guidance: weights.cfgScale,

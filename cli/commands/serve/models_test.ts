@@ -63,6 +63,12 @@ diskTest(
     assertEquals(newest!.info.classNames, SMALL.classNames);
     assertEquals((await models.find("demo"))!.info.parameters, 1_284_920);
     assertEquals(await models.find("../demo"), undefined);
+    const best = `${results}/000-small/best.safetensors`;
+    await Deno.copyFile(best, `${best}.new`);
+    await Deno.rename(`${best}.new`, best); // as a better one is written
+    const versionOf = async (models: Models) => (await models.find("000-small.best"))!.info.version;
+    const anew = new Models({ results, ckpt: undefined, flags: {} });
+    assert(await versionOf(anew) !== await versionOf(models));
     await Deno.remove(`${results}/000-small`, { recursive: true });
     const later = new Models({ results, ckpt: undefined, flags: {} });
     assertEquals((await later.list()).filter(({ id }) => id.startsWith("000")), []);

@@ -44,6 +44,8 @@ export class Studio {
   /** The engine that is to draw next, as long as its models are not known. */
   #arriving: { readonly engine: Engine; readonly models: Promise<readonly ModelInfo[]> } | null =
     null;
+  /** The link that is followed, as long as its model is asked for. */
+  #following: Promise<boolean> | null = null;
   #models: readonly ModelInfo[] = [];
   #model: ModelInfo | null = null;
   #prepared: ModelInfo | null = null;
@@ -161,11 +163,31 @@ export class Studio {
     return named !== undefined || raw["model"] === undefined;
   }
 
+  /**
+   * Shows parameters of a link: at once, and again where its model is a new one that the page has not
+   * heard of, unless the visitor has gone on by then.
+   *
+   * @returns Whether the model is here.
+   */
+  async follow(raw: Readonly<Record<string, unknown>>): Promise<boolean> {
+    const isKnown = this.use(raw);
+    const shown = this.#parameters;
+    const refreshed = this.refresh();
+    if (isKnown) return true;
+    const following = refreshed.then(() => this.#parameters !== shown || this.use(raw));
+    this.#following = following;
+    try {
+      return await following;
+    } finally {
+      if (this.#following === following) this.#following = null;
+    }
+  }
+
   /** Asks for what the form shows, of the engine that was set last. */
   async draw(): Promise<void> {
-    while (this.#arriving !== null) {
+    while (this.#arriving !== null || this.#following !== null) {
       try {
-        await this.#arriving.models;
+        await (this.#arriving?.models ?? this.#following);
       } catch {
         return; // whoever set it says why
       }

@@ -1,0 +1,140 @@
+/** The page where answers are late, come after the visitor has gone on, or not at all. */
+import { assert, assertEquals } from "@std/assert";
+import { browserTest, openBrowser, type Page, serveFiles } from "../../tests/browser.ts";
+import { ADDRESSES } from "../addresses.ts";
+import { openStudio, says, siteJson, studioFiles } from "./studio_test_util.ts";
+
+const files = await studioFiles();
+
+/**
+ * Where answers wait until the test lets them through, at its end at the latest: before its server
+ * ends, which waits for them.
+ */
+class Gate implements Disposable {
+  readonly #opened = Promise.withResolvers<null>();
+  readonly passed = this.#opened.promise;
+  /** What is called where something waits. */
+  readonly reached = Promise.withResolvers<void>();
+
+  wait(): Promise<null> {
+    this.reached.resolve();
+    return this.passed;
+  }
+
+  open(): void {
+    this.#opened.resolve(null);
+  }
+
+  [Symbol.dispose](): void {
+    this.open();
+  }
+}
+
+/** Presses "Draw", wherever the focus is. */
+function draw(page: Page): Promise<void> {
+  return page.$eval(".panel", (form) => (form as HTMLFormElement).requestSubmit());
+}
+
+/** Chooses where to draw. */
+async function choose(page: Page, place: string): Promise<void> {
+  await page.$$eval(".choice label", (labels, place) => {
+    (labels as HTMLElement[]).find(({ textContent }) => textContent === place)!.click();
+  }, place);
+}
+
+const model = (page: Page) => page.$eval("#model", (e) => (e as HTMLSelectElement).value);
+
+browserTest("a drawing is drawn although the one before it does not end", async () => {
+  let asked = 0;
+  await using site = serveFiles(files, {
+    // the first time, as the page gets ready for the model, there is no answer
+    handle: ({ url }) =>
+      url.endsWith(ADDRESSES.weights("demo")) && ++asked === 1 ? weights.wait() : null,
+  });
+  using weights = new Gate();
+  await using browser = await openBrowser();
+  const start = "?device=wasm#/draw?model=demo&labels=3&count=1&steps=1";
+  const { page, check } = await openStudio(browser, site.url + start);
+  await weights.reached.promise;
+  await draw(page);
+  await page.keyboard.press("Escape");
+  await says(page, "stage", "Cancelled");
+  await draw(page);
+  await says(page, "stage", "Drawn in");
+  check();
+});
+
+browserTest("a link that is followed before there are models shows its model", async () => {
+  const { runs } = JSON.parse(files.get(ADDRESSES.runs) as string);
+  const served = new Map([
+    ...files,
+    [ADDRESSES.site, siteJson({ hasServer: true })],
+    [ADDRESSES.runs, JSON.stringify({ runs: [{ ...runs[0], checkpoint: "many" }] })],
+  ]);
+  await using site = serveFiles(served, {
+    handle: ({ url }) => url.endsWith(ADDRESSES.models) ? models.wait() : null,
+  });
+  using models = new Gate();
+  await using browser = await openBrowser();
+  const { page, check } = await browser.open(`${site.url}#/runs`);
+  await page.waitForSelector("tbody a");
+  await models.reached.promise;
+  await page.$eval("tbody a", (link) => (link as HTMLElement).click());
+  await page.waitForFunction(() => location.hash.startsWith("#/draw"));
+  models.open();
+  await page.waitForSelector("html[data-ready]");
+  assertEquals(await model(page), "many");
+  check();
+});
+
+browserTest("a link to a new model is followed, unless the visitor goes on meanwhile", async () => {
+  const all = JSON.parse(files.get(ADDRESSES.models) as string).models;
+  let isHeld = false;
+  let known = all.slice(0, 1);
+  await using site = serveFiles(
+    new Map([...files, [ADDRESSES.site, siteJson({ hasServer: true })]]),
+    {
+      async handle({ url }) {
+        if (!url.endsWith(ADDRESSES.models)) return null;
+        if (isHeld) await gate.wait();
+        return Response.json({ models: known });
+      },
+    },
+  );
+  using gate = new Gate();
+  await using browser = await openBrowser();
+  const { page, check } = await openStudio(browser, `${site.url}?device=wasm#/draw?model=demo`);
+  const follow = (link: string) => page.evaluate((link) => location.hash = link, link);
+  const chosen = (id: string) =>
+    page.waitForFunction(
+      (id) => document.querySelector<HTMLSelectElement>("#model")!.value === id,
+      {},
+      id,
+    );
+  for (const place of ["Server", "This browser"]) {
+    await choose(page, place);
+    known = all;
+    await follow("#/draw?model=many&labels=7");
+    await chosen("many");
+    await follow("#/draw?model=demo");
+    await chosen("demo");
+    await follow("#/draw?model=none");
+    await page.waitForFunction(() =>
+      document.querySelector(".notice.error")?.textContent?.includes("is not here")
+    );
+    await page.click(".notice.error button");
+  }
+
+  // another link before there is an answer about the first one
+  isHeld = true;
+  known = [...all, { ...all[0], id: "newest", title: "The newest" }];
+  await follow("#/draw?model=newest&labels=1");
+  await gate.reached.promise;
+  await follow("#/draw?model=demo&labels=2&steps=7");
+  await page.waitForFunction(() => location.hash.includes("steps=7"));
+  gate.open();
+  await page.waitForSelector("#model [value=newest]");
+  assertEquals(await model(page), "demo");
+  assert(page.url().includes("steps=7"), page.url());
+  check();
+});
