@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { browserTest, openBrowser, type Page, serveFiles } from "../../tests/browser.ts";
 import { ADDRESSES } from "../addresses.ts";
+import { encodeFrame, type WireEvent } from "../frames.ts";
 import { openStudio, says, siteJson, studioFiles } from "./studio_test_util.ts";
 
 const files = await studioFiles();
@@ -28,6 +29,46 @@ class Gate implements Disposable {
   [Symbol.dispose](): void {
     this.open();
   }
+}
+
+/** The answers to requests to sample, in order, which the test gives. */
+class Sampled implements Disposable {
+  readonly #answers: ReadableStreamDefaultController<Uint8Array>[] = [];
+  #more = Promise.withResolvers<void>();
+
+  answer(): Response {
+    return new Response(
+      new ReadableStream({
+        start: (controller) => {
+          this.#answers.push(controller);
+          this.#more.resolve();
+          this.#more = Promise.withResolvers();
+        },
+      }),
+    );
+  }
+
+  /** Tells the request of a number something, once there is that request. */
+  async tell(index: number, event: WireEvent): Promise<void> {
+    while (this.#answers.length <= index) await this.#more.promise;
+    this.#answers[index]!.enqueue(encodeFrame(event));
+  }
+
+  [Symbol.dispose](): void {
+    for (const answer of this.#answers) {
+      try {
+        answer.close();
+      } catch { // the page has left
+      }
+    }
+  }
+}
+
+/** A drawing that is done. */
+function done(count = 1): WireEvent {
+  const rgba = new Uint8ClampedArray(4 * 28 * 28).fill(255);
+  const pictures = Array.from({ length: count }, () => ({ width: 28, height: 28, rgba }));
+  return { kind: "done", pictures, seconds: 1, device: "a server" };
 }
 
 /** Presses "Draw", wherever the focus is. */
@@ -138,3 +179,64 @@ browserTest("a link to a new model is followed, unless the visitor goes on meanw
   assert(page.url().includes("steps=7"), page.url());
   check();
 });
+
+browserTest(
+  "what is in sight can be cancelled and opened, whatever is drawn elsewhere",
+  async () => {
+    await using site = serveFiles(
+      new Map([...files, [ADDRESSES.site, siteJson({ hasServer: true })]]),
+      {
+        handle({ url, method }) {
+          if (method === "POST" && url.endsWith(ADDRESSES.sample)) return sampled.answer();
+          return url.endsWith(ADDRESSES.weights("demo")) ? weights.wait() : null;
+        },
+      },
+    );
+    using weights = new Gate();
+    using sampled = new Sampled();
+    await using browser = await openBrowser();
+    const start = "?device=wasm#/draw?model=demo&labels=3&count=1&steps=1";
+    const { page, check } = await openStudio(browser, site.url + start);
+
+    // one here, between two on the server, the second of which is in sight when it is cancelled
+    await draw(page);
+    await choose(page, "This browser");
+    await draw(page);
+    await choose(page, "Server");
+    await draw(page);
+    await page.waitForSelector(".queue li");
+    await sampled.tell(0, done());
+    await page.waitForFunction(() => document.querySelector(".queue li") === null);
+    await page.keyboard.press("Escape");
+    await says(page, "stage", "Cancelled");
+
+    // the one here comes into sight as it ends, and can be opened when the server has drawn another one
+    await page.waitForSelector(".roll button");
+    await page.focus(".roll button");
+    weights.open();
+    await says(page, "stage", "Drawn in");
+    await page.waitForFunction(() => document.querySelectorAll(".roll button").length === 2);
+    assert(await page.evaluate(() => document.activeElement!.matches(".roll button")));
+    await page.$eval(".contact button", (button) => {
+      for (let i = 0; i < 2; i++) (button as HTMLElement).click(); // quickly
+    });
+    await page.waitForSelector("dialog[open]");
+    assertEquals((await page.$$("dialog")).length, 1);
+    await page.keyboard.press("Escape");
+
+    // nothing of one way from seed to seed is shown as that of another
+    await page.evaluate(() =>
+      location.hash = "#/draw?model=demo&mode=seeds&labels=3&frames=3&steps=1"
+    );
+    await page.waitForSelector(".panel [id^=number][max='32']");
+    await draw(page);
+    await sampled.tell(2, done(3));
+    await page.waitForFunction(() =>
+      document.querySelector(".player .caption")!.textContent !== ""
+    );
+    await draw(page);
+    await says(page, "stage", "Prepares");
+    assertEquals(await page.$eval(".player .caption", (e) => e.textContent), "");
+    check();
+  },
+);

@@ -52,9 +52,13 @@ export function setAttribute(
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** Puts other content into an element. */
+/** Puts other content into an element; what had the focus has it still where it stays. */
 export function replace(element: Element, ...children: readonly Child[]): void {
+  const focused = document.activeElement;
   element.replaceChildren(...present(children));
+  if (focused instanceof HTMLElement && focused.isConnected && focused !== document.activeElement) {
+    focused.focus({ preventScroll: true });
+  }
 }
 
 function present(children: readonly Child[]): (Node | string)[] {

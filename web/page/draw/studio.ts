@@ -204,9 +204,10 @@ export class Studio {
     if (!isFirst) this.#notices.say(`Waits: ${ahead} before it`);
   }
 
-  /** Ends what is being drawn; whether there was something. */
+  /** Ends what is being drawn, what is in sight first; whether there was something. */
   cancel(): boolean {
-    const job = this.#queue.open[0];
+    const { open } = this.#queue;
+    const job = open.find(({ id }) => id === this.#stage.job?.id) ?? open[0];
     if (job === undefined) return false;
     this.#queue.cancel(job.id);
     return true;
@@ -297,8 +298,10 @@ export class Studio {
 
   async #keep(job: Job): Promise<void> {
     const making = sheetOf(job);
-    this.#sheets.clear(); // only the one that is shown can be opened from the stage
     this.#sheets.set(job.id, making);
+    for (const id of this.#sheets.keys()) { // only the one that is shown can be opened from the stage
+      if (id !== this.#stage.job?.id) this.#sheets.delete(id);
+    }
     try {
       await this.#gallery.add(await making);
     } catch (error) {

@@ -15,8 +15,12 @@ export interface DialogActions {
   readonly onNotice: (text: string, isError?: boolean) => void;
 }
 
-/** Opens the dialog; the browser gives the focus back where it was when it is closed. */
+/**
+ * Opens the dialog, unless there is one, as after two quick clicks; the browser gives the focus back
+ * where it was when it is closed.
+ */
 export function openPicture(sheet: Sheet, index: number, actions: DialogActions): void {
+  if (document.querySelector("dialog[open]") !== null) return;
   const { parameters, captions, model, device, seconds } = sheet;
   const file = sheet.files[index]!;
   const canvas = canvasOf();

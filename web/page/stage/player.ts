@@ -54,7 +54,15 @@ export class Player {
     [this.#pictures, this.#captions] = [pictures, captions];
     this.#slider.max = String(Math.max(0, pictures.length - 1));
     this.#slider.disabled = this.#button.disabled = pictures.length === 0;
-    this.go(Math.min(this.#index, Math.max(0, pictures.length - 1)));
+    if (pictures.length === 0) this.#clear();
+    else this.go(Math.min(this.#index, pictures.length - 1));
+  }
+
+  /** Shows nothing: what it showed was of another drawing. */
+  #clear(): void {
+    const { width, height } = this.#canvas; // it keeps its place
+    this.#canvas.getContext("2d")!.clearRect(0, 0, width, height);
+    this.#caption.textContent = "";
   }
 
   /** Shows a picture. */
