@@ -240,3 +240,34 @@ browserTest(
     check();
   },
 );
+
+browserTest("what a visitor may be pressing stays while runs are read again", async () => {
+  const { runs: [run] } = JSON.parse(files.get(ADDRESSES.runs) as string);
+  let looks = 0;
+  let looked = Promise.withResolvers<void>();
+  await using site = serveFiles(
+    new Map([...files, [ADDRESSES.site, siteJson({ hasServer: true })]]),
+    {
+      handle({ url }) {
+        if (!url.endsWith(ADDRESSES.runs)) return null;
+        looked.resolve();
+        looked = Promise.withResolvers();
+        return Response.json({ runs: [{ ...run, step: 60 + ++looks }] });
+      },
+    },
+  );
+  await using browser = await openBrowser();
+  const { page, check } = await openStudio(browser, `${site.url}#/runs`);
+  await page.waitForSelector(".curve");
+  const row = (await page.$("tbody tr"))!;
+  const pressed = (await row.$$("input, a"))!;
+  const step = await row.$eval("td:nth-child(4)", (cell) => cell.textContent);
+  await page.waitForFunction(
+    (step) => document.querySelector("tbody td:nth-child(4)")!.textContent !== step,
+    {},
+    step,
+  );
+  assertEquals(pressed.length, 2);
+  for (const element of pressed) assert(await element.evaluate((e) => e.isConnected));
+  check();
+});

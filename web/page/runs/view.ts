@@ -30,6 +30,7 @@ export class RunsView {
   readonly #charts = h("div", { class: "charts" });
   readonly #pictures = h("div", { class: "run-pictures" });
   readonly #byMeasure = new Map<string, Chart>();
+  readonly #byRun = new Map<string, HTMLTableRowElement>();
   readonly #shown = new Map<string, Shown>();
   #list: readonly RunInfo[] = [];
   #isFirst = true;
@@ -165,7 +166,18 @@ export class RunsView {
 
   #showRows(): void {
     const focused = (document.activeElement as HTMLElement | null)?.dataset["run"];
-    replace(this.#rows, ...this.#list.map((run) => this.#row(run)));
+    const rows = this.#list.map((run) => {
+      const row = renewed(this.#byRun.get(run.id), this.#row(run));
+      this.#byRun.set(run.id, row);
+      return row;
+    });
+    for (const id of this.#byRun.keys()) {
+      if (!this.#list.some((run) => run.id === id)) this.#byRun.delete(id);
+    }
+    const { children } = this.#rows;
+    if (children.length !== rows.length || rows.some((row, i) => row !== children[i])) {
+      replace(this.#rows, ...rows);
+    }
     if (focused !== undefined) {
       this.#rows.querySelector<HTMLElement>(`[data-run="${CSS.escape(focused)}"]`)
         ?.focus({ preventScroll: true }); // the visitor may look at charts by now
@@ -222,4 +234,18 @@ export class RunsView {
       ),
     );
   }
+}
+
+/**
+ * A row with what another one says: cells that say the same stay, since the visitor may be pressing
+ * what is in one of them.
+ */
+function renewed(row: HTMLTableRowElement | undefined, fresh: HTMLTableRowElement) {
+  if (row === undefined) return fresh;
+  row.className = fresh.className;
+  [...fresh.cells].forEach((cell, i) => {
+    const before = row.cells[i]!;
+    if (!cell.isEqualNode(before)) before.replaceWith(cell);
+  });
+  return row;
 }
