@@ -4,6 +4,7 @@ import { browserTest, openBrowser, type Page, serveFiles } from "../../tests/bro
 import { ADDRESSES } from "../addresses.ts";
 import { encodeFrame, type WireEvent } from "../frames.ts";
 import { openStudio, says, siteJson, studioFiles } from "./studio_test_util.ts";
+import { trainingImages, trainingPlan } from "./training_test_util.ts";
 
 const files = await studioFiles();
 
@@ -131,7 +132,7 @@ browserTest("a link that is followed before there are models shows its model", a
 browserTest("a link to a new model is followed, unless the visitor goes on meanwhile", async () => {
   const all = JSON.parse(files.get(ADDRESSES.models) as string).models;
   let isHeld = false;
-  let known = all.slice(0, 1);
+  let known = all.slice(0, 1); // the others are new
   await using site = serveFiles(
     new Map([...files, [ADDRESSES.site, siteJson({ hasServer: true })]]),
     {
@@ -153,7 +154,9 @@ browserTest("a link to a new model is followed, unless the visitor goes on meanw
       id,
     );
   for (const place of ["Server", "This browser"]) {
+    known = all.slice(0, 1);
     await choose(page, place);
+    await page.waitForFunction(() => document.querySelectorAll("#model option").length === 1);
     known = all;
     await follow("#/draw?model=many&labels=7");
     await chosen("many");
@@ -188,11 +191,14 @@ browserTest(
       {
         handle({ url, method }) {
           if (method === "POST" && url.endsWith(ADDRESSES.sample)) return sampled.answer();
-          return url.endsWith(ADDRESSES.weights("demo")) ? weights.wait() : null;
+          if (url.endsWith(ADDRESSES.weights("demo"))) return weights.wait();
+          if (!url.endsWith(ADDRESSES.weights("many"))) return null;
+          return many.wait().then(() => new Response(files.get(ADDRESSES.weights("demo"))));
         },
       },
     );
     using weights = new Gate();
+    using many = new Gate();
     using sampled = new Sampled();
     await using browser = await openBrowser();
     const start = "?device=wasm#/draw?model=demo&labels=3&count=1&steps=1";
@@ -210,13 +216,27 @@ browserTest(
     await page.keyboard.press("Escape");
     await says(page, "stage", "Cancelled");
 
-    // the one here comes into sight as it ends, and can be opened when the server has drawn another one
+    // the one here comes into sight as it ends; the focus stays beside it
     await page.waitForSelector(".roll button");
     await page.focus(".roll button");
     weights.open();
     await says(page, "stage", "Drawn in");
     await page.waitForFunction(() => document.querySelectorAll(".roll button").length === 2);
     assert(await page.evaluate(() => document.activeElement!.matches(".roll button")));
+
+    // another one is in sight as it ends, and can be opened when the server has drawn one after it
+    await page.evaluate(() => location.hash = "#/draw?model=many&labels=3&count=1&steps=1");
+    await page.waitForFunction(() => location.hash.includes("model=many"));
+    await choose(page, "This browser");
+    await draw(page);
+    await says(page, "stage", "Prepares");
+    await choose(page, "Server");
+    await draw(page);
+    await sampled.tell(2, { kind: "queued", ahead: 0 });
+    many.open();
+    await says(page, "stage", "Drawn in");
+    await sampled.tell(2, done());
+    await page.waitForFunction(() => document.querySelectorAll(".roll button").length === 4);
     await page.$eval(".contact button", (button) => {
       for (let i = 0; i < 2; i++) (button as HTMLElement).click(); // quickly
     });
@@ -230,7 +250,7 @@ browserTest(
     );
     await page.waitForSelector(".panel [id^=number][max='32']");
     await draw(page);
-    await sampled.tell(2, done(3));
+    await sampled.tell(3, done(3));
     await page.waitForFunction(() =>
       document.querySelector(".player .caption")!.textContent !== ""
     );
@@ -271,3 +291,44 @@ browserTest("what a visitor may be pressing stays while runs are read again", as
   for (const element of pressed) assert(await element.evaluate((e) => e.isConnected));
   check();
 });
+
+browserTest(
+  "training starts once however it is clicked, and stops while its data load",
+  async () => {
+    const images = await trainingImages();
+    let [plans, isHeld] = [0, false];
+    const served = new Map(
+      [
+        ...files,
+        [ADDRESSES.site, siteJson({ trainingData: "training.json" })],
+        ["training.json", JSON.stringify(trainingPlan(images.length))],
+        ["images.bin", images],
+      ] as const,
+    );
+    await using site = serveFiles(served, {
+      handle({ url }) {
+        // the plan cannot be had at first
+        if (url.endsWith("training.json") && ++plans === 1) {
+          return new Response(null, { status: 503 });
+        }
+        return url.endsWith("images.bin") && isHeld ? data.wait() : null;
+      },
+    });
+    using data = new Gate();
+    await using browser = await openBrowser();
+    const { page } = await openStudio(browser, `${site.url}?device=wasm#/train`);
+    await page.waitForSelector(".notice.error");
+    await page.click(".train .primary");
+    await says(page, "train", "Trained 30 steps in");
+
+    isHeld = true;
+    await page.click(".train .primary");
+    await data.reached.promise;
+    await page.click(".train .primary:not([hidden])");
+    await says(page, "train", "Stopped before the first step");
+    assertEquals(await page.$eval(".train .buttons", (e) => (e as HTMLElement).hidden), true);
+    isHeld = false; // two quick clicks are one
+    await page.click(".train .primary", { count: 2 });
+    await says(page, "train", "Trained 30 steps in");
+  },
+);

@@ -70,6 +70,7 @@ export class TrainView {
   #training: Training | null = null;
   #points: Point[] = [];
   #samples: Samples[] = [];
+  #isCancelled = false;
   #isNewest = true;
   #drawn = 0;
 
@@ -112,7 +113,10 @@ export class TrainView {
       this.#slider,
       this.#sampledText,
     );
-    this.#stop.addEventListener("click", () => this.#training?.stop());
+    this.#stop.addEventListener("click", ({ detail }) => {
+      // a second quick click is meant for "Train", in whose place it is
+      if (detail < 2) this.#end();
+    });
     this.#settings.append(
       ...Object.values(this.#sliders).map(({ element }) => element),
       this.#seed.element,
@@ -174,6 +178,11 @@ export class TrainView {
   }
 
   async #train(): Promise<void> {
+    try {
+      if (this.#request === null) await this.prepare(); // it may go better than the first time
+    } catch (error) {
+      return this.#notices.show(messageOf(error), true);
+    }
     const request = this.#request;
     if (request === null || this.#training !== null) return;
     [this.#points, this.#samples, this.#isNewest] = [[], [], true];
@@ -188,13 +197,24 @@ export class TrainView {
       this.#training = this.#trainer.train(request, (event) => this.#hear(event, request));
       await this.#training.finished;
     } catch (error) {
-      this.#state.textContent = `It failed: ${messageOf(error)}`;
-      this.#state.classList.add("error");
-      this.#notices.show(`The training failed: ${messageOf(error)}`, true);
+      if (this.#isCancelled) this.#state.textContent = "Stopped before the first step";
+      else {
+        this.#state.textContent = `It failed: ${messageOf(error)}`;
+        this.#state.classList.add("error");
+        this.#notices.show(`The training failed: ${messageOf(error)}`, true);
+      }
     } finally {
       this.#training = null;
+      this.#isCancelled = false;
       this.#setRunning(false);
     }
+  }
+
+  /** Stops the training; at once where it has learned nothing yet, since data may take long. */
+  #end(): void {
+    if (this.#points.length > 0) return this.#training?.stop();
+    this.#isCancelled = true;
+    this.#training?.cancel();
   }
 
   #setRunning(isRunning: boolean): void {
