@@ -18,6 +18,9 @@ export const browserMissing: string | undefined = command === undefined
   ? "needs chromium, and --allow-run=chromium"
   : await packagesMissing("npm:puppeteer-core@25.16.0", "npm:esbuild-wasm@0.28.2");
 
+/** How long a page may take for what is waited for, in milliseconds: machines may be busy. */
+const PATIENCE = 120_000;
+
 const FLAGS = [
   "--headless=new",
   "--no-sandbox", // which a container's root has none of
@@ -97,6 +100,7 @@ async function endpointOf(
 
 async function openPage(browser: Browser, address: string): Promise<TestPage> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   const [lines, problems]: [string[], string[]] = [[], []];
   page.on("console", (message) => {
     lines.push(message.text());

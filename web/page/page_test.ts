@@ -393,7 +393,7 @@ browserTest("a network learns in the page, and draws there", async () => {
   await page.evaluate(() => location.hash = "#/train");
   await page.type(".train input[type=number]", "00");
   await page.click(".train .primary");
-  await says(page, "train", "Step");
+  assert((await says(page, "train", "Step")).includes(" of 3000"));
   await page.click(".train .primary:not([hidden])");
   const said = await says(page, "train", "Trained");
   assert(Number(/\d+/.exec(said)![0]) < 3000, said);

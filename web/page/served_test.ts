@@ -76,7 +76,7 @@ browserTest(
       );
       const engine = new HttpEngine(url);
       const queued = async (count: number): Promise<void> => {
-        for (let i = 0; i < 300; i++) {
+        for (let i = 0; i < 1200; i++) { // a minute
           if ((await engine.studio()).queued === count) return;
           await new Promise((resolve) => setTimeout(resolve, 50));
         }

@@ -60,7 +60,7 @@ Deno.test("files are read when they are asked for, and closed where nobody asks 
   await closed.promise;
   await assertRejects(() => reader.read(), Error, "not read for long");
   closed = Promise.withResolvers();
-  const left = patientStream(parts(), 1000).getReader();
+  const left = patientStream(parts()).getReader();
   await left.read();
   await left.cancel();
   await closed.promise;
