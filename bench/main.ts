@@ -162,9 +162,21 @@ export async function parse(args: readonly string[]) {
     Deno.exit(0);
   }
   if (names.length === 0) throw new UsageError(usage);
-  const only = flags.only?.split(",");
+  const only = flags.only === undefined
+    ? undefined
+    : splitParts(flags.only, suites.flatMap(({ suite }) => suite.parts ?? []));
   if (only) suites.forEach(({ name, suite }) => checkParts(name, suite, only));
   return { suites, flags, only };
+}
+
+/** Splits what `--only` names at its commas, but for those within a name of a part. */
+function splitParts(text: string, known: readonly string[]): string[] {
+  const longest = known.filter((part) => `${text},`.startsWith(`${part},`))
+    .reduce((a, b) => b.length > a.length ? b : a, "");
+  const part = longest || text.split(",", 1)[0]!;
+  return part.length === text.length
+    ? [part]
+    : [part, ...splitParts(text.slice(part.length + 1), known)];
 }
 
 /** Refuses parts that a suite does not have, before any is measured. */

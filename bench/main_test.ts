@@ -42,6 +42,8 @@ Deno.test({
       await assertRejects(() => parse([suite, "--only", "speed"]), UsageError, message);
     }
     assertEquals((await parse(["gpu", "--only", "steps,cpu"])).only, ["steps", "cpu"]);
+    const rows = ["RoPE", "early head, internal guidance", "cosine schedule"];
+    assertEquals((await parse(["recipes", "--only", rows.join()])).only, rows);
   },
 });
 

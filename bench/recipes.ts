@@ -5,7 +5,7 @@
  *
  *     deno task bench recipes --json                     digits, three seeds: hours
  *     deno task bench recipes --json --data emoji
- *     deno task bench recipes --only "rope,flow of x_0"  some rows
+ *     deno task bench recipes --only "RoPE,flow of x_0"  some rows
  *     deno task bench recipes --tiny                     in miniature, to see that it works
  *
  * Steps and samples of all rows are timed in turns first, in one process, so that what else the machine
