@@ -1,11 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { requireWebGpu, webgpuMissing } from "../tests/devices.ts";
+import { noWebGpu } from "../tests/devices.ts";
 import { CountingGpu } from "../tensor/webgpu/counting_gpu_test_util.ts";
 import { run } from "./gpu.ts";
 import { fileName } from "./gpu/adapter.ts";
 import { Report } from "./measure.ts";
 
-const missing = requireWebGpu ? undefined : webgpuMissing;
 const TINY = { tiny: true, only: undefined, seconds: Infinity };
 
 /** Fails where a table of the report is missing, or has a cell that is no figure. */
@@ -22,8 +21,8 @@ function checkTables({ tables }: Report, titles: readonly string[]): void {
 }
 
 Deno.test({
-  name: `the GPU kit measures an adapter in miniature${missing ? ` (${missing})` : ""}`,
-  ignore: missing !== undefined,
+  name: `the GPU kit measures an adapter in miniature${noWebGpu ? ` (${noWebGpu})` : ""}`,
+  ignore: noWebGpu !== undefined,
   // The CPU's threads end with the process.
   sanitizeResources: false,
   sanitizeOps: false,

@@ -75,6 +75,11 @@ export interface Backend {
   /** Set where what passes for a GPU is this machine's CPU: slow, to compile for it too. */
   readonly isSoftware?: boolean;
   /**
+   * Whether it stopped working, as a GPU does whose driver starts anew or whose machine sleeps: all that
+   * is asked of it throws DeviceLostError, and another has to be opened.
+   */
+  readonly isLost?: boolean;
+  /**
    * Set where rows of a forward pass have the same bits whatever stands beside them: no sum is cut
    * by the number of rows.
    */

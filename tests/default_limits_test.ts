@@ -18,7 +18,7 @@ import {
 } from "../tensor/mod.ts";
 import type { WebGpuBackend } from "../tensor/webgpu/backend.ts";
 import { AutoencoderKL } from "../vae/mod.ts";
-import { requireWebGpu, scaledError, webgpuMissing } from "./devices.ts";
+import { noWebGpu, scaledError } from "./devices.ts";
 
 /** Loss and gradient norm of two steps with all that training uses, and the averaged weights. */
 async function train(model: Module, loss: (generator: Generator) => Tensor): Promise<number[]> {
@@ -87,12 +87,11 @@ async function onDevice<T>(device: Device, run: () => Promise<T>): Promise<T> {
   }
 }
 
-const missing = requireWebGpu ? undefined : webgpuMissing;
 Deno.test({
   name: `models train on a GPU of the default limits as on the CPU${
-    missing ? ` (${missing})` : ""
+    noWebGpu ? ` (${noWebGpu})` : ""
   }`,
-  ignore: missing !== undefined,
+  ignore: noWebGpu !== undefined,
   async fn() {
     const run = async () => [...await trainDit(), ...await trainVae()];
     const want = await onDevice(await init({ device: "wasm", wasm: { threads: 1 } }), run);

@@ -44,11 +44,14 @@ export const webgpuMissing: string | undefined = adapter
 export const everyWebGpu: boolean = env("DIT_WEBGPU_ALL") === "1" ||
   adapter === null || !isSoftwareAdapter(adapter);
 
+/** Why tests that open WebGPU themselves are not run, or undefined where they are. */
+export const noWebGpu: string | undefined = requireWebGpu ? undefined : webgpuMissing;
+
 /** Why a test is not run on a device, or undefined where it is. */
 function ignored(device: TestDevice): string | undefined {
   if (device !== "webgpu" && device !== "gpu") return undefined;
   if (device === "gpu" && !everyWebGpu) return "a software adapter; DIT_WEBGPU_ALL=1 for all";
-  return requireWebGpu ? undefined : webgpuMissing;
+  return noWebGpu;
 }
 
 /**

@@ -4,7 +4,7 @@ import { saveSafetensors } from "@dit/core/io";
 import { vaeConfigOf } from "@dit/core/vae";
 import { loadManifest } from "@dit/data";
 import { command, type Ended, SMALL_VAE, smallVaeWeights, words } from "./commands.ts";
-import { requireWebGpu, webgpuMissing } from "./devices.ts";
+import { noWebGpu } from "./devices.ts";
 import { ended, launched, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
 import { writePictures } from "./pictures.ts";
 
@@ -103,7 +103,6 @@ mpiTest("the share of a rank that was killed is done at the next start", async (
   assertEquals(await written(), before);
 });
 
-const noWebGpu = requireWebGpu ? undefined : webgpuMissing;
 const devices = noWebGpu ? "wasm" : "wasm and webgpu";
 
 mpiTest(

@@ -89,12 +89,19 @@ export async function tempDir(): Promise<TempDir> {
 /**
  * Registers a test that gets the path of an empty folder to write in. Where writing or reading is
  * not allowed the test is reported as ignored, and its name says so.
+ *
+ * @param missing What else it lacks.
  */
-export function diskTest(name: string, run: (folder: string) => Promise<void>): void {
+export function diskTest(
+  name: string,
+  run: (folder: string) => Promise<void>,
+  missing?: string,
+): void {
   const allowed = !unreadable && granted({ name: "write", path: TEMPORARY });
+  const why = allowed ? missing : "needs --allow-read and --allow-write";
   Deno.test({
-    name: allowed ? name : `${name} (needs --allow-read and --allow-write)`,
-    ignore: !allowed,
+    name: why === undefined ? name : `${name} (${why})`,
+    ignore: why !== undefined,
     fn: async () => {
       await using folder = await tempDir();
       await run(folder.path);

@@ -4,7 +4,7 @@ import { DIT_KIND } from "../cli/commands/train/dit_trainee.ts";
 import { openCheckpoint } from "../cli/run/checkpoint.ts";
 import { type Ended, words } from "./commands.ts";
 import { ended, launched, type Mpi, mpiTest, runRanks, script, startRanks } from "./mpi.ts";
-import { requireWebGpu, webgpuMissing } from "./devices.ts";
+import { noWebGpu } from "./devices.ts";
 import { writeTinyDigits } from "./tiny_digits.ts";
 
 mpiTest("three ranks combine, spread and gather values", async (mpi) => {
@@ -42,7 +42,7 @@ mpiTest("a rank that loses its GPU ends all", async (mpi) => {
   assert(code !== 0, err);
   assertMatch(err, /rank 1 of 2: Device(Lost)?Error: read: the GPU/);
   assert(!out.includes("through"), out);
-}, requireWebGpu ? null : webgpuMissing ?? null);
+}, noWebGpu ?? null);
 
 mpiTest(
   "a command whose work ranks cannot share is refused",

@@ -2,7 +2,7 @@
 import { asVae, openHttp, SafetensorsFile } from "@dit/core/io";
 import { loadWeights, withoutInit } from "@dit/core/nn";
 import { ImageSampler } from "@dit/core/pipeline";
-import { type Device, init, OutOfMemoryError, shutdown } from "@dit/core/tensor";
+import { type Device, DeviceLostError, init, OutOfMemoryError, shutdown } from "@dit/core/tensor";
 import { AutoencoderKL, vaeOptionsFromConfig } from "@dit/core/vae";
 import type { BrowserDevice, ModelFiles } from "./worker_engine.ts";
 
@@ -58,7 +58,7 @@ export class BrowserSampler {
   }
 
   async #open(device: BrowserDevice): Promise<void> {
-    if (this.#device && this.#asked === device) return;
+    if (this.#device && this.#asked === device && !this.#device.backend.isLost) return;
     this.#forget();
     if (this.#device) await shutdown(this.#device);
     this.#device = null;
@@ -111,6 +111,9 @@ async function loadAutoencoder(file: SafetensorsFile): Promise<AutoencoderKL> {
 /** What went wrong, in words that say what to do where that is known. */
 export function adviceOn(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
+  if (error instanceof DeviceLostError) {
+    return `${text}. Draw again: the device is opened anew then`;
+  }
   if (!(error instanceof OutOfMemoryError) && !/allocation|out of memory/i.test(text)) return text;
   return "this browser has not enough memory for it. Ask for fewer pictures, close other pages, choose a " +
     `smaller model, or draw on a server where there is one (${text})`;

@@ -1,8 +1,15 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { saveSafetensors } from "@dit/core/io";
-import { memory, OutOfMemoryError } from "@dit/core/tensor";
+import {
+  currentDevice,
+  DeviceLostError,
+  memory,
+  OutOfMemoryError,
+  shutdown,
+} from "@dit/core/tensor";
 import { vaeConfigOf } from "@dit/core/vae";
 import { SMALL_VAE, smallVaeWeights } from "../tests/commands.ts";
+import { noWebGpu } from "../tests/devices.ts";
 import { diskTest } from "../tests/fixtures.ts";
 import { adviceOn, BrowserSampler } from "./browser_sampler.ts";
 import type { ModelFiles } from "./worker_engine.ts";
@@ -80,6 +87,36 @@ Deno.test("weights that are not there, and loading that is cancelled, end with a
     DOMException,
     "aborted",
   );
+});
+
+Deno.test({
+  name: `a GPU that is lost is opened anew, with the model${noWebGpu ? ` (${noWebGpu})` : ""}`,
+  ignore: noWebGpu !== undefined,
+  async fn() {
+    const sampler = new BrowserSampler();
+    const files = {
+      version: "demo",
+      weights: new Blob([WEIGHTS]),
+      autoencoder: null,
+      bytes: WEIGHTS.length,
+    };
+    const { signal } = new AbortController();
+    const load = () => sampler.load("webgpu", files, signal, () => {});
+    const first = await load();
+    assert(await load() === first);
+    const { backend } = currentDevice();
+    const gpu = (backend as unknown as { runtime: { device: GPUDevice } }).runtime.device;
+    gpu.destroy();
+    await gpu.lost;
+    const weights = ({ model }: typeof first) => model.yEmbedder.embeddingTable.weight.data();
+    const error = await assertRejects(() => weights(first), DeviceLostError);
+    assertMatch(adviceOn(error), /destroyed.*Draw again/);
+
+    const second = await load();
+    assert((await weights(second)).every(Number.isFinite));
+    second[Symbol.dispose]();
+    await shutdown(currentDevice());
+  },
 });
 
 diskTest("an autoencoder does not stay where its model cannot be loaded", async (folder) => {

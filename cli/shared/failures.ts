@@ -2,7 +2,7 @@
 import { FormatError } from "@dit/core/io";
 import { StateDictError } from "@dit/core/nn";
 import { ConfigError } from "@dit/core/pipeline";
-import { DeviceError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
+import { DeviceError, DeviceLostError, OutOfMemoryError, ShapeError } from "@dit/core/tensor";
 import { DataError } from "@dit/data";
 import { CommandError, messageOf } from "./errors.ts";
 
@@ -23,6 +23,12 @@ export function toCommandError(error: unknown): unknown {
     return new CommandError(`${error.message}; try --half, or a smaller --batch-size`, {
       cause: error,
     });
+  }
+  if (error instanceof DeviceLostError) {
+    return new CommandError(
+      `${error.message}; start the command again, training with --resume latest`,
+      { cause: error },
+    );
   }
   const isPlain = [
     DataError,

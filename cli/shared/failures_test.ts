@@ -1,7 +1,14 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { DeviceLostError } from "@dit/core/tensor";
 import { diskTest } from "../../tests/fixtures.ts";
 import { CommandError } from "./errors.ts";
 import { toCommandError } from "./failures.ts";
+
+Deno.test("a device that is lost is said without a stack, with what to do", () => {
+  const error = toCommandError(new DeviceLostError("matmul: the GPU device was lost (reset)"));
+  assert(error instanceof CommandError);
+  assertMatch(error.message, /^matmul: .*\(reset\); start the command again, .*--resume latest$/);
+});
 
 diskTest(
   "what the system refuses is shown without a stack, a name too long too",

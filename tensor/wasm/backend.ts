@@ -101,6 +101,9 @@ class Wasm implements WasmBackend {
     return `WebAssembly, ${tier === "fast" ? "256" : "128"}-bit SIMD, ` +
       `${threads} thread${threads === 1 ? "" : "s"}`;
   }
+  get isLost(): boolean {
+    return this.#runtime.isLost;
+  }
   get tier(): Tier {
     return this.#runtime.tier;
   }

@@ -65,6 +65,10 @@ export class WebGpuBackend implements Backend {
     return `WebGPU on ${this.#adapter}, ${halfMode} f16${units}`;
   }
 
+  get isLost(): boolean {
+    return this.runtime.faults.isLost;
+  }
+
   get favoursHalf(): boolean {
     return this.runtime.matrices !== null;
   }

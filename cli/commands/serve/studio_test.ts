@@ -19,6 +19,7 @@ import {
   smallWeights,
   writeRun,
 } from "../../../tests/commands.ts";
+import { noWebGpu } from "../../../tests/devices.ts";
 import { diskTest } from "../../../tests/fixtures.ts";
 import { writeCheckpoint } from "../../run/checkpoint.ts";
 import { FastTierError } from "../../shared/device.ts";
@@ -150,6 +151,26 @@ studioTest("weights that are written over are sampled from, not those before", a
   const options = { signal: { aborted: false }, onStep() {} };
   assertEquals((await drawn()).pictures, await samplePictures(sampler, REQUEST, options));
 });
+
+diskTest("the server draws on after its GPU was lost", async (folder) => {
+  await writeRun(folder, "000-small", 1);
+  using thread = new DeviceThread(
+    { device: "webgpu", gpu: "deno", dtype: "f32" },
+    new URL("./lost_gpu_test_util.ts", import.meta.url),
+  );
+  const models = new Models({ results: folder, ckpt: undefined, flags: {} });
+  const drawn: string[] = [];
+  for (let i = 0; i < 2; i++) {
+    await thread.sample((await models.find(REQUEST.model))!, REQUEST, {
+      signal: new AbortController().signal,
+      onEvent: (event) => {
+        if (event.kind === "done") drawn.push(event.pictures.map(({ rgba }) => rgba).join());
+      },
+      wantsPreview: () => false,
+    });
+  }
+  assertEquals(drawn[0], drawn[1]);
+}, noWebGpu);
 
 studioTest("requests wait for their turn, and one that is left gives it up", async ({ engine }) => {
   const first = await begun(engine, LONG, "step");

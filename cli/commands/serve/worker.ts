@@ -1,6 +1,6 @@
 /** The thread that samples: a device, and the models that were used last. */
 import { ImageSampler } from "@dit/core/pipeline";
-import { type Device, OutOfMemoryError } from "@dit/core/tensor";
+import { type Device, DeviceLostError, OutOfMemoryError, shutdown } from "@dit/core/tensor";
 import { type Picture, samplePictures } from "@dit/web";
 import { loadAutoencoder, vaeOptionsBeside } from "../../model/autoencoder.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
@@ -52,7 +52,11 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | Wor
     if (error instanceof DOMException && error.name === "AbortError") {
       return say({ kind: "cancelled" });
     }
-    const known = error instanceof OutOfMemoryError ? outOfMemory(error) : toCommandError(error);
+    const known = error instanceof OutOfMemoryError
+      ? outOfMemory(error)
+      : error instanceof DeviceLostError
+      ? new CommandError(`${error.message}. Draw again: the device is opened anew then`)
+      : toCommandError(error);
     const isBug = !(known instanceof CommandError);
     const message = isBug && error instanceof Error
       ? error.stack ?? error.message
@@ -61,8 +65,14 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | Wor
   }
 });
 
-/** The device, opened if it is not. */
+/** The device, opened if it is not, or not any more. */
 async function opened(settings: WorkerSettings): Promise<Device> {
+  const before = await device;
+  if (before?.backend.isLost) {
+    for (const { sampler } of loaded.splice(0)) sampler[Symbol.dispose]();
+    await shutdown(before);
+    device = undefined;
+  }
   device ??= startDevice(settings);
   try {
     const started = await device;

@@ -78,6 +78,11 @@ export class WasmRuntime {
     return this.#threads.count;
   }
 
+  /** Whether one of them is gone, so that no launch can be made. */
+  get isLost(): boolean {
+    return this.#threads.isLost;
+  }
+
   /** Changes the number of threads; no result depends on it. */
   async setThreads(count: number): Promise<void> {
     try {

@@ -118,6 +118,11 @@ export class Threads {
     }
   }
 
+  /** Whether one of the workers is gone. */
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
   #lose(why: string): DeviceLostError {
     return this.#lost ??= new DeviceLostError(
       `wasm: ${why}; expected all threads of the device to run, so it can be used no longer`,

@@ -79,7 +79,9 @@ Deno.test({
     await threads.resize(3);
     threads.start(3);
     const gone = "2 of 3 threads have not answered for 0.005 s";
+    assert(!threads.isLost);
     assertThrows(() => threads.join(3), DeviceLostError, gone);
+    assert(threads.isLost);
     assertThrows(() => threads.start(3), DeviceLostError, gone);
     await assertRejects(() => threads.resize(2), DeviceLostError, gone);
     await threads.dispose();

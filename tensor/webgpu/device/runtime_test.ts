@@ -147,8 +147,10 @@ gpuTest("debug mode finds a key that stands for two shaders", async (b) => {
 
 gpuTest("every call after the device is lost says why", async (b) => {
   const buffer = b.alloc(16, "test");
+  assert(!b.isLost);
   b.runtime.device.destroy();
   await b.runtime.device.lost;
+  assert(b.isLost);
   await assertRejects(() => b.read(buffer, "f32", 0, 4), DeviceLostError, "destroyed");
   assertThrows(() => b.alloc(4, "zeros"), DeviceLostError, "zeros");
   assertThrows(() => increment(b, line(buffer, 4), line(buffer, 4)), DeviceLostError, "add");
