@@ -332,3 +332,22 @@ browserTest(
     await says(page, "train", "Trained 30 steps in");
   },
 );
+
+browserTest("a run that cannot be read is named, and the others are shown", async () => {
+  const { runs } = JSON.parse(files.get(ADDRESSES.runs) as string);
+  const going = runs.map((run: object) => ({ ...run, state: "going" }));
+  const served = new Map([
+    ...files,
+    [ADDRESSES.site, siteJson({ hasServer: true })],
+    [ADDRESSES.runs, JSON.stringify({ runs: going })],
+  ]);
+  await using site = serveFiles(served, {
+    handle: ({ url }) =>
+      url.endsWith(ADDRESSES.metrics(runs[0].id)) ? new Response("damaged", { status: 500 }) : null,
+  });
+  await using browser = await openBrowser();
+  const { page } = await openStudio(browser, `${site.url}#/runs`);
+  await page.waitForSelector(".curve");
+  const status = await page.$eval(".runs .lead", (e) => e.textContent!);
+  assert(status.startsWith(`${runs[0].title} cannot be read`), status);
+});

@@ -94,9 +94,19 @@ export class RunsView {
       for (const { id } of going.length > 0 ? going : list.slice(0, 1)) this.#add(id);
       this.#isFirst = false;
     }
-    await Promise.all([...this.#shown.values()].map(({ follower }) => follower.read(signal)));
+    const problems = await Promise.all(
+      [...this.#shown].map(async ([id, { follower }]) => {
+        try {
+          await follower.read(signal);
+        } catch (error) {
+          return `${this.#titleOf(id)} cannot be read at the moment: ${messageOf(error)}`;
+        }
+      }),
+    );
     signal.throwIfAborted();
     this.#show();
+    const problem = problems.find((problem) => problem !== undefined);
+    if (problem !== undefined) this.#status.textContent = problem; // others are shown all the same
   }
 
   #add(id: string): void {
