@@ -2,7 +2,7 @@
 import { type Device, memory } from "@dit/core/tensor";
 import { join } from "@std/path";
 import { messageOf } from "../shared/errors.ts";
-import { appendLines, readLines, rewriteLines } from "../shared/files.ts";
+import { appendLines, endsLine, readLines, rewriteLines } from "../shared/files.ts";
 import { type Evaluation, isEvaluation } from "./evaluation.ts";
 import type { Scaled, StepRecord } from "./records.ts";
 
@@ -200,6 +200,7 @@ export class MetricsFile {
         onLine(parsed);
         if (!isEvaluation(parsed)) last = parsed;
       }
+      isWhole &&= await endsLine(path); // or the next line would continue the last one
     } catch (error) {
       console.error(`could not read ${path}: ${messageOf(error)}; the run continues without it`);
     }
@@ -219,7 +220,12 @@ export class MetricsFile {
   async add(line: Line): Promise<void> {
     if (!isEvaluation(line)) this.#last = line;
     await this.cut();
-    await appendLines(this.#path, JSON.stringify(line) + "\n");
+    try {
+      await appendLines(this.#path, JSON.stringify(line) + "\n");
+    } catch (error) {
+      this.#cutAt = line.step; // a full disk may have taken half of it
+      throw error;
+    }
   }
 }
 
@@ -227,8 +233,13 @@ export class MetricsFile {
 function parseLine(text: string, step: number): Line | undefined {
   try {
     const line = JSON.parse(text);
-    return Number.isFinite(line?.step) && line.step <= step ? line : undefined;
+    if (!Number.isFinite(line?.step) || line.step > step) return undefined;
+    const isWhole = isEvaluation(line) || MEASURED.every((name) => typeof line[name] === "number");
+    return isWhole ? line : undefined;
   } catch {
     return undefined;
   }
 }
+
+/** What the page cannot do without in a line of training. */
+const MEASURED = ["loss", "imagesPerSecond", "seconds"] as const;

@@ -81,6 +81,36 @@ diskTest("metrics after the step that a run is resumed at are measured again", a
   await assertRejects(() => none.add(line(1)), CommandError, "none");
 });
 
+diskTest("a line of metrics never continues one that was cut short", async (folder) => {
+  const path = `${folder}/metrics.jsonl`;
+  const read = async () =>
+    (await Deno.readTextFile(path)).trim().split("\n").map((text) => JSON.parse(text));
+  const file = await MetricsFile.open(folder, 0);
+  for (const step of [2, 4]) await file.add(line(step));
+  await Deno.truncate(path, (await Deno.stat(path)).size - 1); // without its end of line
+  const again = await MetricsFile.open(folder, 4);
+  assertEquals(again.last?.step, 4);
+  await again.add(line(6));
+  assertEquals(await read(), [2, 4, 6].map((step) => line(step)));
+  // what cannot be written may be there in part
+  const whole = await Deno.readTextFile(path);
+  await Deno.remove(path);
+  await Deno.mkdir(path);
+  await assertRejects(() => again.add(line(8)), CommandError, path);
+  await Deno.remove(path);
+  await Deno.writeTextFile(path, whole + '{"step": 8, "lo');
+  await again.add(line(10));
+  assertEquals(await read(), [2, 4, 6, 10].map((step) => line(step)));
+});
+
+diskTest("lines of metrics that lack what the page shows are none", async (folder) => {
+  const lines = ["null", "[]", '{"step": 2}', '{"step": 2, "loss": "1"}', JSON.stringify(line(2))];
+  await Deno.writeTextFile(`${folder}/metrics.jsonl`, lines.join("\n") + "\n");
+  const found: unknown[] = [];
+  await MetricsFile.open(folder, 2, (it) => found.push(it));
+  assertEquals(found, [line(2)]);
+});
+
 Deno.test("steps without a finite gradient are wrong unless a smaller scale mends them", () => {
   const overflow = { ...record(2, 1), gradNorm: Infinity };
   const records = [record(1, 1), overflow, record(3, NaN)];

@@ -116,6 +116,22 @@ export async function* readLines(path: string): AsyncGenerator<string> {
   if (rest !== "") yield rest;
 }
 
+/** Whether what is appended to a file begins a line: it ends one, is empty, or there is none. */
+export async function endsLine(path: string): Promise<boolean> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw error;
+  }
+  using _ = file;
+  if ((await file.stat()).size === 0) return true;
+  await file.seek(-1, Deno.SeekMode.End);
+  const last = new Uint8Array(1);
+  return await file.read(last) === 1 && last[0] === 0x0a;
+}
+
 /** Leaves those lines of a file that are to stay; all or none of the others go. */
 export async function rewriteLines(path: string, stays: (line: string) => boolean): Promise<void> {
   try {
