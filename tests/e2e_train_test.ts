@@ -134,6 +134,9 @@ commandTest("weights that train exports are small and can be sampled from", asyn
     await Deno.readFile(`${folder}/again.safetensors`),
     await Deno.readFile(`${folder}/made/now/demo.safetensors`),
   );
+  const fewer = await train(folder, "--resume", "latest", "--steps", "1", "--final-samples", "1");
+  assertEquals(fewer.code, 2, fewer.out);
+  assertMatch(fewer.err, /--steps: expected \d+ steps or more, which .* has already, but got 1;/);
   const resumed = await train(folder, "--resume", "made/now/demo.safetensors");
   assertEquals(resumed.code, 1);
   assertStringIncludes(resumed.err, "cannot be trained on");
@@ -276,6 +279,10 @@ commandTest("train says which checkpoint is damaged, and resumes from another", 
     assertEquals(code, 1);
     assertMatch(err, /0000004\.safetensors.*damaged: use another one/s);
   }
+  const auto = await train(folder, ...TINY, "--steps", "4", "--resume", "auto");
+  assertEquals(auto.code, 0, auto.err);
+  assertMatch(auto.err, /0000004\.safetensors.*damaged.*looks for an earlier one/s);
+  assertStringIncludes(auto.out, "from step 2 to 4");
   const older = `${run}/checkpoints/0000002.safetensors`;
   const { code, out, err } = await train(folder, "--resume", older, "--steps", "6");
   assertEquals(code, 0, err);

@@ -181,20 +181,24 @@ export async function latestRun(results: string, trainee = "dit"): Promise<strin
 }
 
 /**
- * The newest unfinished run in a results folder: the one that `auto` resumes.
+ * The checkpoint that `auto` resumes: the last one of the newest unfinished run in a results folder.
  *
- * @param isAsked Whether it is a run that is asked for, by its newest checkpoint; where that has all
- * steps, whether something else is left to do, too.
+ * @param isAsked Whether it is a run that is asked for, by one of its checkpoints; where that has all
+ * steps, whether something else is left to do, too. Undefined for a checkpoint that cannot be read:
+ * the one before it is asked about.
  */
 export async function unfinishedRun(
   results: string,
   trainee: string,
-  isAsked: (checkpoint: string, hasAllSteps: boolean) => Promise<boolean>,
+  isAsked: (checkpoint: string, hasAllSteps: boolean) => Promise<boolean | undefined>,
 ): Promise<string | undefined> {
   for (const run of await listRuns(results, trainee)) {
     const { steps = Infinity } = await describeRun(run) ?? {};
-    const { step, path } = (await listCheckpoints(run)).at(-1)!;
-    if (await isAsked(path, step >= steps)) return run;
+    for (const { step, path } of (await listCheckpoints(run)).reverse()) {
+      const isIts = await isAsked(path, step >= steps);
+      if (isIts) return path;
+      if (isIts === false) break;
+    }
   }
   return undefined;
 }

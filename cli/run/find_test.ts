@@ -87,13 +87,19 @@ diskTest("the newest run that has steps left and is asked for is found", async (
     await describe(`${folder}/${run}/config.json`, DESCRIPTION);
   }
   const asked: string[] = [];
-  const find = (isSame: (path: string) => boolean) =>
+  const find = (isSame: (path: string) => boolean | undefined) =>
     unfinishedRun(folder, "dit", (path, hasAllSteps) => {
       if (hasAllSteps) return Promise.resolve(false);
       asked.push(path);
       return Promise.resolve(isSame(path));
     });
-  assertEquals(await find((path) => !path.includes("003-d")), `${folder}/001-b`);
+  const lastOf = (run: string, step: number) =>
+    `${folder}/${run}/checkpoints/000000${step}.safetensors`;
+  assertEquals(await find((path) => !path.includes("003-d")), lastOf("001-b", 4));
   assertEquals(asked.length, 2, "a run that has all of its steps is told apart");
   assertEquals(await find(() => false), undefined);
+  await write(`${folder}/003-d`, 2);
+  const damaged = (path: string) => path === lastOf("003-d", 5) ? undefined : true;
+  assertEquals(await find(damaged), lastOf("003-d", 2), "the one before what cannot be read");
+  assertEquals(await find(() => undefined), undefined);
 });

@@ -7,7 +7,7 @@
  *     deno task train --resume latest
  */
 import { switchesOf } from "@dit/core/dit";
-import { type ModelConfig, processOf } from "@dit/core/pipeline";
+import { type Checkpoint, type ModelConfig, processOf } from "@dit/core/pipeline";
 import { type Device, OutOfMemoryError } from "@dit/core/tensor";
 import type { AutoencoderKL } from "@dit/core/vae";
 import { basename, dirname, join } from "@std/path";
@@ -25,7 +25,7 @@ import { classesText, requireSameClasses, writeClasses } from "../../shared/clas
 import { dataKind } from "../../shared/data_kind.ts";
 import { DATA, RESULTS } from "../../shared/defaults.ts";
 import { deviceText, startDevice } from "../../shared/device.ts";
-import { CommandError, UsageError } from "../../shared/errors.ts";
+import { CommandError, messageOf, UsageError } from "../../shared/errors.ts";
 import { toCommandError } from "../../shared/failures.ts";
 import { exists, isFolder, makeFolder } from "../../shared/files.ts";
 import { flagsHelp, parseFlags } from "../../shared/flags.ts";
@@ -98,22 +98,32 @@ async function checkpointOf(flags: TrainFlags): Promise<string | undefined> {
     const initial = flags.init === undefined ? undefined : run.config.name;
     return sameRun(withRecipe(flags, initial), run, hasOwnSize);
   };
-  const run = await unfinishedRun(
+  return await unfinishedRun(
     results,
     DIT_KIND.trainee,
     (path, hasAllSteps) => isOf(isAsked, path, hasAllSteps),
   );
-  return run && await findCheckpoint(run);
 }
 
-/** Whether a checkpoint is one of a run that is asked for and has something left to do. */
+/**
+ * Whether a checkpoint is one of a run that is asked for and has something left to do; undefined for
+ * one that cannot be read, which is said.
+ */
 async function isOf(
   isAsked: (run: RunDescription) => boolean,
   path: string,
   hasAllSteps: boolean,
-): Promise<boolean> {
+): Promise<boolean | undefined> {
+  let opened: Checkpoint<ModelConfig>;
   try {
-    using checkpoint = await openCheckpoint(path, DIT_KIND);
+    opened = await openCheckpoint(path, DIT_KIND);
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    console.error(`${messageOf(error)}; --resume auto looks for an earlier one`);
+    return undefined;
+  }
+  using checkpoint = opened;
+  try {
     const { config, training } = checkpoint.header;
     if (training === null) return false;
     const settings = readSettings(TRAIN_FLAGS, training.settings.values, path);
@@ -197,6 +207,12 @@ async function resume(flags: TrainFlags, world: World, path: string): Promise<nu
   });
   checkSameData(config, settings, data);
   const steps = totalSteps(settings, data.dataset.size);
+  if (step > steps) {
+    throw new UsageError(
+      `--${settings.steps === null ? "epochs" : "steps"}: expected ${step} steps or more, which ` +
+        `${path} has already, but got ${steps}; an earlier checkpoint can be continued instead`,
+    );
+  }
   if (
     step >= steps && !await fromRankZero(world, () => isWanting(path, flags, settings))
   ) {
