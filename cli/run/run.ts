@@ -2,7 +2,7 @@
 import type { Checkpoint } from "@dit/core/pipeline";
 import { agree } from "../distributed/agree.ts";
 import { onRankZero } from "../distributed/together.ts";
-import { EXIT, messageOf } from "../shared/errors.ts";
+import { CommandError, EXIT, messageOf } from "../shared/errors.ts";
 import { shellWord } from "../shared/shell.ts";
 import { runOf } from "./find.ts";
 import { RunFolder } from "./folder.ts";
@@ -15,11 +15,13 @@ import type { TraineeKind } from "./trainee.ts";
 export interface OpenedFolder {
   readonly folder: RunFolder | null;
   readonly history: History;
+  /** Keeps other processes out of it until it is disposed of, as the training does at its end. */
+  readonly claim: Disposable | null;
 }
 
 /** The folder of a new run. */
 export function newFolder(kind: TraineeKind, folder: RunFolder | null): OpenedFolder {
-  return { folder, history: new History(kind.curves) };
+  return { folder, history: new History(kind.curves), claim: folder && claimRun(folder.path) };
 }
 
 /**
@@ -41,12 +43,47 @@ export async function resumedFolder(
     return newFolder(kind, folder);
   }
   const history = new History(kind.curves);
-  const folder = await RunFolder.open(run, step, kind.names, (line) => history.add(line));
-  return { folder, history };
+  const claim = claimRun(run); // first: what is half written may be another process's
+  try {
+    const folder = await RunFolder.open(run, step, kind.names, (line) => history.add(line));
+    return { folder, history, claim };
+  } catch (error) {
+    claim?.[Symbol.dispose]();
+    throw error;
+  }
 }
 
+/**
+ * Claims a run's folder for this process: two that train in it would move each other's checkpoints
+ * aside and measure every step twice. The system frees it, whatever ends the process. Null where a
+ * folder cannot be locked: on Windows and some disks of networks.
+ *
+ * @throws {CommandError} where another process has it.
+ */
+function claimRun(path: string): Disposable | null {
+  let folder: Deno.FsFile | undefined;
+  let isOurs: boolean;
+  try {
+    folder = Deno.openSync(path);
+    isOurs = folder.tryLockSync(true);
+  } catch {
+    folder?.close();
+    return null;
+  }
+  if (isOurs) return folder;
+  folder.close();
+  throw new CommandError(
+    `${path}: expected a run that nobody is training but another process is; wait for its end, or ` +
+      "end it",
+  );
+}
+
+/** A run, and what keeps other processes out of its folder. */
+type ClaimedRun = Omit<Run, "stopping"> & Pick<OpenedFolder, "claim">;
+
 /** Prints the summary, trains, writes the final files; returns the command's exit code. */
-export async function runTraining(run: Omit<Run, "stopping">): Promise<number> {
+export async function runTraining({ claim, ...run }: ClaimedRun): Promise<number> {
+  using _ = claim;
   const { trainee, folder, steps, summary, device } = run;
   const { kind, settings, config, world } = trainee;
   const tier = "tier" in device.backend ? device.backend.tier : undefined;

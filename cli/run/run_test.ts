@@ -4,6 +4,7 @@ import type { Dataset } from "@dit/data";
 import { diskTest } from "../../tests/fixtures.ts";
 import { fit, POINTS, resumeFit } from "../../tests/line/command.ts";
 import { LINE, type LineTrainee } from "../../tests/line/trainee.ts";
+import { CommandError } from "../shared/errors.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { checkpointPath, findCheckpoint, listCheckpoints } from "./find.ts";
 
@@ -239,3 +240,23 @@ runTest(
     assertStringIncludes(said.join("\n"), "1 step left out: gradients overflowed");
   },
 );
+
+runTest("a run that another process trains is left to it", async (folder, device) => {
+  if (Deno.build.os === "windows") return; // where folders cannot be locked
+  assertEquals(await fit(folder, { device, steps: 8 }), 0);
+  const run = `${folder}/000-Line`;
+  const halfWritten = `${run}/checkpoints/0000012.safetensors.01234567.tmp`;
+  await Deno.writeTextFile(halfWritten, "");
+  const before = await Deno.readTextFile(`${run}/metrics.jsonl`);
+  const path = await findCheckpoint(run);
+  const resume = () => resumeFit(folder, path, { device, steps: 12 });
+  {
+    using other = await Deno.open(run); // a lock is of who opened the folder, here or elsewhere
+    await other.lock(true);
+    await assertRejects(resume, CommandError, "000-Line: expected a run that nobody is training");
+    assertEquals(await Deno.readTextFile(`${run}/metrics.jsonl`), before);
+    assertEquals((await Deno.stat(halfWritten)).isFile, true);
+  }
+  assertEquals(await resume(), 0);
+  assertEquals(await measured(run), [2, 4, 6, 8, 10, 12]);
+});
