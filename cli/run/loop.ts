@@ -12,7 +12,7 @@ import { giveWay } from "../shared/turns.ts";
 import { type Evaluation, evaluationText, isComparable } from "./evaluation.ts";
 import { BEST } from "./find.ts";
 import type { RunFolder } from "./folder.ts";
-import { Meter, waitingText } from "./metrics.ts";
+import { Meter, type Unread, waitingText } from "./metrics.ts";
 import { sortOut } from "./records.ts";
 import { type History, reportHtml } from "./report.ts";
 import { saveTrainee } from "./saving.ts";
@@ -34,6 +34,8 @@ export interface Run {
   readonly summary: readonly string[];
   /** Where the data continue; the beginning where it is left out. */
   readonly position?: SamplerPosition;
+  /** What was measured of steps before that, and is in no line of metrics yet. */
+  readonly unread?: Unread | null;
   /** Whether the run is to stop before its end. */
   readonly stopping: () => boolean;
 }
@@ -97,6 +99,7 @@ export class TrainingLoop {
     this.#terminal = folder !== null && Deno.stderr.isTerminal();
     this.#progress = new ProgressLine("", this.#terminal);
     this.#meter = new Meter(device, settings.batchSize, step, folder?.lastMetrics);
+    this.#meter.putUnread(run.unread ?? null);
   }
 
   /**
@@ -324,9 +327,15 @@ export class TrainingLoop {
   async #saveBest(position: SamplerPosition): Promise<void> {
     const { trainee, folder } = this.#run;
     await agreeOnTrainee(trainee);
-    const state = await trainee.state();
+    const state = await this.#state();
     await folder?.saveBest((path) => saveTrainee(path, trainee, { position, state }));
     this.#best = trainee.step;
+  }
+
+  /** What a checkpoint has beside tensors and position. */
+  async #state(): Promise<Record<string, unknown>> {
+    const { unread } = this.#meter;
+    return { ...await this.#run.trainee.state(), ...(unread === null ? {} : { unread }) };
   }
 
   async #save(position: SamplerPosition): Promise<void> {
@@ -334,7 +343,7 @@ export class TrainingLoop {
     const { trainee, folder } = this.#run;
     const { step, settings } = trainee;
     await agreeOnTrainee(trainee);
-    const state = await trainee.state();
+    const state = await this.#state();
     await folder?.save(
       step,
       settings.keep,

@@ -1,4 +1,5 @@
 /** What a run measures: the meter, the lines that it makes, and metrics.jsonl, which has them. */
+import type { Fields } from "@dit/core/pipeline";
 import { type Device, memory } from "@dit/core/tensor";
 import { join } from "@std/path";
 import { messageOf } from "../shared/errors.ts";
@@ -55,11 +56,44 @@ export interface Reading {
   readonly scaler: Scaled | null;
 }
 
+/** What was measured of steps that are in no line yet. Plain JSON. */
+export interface Unread {
+  /** How many steps. */
+  readonly count: number;
+  /** Of the last one. */
+  readonly lr: number;
+  /** Over the steps, by name. */
+  readonly sums: Readonly<Record<string, number>>;
+}
+
+/** That of a checkpoint, which may be from before it was kept; null where every step is in a line. */
+export function unreadOf(state: Fields): Unread | null {
+  if (!state.has("unread")) return null;
+  const unread = state.fields("unread");
+  const sums = unread.fields("sums");
+  return {
+    count: unread.integer("count", 1),
+    lr: unread.number("lr"),
+    sums: Object.fromEntries(Object.keys(sums.values).map((name) => [name, sums.number(name)])),
+  };
+}
+
 /** Means over the steps since the last line. */
 class Means {
   count = 0;
   lr = NaN;
   readonly #sums = new Map<string, number>();
+
+  constructor(unread: Unread | null = null) {
+    if (unread === null) return;
+    [this.count, this.lr] = [unread.count, unread.lr];
+    this.#sums = new Map(Object.entries(unread.sums));
+  }
+
+  get unread(): Unread | null {
+    if (this.count === 0) return null;
+    return { count: this.count, lr: this.lr, sums: Object.fromEntries(this.#sums) };
+  }
 
   add({ step: _, lr, ...values }: StepRecord): void {
     this.count++;
@@ -129,6 +163,16 @@ export class Meter {
     } finally {
       this.#since = this.#now();
     }
+  }
+
+  /** What no line has yet, for a checkpoint; null for nothing. */
+  get unread(): Unread | null {
+    return this.#means.unread;
+  }
+
+  /** Puts back what a checkpoint kept. */
+  putUnread(unread: Unread | null): void {
+    this.#means = new Means(unread);
   }
 
   /** Counts steps in. */

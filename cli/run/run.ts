@@ -7,6 +7,7 @@ import { shellWord } from "../shared/shell.ts";
 import { runOf } from "./find.ts";
 import { RunFolder } from "./folder.ts";
 import { type Run, TrainingLoop } from "./loop.ts";
+import { type Unread, unreadOf } from "./metrics.ts";
 import { History } from "./report.ts";
 import { stopRequests } from "./stop.ts";
 import type { TraineeKind } from "./trainee.ts";
@@ -17,11 +18,14 @@ export interface OpenedFolder {
   readonly history: History;
   /** Keeps other processes out of it until it is disposed of, as the training does at its end. */
   readonly claim: Disposable | null;
+  /** What was measured of steps that are in no line of its metrics yet. */
+  readonly unread: Unread | null;
 }
 
 /** The folder of a new run. */
 export function newFolder(kind: TraineeKind, folder: RunFolder | null): OpenedFolder {
-  return { folder, history: new History(kind.curves), claim: folder && claimRun(folder.path) };
+  const claim = folder && claimRun(folder.path);
+  return { folder, history: new History(kind.curves), claim, unread: null };
 }
 
 /**
@@ -35,18 +39,19 @@ export async function resumedFolder(
   checkpoint: Checkpoint,
   otherwise: () => Promise<RunFolder>,
 ): Promise<OpenedFolder> {
-  const { path, header: { step } } = checkpoint;
+  const { path, header: { step, training } } = checkpoint;
+  const unread = training && unreadOf(training.state);
   const run = await runOf(path, kind);
   if (run === undefined) {
     const folder = await otherwise();
     console.log(`${path} is in no run's folder: the run continues in a new one, ${folder.path}`);
-    return newFolder(kind, folder);
+    return { ...newFolder(kind, folder), unread };
   }
   const history = new History(kind.curves);
   const claim = claimRun(run); // first: what is half written may be another process's
   try {
     const folder = await RunFolder.open(run, step, kind.names, (line) => history.add(line));
-    return { folder, history, claim };
+    return { folder, history, claim, unread };
   } catch (error) {
     claim?.[Symbol.dispose]();
     throw error;

@@ -241,6 +241,30 @@ runTest(
   },
 );
 
+runTest(
+  "metrics of a run that was ended between two lines are those of one that was not",
+  async (folder, device) => {
+    const settings = { logEvery: 5, ckptEvery: 4 };
+    const figures = async (run: string) => {
+      const lines = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trim().split("\n");
+      return lines.map((line) => {
+        const { step, loss, gradNorm, lr } = JSON.parse(line);
+        return { step, loss, gradNorm, lr };
+      });
+    };
+    assertEquals(await fit(`${folder}/whole`, { device, steps: 15, settings }), 0);
+    const dataset = vanishing(9);
+    const results = `${folder}/ended`;
+    await assertRejects(() => fit(results, { device, steps: 15, settings, dataset }), Error);
+    const run = `${results}/000-Line`;
+    const path = await findCheckpoint(run);
+    assertEquals(path, checkpointPath(run, 8));
+    assertEquals(await resumeFit(results, path, { device, steps: 15 }), 0);
+    assertEquals(await figures(run), await figures(`${folder}/whole/000-Line`));
+    await assertSameEnd(run, `${folder}/whole/000-Line`);
+  },
+);
+
 runTest("a run that another process trains is left to it", async (folder, device) => {
   if (Deno.build.os === "windows") return; // where folders cannot be locked
   assertEquals(await fit(folder, { device, steps: 8 }), 0);
