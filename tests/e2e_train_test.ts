@@ -178,6 +178,22 @@ commandTest("a run killed at any moment ends in the bits of one that was not", a
   assertEquals(left.length, 2, `left over: ${left}`);
 });
 
+commandTest("samples of fewer steps than a run has are made again", async (folder) => {
+  await digitsIn(folder);
+  const flags = words("--steps 2 --final-samples 1 --sample-steps 2");
+  assertEquals((await train(folder, ...TINY, ...flags)).code, 0);
+  const samples = `${folder}/results/000-DiT-Mini-4/samples.npz`;
+  const whole = await Deno.readFile(samples);
+  // as a run leaves it that went on to these steps and was killed before it had sampled
+  await Deno.writeTextFile(samples, "of fewer steps");
+  await Deno.utime(samples, 1, 1);
+  const again = await train(folder, ...TINY, ...flags, "--resume", "auto");
+  assertEquals(again.code, 0, again.err);
+  assertEquals(await Deno.readFile(samples), whole);
+  const done = await train(folder, "--resume", "latest");
+  assertStringIncludes(done.out, "has all of its 2 steps");
+});
+
 webGpuTest("on WebGPU a run continues in the bits of one that was not stopped", async (folder) => {
   await digitsIn(folder);
   const args = [...TINY, "--ckpt-every", "3", "--device", "webgpu", "--steps", "6"];

@@ -272,13 +272,21 @@ async function isWanting(
   return await lacksSamples(checkpoint, settings);
 }
 
-/** Whether the samples for an evaluation are missing in the folder of a run. */
+/**
+ * Whether the samples for an evaluation are missing in the folder of a run. Those that are older than
+ * the checkpoint are of fewer steps: a run that was continued was ended before it made its own.
+ */
 async function lacksSamples(
   checkpoint: string,
   { finalSamples }: TrainSettings,
 ): Promise<boolean> {
+  if (finalSamples === 0) return false;
   const run = await runOf(checkpoint, DIT_KIND);
-  return finalSamples > 0 && (run === undefined || !await exists(join(run, FINAL_SAMPLES)));
+  if (run === undefined || !await exists(join(run, FINAL_SAMPLES))) return true;
+  const [samples, weights] = await Promise.all(
+    [join(run, FINAL_SAMPLES), checkpoint].map(async (path) => (await Deno.stat(path)).mtime),
+  );
+  return samples !== null && weights !== null && samples! < weights!;
 }
 
 /** What the first lines are made of. */
