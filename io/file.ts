@@ -94,17 +94,18 @@ export class AtomicFile implements ByteSink, AsyncDisposable {
   // deno-lint-ignore require-await -- a throw must become a rejection
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     const file = this.#open();
-    let written = 0;
-    while (written < bytes.byteLength) {
-      written += file.write(offset + written, bytes.subarray(written));
-    }
+    this.#named("write", () => {
+      for (let written = 0; written < bytes.byteLength;) {
+        written += file.write(offset + written, bytes.subarray(written));
+      }
+    });
   }
 
   /** Makes the file appear under its name, whole and on the disk. */
   // deno-lint-ignore require-await -- a throw must become a rejection
   async commit(): Promise<void> {
     const file = this.#open();
-    file.sync();
+    this.#named("sync", () => file.sync());
     file.close();
     this.#file = undefined;
     fileSystem(this.name).rename(this.#temporary, this.name);
@@ -117,6 +118,16 @@ export class AtomicFile implements ByteSink, AsyncDisposable {
     this.#file.close();
     this.#file = undefined;
     fileSystem(this.name).remove(this.#temporary);
+  }
+
+  /** Lets an error name the file, as those of opening and renaming do: a full disk's does not. */
+  #named(what: string, task: () => void): void {
+    try {
+      task();
+    } catch (error) {
+      if (error instanceof Error) error.message += `: ${what} '${this.name}'`;
+      throw error;
+    }
   }
 
   #open(): OpenFile {

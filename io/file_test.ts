@@ -34,6 +34,26 @@ diskTest(
   },
 );
 
+diskTest("a disk that is full is said of the file that does not fit", async (folder) => {
+  const path = `${folder}/x.bin`;
+  for (const method of ["writeSync", "syncSync"] as const) {
+    const own = Deno.FsFile.prototype[method];
+    Deno.FsFile.prototype[method] = () => {
+      throw new Error("No space left on device (os error 28)");
+    };
+    try {
+      await assertRejects(
+        () => writeAtomically(path, (sink) => sink.writeAt(0, Uint8Array.of(1))),
+        Error,
+        `No space left on device (os error 28): ${method.slice(0, -4)} '${path}'`,
+      );
+    } finally {
+      Object.assign(Deno.FsFile.prototype, { [method]: own });
+    }
+    assertEquals([...Deno.readDirSync(folder)], []);
+  }
+});
+
 diskTest("AtomicFile refuses writes after commit", async (folder) => {
   await using file = await AtomicFile.create(`${folder}/x.bin`);
   await file.commit();
