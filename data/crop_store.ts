@@ -304,5 +304,6 @@ export async function removeOldest(folder: string, own: string, mostBytes: numbe
 async function touch(path: string, mostBytes: number): Promise<void> {
   using file = await Deno.open(path, { write: true, create: true });
   if ((await file.stat()).size > mostBytes) await file.truncate(mostBytes);
-  await file.utime(new Date(), new Date());
+  // by its path: of an open file the right to write behind a symbolic link is asked for
+  await Deno.utime(path, new Date(), new Date());
 }
