@@ -150,6 +150,9 @@ commandTest("the original's layout holds the samples that shards hold", async (f
   const again = await extract(folder, "--layout", "npy", "--flips", "--out", "npy");
   assertDone(again);
   assertStringIncludes(again.err, "15 images are done already");
+  await Deno.truncate(`${folder}/npy/imagenet32_features/7.npy`, 30);
+  const damaged = await extract(folder, "--layout", "npy", "--flips", "--out", "npy");
+  assertRefused(damaged, "7.npy", "remove the file where it is damaged");
   assertRefused(await extract(folder, "--layout", "npy", "--out", "shards"), "expected shards");
   assertRefused(await extract(folder, "--layout", "npy", "--out", "npy"), "flips");
 });

@@ -192,6 +192,11 @@ commandTest("samples of fewer steps than a run has are made again", async (folde
   assertEquals(await Deno.readFile(samples), whole);
   const done = await train(folder, "--resume", "latest");
   assertStringIncludes(done.out, "has all of its 2 steps");
+  await Deno.remove(samples);
+  await Deno.mkdir(samples);
+  await Deno.utime(samples, 1, 1);
+  const { err } = await train(folder, "--resume", "latest");
+  assertMatch(err, /^train: samples: expected a file to write but .*samples\.npz is a folder$/m);
 });
 
 webGpuTest("on WebGPU a run continues in the bits of one that was not stopped", async (folder) => {

@@ -2,6 +2,7 @@
  * Writing features in the original's layout, so that the extraction can be continued: a file beside
  * the two folders records how they were made, which the original's files do not.
  */
+import { FormatError } from "@dit/core/io";
 import {
   checkSettings,
   DataError,
@@ -16,6 +17,7 @@ import {
 import { join } from "@std/path";
 import { fromRankZero } from "../../distributed/share.ts";
 import type { World } from "../../distributed/world.ts";
+import { CommandError, messageOf } from "../../shared/errors.ts";
 import { exists, readJson, writeWhole } from "../../shared/files.ts";
 import { batchesOf, encodeAll, type Encoding } from "./encode.ts";
 import type { Filling } from "./filling.ts";
@@ -86,7 +88,16 @@ export async function fillNpy(
       if (!whole) return "";
       await world.barrier();
       return await fromRankZero(world, async () => {
-        const { size } = await NpyFeatures.open(out);
+        const { size } = await NpyFeatures.open(out).catch((error) => {
+          if (!(error instanceof FormatError || error instanceof DataError)) throw error;
+          throw new CommandError(
+            `${
+              messageOf(error)
+            }; remove the file where it is damaged, and start the same command ` +
+              "again",
+            { cause: error },
+          );
+        });
         return `${size.toLocaleString("en")} latents`;
       });
     },

@@ -33,13 +33,14 @@ export function outputKind(path: string): OutputKind {
  * Opens an output.
  *
  * @param columns Of a grid.
+ * @param what Names it in messages, such as a flag.
  * @throws {UsageError} where pictures of before would be taken for some of these.
  * @throws {CommandError} where nothing can be written.
  */
-export async function openOutput(path: string, columns: number): Promise<Output> {
+export async function openOutput(path: string, columns: number, what = "--out"): Promise<Output> {
   const kind = outputKind(path);
-  if (kind === "folder") await prepareFolder(path, "--out");
-  else await prepareFile("--out", path);
+  if (kind === "folder") await prepareFolder(path, what);
+  else await prepareFile(what, path);
   if (kind === "png") return new Grid(path, columns);
   if (kind === "npz") return new Archive(path, await SampleArchive.create(path));
   await refusePictures(path);

@@ -93,9 +93,11 @@ export function requireSameRecord(text: string, settings: RecordedSettings, path
   try {
     stored = Object(JSON.parse(text));
   } catch (error) {
-    throw new CommandError(`${path}: expected what samples were made by, as JSON`, {
-      cause: error,
-    });
+    throw new CommandError(
+      `${path}: expected what samples were made by, as JSON, but found something else; move them ` +
+        "away with it, or give another --sample-dir",
+      { cause: error },
+    );
   }
   if (stored["weights"] === undefined) {
     throw new CommandError(

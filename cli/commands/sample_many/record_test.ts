@@ -72,7 +72,8 @@ Deno.test("samples that were made otherwise are refused with all that differs", 
     about: {},
   });
   assertThrows(() => requireSameRecord(clearing, SETTINGS, "x"), CommandError, 'was "\\u001b[2J"');
-  assertThrows(() => requireSameRecord("{", SETTINGS, "x"), CommandError, "as JSON");
+  const noJson = "x: expected what samples were made by, as JSON, but found something else; move";
+  assertThrows(() => requireSameRecord("{", SETTINGS, "x"), CommandError, noJson);
   assertThrows(
     () => requireSameRecord("null", SETTINGS, "x"),
     CommandError,

@@ -72,7 +72,7 @@ export async function writeSamples(
 ): Promise<void> {
   const { numClasses } = trainee.config.dit;
   const labels = Array.from({ length: each * numClasses }, (_, i) => i % numClasses);
-  await using output = await openOutput(path, numClasses);
+  await using output = await openOutput(path, numClasses, "samples");
   await trainee.averaged(async () => {
     for (let first = 0; first < labels.length; first += BATCH) {
       const part = labels.slice(first, first + BATCH);
