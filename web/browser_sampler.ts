@@ -4,6 +4,7 @@ import { loadWeights, withoutInit } from "@dit/core/nn";
 import { ImageSampler } from "@dit/core/pipeline";
 import { type Device, DeviceLostError, init, OutOfMemoryError, shutdown } from "@dit/core/tensor";
 import { AutoencoderKL, vaeOptionsFromConfig } from "@dit/core/vae";
+import { adviceOnLoss } from "./sampling.ts";
 import type { BrowserDevice, ModelFiles } from "./worker_engine.ts";
 
 /** Files up to this size are fetched in one piece, which browsers keep; larger ones by ranges. */
@@ -112,7 +113,7 @@ async function loadAutoencoder(file: SafetensorsFile): Promise<AutoencoderKL> {
 export function adviceOn(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof DeviceLostError) {
-    return `${text}. Draw again: the device is opened anew then`;
+    return adviceOnLoss(error);
   }
   if (!(error instanceof OutOfMemoryError) && !/allocation|out of memory/i.test(text)) return text;
   return "this browser has not enough memory for it. Ask for fewer pictures, close other pages, choose a " +

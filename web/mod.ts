@@ -28,7 +28,7 @@ export { MOST_SEED, readSampleRequest, RequestError } from "./read_request.ts";
 export { decodeFrames, encodeFrame, type WireEvent } from "./frames.ts";
 export { HttpEngine } from "./http_engine.ts";
 export { describeModel, type ModelFacts } from "./model_info.ts";
-export { samplePictures, type SamplingOptions } from "./sampling.ts";
+export { adviceOnLoss, samplePictures, type SamplingOptions } from "./sampling.ts";
 export { bundleModule, type BundleOptions } from "./bundle.ts";
 export {
   packImages,

@@ -11,7 +11,7 @@ import {
   usualBatchSize,
   usualGuidedChannels,
 } from "@dit/core/pipeline";
-import { currentDevice, scope, type Tensor } from "@dit/core/tensor";
+import { currentDevice, type DeviceLostError, scope, type Tensor } from "@dit/core/tensor";
 import type { Picture, PictureRequest, SampleRequest } from "./protocol.ts";
 
 /** How a request is sampled, beside what it says. */
@@ -29,6 +29,11 @@ export interface SamplingOptions {
   readonly wantsPreview?: () => boolean;
   /** Milliseconds between two previews at least; 100 without it. */
   readonly previewEvery?: number;
+}
+
+/** What visitors are told where the device was lost while it drew: whoever samples opens another. */
+export function adviceOnLoss({ message }: DeviceLostError): string {
+  return `${message}. Draw again: the device is opened anew then`;
 }
 
 /** Milliseconds between two previews. */

@@ -1,7 +1,7 @@
 /** The thread that samples: a device, and the models that were used last. */
 import { ImageSampler } from "@dit/core/pipeline";
 import { type Device, DeviceLostError, OutOfMemoryError, shutdown } from "@dit/core/tensor";
-import { type Picture, samplePictures } from "@dit/web";
+import { adviceOnLoss, type Picture, samplePictures } from "@dit/web";
 import { loadAutoencoder, vaeOptionsBeside } from "../../model/autoencoder.ts";
 import { withAutoencoder } from "../../model/latent_shape.ts";
 import { openSampled, samplingAutoencoder } from "../../model/sampling_setup.ts";
@@ -55,7 +55,7 @@ thread.addEventListener("message", async ({ data }: MessageEvent<WorkerJob | Wor
     const known = error instanceof OutOfMemoryError
       ? outOfMemory(error)
       : error instanceof DeviceLostError
-      ? new CommandError(`${error.message}. Draw again: the device is opened anew then`)
+      ? new CommandError(adviceOnLoss(error))
       : toCommandError(error);
     const isBug = !(known instanceof CommandError);
     const message = isBug && error instanceof Error
